@@ -1,0 +1,57 @@
+# Everything a person does with the stack. `make` alone explains it.
+# Settings are given on the command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
+
+export LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT TIME_FACTOR
+
+.DEFAULT_GOAL := help
+.PHONY: help up down clean ps logs scale switchover load-large test test-unit test-integration test-failure lint bench requirements
+
+help: ## show this help
+	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  %-18s %s\n", $$1, $$2 }'
+
+up: ## install what is missing, build, start, wait until all is healthy
+	@scripts/up.sh
+
+down: ## stop the stack and keep its data
+	@scripts/stack.sh down
+
+clean: ## remove the stack: containers, volumes, networks, images, secrets
+	@scripts/stack.sh clean
+
+ps: ## show the containers
+	@scripts/stack.sh ps
+
+logs: ## follow the logs (S=web for one service)
+	@scripts/stack.sh logs $(S)
+
+scale: ## run N web replicas: make scale N=6
+	@scripts/stack.sh scale "$(N)"
+
+switchover: ## move PostgreSQL's primary to another node
+	@scripts/switchover.sh
+
+load-large: ## import Debian's package index (about 68,000 products) into the live catalogue
+	@scripts/load-large.sh
+
+test: ## everything that must pass: lint, in-process tests, live tests
+	@scripts/test.sh all
+
+test-unit: ## the in-process tests
+	@scripts/test.sh unit
+
+test-integration: ## the live tests, against the running stack
+	@scripts/test.sh integration
+
+test-failure: ## the live tests that kill, stop and pause parts of the stack
+	@scripts/test.sh failure
+
+lint: ## ruff, mypy, shellcheck, hadolint over the whole repository
+	@scripts/test.sh lint
+
+bench: ## measure: make bench NAME=proxy (without NAME: list the benches)
+	@scripts/bench.sh "$(NAME)"
+
+requirements: ## pin the Python packages anew
+	@scripts/requirements.sh

@@ -1,0 +1,74 @@
+# shellcheck shell=bash
+# Shared by the scripts in this folder: messages, and the one way to call Compose.
+
+say() { printf '%s\n' "$*" >&2; }
+step() { printf '==> %s\n' "$*" >&2; }
+fail() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+state_dir=$root/.scale-out # logs and markers of make up; ignored by git
+
+# quietly LOG COMMAND...: run COMMAND with its output in LOG and a progress line with the seconds
+# gone; on failure show the end of LOG and return COMMAND's status.
+quietly() {
+  local log=$1 started=$SECONDS status=0 pid
+  shift
+  mkdir -p "$(dirname "$log")"
+  "$@" >"$log" 2>&1 </dev/null &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    if [[ -t 2 ]]; then
+      printf '\r    %3ds  %-100.100s' $((SECONDS - started)) "$(tail -n 1 "$log" | tr -dc '[:print:]')" >&2
+    elif (((SECONDS - started) % 30 == 29)); then
+      printf '    %3ds  %.100s\n' $((SECONDS - started)) "$(tail -n 1 "$log" | tr -dc '[:print:]')" >&2
+    fi
+    sleep 1
+  done
+  wait "$pid" || status=$?
+  [[ -t 2 ]] && printf '\r%-110s\r' '' >&2
+  if ((status)); then
+    tail -n 25 "$log" >&2
+    say "    failed after $((SECONDS - started)) s; the whole log: $log"
+  else
+    say "    done in $((SECONDS - started)) s"
+  fi
+  return "$status"
+}
+
+compose() { docker compose "$@"; }
+
+# The settings of the stack: the environment (and what make was given) first, then .env, then these defaults.
+load_settings() {
+  local name value
+  for name in COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT COMPOSE_PROFILES; do
+    value=${!name:-$(recorded "$name")}
+    [[ -n $value ]] && export "$name=$value"
+  done
+  export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-scale-out}
+  export HTTP_PORT=${HTTP_PORT:-8080} HTTPS_PORT=${HTTPS_PORT:-8443} PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090}
+  LB=${LB:-${COMPOSE_PROFILES:-nginx}}
+  export LB COMPOSE_PROFILES=$LB
+}
+
+recorded() { if [[ -f $root/.env ]]; then sed -n "s/^$1=//p" "$root/.env" | tail -n 1; fi; }
+
+# Write the stack's settings into .env, so that a plain `docker compose` acts on the same stack. A second
+# stack from the same clone (another COMPOSE_PROJECT_NAME) is not recorded: its settings go with each call.
+remember_settings() {
+  local owner name line
+  owner=$(recorded COMPOSE_PROJECT_NAME)
+  [[ -z $owner || $owner == "$COMPOSE_PROJECT_NAME" ]] || return 0
+  touch "$root/.env"
+  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
+    line=$name=${!name}
+    if grep -q "^$name=" "$root/.env"; then
+      sed -i "s|^$name=.*|$line|" "$root/.env"
+    else
+      echo "$line" >>"$root/.env"
+    fi
+  done
+}

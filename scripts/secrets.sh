@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Make the secrets that are missing, and the self-signed certificate for https. What exists is kept.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+dir=$root/secrets
+# The folder keeps other users out; the files in it are readable, because each container reads
+# them as a user of its own.
+mkdir -p "$dir"
+chmod 700 "$dir"
+
+write() { # write NAME: standard input becomes secrets/NAME, whole or not at all
+  local temporary
+  temporary=$(mktemp "$dir/.$1.XXXXXX")
+  cat >"$temporary"
+  chmod 444 "$temporary"
+  mv "$temporary" "$dir/$1"
+}
+
+random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
+
+for name in django_secret_key patroni_rest postgres_replicator postgres_rewind \
+  db_shop_owner db_shop_app db_users_owner db_users_app db_orders_owner db_orders_app \
+  redis_cache redis_queue; do
+  if [[ ! -s $dir/$name ]]; then random | tr -d '\n' | write "$name"; fi
+done
+
+if [[ ! -s $dir/tls_certificate || ! -s $dir/tls_key ]]; then
+  have openssl || fail "openssl is needed to make the certificate for https: install it and try again"
+  temporary=$(mktemp -d "$dir/.tls.XXXXXX")
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 825 \
+    -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 \
+    -keyout "$temporary/key" -out "$temporary/certificate" 2>/dev/null
+  write tls_key <"$temporary/key"
+  write tls_certificate <"$temporary/certificate"
+  rm -r "$temporary"
+fi
+
+# Where TLS is inspected, pip in a build needs the host's CA bundle. It is a build secret: it is in no image.
+bundle=
+for candidate in "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+  if [[ -n $candidate && -s $candidate ]]; then bundle=$candidate && break; fi
+done
+if ! cmp -s "${bundle:-/dev/null}" "$dir/build_ca"; then write build_ca <"${bundle:-/dev/null}"; fi

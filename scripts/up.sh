@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# make up: from nothing to a healthy stack. Run again it changes nothing.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+cd "$root"
+
+main() {
+  check_settings
+  "$root/scripts/engine.sh"
+  check_disk
+  remember_settings
+  stop_the_other_load_balancer
+  check_ports
+  "$root/scripts/secrets.sh"
+  "$root/scripts/base-image.sh"
+  build_images
+  start
+  tell
+}
+
+check_settings() {
+  load_settings
+  case $LB in nginx | haproxy) ;; *) fail "LB=$LB: must be nginx or haproxy" ;; esac
+  local name
+  for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
+    [[ ${!name} =~ ^[0-9]{1,5}$ ]] && ((10#${!name} >= 1 && 10#${!name} <= 65535)) \
+      || fail "$name=${!name}: must be a port number from 1 to 65535"
+  done
+  [[ $COMPOSE_PROJECT_NAME =~ ^[a-z0-9][a-z0-9_-]*$ ]] \
+    || fail "COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME: must be small letters, digits, - and _"
+}
+
+check_disk() {
+  local where free
+  where=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)
+  [[ -d $where ]] || return 0 # an engine on another machine
+  free=$(df --output=avail -BM "$where" | tail -n 1 | tr -dc 0-9)
+  ((free >= 4096)) || fail "only $free MB are free in $where: 4096 MB are needed"
+}
+
+# A port that this stack's own load balancer or Prometheus holds is not taken.
+check_ports() {
+  local name ours
+  have ss || return 0
+  ours=$(docker ps --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --format '{{.Ports}}')
+  for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
+    if [[ $ours != *":${!name}->"* ]] && ss -Hltn "sport = :${!name}" 2>/dev/null | grep -q .; then
+      fail "port ${!name} is taken: choose another one, as in: make up $name=$((${!name} + 1000))"
+    fi
+  done
+}
+
+stop_the_other_load_balancer() {
+  local other=haproxy
+  [[ $LB == haproxy ]] && other=nginx
+  local ids
+  ids=$(docker ps -aq --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
+    --filter "label=com.docker.compose.service=$other")
+  [[ -z $ids ]] || {
+    step "Stopping $other: $LB takes its place"
+    compose --profile "$other" rm --stop --force "$other" $([[ $other == nginx ]] && echo nginx-exporter) >/dev/null 2>&1
+  }
+}
+
+build_images() {
+  step "Building the images"
+  quietly "$state_dir/build.log" compose build || fail "an image could not be built"
+}
+
+start() {
+  step "Starting the stack and waiting until all of it is healthy"
+  quietly "$state_dir/start.log" timeout 600 docker compose up --detach --wait --wait-timeout 300 --remove-orphans || {
+    compose ps --all >&2
+    fail "the stack did not become healthy; 'make logs' shows why"
+  }
+}
+
+tell() {
+  cat <<TEXT
+
+scale-out is up behind $LB.
+
+  shop        http://localhost:$HTTP_PORT/    https://localhost:$HTTPS_PORT/ (self-signed certificate)
+  Prometheus  http://localhost:$PROMETHEUS_PORT/
+
+Try:
+  curl -i http://localhost:$HTTP_PORT/health/
+  curl -X POST http://localhost:$HTTP_PORT/counter/
+  curl 'http://localhost:$HTTP_PORT/api/products/?featured=true&limit=3'
+TEXT
+}
+
+main
