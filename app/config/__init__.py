@@ -1,0 +1,1 @@
+"""The project: settings, paths, WSGI and Celery."""

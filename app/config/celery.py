@@ -1,0 +1,97 @@
+"""Celery: the application, its schedule, and the pulse that shows a stuck worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+from celery.beat import PersistentScheduler
+from celery.utils.nodenames import worker_direct
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+PULSE = Path("/run/app/pulse")
+PULSE_SECONDS = 5.0
+TIMEOUTS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
+
+log = logging.getLogger(__name__)
+
+app = Celery("scale-out")
+app.conf.update(
+    broker_url=settings.QUEUE_URL,
+    broker_connection_retry_on_startup=True,
+    # A message whose worker died is delivered again after this many seconds: longer than any task may take.
+    broker_transport_options={**TIMEOUTS, "visibility_timeout": 120, "socket_keepalive": True},
+    task_ignore_result=True,
+    # A task is done when it has ended, not when it has begun: so a killed worker loses none.
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    # Seconds. A task that hangs is ended, so that a worker is never stuck for longer.
+    task_soft_time_limit=20,
+    task_time_limit=25,
+    # A publish gives up in seconds; a request never hangs on the queue.
+    task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+    worker_hijack_root_logger=False,
+    # Each worker also reads a queue of its own: the pulse goes there.
+    worker_direct=True,
+    worker_max_tasks_per_child=1000,
+    timezone="UTC",
+    beat_max_loop_interval=5,
+    beat_scheduler="config.celery:Scheduler",
+    beat_schedule_filename="/run/app/beat-schedule",
+    beat_schedule={
+        "clear-expired-sessions": {
+            "task": "stateless.tasks.clear_expired_sessions",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+    },
+)
+app.autodiscover_tasks()
+
+
+@app.task(name="config.pulse")
+def pulse() -> None:
+    """Show that this worker takes and runs tasks. Its healthcheck looks at the age of the file."""
+    PULSE.touch()
+
+
+class Scheduler(PersistentScheduler):  # type: ignore[misc]  # celery has no types
+    """The standard scheduler; each round of its loop shows that beat is alive."""
+
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        """Do one round."""
+        PULSE.touch()
+        return super().tick(*args, **kwargs)
+
+
+@signals.worker_ready.connect
+def start_pulse(sender: Any, **_kwargs: Any) -> None:
+    """Send this worker a pulse every few seconds, by the queue that only it reads.
+
+    So the file gets old if any part is stuck: the connection to Redis, the consumer, or every process of the
+    pool. An answer to a ping of the main process would show none of this.
+    """
+    queue = worker_direct(sender.hostname)
+
+    def send() -> None:
+        while True:
+            try:
+                pulse.apply_async(queue=queue, expires=PULSE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the healthcheck tells; the worker itself reconnects
+                log.warning("no pulse: %s", error)
+            time.sleep(PULSE_SECONDS)
+
+    threading.Thread(target=send, name="pulse", daemon=True).start()
+
+
+@signals.setup_logging.connect
+def keep_our_logging(**_kwargs: Any) -> None:
+    """Leave logging as Django's settings have it: with a receiver here Celery does not set up its own."""

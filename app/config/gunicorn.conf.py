@@ -1,0 +1,57 @@
+"""Gunicorn: why each setting is what it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config import environment
+from observability import metrics
+
+bind = "0.0.0.0:8000"
+
+# Threads, because most of a request is waiting for a database; a few processes, because of the GIL.
+# A replica is scaled by adding replicas, so it is kept small.
+worker_class = "gthread"
+workers = environment.integer("WEB_WORKERS", 2, least=1, most=64)
+threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
+
+# Load the application before forking: memory is shared, and the port opens only when there is
+# something to serve, so the load balancer never waits for a process that is still importing.
+preload_app = True
+
+# Longer than both load balancers keep an idle connection (30 s): it is always they who close first.
+# Otherwise a POST could be sent into a connection that is just being closed here, and be lost.
+keepalive = 75
+
+# A worker whose main loop hangs is replaced after 30 s; requests in flight get 30 s to finish at a stop.
+timeout = 30
+graceful_timeout = 30
+
+# No max_requests: with gthread the worker that ends resets connections (benoitc/gunicorn#3038).
+
+# The worker's heartbeat file, on memory: the root filesystem is read-only.
+worker_tmp_dir = "/run/app"
+control_socket_disable = True
+
+# Only the load balancer reaches this port, and it overwrites these headers.
+forwarded_allow_ips = "*"
+# Headers with an underscore could pass for those with a dash: dropped (the default, named because it matters).
+header_map = "drop"
+limit_request_line = 8190
+limit_request_field_size = 8190
+
+# The application writes the access log, with the request's id.
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the new worker the lowest number that no living worker has."""
+    used = {other.slot for other in server.WORKERS.values()}
+    worker.slot = next(number for number in range(len(used) + 1) if number not in used)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Count in the files of that number."""
+    metrics.use_slot(str(worker.slot))

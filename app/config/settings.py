@@ -1,0 +1,119 @@
+"""Settings of every service, from the environment. `.env.example` explains each knob."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from observability import logs
+from observability.replica import replica_name
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from config import environment
+from config.databases import databases
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+SERVICE = environment.choice("SERVICE", "web", ["web", "migrate", "build"])
+_BUILD = SERVICE == "build"  # collectstatic while the image is built: no secrets, no database
+
+DEBUG = environment.flag("DEBUG")
+EXPOSE_TOPOLOGY = environment.flag("EXPOSE_TOPOLOGY")
+SECRET_KEY = "build" if _BUILD else environment.secret("SECRET_KEY")
+REPLICA_NAME = "build" if _BUILD else replica_name()
+# The load balancer refuses other hosts as well; empty means any, which is for the demo only.
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS") or ["*"]
+# bin/entrypoint makes this file when the container is told to stop.
+DRAIN_MARKER = "/run/app/draining"
+
+INSTALLED_APPS = [
+    "django.contrib.postgres",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "config",
+    "replication",
+    "sharding",
+    "stateless",
+    "products",
+    "storefront",
+]
+
+MIDDLEWARE = [
+    "observability.middleware.RequestIdMiddleware",
+    "health.middleware.HealthMiddleware",
+    "observability.metrics.MetricsMiddleware",
+    "problem.middleware.ProblemMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "config.static.StaticMiddleware",
+    "replication.middleware.ReplicationMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+
+# ── databases ───────────────────────────────────────────────────────────────────────────────────────
+_databases = databases(SERVICE)
+DATABASES = _databases.settings
+DATABASE_APPS = _databases.apps
+DATABASE_ROUTERS = ["config.routers.OwnershipRouter", "replication.routing.ReplicaRouter"]
+REPLICAS = [alias for alias in DATABASES if alias.startswith("replica")]
+# The counter is exact and a session follows its browser: neither may be read a moment old.
+PRIMARY_READ_APPS = {"stateless", "sessions"}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": "redis://redis-cache:6379/0",
+        "OPTIONS": {
+            "PASSWORD": "" if _BUILD else environment.secret("REDIS_CACHE_PASSWORD"),
+            # A cache that is away must cost a request milliseconds, not an error and not a wait.
+            "IGNORE_EXCEPTIONS": True,
+            "SOCKET_CONNECT_TIMEOUT": 0.25,
+            "SOCKET_TIMEOUT": 0.25,
+            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
+        },
+    }
+}
+# In the database, so that losing Redis loses nobody's session; read from the cache.
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")
+
+# ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
+QUEUE_URL = (
+    "" if _BUILD else f"redis://:{environment.secret('REDIS_QUEUE_PASSWORD')}@redis-queue:6379/0"
+)
+
+# ── web ─────────────────────────────────────────────────────────────────────────────────────────────
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+# The load balancer overwrites X-Forwarded-Proto, and nothing else reaches the replicas.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = environment.integer("MAX_BODY_BYTES", 1_048_576, least=1024, most=1_073_741_824)
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+LOGGING = logs.configuration(
+    environment.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+)

@@ -1,0 +1,64 @@
+"""Watch what this process depends on, so that asking for its health costs nothing and never waits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 1.0  # seconds between two probes
+STALE = 3.0  # seconds after which an answer no longer counts: a probe hangs, or the machine is overloaded
+FIRST = 0.8  # seconds that the very first question waits for the first answer
+
+
+class Monitor:
+    """Call `probe` every second in a thread of its own and remember when it last went well.
+
+    A probe that hangs leaves the last good answer to grow old, so a hung dependency shows as well as
+    a dead one. The thread starts with the first question: after gunicorn has forked, never before.
+    """
+
+    def __init__(self, name: str, probe: Callable[[], None]) -> None:
+        self.name = name
+        self._probe = probe
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._good = float("-inf")
+        self._first = threading.Event()
+
+    def ok(self) -> bool:
+        """Return whether the last seconds' probes went well. Waits at most FIRST, and only the first time."""
+        self._start()
+        self._first.wait(FIRST)
+        return time.monotonic() - self._good < STALE
+
+    def _start(self) -> None:
+        if self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._first.clear()
+                threading.Thread(target=self._run, name=f"health-{self.name}", daemon=True).start()
+
+    def _run(self) -> None:
+        was_ok = True
+        while True:
+            try:
+                self._probe()
+            except Exception as error:  # noqa: BLE001 - whatever is wrong, it is not healthy
+                self._good = float("-inf")
+                if was_ok:
+                    log.warning("%s does not answer: %s", self.name, error)
+                was_ok = False
+            else:
+                self._good = time.monotonic()
+                if not was_ok:
+                    log.warning("%s answers again", self.name)
+                was_ok = True
+            self._first.set()
+            time.sleep(INTERVAL)

@@ -1,0 +1,51 @@
+"""One JSON object a line on standard output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from observability import request_id
+
+_SERVICE = os.environ.get("SERVICE", "app")
+
+
+class JsonFormatter(logging.Formatter):
+    """Format a record with the id of the request that it belongs to; `extra={"fields": {...}}` adds fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "service": _SERVICE,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if identifier := request_id.current.get():
+            line["request_id"] = identifier
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configuration(level: str) -> dict[str, Any]:
+    """Return the logging configuration: everything at `level` and above, as JSON, on standard output."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": JsonFormatter}},
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
+        "root": {"handlers": ["stdout"], "level": level},
+        "loggers": {
+            "django": {"handlers": [], "level": level, "propagate": True},
+            # The access log tells each answer already.
+            "django.request": {"level": "ERROR"},
+            # A connection that could not be made is an error of the query that wanted it.
+            "psycopg.pool": {"level": "ERROR"},
+        },
+    }

@@ -1,0 +1,81 @@
+"""Prometheus metrics that are counted once, however many workers a replica has.
+
+The names are django-prometheus's, so that its dashboards work. Its own middlewares fill twenty metrics a
+request; these are the four that answer a question.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django_prometheus.conf import PROMETHEUS_LATENCY_BUCKETS
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_slot = "master"
+
+
+def use_slot(name: str) -> None:
+    """Keep this process's values in the files of slot `name`.
+
+    A slot is the number of a worker, and a worker that is replaced hands its slot on: so its counts go
+    on, and the number of files does not grow (prometheus/client_python#568).
+    """
+    global _slot  # noqa: PLW0603 - one process, one slot
+    _slot = name
+
+
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    values.ValueClass = values.MultiProcessValue(lambda: _slot)  # type: ignore[assignment,no-untyped-call]
+
+_requests = Counter(
+    "django_http_requests_total_by_view_transport_method",
+    "Requests by view, transport and method.",
+    ["view", "transport", "method"],
+)
+_responses = Counter(
+    "django_http_responses_total_by_status_view_method",
+    "Answers by status, view and method.",
+    ["status", "view", "method"],
+)
+_latency = Histogram(
+    "django_http_requests_latency_seconds_by_view_method",
+    "Seconds from the first middleware to the answer, by view and method.",
+    ["view", "method"],
+    buckets=PROMETHEUS_LATENCY_BUCKETS,
+)
+_exceptions = Counter("django_http_exceptions_total_by_type", "Exceptions that left a view, by type.", ["type"])
+
+
+class MetricsMiddleware:
+    """Count each request and its answer."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        started = time.perf_counter()
+        response = self.get_response(request)
+        method = request.method if request.method in _METHODS else "<invalid method>"
+        view = request.resolver_match.view_name if request.resolver_match else "<no view>"
+        _requests.labels(view, request.scheme, method).inc()
+        _responses.labels(str(response.status_code), view, method).inc()
+        _latency.labels(view, method).observe(time.perf_counter() - started)
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """Count the exception."""
+        _exceptions.labels(type(exception).__name__).inc()
+
+
+def exposition(*_args: Any) -> bytes:
+    """Return the metrics of this replica: the sum over all its workers, in Prometheus's text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,50 @@
+"""Every error leaves as a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.db import InterfaceError, InternalError, OperationalError
+from django.http import HttpRequest, HttpResponse
+
+from problem.responses import Problem, problem_response, wants_html
+
+UNAVAILABLE = "The database does not answer at the moment. Try again shortly."
+
+
+def _details(status: int) -> str:
+    try:
+        return HTTPStatus(status).description or HTTPStatus(status).phrase
+    except ValueError:
+        return "The request could not be served."
+
+
+class ProblemMiddleware:
+    """Turn exceptions and bare error answers into problems; leave HTML error pages to browsers."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        response = self.get_response(request)
+        if response.status_code < HTTPStatus.BAD_REQUEST or response.get("Content-Type", "").startswith(
+            ("application/problem+json", "application/json")
+        ):
+            return response
+        if wants_html(request) and not response.streaming and response.content:
+            return response
+        kept = {name: response[name] for name in ("Allow", "Retry-After") if name in response}
+        status = response.status_code
+        return problem_response(request, status, _details(status), kept)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer a `Problem` as it says, and a database that is away with 503 and when to come back."""
+        if isinstance(exception, Problem):
+            return problem_response(request, exception.status, exception.detail, exception.headers)
+        # InternalError is what a write gets on a node that has just ceased to be the primary.
+        if isinstance(exception, OperationalError | InterfaceError | InternalError):
+            request.database_error = f"{type(exception).__name__}: {exception}"  # type: ignore[attr-defined]  # for the log
+            return problem_response(request, 503, UNAVAILABLE, {"Retry-After": "1"})
+        return None

@@ -1,0 +1,34 @@
+"""Keep the table of sessions small."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+BATCH = 1000
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def clear_expired_sessions() -> int:
+    """Delete the sessions that have expired and return how many, a batch at a time so that locks stay short.
+
+    Doing it twice, or at once on two workers, does no harm.
+    """
+    deleted = 0
+    while True:
+        batch = list(
+            Session.objects.using("default")
+            .filter(expire_date__lt=timezone.now())
+            .values_list("session_key", flat=True)[:BATCH]
+        )
+        count, _ = Session.objects.using("default").filter(session_key__in=batch).delete()
+        deleted += count
+        if len(batch) < BATCH:
+            break
+    log.info("cleared %d expired sessions", deleted)
+    return deleted

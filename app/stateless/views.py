@@ -1,0 +1,30 @@
+"""State that survives any replica: a counter in the database, a session in database and cache."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from stateless.models import Counter
+
+_NAME = "demo"
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def counter(request: HttpRequest) -> JsonResponse:
+    """POST adds one; both answer `{"count": n}`."""
+    if request.method == "POST":
+        return JsonResponse({"count": Counter.add(_NAME)})
+    row = Counter.objects.filter(name=_NAME).first()
+    return JsonResponse({"count": row.value if row else 0})
+
+
+@never_cache
+@require_safe
+def session(request: HttpRequest) -> JsonResponse:
+    """Count this browser's visits in its session: `{"visits": n}`."""
+    visits = request.session.get("visits", 0) + 1
+    request.session["visits"] = visits
+    return JsonResponse({"visits": visits})
