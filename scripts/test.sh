@@ -16,7 +16,7 @@ main() {
 tools() { "$root/scripts/tools.sh" "$@"; }
 
 lint() { step "Lint" && tools scripts/lint.sh; }
-unit() { step "In-process tests" && tools pytest app nginx bench; }
+unit() { step "In-process tests" && tools scripts/with-servers.sh pytest app nginx bench; }
 integration() { "$root/scripts/up.sh" >&2 && step "Live tests behind $LB" && tools pytest tests -m 'not failure'; }
 failure() { "$root/scripts/up.sh" >&2 && step "Failure tests behind $LB" && tools pytest tests -m failure; }
 

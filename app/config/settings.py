@@ -41,8 +41,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "observability.middleware.RequestIdMiddleware",
     "health.middleware.HealthMiddleware",
-    "observability.metrics.MetricsMiddleware",
     "problem.middleware.ProblemMiddleware",
+    "observability.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.static.StaticMiddleware",
     "replication.middleware.ReplicationMiddleware",

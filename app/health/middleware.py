@@ -13,7 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from health.monitor import Monitor
-from health.probes import DatabaseProbe, probe_cache
+from health.probes import CacheProbe, DatabaseProbe
 
 
 class HealthMiddleware:
@@ -28,7 +28,7 @@ class HealthMiddleware:
         self._drain_marker = Path(settings.DRAIN_MARKER)
         self._primary = Monitor("primary", DatabaseProbe("default", writable=True))
         self._replicas = [Monitor(alias, DatabaseProbe(alias, writable=False)) for alias in settings.REPLICAS]
-        self._cache = Monitor("cache", probe_cache)
+        self._cache = Monitor("cache", CacheProbe())
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the two paths; pass everything else on."""

@@ -6,13 +6,33 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 1.0  # seconds between two probes
 STALE = 3.0  # seconds after which an answer no longer counts: a probe hangs, or the machine is overloaded
 FIRST = 0.8  # seconds that the very first question waits for the first answer
+
+_stopping = threading.Event()
+_threads: list[threading.Thread] = []
+
+
+def stop_all() -> None:
+    """End all monitors of this process and let their probes close what they hold open."""
+    _stopping.set()
+    for thread in _threads:
+        thread.join(INTERVAL + STALE)
+
+
+class Probe(Protocol):
+    """Ask something once."""
+
+    def __call__(self) -> None:
+        """Return if all is well; raise if not."""
+
+    def close(self) -> None:
+        """Let go of what the probe holds open."""
 
 
 class Monitor:
@@ -22,7 +42,7 @@ class Monitor:
     a dead one. The thread starts with the first question: after gunicorn has forked, never before.
     """
 
-    def __init__(self, name: str, probe: Callable[[], None]) -> None:
+    def __init__(self, name: str, probe: Probe) -> None:
         self.name = name
         self._probe = probe
         self._lock = threading.Lock()
@@ -43,11 +63,13 @@ class Monitor:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
                 self._first.clear()
-                threading.Thread(target=self._run, name=f"health-{self.name}", daemon=True).start()
+                thread = threading.Thread(target=self._run, name=f"health-{self.name}", daemon=True)
+                _threads.append(thread)
+                thread.start()
 
     def _run(self) -> None:
         was_ok = True
-        while True:
+        while not _stopping.is_set():
             try:
                 self._probe()
             except Exception as error:  # noqa: BLE001 - whatever is wrong, it is not healthy
@@ -61,4 +83,5 @@ class Monitor:
                     log.warning("%s answers again", self.name)
                 was_ok = True
             self._first.set()
-            time.sleep(INTERVAL)
+            _stopping.wait(INTERVAL)
+        self._probe.close()

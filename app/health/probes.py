@@ -13,6 +13,7 @@ from django.db import connections
 from django_redis import get_redis_connection
 
 DEADLINE = 1.0  # seconds for one answer
+IS_STANDBY = "SELECT pg_is_in_recovery()"
 
 
 def _shut(connection: psycopg.Connection[Any]) -> None:
@@ -42,17 +43,28 @@ class DatabaseProbe:
         timer = threading.Timer(DEADLINE, _shut, [self._connection])
         timer.start()
         try:
-            row = self._connection.execute("SELECT pg_is_in_recovery()").fetchone()
+            row = self._connection.execute(IS_STANDBY).fetchone()
             if self._writable and (row is None or row[0]):
                 raise psycopg.OperationalError("this node is not the primary any more")
         except psycopg.Error:
-            self._connection.close()
-            self._connection = None
+            self.close()
             raise
         finally:
             timer.cancel()
 
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-def probe_cache() -> None:
-    """Return if Redis answers within the cache's own socket time-outs; raise redis.RedisError if not."""
-    get_redis_connection("default").ping()
+
+class CacheProbe:
+    """Ask Redis."""
+
+    def __call__(self) -> None:
+        """Return if Redis answers within the cache's own socket time-outs; raise redis.RedisError if not."""
+        get_redis_connection("default").ping()
+
+    def close(self) -> None:
+        """Leave the connection to the cache's pool."""

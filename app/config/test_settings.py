@@ -1,0 +1,45 @@
+"""Settings of the in-process tests: real servers, started for the run by scripts/with-servers.sh."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_secrets = Path(tempfile.mkdtemp(prefix="test-secrets-"))
+for _name in ("SECRET_KEY", "DB_SHOP_PASSWORD", "REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD"):
+    (_secrets / _name).write_text("test")
+    os.environ[f"{_name}_FILE"] = str(_secrets / _name)
+os.environ["SERVICE"] = "web"
+
+from config.settings import *  # noqa: E402, F403 - the environment comes first
+from config.settings import CACHES, DATABASE_APPS, STORAGES  # noqa: E402
+
+
+def _database(name: str, **test: Any) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "HOST": os.environ.get("PGHOST", ""),
+        "PORT": os.environ.get("PGPORT", ""),
+        "USER": os.environ.get("PGUSER", ""),
+        "PASSWORD": os.environ.get("PGPASSWORD", ""),
+        "TEST": test,
+    }
+
+
+DATABASES = {
+    "default": _database("shop"),
+    "replica1": _database("shop", MIRROR="default"),
+    "replica2": _database("shop", MIRROR="default"),
+    "users_shard_1": _database("users_shard_1"),
+}
+DATABASE_APPS = {**DATABASE_APPS, "users_shard_1": frozenset({"sharding"})}
+CACHES["default"]["LOCATION"] = f"redis://127.0.0.1:{os.environ.get('TEST_REDIS_PORT', '6390')}/0"
+CACHES["default"]["OPTIONS"]["PASSWORD"] = ""
+# Hashed names need collectstatic; the live tests see them.
+STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+EXPOSE_TOPOLOGY = True
+REPLICA_NAME = "test-1"
+STATIC_ROOT = _secrets

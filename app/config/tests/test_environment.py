@@ -1,0 +1,53 @@
+"""Bad values in the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from config import environment
+
+
+@pytest.mark.parametrize("value", ["yes", "2", "true"])
+def test_a_flag_that_is_neither_0_nor_1_stops_the_service_with_one_line(
+    value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEBUG", value)
+    with pytest.raises(SystemExit) as stop:
+        environment.flag("DEBUG")
+    assert stop.value.code == 64
+    assert capsys.readouterr().err == f'web: DEBUG="{value}": must be 0 or 1\n'
+
+
+@pytest.mark.parametrize("value", ["0", "65", "-1", "two", "1e3", "٣"])
+def test_a_number_outside_its_range_stops_the_service(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_WORKERS", value)
+    with pytest.raises(SystemExit):
+        environment.integer("WEB_WORKERS", 2, least=1, most=64)
+
+
+def test_an_unset_or_empty_value_takes_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_WORKERS", "")
+    assert environment.integer("WEB_WORKERS", 2, least=1, most=64) == 2
+    assert environment.words("WEB_WORKERS") == []
+
+
+def test_a_secret_has_no_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SOME_PASSWORD_FILE", raising=False)
+    with pytest.raises(SystemExit):
+        environment.secret("SOME_PASSWORD")
+    empty = tmp_path / "empty"
+    empty.touch()
+    monkeypatch.setenv("SOME_PASSWORD_FILE", str(empty))
+    with pytest.raises(SystemExit):
+        environment.secret("SOME_PASSWORD")
+    assert "is an empty file" in capsys.readouterr().err
+
+
+def test_a_secret_is_read_without_its_line_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("s3cret\n")
+    monkeypatch.setenv("SOME_PASSWORD_FILE", str(file))
+    assert environment.secret("SOME_PASSWORD") == "s3cret"

@@ -1,0 +1,69 @@
+"""Ids, log lines and honest counts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from observability import request_id
+from observability.logs import JsonFormatter
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+COUNT_IN_SLOT = """
+import sys
+from observability import metrics
+metrics.use_slot(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    metrics._requests.labels("view", "http", "GET").inc()
+"""
+SUM = "from observability import metrics; print(metrics.exposition().decode())"
+
+
+@pytest.mark.parametrize("valid", ["a", "A-b_c.9", "x" * 128])
+def test_a_valid_id_of_the_caller_is_kept(valid: str) -> None:
+    assert request_id.accept(valid) == valid
+
+
+@pytest.mark.parametrize("invalid", ["", "x" * 129, "a b", "a\n", "<x>", "é", 'a"b'])
+def test_an_invalid_id_is_replaced(invalid: str) -> None:
+    assert request_id.accept(invalid) != invalid
+
+
+def test_every_answer_carries_the_id_and_the_replica() -> None:
+    answer = Client().get("/health/live", headers={"x-request-id": "mine"})
+    assert (answer["X-Request-ID"], answer["X-Served-By"]) == ("mine", "test-1")
+
+
+def test_a_log_line_is_one_json_object_whatever_is_in_it() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 1, 'line\nwith "quotes"', (), None)
+    record.fields = {"path": "/\x1b[0m"}
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["path"] == "/\x1b[0m"
+
+
+def test_metrics_are_for_the_inside_only() -> None:
+    assert Client().get("/metrics", headers={"x-forwarded-for": "1.2.3.4"}).status_code == 404
+
+
+def test_workers_that_replace_each_other_are_counted_exactly_and_leave_no_files(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": "app"}
+
+    def python(code: str, *arguments: str) -> str:
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    python(COUNT_IN_SLOT, "0", "100")
+    files = sorted(path.name for path in tmp_path.iterdir())
+    for _ in range(3):  # each a new process, as when a worker is replaced
+        python(COUNT_IN_SLOT, "0", "100")
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    python(COUNT_IN_SLOT, "1", "50")
+    assert 'django_http_requests_total_by_view_transport_method_total{method="GET",transport="http",view="view"} 450.0' in python(SUM)

@@ -1,0 +1,79 @@
+"""Every error is a problem, or a page for a browser."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
+from problem import Problem, problem_response
+from problem.middleware import ProblemMiddleware
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_an_unknown_address_is_a_problem_with_the_requests_id() -> None:
+    answer = Client().get("/nothing/here", headers={"x-request-id": "abc-1"})
+    assert answer.status_code == 404
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "There is nothing at this address.",
+        "request_id": "abc-1",
+    }
+
+
+def test_a_browser_gets_a_page_instead() -> None:
+    answer = Client().get("/nothing/here", headers=BROWSER)
+    assert answer.status_code == 404
+    assert answer["Content-Type"].startswith("text/html")
+
+
+def test_the_api_answers_a_browser_with_a_problem_too() -> None:
+    assert Client().get("/api/nothing/", headers=BROWSER)["Content-Type"] == "application/problem+json"
+
+
+def test_an_unknown_service_is_named() -> None:
+    assert Client().get("/api/cars/1").json()["detail"] == "There is no service with the name 'cars'."
+
+
+def test_a_raised_problem_keeps_its_status_and_headers() -> None:
+    middleware = ProblemMiddleware(lambda request: HttpResponse())
+    answer = middleware.process_exception(
+        RequestFactory().get("/"), Problem(429, "Too many.", {"Retry-After": "7"})
+    )
+    assert answer is not None
+    assert (answer.status_code, answer["Retry-After"]) == (429, "7")
+
+
+def test_a_database_that_is_away_is_503_and_says_when_to_come_back() -> None:
+    middleware = ProblemMiddleware(lambda request: HttpResponse())
+    answer = middleware.process_exception(RequestFactory().get("/"), OperationalError("gone"))
+    assert answer is not None
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
+    assert "gone" not in answer.content.decode()
+
+
+def test_other_exceptions_are_left_to_django() -> None:
+    middleware = ProblemMiddleware(lambda request: HttpResponse())
+    assert middleware.process_exception(RequestFactory().get("/"), KeyError("x")) is None
+
+
+def test_a_server_error_tells_nothing_of_the_inside() -> None:
+    def broken(_request: HttpRequest) -> HttpResponse:
+        return HttpResponse(b"secret trace", status=500)
+
+    answer = ProblemMiddleware(broken)(RequestFactory().get("/"))
+    assert answer["Content-Type"] == "application/problem+json"
+    assert b"secret" not in answer.content
+
+
+def test_a_problem_passes_through_unchanged() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return problem_response(request, 409, "It is taken.")
+
+    assert b"It is taken." in ProblemMiddleware(view)(RequestFactory().get("/")).content
