@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every check that reads the code and runs none of it: `make lint` calls this in the image of the tools.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 failed=0
 check() { # check NAME COMMAND...: run it, and remember that it failed

@@ -34,8 +34,11 @@ options=(--rm --init --interactive --network host --workdir "$root"
   --volume "$socket:/var/run/docker.sock" --volume "$root:$root"
   --env "TOOLS_UID=$uid" --env "TOOLS_GID=$gid" --env "TOOLS_IMAGE=$image")
 if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
-if [[ -s $root/secrets/build_ca ]]; then options+=(--env "PIP_CERT=$root/secrets/build_ca"); fi
-for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES LB HTTP_PORT HTTPS_PORT PROMETHEUS_PORT TIME_FACTOR CI; do
-  if [[ -v $name ]]; then options+=(--env "$name"); fi
+# What make needs of the host's CA bundle is in secrets/ already: a `make up` in the image must not look for another.
+if [[ -s $root/secrets/build_ca ]]; then
+  options+=(--env "PIP_CERT=$root/secrets/build_ca" --env "SSL_CERT_FILE=$root/secrets/build_ca")
+fi
+for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES LB HTTP_PORT HTTPS_PORT PROMETHEUS_PORT TLS_CERTIFICATE WEB_REPLICAS TIME_FACTOR CI; do
+  if [[ -n ${!name:-} ]]; then options+=(--env "$name"); fi
 done
 exec docker run "${options[@]}" "$image" "$@"

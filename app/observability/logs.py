@@ -33,18 +33,23 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def tells_more(record: logging.LogRecord) -> bool:
+    """Return whether the record has a traceback: Django also logs each 4xx and 5xx, which the access log has."""
+    return bool(record.exc_info)
+
+
 def configuration(level: str) -> dict[str, Any]:
     """Return the logging configuration: everything at `level` and above, as JSON, on standard output."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
+        "filters": {"tells_more": {"()": lambda: tells_more}},
         "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
-            # The access log tells each answer already.
-            "django.request": {"level": "ERROR"},
+            "django.request": {"filters": ["tells_more"]},
             # A connection that could not be made is an error of the query that wanted it.
             "psycopg.pool": {"level": "ERROR"},
         },

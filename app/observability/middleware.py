@@ -13,6 +13,9 @@ from observability import request_id
 
 log = logging.getLogger("access")
 
+# Asked every second by machines: not worth a line each.
+_QUIET = ("/health/", "/metrics")
+
 
 class RequestIdMiddleware:
     """Take over the caller's `X-Request-ID` if it is valid, else make one; put it on the answer and in the log."""
@@ -30,6 +33,8 @@ class RequestIdMiddleware:
         response["X-Request-ID"] = identifier
         if settings.EXPOSE_TOPOLOGY:
             response["X-Served-By"] = settings.REPLICA_NAME
+        if request.path.startswith(_QUIET):
+            return response
         fields = {
             "method": request.method,
             "path": request.path,

@@ -1,0 +1,10 @@
+-- One database, its owner's alone. psql variables: database, owner.
+SELECT format('%s_owner', :'owner') AS owner_role, format('%s_app', :'owner') AS app_role \gset
+CREATE DATABASE :"database" OWNER :"owner_role";
+REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"database" TO :"app_role";
+
+-- What the owner makes from now on, the application may read and write, and nothing else.
+\connect :"database"
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner_role" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app_role";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner_role" GRANT USAGE, SELECT ON SEQUENCES TO :"app_role";

@@ -1,0 +1,104 @@
+#!/usr/bin/python3
+"""Start a PostgreSQL node: check the environment, render Patroni's configuration, become Patroni."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from string import Template
+from typing import NoReturn
+
+from patroni_networks import data_and_others
+
+HERE = Path(__file__).parent
+SECRETS = Path("/run/secrets")
+WORD = r"[a-z][a-z0-9_]{0,40}"
+NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
+DATABASE = re.compile(f"({WORD}):({WORD})")
+
+
+def refuse(message: str) -> NoReturn:
+    """Stop with one line; 64 is what sysexits.h calls a usage error."""
+    print(f"postgres: {message}", file=sys.stderr)
+    sys.exit(64)
+
+
+def variable(name: str, pattern: re.Pattern[str], meaning: str) -> str:
+    """Return the environment's `name`, which must match `pattern` as a whole."""
+    value = os.environ.get(name, "")
+    if not pattern.fullmatch(value):
+        refuse(f'{name}="{value}": must be {meaning}')
+    return value
+
+
+def databases() -> list[tuple[str, str]]:
+    """Return DATABASES as pairs of database and owner."""
+    pairs: dict[str, str] = {}
+    for word in os.environ.get("DATABASES", "").split():
+        match = DATABASE.fullmatch(word)
+        if not match:
+            refuse(f'DATABASES: "{word}": must be database:owner, in lower-case letters, digits and _')
+        if match[1] in pairs or match[1] in {"postgres", "template0", "template1"}:
+            refuse(f'DATABASES: "{match[1]}": is there twice, or PostgreSQL\'s own')
+        pairs[match[1]] = match[2]
+    if not pairs:
+        refuse('DATABASES="": must be words like database:owner')
+    return list(pairs.items())
+
+
+def secret(name: str) -> str:
+    """Return the secret `name`: one line, not empty."""
+    try:
+        value = (SECRETS / name).read_text().removesuffix("\n")
+    except (OSError, ValueError) as error:
+        refuse(f"secret {name}: cannot be read: {error}")
+    if not value or not value.isprintable():
+        refuse(f"secret {name}: must be one line of text, not empty")
+    return value
+
+
+def render() -> str:
+    """Return patroni.yml, filled in. A string in JSON is a string in YAML, whatever it contains."""
+    node = variable("NODE", NAME, "a host name in lower-case letters, digits and -")
+    cluster = variable("CLUSTER", NAME, "a name in lower-case letters, digits and -")
+    data_dir = variable("PGDATA", re.compile(r"/[\w./-]+"), "an absolute path")
+    pairs = databases()
+    for owner in sorted({owner for _, owner in pairs}):
+        secret(f"db_{owner}_owner")
+        secret(f"db_{owner}_app")
+    names = ("patroni_rest", "postgres_replicator", "postgres_rewind")
+    secrets = {name: json.dumps(secret(name)) for name in names}
+    try:
+        data, others = data_and_others(f"{node}.data")
+    except OSError as error:
+        refuse(f'NODE="{node}": no address {node}.data on a network: {error}')
+    # An application's roles reach their own databases, from the networks that are not `data`.
+    lines = [
+        f"    - host  {database} {owner}_owner,{owner}_app {network} scram-sha-256"
+        for network in others
+        for database, owner in pairs
+    ]
+    return Template((HERE / "patroni.yml").read_text()).substitute(
+        secrets,
+        node=node,
+        cluster=cluster,
+        data_dir=data_dir,
+        data_network=str(data),
+        application_lines="\n".join(lines),
+    )
+
+
+def main() -> None:
+    """Write the configuration where only this user reads it, then start Patroni in this process' place."""
+    text = render()
+    target = Path(os.environ["PATRONICTL_CONFIG_FILE"])
+    os.umask(0o077)
+    target.unlink(missing_ok=True)
+    target.write_text(text)
+    daemon = str(HERE / "patroni_daemon.py")
+    os.execv(daemon, [daemon, str(target)])  # noqa: S606  # no shell is what we want
+
+
+if __name__ == "__main__":
+    main()
