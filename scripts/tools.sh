@@ -32,7 +32,8 @@ if docker info --format '{{.SecurityOptions}}' | grep -q rootless; then uid=0 gi
 
 options=(--rm --init --interactive --network host --workdir "$root"
   --volume "$socket:/var/run/docker.sock" --volume "$root:$root"
-  --env "TOOLS_UID=$uid" --env "TOOLS_GID=$gid" --env "TOOLS_IMAGE=$image")
+  --env "TOOLS_UID=$uid" --env "TOOLS_GID=$gid" --env "TOOLS_IMAGE=$image"
+  --env "MYPY_CACHE_DIR=$state_dir/mypy")
 if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
 # What make needs of the host's CA bundle is in secrets/ already: a `make up` in the image must not look for another.
 if [[ -s $root/secrets/build_ca ]]; then

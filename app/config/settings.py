@@ -14,7 +14,7 @@ from config import environment
 from config.databases import databases
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-SERVICE = environment.choice("SERVICE", "web", ["web", "migrate", "build"])
+SERVICE = environment.choice("SERVICE", "web", ["web", "worker", "beat", "migrate", "build"])
 _BUILD = SERVICE == "build"  # collectstatic while the image is built: no secrets, no database
 
 DEBUG = environment.flag("DEBUG")

@@ -38,18 +38,25 @@ def tells_more(record: logging.LogRecord) -> bool:
     return bool(record.exc_info)
 
 
+def is_no_pulse(record: logging.LogRecord) -> bool:
+    """Return whether the record is about a real task: a worker's pulse every few seconds is not worth a line."""
+    return "config.pulse[" not in record.getMessage()
+
+
 def configuration(level: str) -> dict[str, Any]:
     """Return the logging configuration: everything at `level` and above, as JSON, on standard output."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
-        "filters": {"tells_more": {"()": lambda: tells_more}},
+        "filters": {"tells_more": {"()": lambda: tells_more}, "is_no_pulse": {"()": lambda: is_no_pulse}},
         "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
             "django.request": {"filters": ["tells_more"]},
+            "celery.worker.strategy": {"filters": ["is_no_pulse"]},
+            "celery.app.trace": {"filters": ["is_no_pulse"]},
             # A connection that could not be made is an error of the query that wanted it.
             "psycopg.pool": {"level": "ERROR"},
         },

@@ -18,7 +18,7 @@ class Category(models.Model):
     parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
     slug = models.SlugField(max_length=SLUG_MAX, unique=True)
     name = models.CharField(max_length=NAME_MAX)
-    position = models.IntegerField(default=0, help_text="Order among siblings; then by name.")
+    position = models.IntegerField(default=100, help_text="Order among siblings; then by name.")
 
     class Meta:
         constraints = (

@@ -1,0 +1,1 @@
+"""The benches: each module has ABOUT (one line), SECONDS (about how long it takes) and run()."""

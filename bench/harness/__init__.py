@@ -1,0 +1,1 @@
+"""The parts that every bench is made of: rounds, ratios, CPU clocks, load, reports."""

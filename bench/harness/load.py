@@ -1,0 +1,92 @@
+"""Load: wrk, in a container on the stack's own network, bounded in time and in number.
+
+wrk from Debian because it is small: one thread of it answers for about ten times what two cores of Django
+serve, so the generator is not what is measured. It is closed-loop: `connections` callers, each of which
+waits for its answer before it asks again. The network `app` has no way out of the machine, and the target
+is a container of the bench's own project: no other host can be loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.engine import docker
+from harness.errors import BenchError
+from harness.rounds import Measurement
+from harness.stack import Container
+
+MOST_SECONDS = 30
+MOST_CONNECTIONS = 256
+MOST_REQUESTS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Load:
+    """The load of one measurement."""
+
+    generator: Container
+    target: Container
+    port: int
+    path: str
+    connections: int
+    seconds: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seconds <= MOST_SECONDS or not 1 <= self.connections <= MOST_CONNECTIONS:
+            raise ValueError(f"{self.seconds} s with {self.connections} connections is out of bounds")
+
+    def command(self) -> list[str]:
+        """Return the arguments of docker."""
+        url = f"http://{self.target.addresses['app']}:{self.port}{self.path}"
+        return [
+            *("exec", self.generator.id, "wrk", "--threads", "1", "--connections", str(self.connections)),
+            *("--duration", f"{self.seconds}s", "--timeout", "5s", "--script", "/load.lua"),
+            *(url, "--", str(MOST_REQUESTS)),
+        ]
+
+    def run(self, watched: Sequence[Container]) -> Measurement:
+        """Load the target, with the CPU time of the `watched` containers read before and after.
+
+        Metrics: `rate` (requests a second), `p50` and `p99` (milliseconds), `cpu` (CPU microseconds a
+        request, all watched containers) and `cpu <service>` for each of them.
+        """
+        before = [container.clock.microseconds() for container in watched]
+        answer = docker(self.command(), timeout=self.seconds + 30)
+        used = [container.clock.microseconds() - start for container, start in zip(watched, before, strict=True)]
+        outcome = parse(answer)
+        by_service: dict[str, float] = {}
+        for container, spent in zip(watched, used, strict=True):
+            name = f"cpu {container.service}"
+            by_service[name] = by_service.get(name, 0) + spent / outcome.requests
+        return {
+            "rate": outcome.requests / outcome.seconds,
+            "p50": outcome.p50,
+            "p99": outcome.p99,
+            "cpu": sum(used) / outcome.requests,
+            **by_service,
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What wrk reports; p50 and p99 in milliseconds."""
+
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+
+
+def parse(answer: str) -> Outcome:
+    """Return the outcome in wrk's output. A failed request spoils a measurement: BenchError."""
+    line = next((line for line in answer.splitlines() if line.startswith("{")), None)
+    if line is None:
+        raise BenchError(f"wrk reported nothing:\n{answer[-500:]}")
+    facts = json.loads(line)
+    if facts["failed"] or not facts["requests"]:
+        raise BenchError(f"{facts['failed']} of {facts['requests']} requests failed: nothing was measured")
+    if facts["requests"] >= MOST_REQUESTS:
+        raise BenchError(f"the bound of {MOST_REQUESTS} requests was reached before the time was over")
+    return Outcome(facts["requests"], facts["microseconds"] / 1e6, facts["p50"] / 1000, facts["p99"] / 1000)

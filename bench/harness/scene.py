@@ -1,0 +1,63 @@
+"""What a bench works with: the repository, a stack of its own, and where the result goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import BenchError
+from harness.progress import say
+from harness.stack import Stack
+
+WHOLE = "compose.yaml"
+LOAD = "bench/compose.load.yaml"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One run of one bench. A quick run is for trying: its result goes to `scratch`, never to results/."""
+
+    name: str
+    root: Path
+    quick: bool
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder for what git does not keep."""
+        return self.root / ".scale-out" / "bench"
+
+    @property
+    def plot(self) -> Path:
+        """Return where the plot is drawn; it moves to results/ with a result that counts."""
+        return self.scratch / f"{self.name}.png"
+
+    def stack(self, *files: str, **settings: str) -> Stack:
+        """Return the bench's own stack: the stack's files, the load generator, and `files` on top."""
+        return Stack([WHOLE, LOAD, *files], settings)
+
+    @contextmanager
+    def clean(self) -> Iterator[None]:
+        """Remove what an earlier run left behind, and afterwards what this one made."""
+        bare = Stack([WHOLE])
+        say("Starting a stack of the bench's own")
+        bare.down()
+        try:
+            yield
+        finally:
+            say("Removing the bench's stack")
+            bare.down()
+            bare.remove_images()
+
+
+def changed_copy(scene: Scene, source: str, old: str, new: str) -> Path:
+    """Write `source` with `old` replaced by `new` into the scratch folder, for an override to mount."""
+    text = (scene.root / source).read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        raise BenchError(f"{source}: expected to find {old.strip()!r} once: the bench has to follow its changes")
+    copy = scene.scratch / Path(source).name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(text.replace(old, new), encoding="utf-8")
+    copy.chmod(0o644)
+    return copy

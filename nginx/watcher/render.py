@@ -1,0 +1,52 @@
+"""The two rendered files that nginx.conf includes."""
+
+from collections.abc import Mapping
+
+from watcher.settings import Settings
+
+_BALANCE = {
+    "round_robin": "",
+    "weighted": "",  # round robin by weight
+    "least_conn": "    least_conn;\n",
+    # The whole address, and consistent: a replica that comes or goes moves few clients. nginx's own ip_hash
+    # looks at three of the four bytes.
+    "ip_hash": "    hash $remote_addr consistent;\n",
+}
+
+
+def settings_conf(settings: Settings) -> str:
+    """What stays for the life of the container: the body limit and the hosts that the site answers for."""
+    lines = [f"client_max_body_size {settings.max_body_bytes};", "map $host $unknown_host {"]
+    if settings.hosts:
+        lines += ["    hostnames;", "    default 1;", *(f"    {host} 0;" for host in settings.hosts)]
+    else:
+        lines += ["    default 0;"]
+    return "\n".join([*lines, "}", ""])
+
+
+def replicas_conf(method: str, serving: Mapping[str, int], port: int) -> str:
+    """The upstream, in an order that does not depend on the name server's.
+
+    max_fails=0: the probes alone take a replica out. Counting failed requests would let a few slow pages mark
+    every replica as failed, and nginx then answers 502 to everybody.
+    """
+    weighted = method == "weighted"
+    servers = [
+        f"    server {address}:{port} max_fails=0{f' weight={weight}' if weighted else ''};\n"
+        for address, weight in sorted(serving.items())
+    ]
+    none = not servers
+    if none:  # nginx wants one server even where $no_replica keeps requests away
+        servers = ["    server 127.0.0.1:1 down;\n"]
+    return (
+        f"map $host $no_replica {{ default {int(none)}; }}\n"
+        "upstream replicas {\n"
+        "    zone replicas 256k;\n"
+        f"{_BALANCE[method]}"
+        f"{''.join(servers)}"
+        # Gunicorn keeps an idle connection longer, so it never closes one that nginx is about to use.
+        "    keepalive 32;\n"
+        "    keepalive_timeout 30s;\n"
+        "    keepalive_requests 100000;\n"
+        "}\n"
+    )

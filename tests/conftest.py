@@ -1,0 +1,76 @@
+"""Fixtures of the live tests, and the account of the stack's state that goes with every failure."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import pytest
+from support.client import Site
+from support.probe import Probe
+from support.prometheus import Prometheus
+from support.restore import assert_at_rest, restore
+from support.stack import Stack
+
+_stack = Stack()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the state of the stack to a failure, as it is at that moment."""
+    report = yield
+    if report.failed and "stack" in getattr(item, "fixturenames", ()):
+        try:
+            account = _stack.report()
+        except Exception as error:
+            account = f"no account of the stack: {error}"
+        report.sections.append((f"the stack when {report.when} of {item.name} failed", account))
+    return report
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The stack that runs, whole and healthy at the start."""
+    assert_at_rest(_stack)
+    return _stack
+
+
+@pytest.fixture
+def broken(stack: Stack) -> Iterator[Stack]:
+    """The stack, for a test that breaks something: put right again and healthy afterwards."""
+    assert_at_rest(stack)
+    yield stack
+    restore(stack)
+
+
+@pytest.fixture(scope="session")
+def site(stack: Stack) -> Site:
+    """The site over http, through the load balancer that runs."""
+    return Site(stack.published(stack.load_balancer, 8080))
+
+
+@pytest.fixture(scope="session")
+def secure_site(stack: Stack) -> Site:
+    """The site over https."""
+    return Site(stack.published(stack.load_balancer, 8443), secure=True)
+
+
+@pytest.fixture(scope="session")
+def prometheus(stack: Stack) -> Prometheus:
+    """Prometheus's HTTP API."""
+    return Prometheus(stack.published("prometheus", 9090))
+
+
+@pytest.fixture(scope="session")
+def probe(stack: Stack) -> Iterator[Probe]:
+    """A container of our own in the network `app`."""
+    probe = Probe.start(stack)
+    yield probe
+    probe.stop()
+
+
+@pytest.fixture(scope="session")
+def product(site: Site) -> int:
+    """The id of a product of the demo catalogue."""
+    return int(site.get("/api/products/?limit=1").json()["items"][0]["id"])

@@ -1,0 +1,43 @@
+"""Prometheus's HTTP API, and the text format of the metrics themselves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """The server at one port of this machine."""
+
+    port: int
+
+    def api(self, path: str, **parameters: str) -> Any:
+        """Return the `data` of an answer."""
+        answer = requests.get(f"http://127.0.0.1:{self.port}/api/v1/{path}", params=parameters, timeout=10)
+        answer.raise_for_status()
+        return answer.json()["data"]
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Return everything that is scraped."""
+        return list(self.api("targets", state="active")["activeTargets"])
+
+    def value(self, query: str) -> float:
+        """Return the one value of `query`, or 0 where there is no sample."""
+        result = self.api("query", query=query)["result"]
+        return float(result[0]["value"][1]) if result else 0.0
+
+
+def samples(text: str, name: str) -> list[tuple[dict[str, str], float]]:
+    """Return the labels and values of the metric `name` in Prometheus's text format."""
+    return [
+        (dict(_LABEL.findall(labels or "")), float(value))
+        for found, labels, value in _SAMPLE.findall(text)
+        if found == name
+    ]

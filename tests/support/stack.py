@@ -1,0 +1,221 @@
+"""The running stack, through the `docker` command: what an operator can see and do."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from support.settings import LOAD_BALANCERS, ROOT, TIME_FACTOR
+
+LABEL = "com.docker.compose"
+COMMAND_SECONDS = 60.0  # no command is waited for longer, unless it says so
+
+
+class CommandError(AssertionError):
+    """A command ended with an error; the message has its output."""
+
+
+def run(*command: str, timeout: float = COMMAND_SECONDS, check: bool = True, text: str | None = None) -> str:
+    """Run `command` in the repository's root and return its standard output and standard error.
+
+    `timeout` is in seconds, multiplied by TIME_FACTOR. Raises CommandError if `check` and it fails.
+    """
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        input=text if text is not None else "",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout * TIME_FACTOR,
+        check=False,
+        env=os.environ | {"COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "quiet"},
+    )
+    if check and result.returncode:
+        raise CommandError(f"{' '.join(command)}: exit {result.returncode}\n{result.stdout[-4000:]}")
+    return result.stdout
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of the stack, as `docker inspect` shows it."""
+
+    details: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The full id."""
+        return str(self.details["Id"])
+
+    @property
+    def service(self) -> str:
+        """The name of its service in compose.yaml."""
+        return str(self.details["Config"]["Labels"][f"{LABEL}.service"])
+
+    @property
+    def name(self) -> str:
+        """`<service>-<number>`, the name that X-Served-By tells."""
+        return f"{self.service}-{self.details['Config']['Labels'][f'{LABEL}.container-number']}"
+
+    @property
+    def running(self) -> bool:
+        """Whether its processes exist and are not paused."""
+        return bool(self.details["State"]["Running"]) and not self.details["State"]["Paused"]
+
+    @property
+    def health(self) -> str:
+        """`healthy`, `unhealthy`, `starting`, or `none` where there is no health check."""
+        return str(self.details["State"].get("Health", {}).get("Status", "none"))
+
+    def address(self, network: str) -> str:
+        """Return its IP address in the stack's network `network`."""
+        networks = self.details["NetworkSettings"]["Networks"]
+        return str(
+            next(entry["IPAddress"] for name, entry in networks.items() if name.endswith(f"_{network}"))
+        )
+
+    def describe(self) -> str:
+        """Return one line for a report."""
+        state = self.details["State"]
+        return f"{self.name}: {state['Status']}, {self.health}, restarts {self.details['RestartCount']}"
+
+
+class Stack:
+    """The stack that runs from this work tree."""
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """compose.yaml with this environment's settings filled in."""
+        return self.configured()
+
+    def configured(self, **environment: str) -> dict[str, Any]:
+        """Return compose.yaml as Compose understands it with `environment` on top of this one."""
+        settings = [f"{name}={value}" for name, value in environment.items()]
+        output = run("env", *settings, "docker", "compose", "--profile", "*", "config", "--format", "json")
+        result: dict[str, Any] = json.loads(output)
+        return result
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return str(self.config["name"])
+
+    @functools.cached_property
+    def load_balancer(self) -> str:
+        """`nginx` or `haproxy`: the one that runs, which is LB where that is set."""
+        found = [name for name in LOAD_BALANCERS if self.containers(name)]
+        wanted = os.environ.get("LB")
+        assert len(found) == 1, (
+            f"expected one load balancer of {LOAD_BALANCERS} to run, found {found}: see make up"
+        )
+        assert wanted in (None, "", found[0]), f"LB={wanted}, but {found[0]} runs: make up LB={wanted}"
+        return found[0]
+
+    def compose(self, *arguments: str, timeout: float = COMMAND_SECONDS, check: bool = True) -> str:
+        """Run `docker compose` with the profile of the load balancer that runs."""
+        return run(
+            "docker", "compose", "--profile", self.load_balancer, *arguments, timeout=timeout, check=check
+        )
+
+    def containers(self, *services: str, stopped: bool = False) -> list[Container]:
+        """Return the containers of `services`, or of all; those that do not run only if `stopped`."""
+        # One-off containers (docker compose run) are not part of the stack.
+        filters = [f"label={LABEL}.project={self.project}", f"label={LABEL}.oneoff=False"]
+        command = ["docker", "ps", "--quiet", "--no-trunc", *(f"--filter={one}" for one in filters)]
+        ids = run(*command, *(["--all"] if stopped else [])).split()
+        if not ids:
+            return []
+        # A container may go between the two commands: then the answer has the others, and an error.
+        output = run("docker", "inspect", "--format", "{{json .}}", *ids, check=False)
+        found = [Container(json.loads(line)) for line in output.splitlines() if line.startswith("{")]
+        mine = [one for one in found if not services or one.service in services]
+        return sorted(mine, key=lambda one: (one.service, len(one.name), one.name))
+
+    def container(self, service: str) -> Container:
+        """Return the first container of `service`, running or not."""
+        found = self.containers(service, stopped=True)
+        assert found, f"there is no container of {service}"
+        return found[0]
+
+    def run_in(self, container: Container | str, *command: str, check: bool = True, **options: Any) -> str:
+        """Run `command` in a container, or in the first of a service, and return its output."""
+        target = container if isinstance(container, Container) else self.container(container)
+        return run("docker", "exec", "-i", target.id, *command, check=check, **options)
+
+    def logs(self, *services: str, tail: int = 30, since: str = "") -> str:
+        """Return the last lines of the services' logs, each with the container's name."""
+        options = ["--since", since] if since else []
+        return self.compose("logs", "--no-color", "--tail", str(tail), *options, *services, check=False)
+
+    def published(self, service: str, port: int) -> int:
+        """Return the port of this machine that leads to `port` of `service`."""
+        bindings = self.container(service).details["NetworkSettings"]["Ports"].get(f"{port}/tcp")
+        assert bindings, f"{service} publishes no port for {port}"
+        return int(bindings[0]["HostPort"])
+
+    def scale(self, replicas: int) -> None:
+        """Run the one command that the promise is about."""
+        self.compose("up", "--detach", "--scale", f"web={replicas}", timeout=180)
+
+    def signal(self, container: Container, name: str) -> None:
+        """Send the signal `name` to the container's first process; KILL takes the whole container down."""
+        run("docker", "kill", "--signal", name, container.id)
+
+    def freeze(self, container: Container) -> None:
+        """Stop every process in it with SIGSTOP: the kernel still takes connections, nobody answers."""
+        self.run_in(container, "sh", "-c", "kill -STOP -1")
+
+    def thaw(self, container: Container) -> None:
+        """Let the processes go on."""
+        self.run_in(container, "sh", "-c", "kill -CONT -1", check=False)
+
+    def stop(self, *services: str) -> None:
+        """Stop the containers of `services` as an operator does."""
+        self._each("stop", self.containers(*services))
+
+    def kill(self, *services: str) -> None:
+        """Kill the containers of `services` with SIGKILL, all at once."""
+        self._each("kill", self.containers(*services))
+
+    def pause(self, *services: str) -> None:
+        """Freeze the containers of `services` whole."""
+        self._each("pause", self.containers(*services))
+
+    def start(self, *services: str) -> None:
+        """Start what is stopped of `services` and let go on what is paused."""
+        found = self.containers(*services, stopped=True)
+        self._each("unpause", [one for one in found if one.details["State"]["Paused"]])
+        self._each("start", [one for one in found if not one.details["State"]["Running"]])
+
+    def _each(self, verb: str, containers: Sequence[Container]) -> None:
+        if containers:
+            run("docker", verb, *(one.id for one in containers), timeout=120)
+
+    def unhealthy(self) -> list[str]:
+        """Return a line for each container that is not as it should be; none where all is well."""
+        return [
+            one.describe()
+            for one in self.containers(stopped=True)
+            if one.service != "migrate" and (not one.running or one.health not in ("healthy", "none"))
+        ]
+
+    def replica_names(self) -> set[str]:
+        """Return the names of the running web replicas, as X-Served-By tells them."""
+        return {one.name for one in self.containers("web") if one.running}
+
+    def report(self, services: Iterable[str] = ()) -> str:
+        """Return what helps to understand a failure: states, the load balancer's config, log tails."""
+        lines = [one.describe() for one in self.containers(stopped=True)]
+        front = self.load_balancer
+        config = self.run_in(front, "sh", "-c", f"cat {RENDERED[front]}", check=False)
+        logs = self.logs(front, "web", *services)
+        return "\n".join(["containers:", *lines, f"rendered config of {front}:", config, "logs:", logs])
+
+
+# What each load balancer runs with at the moment.
+RENDERED = {"nginx": "/run/lb/upstreams.conf", "haproxy": "/run/lb/haproxy.cfg"}

@@ -1,0 +1,45 @@
+"""Background work: one beat, workers, and a periodic task that does something."""
+
+from __future__ import annotations
+
+from support.probe import Probe
+from support.settings import MAIN_NODES
+from support.stack import Stack
+from support.wait import eventually
+
+WRITER = f"{','.join(MAIN_NODES)} target_session_attrs=read-write"
+INSERT = (
+    "INSERT INTO django_session (session_key, session_data, expire_date)"
+    " VALUES ('tests-expired-session', '', now() - interval '1 day') ON CONFLICT DO NOTHING"
+)
+COUNT = "SELECT count(*) FROM django_session WHERE session_key = 'tests-expired-session'"
+
+
+def test_the_periodic_task_really_clears_expired_sessions(probe: Probe) -> None:
+    def count() -> str:
+        return probe.sql(WRITER, "shop", "shop_app", COUNT)
+
+    probe.sql(
+        WRITER, "shop", "shop_app",
+        INSERT,
+    )  # fmt: skip
+    eventually("the expired session to be gone", count, lambda seen: seen == "0", within=90, interval=1)
+
+
+def test_the_worker_logs_what_it_did(stack: Stack) -> None:
+    eventually(
+        "a line of the periodic task in the worker's log",
+        lambda: stack.logs("worker", tail=2000),
+        lambda seen: "clear_expired_sessions" in seen or "expired sessions" in seen,
+        within=90,
+        interval=1,
+    )
+
+
+def test_there_is_one_beat(stack: Stack) -> None:
+    assert len(stack.containers("beat")) == 1
+
+
+def test_the_health_checks_of_worker_and_beat_pass(stack: Stack) -> None:
+    for name in ("worker", "beat"):
+        stack.run_in(name, "healthcheck", name)

@@ -1,0 +1,149 @@
+"""compose.yaml as a file: two stacks side by side, bad values, and what the profile chooses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.probe import Probe
+from support.settings import LOAD_BALANCERS, ROOT
+from support.stack import CommandError, Stack, run
+from support.wait import eventually
+
+OTHER = {
+    "COMPOSE_PROJECT_NAME": "other",
+    "HTTP_PORT": "18080",
+    "HTTPS_PORT": "18443",
+    "PROMETHEUS_PORT": "19090",
+}
+
+
+@pytest.fixture(scope="module")
+def files() -> Stack:
+    """The stack as files; nothing needs to run."""
+    return Stack()
+
+
+def test_two_stacks_side_by_side_share_no_name(files: Stack) -> None:
+    mine, other = files.config, files.configured(**OTHER)
+    for kind in ("networks", "volumes"):
+        names = {entry["name"] for entry in mine[kind].values()}
+        assert not names & {entry["name"] for entry in other[kind].values()}, kind
+    images = {service["image"] for service in mine["services"].values()}
+    assert not images & {service["image"] for service in other["services"].values()}
+    assert not [name for name, service in other["services"].items() if "container_name" in service]
+
+
+def test_two_stacks_side_by_side_share_no_port(files: Stack) -> None:
+    def ports(config: dict[str, Any]) -> set[str]:
+        return {
+            port["published"] for service in config["services"].values() for port in service.get("ports", [])
+        }
+
+    assert ports(files.configured(**OTHER)) == {"18080", "18443", "19090"}
+
+
+@pytest.mark.parametrize("front", LOAD_BALANCERS)
+def test_a_profile_puts_one_load_balancer_in_front(front: str) -> None:
+    services = run("docker", "compose", "--profile", front, "config", "--services").split()
+    assert [name for name in LOAD_BALANCERS if name in services] == [front]
+
+
+def test_every_service_that_is_waited_for_says_what_for(files: Stack) -> None:
+    for name, service in files.config["services"].items():
+        for other, how in service.get("depends_on", {}).items():
+            assert how["condition"] != "", f"{name} -> {other}"
+
+
+def test_every_setting_of_compose_is_explained_in_the_example() -> None:
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    used = set(re.findall(r"\$\{([A-Z_]+)", text)) - {"COMPOSE_PROJECT_NAME"}
+    explained = set(
+        re.findall(r"^#?\s?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    unexplained = used - explained
+    assert not unexplained
+
+
+@pytest.mark.parametrize(
+    ("service", "setting"),
+    [
+        ("load balancer", "LB_METHOD=fastest"),
+        ("load balancer", "MAX_BODY_BYTES=much"),
+        ("load balancer", "LB_UPSTREAMS=web=lots"),
+        ("web", "DEBUG=maybe"),
+        ("web", "WEB_WORKERS=0"),
+        ("web", "DRAIN_SECONDS=-1"),
+        ("web", "LOG_LEVEL=loud"),
+        ("worker", "WORKER_PROCESSES=none"),
+    ],
+)
+def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service: str, setting: str) -> None:
+    name = stack.load_balancer if service == "load balancer" else service
+    with pytest.raises(CommandError) as refusal:
+        stack.compose("run", "--rm", "--no-deps", "--no-TTY", "--env", setting, name)
+    told = str(refusal.value)
+    assert "exit 64" in told
+    variable, _, value = setting.partition("=")
+    lines = told.splitlines()[1:]
+    assert len(lines) == 1, told
+    assert variable in lines[0]
+    assert value in lines[0]
+
+
+@pytest.fixture
+def spare(stack: Stack, probe: Probe, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a second load balancer, unpublished, with the setting that the test asks for."""
+    options = ("--detach", "--no-deps", "--env", request.param)
+    identifier = stack.compose("run", *options, stack.load_balancer).split()[-1]
+    try:
+        template = "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}} {{end}}"
+        networks = run("docker", "inspect", "--format", template, identifier).split()
+        address = next(
+            word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_app=")
+        )
+        eventually(
+            f"the load balancer with {request.param} to answer",
+            lambda: probe.curl(
+                f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"
+            ),
+            within=15,
+        )
+        yield address
+    finally:
+        run("docker", "rm", "--force", identifier)
+
+
+@pytest.mark.parametrize("spare", ["ALLOWED_HOSTS=shop.example,www.shop.example"], indirect=True)
+def test_an_unknown_host_is_refused_where_the_hosts_are_set(spare: str, probe: Probe) -> None:
+    def status(host: str) -> str:
+        options = ("--output", "/dev/null", "--write-out", "%{http_code}", "--header", f"Host: {host}")
+        return probe.curl(f"http://{spare}:8080/health/live", *options)
+
+    assert status("shop.example") == "200"
+    assert status("www.shop.example:8080") == "200"
+    for host in ("evil.example", "127.0.0.1", "shop.example.evil.example", "xshop.example"):
+        assert status(host) in ("400", "421"), host
+
+
+@pytest.mark.parametrize(
+    "spare",
+    ["LB_METHOD=round_robin", "LB_METHOD=least_conn", "LB_METHOD=ip_hash", "LB_METHOD=weighted"],
+    indirect=True,
+)
+def test_each_balancing_method_serves(
+    spare: str, probe: Probe, stack: Stack, request: pytest.FixtureRequest
+) -> None:
+    method = request.node.callspec.params["spare"].partition("=")[2]
+    url = f"http://{spare}:8080/counter/"
+    heads = probe.curl(
+        url, *(["--fail", "--dump-header", "/dev/stderr", "--output", "/dev/null", url] * 29)[:-1]
+    )
+    served = re.findall(r"(?im)^x-served-by: (\S+)", heads)
+    assert len(served) >= 29
+    if method == "ip_hash":
+        assert len(set(served)) == 1
+    else:
+        assert set(served) == stack.replica_names()

@@ -1,0 +1,271 @@
+"""What the load balancer does for every request, whichever of the two it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from typing import Any
+
+import pytest
+from support.client import Site, headers_of, status_of
+from support.load import at_once
+from support.settings import TIME_FACTOR
+from support.stack import Stack
+from support.wait import eventually
+
+FORGED = {
+    "X-Forwarded-For": "203.0.113.66",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Port": "666",
+    "X-Real-IP": "203.0.113.66",
+    "Forwarded": "for=203.0.113.66;host=evil.example;proto=https",
+}
+MEBIBYTE = 1024 * 1024
+
+
+def access_line(stack: Stack, identifier: str) -> dict[str, Any]:
+    """Return the line that the replica wrote about the request `identifier`."""
+
+    def look() -> dict[str, Any]:
+        lines = [
+            line.partition("| ")[2] for line in stack.logs("web", tail=200).splitlines() if identifier in line
+        ]
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return next(line for line in found if line["logger"] == "access")
+
+    return eventually(f"a line about {identifier} in the log of web", look, within=5)
+
+
+def test_the_requests_are_spread_over_all_replicas(site: Site, stack: Stack) -> None:
+    answers = at_once(150, 10, lambda _: site.get("/counter/"))
+    served = [answer.headers["X-Served-By"] for answer in answers]
+    wanted = stack.replica_names()
+    assert set(served) == wanted
+    for name in wanted:
+        # Least connections is not round robin, but nobody may starve.
+        assert served.count(name) >= len(served) / len(wanted) / 3, {one: served.count(one) for one in wanted}
+
+
+# ── metrics stay inside ─────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/metrics", "/metrics/", "/metrics?x=1", "//metrics", "/./metrics", "/x/../metrics", "/metrics//",
+        "/%6detrics", "/%6D%65%74%72%69%63%73", "/%2e/metrics", "/metrics%2f", "/%2fmetrics", "/metrics;x",
+        "/METRICS", "/metrics%20", "/metrics%00", "/metrics%3fx", "/metrics#x", "http://127.0.0.1/metrics",
+        "/health/../metrics", "/health/..%2fmetrics", "/health/%2e%2e/metrics", "/static/../metrics",
+        "\\metrics", "/metrics\\",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("trick", ["", "Connection: close, X-Forwarded-For\r\n", "X_Forwarded_For: 1\r\n"])
+def test_metrics_are_served_in_no_spelling(site: Site, target: str, trick: str) -> None:
+    request = (
+        f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{trick or 'Connection: close' + chr(13) + chr(10)}\r\n"
+    )
+    if "Connection" not in request:
+        request = request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+    answer = site.raw(request.encode())
+    # An address that is no address at all may be refused as such.
+    assert status_of(answer) in (400, 404), answer[:200]
+    assert b"# HELP" not in answer
+    assert b"django_http" not in answer
+
+
+def test_metrics_are_not_found_for_any_method(site: Site) -> None:
+    for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT"):
+        assert site.request(method, "/metrics").status_code == 404, method
+
+
+# ── the id of a request ─────────────────────────────────────────────────────────────────────────────
+def test_a_valid_request_id_is_kept_answered_and_logged(site: Site, stack: Stack) -> None:
+    mine = f"test-{uuid.uuid4()}.A_b"
+    answer = site.get("/counter/", headers={"X-Request-ID": mine})
+    assert answer.headers["X-Request-ID"] == mine
+    assert access_line(stack, mine)["path"] == "/counter/"
+
+
+@pytest.mark.parametrize("bad", ["with space", "a" * 129, "semi;colon", "<script>", "", "quote'", "sl/ash"])
+def test_an_invalid_request_id_is_replaced(site: Site, bad: str) -> None:
+    for path in ("/counter/", "/metrics"):
+        given = site.get(path, headers={"X-Request-ID": bad}).headers["X-Request-ID"]
+        assert given != bad
+        assert re.fullmatch(r"[A-Za-z0-9._-]{8,128}", given), given
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/counter/", "/health/live", "/metrics", "/nothing", "/static/nothing.css"]
+)
+def test_every_answer_has_exactly_one_request_id(site: Site, path: str) -> None:
+    answer = site.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    ids = [value for name, value in headers_of(answer) if name == "x-request-id"]
+    assert len(ids) == 1, ids
+    assert ids[0]
+
+
+def test_two_requests_never_get_the_same_id(site: Site) -> None:
+    with site.session() as caller:
+        ids = [caller.get("/health/live").headers["X-Request-ID"] for _ in range(50)]
+    assert len(set(ids)) == 50
+
+
+# ── who is asking ───────────────────────────────────────────────────────────────────────────────────
+def test_forged_forwarding_headers_reach_neither_the_log_nor_an_answer(site: Site, stack: Stack) -> None:
+    mine = uuid.uuid4().hex
+    answer = site.get("/counter/", headers=FORGED | {"X-Request-ID": mine})
+    assert answer.status_code == 200
+    line = access_line(stack, mine)
+    assert "203.0.113.66" not in json.dumps(line)
+    assert re.fullmatch(r"[0-9a-f.:]+", line["client"]), line
+
+
+def test_a_redirect_stays_on_the_site_that_was_asked(site: Site, product: int) -> None:
+    answer = site.get(f"/products/{product}", headers=FORGED)
+    assert answer.status_code in (301, 302, 308)
+    assert answer.headers["Location"] in (
+        f"/products/{product}/",
+        f"{site.url}/products/{product}/",
+    )
+
+
+def test_a_page_never_repeats_a_forged_host(site: Site) -> None:
+    assert "evil.example" not in site.get("/", headers=FORGED).text
+
+
+# ── limits ──────────────────────────────────────────────────────────────────────────────────────────
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(site: Site) -> None:
+    head = f"POST /counter/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 * MEBIBYTE}\r\n\r\n"
+    assert status_of(site.raw(head.encode(), timeout=10)) == 413
+
+
+def test_a_body_under_the_limit_is_taken(site: Site) -> None:
+    assert site.post("/counter/", data=b"x" * (MEBIBYTE // 2)).status_code == 200
+
+
+def test_a_body_of_unsaid_length_cannot_get_past_the_limit(site: Site) -> None:
+    before = site.get("/counter/").json()["count"]
+    head = b"POST /counter/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with site.connect(10) as connection:
+        try:
+            connection.sendall(head)
+            for _ in range(4 * MEBIBYTE // 0x10000):
+                connection.sendall(chunk)
+            connection.sendall(b"0\r\n\r\n")
+        except ConnectionError:
+            pass  # the other side has heard enough
+        try:
+            answer = connection.recv(65536)
+        except ConnectionError:
+            answer = b""
+    if answer:
+        assert 400 <= status_of(answer) < 500, answer[:300]
+    assert site.get("/counter/").json()["count"] == before
+
+
+def test_a_target_over_the_limit_is_refused(site: Site) -> None:
+    answer = site.raw(
+        f"GET /?q={'a' * 40000} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert status_of(answer) in (400, 414, 431)
+
+
+def test_headers_over_the_limit_are_refused(site: Site) -> None:
+    headers = "".join(f"X-Header-{n}: {'a' * 4000}\r\n" for n in range(20))
+    answer = site.raw(f"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n".encode())
+    assert status_of(answer) in (400, 431)
+
+
+def test_a_caller_who_never_ends_its_headers_is_cut_off(site: Site) -> None:
+    def stall(dripping: int) -> float:
+        started = time.monotonic()
+        with site.connect(30) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+            connection.settimeout(1.0)
+            while time.monotonic() - started < 30 * TIME_FACTOR:
+                try:
+                    if dripping:  # one byte a second keeps a time-out between two reads from ever coming
+                        connection.sendall(b"X")
+                    if not connection.recv(65536):
+                        break
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+        return time.monotonic() - started
+
+    for took in at_once(2, 2, stall):
+        assert took <= 15 * TIME_FACTOR
+
+
+def test_a_request_that_two_readers_would_understand_differently_is_refused(site: Site) -> None:
+    before = site.get("/counter/").json()["count"]
+    smuggled = b"POST /counter/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    both = (
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n%b" % (5 + len(smuggled), smuggled)
+    )
+    twice = (
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n%b" % (len(smuggled), smuggled)
+    )
+    for request in (both, twice):
+        answer = site.raw(request)
+        assert answer.count(b"HTTP/1.1 ") <= 1, answer[:500]
+    assert site.get("/counter/").json()["count"] == before
+
+
+def test_an_odd_host_header_makes_no_error_of_the_server(site: Site) -> None:
+    for host in ("evil.example", "localhost:99999", "a b", "a" * 300, "[::1]", "..", "%00"):
+        answer = site.raw(f"GET /counter/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert status_of(answer) < 500, host
+
+
+# ── connections ─────────────────────────────────────────────────────────────────────────────────────
+def test_the_site_answers_over_tls_with_its_certificate(secure_site: Site, site: Site) -> None:
+    answer = secure_site.get("/api/products/?limit=1")
+    assert answer.status_code == 200
+    assert answer.json() == site.get("/api/products/?limit=1").json()
+    assert secure_site.get("/metrics").status_code == 404
+
+
+@pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
+def test_outdated_tls_is_refused(secure_site: Site, version: str) -> None:
+    assert not secure_site.speaks(version)
+
+
+def test_current_tls_is_spoken(secure_site: Site) -> None:
+    assert secure_site.speaks("TLSv1_2")
+    assert secure_site.speaks("TLSv1_3")
+
+
+def test_many_requests_go_over_one_connection(site: Site) -> None:
+    request = b"GET /counter/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with site.connect() as connection:
+        reader = connection.makefile("rb")
+        for _ in range(20):
+            connection.sendall(request)
+            assert reader.readline().startswith(b"HTTP/1.1 200")
+            length = 0
+            while (line := reader.readline()) != b"\r\n":
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            assert b"count" in reader.read(length)
+        reader.close()
+
+
+def test_the_connections_to_the_replicas_are_used_again(site: Site, stack: Stack) -> None:
+    # Each connection from the load balancer is one entry of the kernel's table; a connection for each request
+    # would leave hundreds behind in TIME_WAIT.
+    with site.session() as caller:
+        for _ in range(300):
+            assert caller.get("/health/live").status_code == 200
+    table = stack.run_in(stack.load_balancer, "cat", "/proc/net/tcp")
+    closing = [
+        line
+        for line in table.splitlines()[1:]
+        if line.split()[3] == "06" and line.split()[2].endswith(":1F40")
+    ]
+    assert len(closing) < 150, f"{len(closing)} closed connections to port 8000"

@@ -1,0 +1,171 @@
+"""PostgreSQL: one primary and two streaming replicas, two shards, and who may do what."""
+
+from __future__ import annotations
+
+import pytest
+from support.probe import Probe
+from support.restore import is_whole, primary, roles
+from support.settings import MAIN_NODES, SHARD_NODES
+from support.stack import Stack
+from support.wait import eventually
+
+MAIN = ",".join(MAIN_NODES)
+WRITER = f"{MAIN} target_session_attrs=read-write"
+DATABASES = {
+    MAIN: ["shop", "users", "orders", "users_shard_0", "orders_shard_0"],
+    "shard-1": ["users_shard_1", "orders_shard_1"],
+    "shard-2": ["users_shard_2", "orders_shard_2"],
+}
+PLACES = [(hosts, database) for hosts, names in DATABASES.items() for database in names]
+SHARDS = [place for place in PLACES if "shard" in place[1]]
+
+
+def owner_of(database: str) -> str:
+    """Return the context that a database belongs to."""
+    return database.split("_", maxsplit=1)[0]
+
+
+def test_one_primary_streams_to_two_replicas(stack: Stack) -> None:
+    assert is_whole(roles(stack))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("data_checksums", "on"),
+        ("wal_log_hints", "on"),
+        ("password_encryption", "scram-sha-256"),
+        ("synchronous_commit", "on"),
+        ("fsync", "on"),
+        ("full_page_writes", "on"),
+    ],
+)
+def test_the_server_is_set_up_to_lose_nothing(probe: Probe, setting: str, value: str) -> None:
+    for host in (*MAIN_NODES, *SHARD_NODES):
+        database = "shop" if host in MAIN_NODES else f"users_shard_{host[-1]}"
+        assert probe.sql(host, database, f"{owner_of(database)}_app", f"SHOW {setting}") == value, host
+
+
+def test_a_commit_waits_for_one_of_the_two_replicas(probe: Probe) -> None:
+    names = probe.sql(WRITER, "shop", "shop_app", "SHOW synchronous_standby_names")
+    assert names.startswith("ANY 1 ("), names
+
+
+def test_exactly_one_node_takes_writes(probe: Probe, stack: Stack) -> None:
+    recovering = {
+        host: probe.sql(host, "shop", "shop_app", "SELECT pg_is_in_recovery()") for host in MAIN_NODES
+    }
+    assert [host for host, answer in recovering.items() if answer == "f"] == [primary(stack)]
+
+
+def test_what_is_committed_on_the_primary_is_soon_read_on_both_replicas(probe: Probe, stack: Stack) -> None:
+    written = probe.sql(WRITER, "shop", "shop_app", "SELECT pg_current_wal_lsn()")
+    for host in set(MAIN_NODES) - {primary(stack)}:
+        query = f"SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn"
+        eventually(
+            f"{host} to have replayed {written}",
+            lambda host=host, query=query: probe.sql(host, "shop", "shop_app", query),  # type: ignore[misc]
+            lambda seen: seen == "t",
+            within=5,
+        )
+
+
+# ── who may do what ─────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("role", ["postgres", "replicator", "rewind"])
+@pytest.mark.parametrize("host", [*MAIN_NODES, *SHARD_NODES])
+def test_the_server_own_roles_are_refused_from_the_app_network(probe: Probe, host: str, role: str) -> None:
+    answer = probe.sql(host, "postgres", role, "SELECT 1", check=False, password="guess")
+    assert "pg_hba.conf" in answer, answer
+
+
+def test_a_wrong_password_is_refused(probe: Probe) -> None:
+    answer = probe.sql("postgres-1", "shop", "shop_app", "SELECT 1", check=False, password="wrong")
+    assert "password authentication failed" in answer
+
+
+@pytest.mark.parametrize(("hosts", "database"), PLACES)
+def test_an_application_role_cannot_change_the_schema(probe: Probe, hosts: str, database: str) -> None:
+    role = f"{owner_of(database)}_app"
+    target = f"{hosts} target_session_attrs=read-write"
+    for statement in (
+        "CREATE TABLE intruder (id int)",
+        "CREATE SCHEMA intruder",
+        "DROP TABLE django_migrations",
+    ):
+        answer = probe.sql(target, database, role, statement, check=False)
+        assert "permission denied" in answer or "must be owner" in answer, f"{statement}: {answer}"
+
+
+@pytest.mark.parametrize("owner", ["shop", "users", "orders"])
+def test_a_role_opens_the_databases_of_its_own_context_only(probe: Probe, owner: str) -> None:
+    for hosts, database in PLACES:
+        for role in (f"{owner}_app", f"{owner}_owner"):
+            answer = probe.sql(hosts, database, role, "SELECT 'in'", check=False)
+            if owner_of(database) == owner:
+                assert answer == "in", f"{role} in {database}: {answer}"
+            else:
+                assert answer != "in", f"{role} can open {database}"
+    assert probe.sql(MAIN, "postgres", f"{owner}_app", "SELECT 'in'", check=False) != "in"
+
+
+def test_no_role_of_the_application_has_a_special_right(probe: Probe) -> None:
+    query = (
+        "SELECT rolname FROM pg_roles WHERE rolname ~ '^(shop|users|orders)_(app|owner)$'"
+        " AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)"
+    )
+    for host in ("postgres-1", *SHARD_NODES):
+        database = "shop" if host in MAIN_NODES else f"users_shard_{host[-1]}"
+        assert probe.sql(host, database, f"{owner_of(database)}_app", query) == "", host
+
+
+def test_an_application_role_reads_and_writes_the_rows_of_its_tables(probe: Probe) -> None:
+    statements = (
+        "BEGIN",
+        "INSERT INTO stateless_counter (name, value) VALUES ('right', 1)",
+        "UPDATE stateless_counter SET value = 2 WHERE name = 'right'",
+        "DELETE FROM stateless_counter WHERE name = 'right'",
+        "ROLLBACK",
+    )
+    probe.sql(WRITER, "shop", "shop_app", "; ".join(statements))
+
+
+# ── the shards ──────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(("hosts", "database"), SHARDS)
+def test_each_shard_is_migrated_and_has_no_table_of_the_shop(probe: Probe, hosts: str, database: str) -> None:
+    role = f"{owner_of(database)}_app"
+    applied = probe.sql(hosts, database, role, "SELECT count(*) FROM django_migrations")
+    assert int(applied) > 0
+    tables = probe.sql(
+        hosts, database, role, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    ).split()
+    assert not [name for name in tables if name.startswith(("stateless_", "products_", "django_session"))], (
+        tables
+    )
+
+
+def test_the_shop_is_migrated_and_has_no_table_of_a_shard(probe: Probe) -> None:
+    tables = probe.sql(
+        MAIN, "shop", "shop_app", "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    ).split()
+    assert {"django_session", "stateless_counter", "products_product"} <= set(tables)
+    assert not [name for name in tables if name.startswith("sharding_")], tables
+
+
+# ── what the app network cannot reach ───────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("host", [*MAIN_NODES, *SHARD_NODES])
+def test_patroni_takes_no_orders_from_the_app_network(probe: Probe, host: str) -> None:
+    for verb, path in (
+        ("POST", "restart"),
+        ("POST", "failover"),
+        ("PATCH", "config"),
+        ("POST", "reinitialize"),
+    ):
+        options = ("--request", verb, "--data", "{}", "--output", "/dev/null", "--write-out", "%{http_code}")
+        status = probe.curl(f"http://{host}:8008/{path}", *options, check=False)[-3:]
+        # 000: no connection at all.
+        assert status in ("000", "401", "403"), f"{verb} /{path}: {status}"
+
+
+def test_the_consensus_store_is_not_in_the_app_network(probe: Probe) -> None:
+    answer = probe.run("curl", "--silent", "--max-time", "3", "http://etcd:2379/version", check=False)
+    assert "etcdserver" not in answer

@@ -1,0 +1,132 @@
+"""PostgreSQL nodes go away, one after the other and all at once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from support.client import Site
+from support.load import Load, assert_all_answered
+from support.restore import everywhere_healthy, health, is_whole, primary, roles
+from support.settings import MAIN_NODES, REPLICAS, TIME_FACTOR
+from support.stack import Stack, run
+from support.wait import eventually
+
+pytestmark = pytest.mark.failure
+
+WRITES_BACK = 30.0  # seconds from the loss of the primary until a write succeeds
+SWITCHED = 10.0  # seconds that a switchover, which is planned, may keep writes waiting
+
+
+def replicas_of(stack: Stack) -> list[str]:
+    """Return the names of the two nodes that are not the primary."""
+    leader = primary(stack)
+    return [name for name in MAIN_NODES if name != leader]
+
+
+def reads(site: Site, product: int, rate: float = 60) -> Load:
+    """Return a load that only reads, and only what a replica of the database may answer."""
+    return Load(site, ["/", f"/products/{product}/", "/api/products/?limit=5"], rate=rate, threads=6)
+
+
+def longest_gap(load: Load) -> float:
+    """Return the longest time between two answers of 200, in seconds."""
+    moments = sorted(one.started + one.seconds for one in load.outcomes if not one.failed)
+    return max(later - earlier for earlier, later in pairwise(moments))
+
+
+def wait_for(load: Load, requests: int) -> None:
+    """Wait until `requests` more have been answered."""
+    goal = len(load.outcomes) + requests
+    eventually(
+        f"{requests} more requests", lambda: len(load.outcomes) >= goal, within=requests / load.rate + 10
+    )
+
+
+def test_reads_go_on_without_one_replica(broken: Stack, site: Site, product: int) -> None:
+    with reads(site, product) as load:
+        wait_for(load, 60)
+        broken.stop(replicas_of(broken)[0])
+        wait_for(load, 240)
+        assert site.get("/health/").status_code == 200
+    assert_all_answered(load)
+
+
+def test_reads_go_on_without_any_replica_and_writes_come_back(
+    broken: Stack, site: Site, product: int
+) -> None:
+    with reads(site, product) as load:
+        broken.stop(*replicas_of(broken))
+        wait_for(load, 240)
+        eventually(
+            "a write to be answered", lambda: site.post("/counter/").status_code == 200, within=WRITES_BACK
+        )
+        assert site.get("/health/").status_code == 200
+    assert_all_answered(load)
+
+
+def test_reads_go_on_without_the_primary_and_writes_come_back_on_another_node(
+    broken: Stack, site: Site, product: int
+) -> None:
+    old = primary(broken)
+    before = site.get("/counter/").json()["count"]
+    with (
+        reads(site, product, rate=40) as load,
+        Load(site, ["/counter/"], method="POST", rate=10, threads=4) as posts,
+    ):
+        wait_for(load, 40)
+        broken.kill(old)
+        eventually(
+            "degraded, not away",
+            lambda: site.get("/health/"),
+            lambda a: a.json()["status"] == "degraded",
+            within=10,
+        )
+        assert site.get("/health/").status_code == 200
+        moment = posts.elapsed
+        eventually(
+            "writes on another node",
+            lambda: [one for one in posts.since(moment) if not one.failed],
+            within=WRITES_BACK,
+        )
+        assert longest_gap(posts) <= WRITES_BACK * TIME_FACTOR, posts.summary()
+        wait_for(posts, 20)
+    assert primary(broken) != old
+    assert len(load.failures()) <= len(load.outcomes) / 100, load.summary()
+    # Nothing that was answered is lost; what was not answered may have been counted.
+    assert posts.answered() <= site.get("/counter/").json()["count"] - before <= len(posts.outcomes)
+
+
+def test_without_any_database_health_says_unhealthy_and_all_comes_back(broken: Stack, site: Site) -> None:
+    broken.kill(*MAIN_NODES)
+    eventually(
+        "every replica to say unhealthy",
+        lambda: everywhere_healthy(broken),
+        lambda seen: seen == ["unhealthy"] * REPLICAS,
+        within=15,
+    )
+    answer = site.get("/health/")
+    assert answer.status_code == 503
+    assert answer.elapsed.total_seconds() < 3 * TIME_FACTOR
+    assert site.get("/health/live").status_code == 200
+    page = site.get("/api/products/?limit=1")
+    assert page.status_code == 503
+    assert page.elapsed.total_seconds() < 3 * TIME_FACTOR, "the caller of a site without a database waits"
+    broken.start(*MAIN_NODES)
+    eventually("healthy again", lambda: health(site)["status"], lambda seen: seen == "healthy", within=60)
+
+
+def test_a_switchover_fails_no_read_and_writes_are_back_within_ten_seconds(
+    broken: Stack, site: Site, product: int
+) -> None:
+    old = primary(broken)
+    before = site.get("/counter/").json()["count"]
+    with reads(site, product) as load, Load(site, ["/counter/"], method="POST", rate=10, threads=4) as posts:
+        wait_for(load, 60)
+        run("make", "switchover", timeout=60)
+        eventually("another primary", lambda: primary(broken), lambda seen: seen != old, within=15)
+        wait_for(posts, 30)
+        eventually("two streaming replicas", lambda: roles(broken), is_whole, within=60)
+    assert_all_answered(load)
+    assert longest_gap(posts) <= SWITCHED * TIME_FACTOR, posts.summary()
+    assert posts.answered() <= site.get("/counter/").json()["count"] - before <= len(posts.outcomes)

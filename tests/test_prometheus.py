@@ -1,0 +1,102 @@
+"""Metrics: every replica of everything is scraped, and what is counted is true."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from support.client import Site
+from support.load import at_once
+from support.probe import Probe
+from support.prometheus import Prometheus, samples
+from support.settings import MAIN_NODES, REPLICAS, SHARD_NODES
+from support.stack import Stack
+from support.wait import eventually
+
+REQUESTS = "django_http_requests_total_by_view_transport_method_total"
+
+
+def up(prometheus: Prometheus) -> Counter[tuple[str, str]]:
+    """Return how many targets of each job are up or down."""
+    return Counter((target["labels"]["job"], target["health"]) for target in prometheus.targets())
+
+
+def test_every_target_is_up(prometheus: Prometheus) -> None:
+    eventually(
+        "no target that is down",
+        lambda: {one["scrapeUrl"]: one["lastError"] for one in prometheus.targets() if one["health"] != "up"},
+        lambda seen: not seen,
+        within=60,
+    )
+
+
+def test_each_replica_of_everything_is_scraped(prometheus: Prometheus, stack: Stack) -> None:
+    nodes = len(MAIN_NODES) + len(SHARD_NODES)
+    wanted = {
+        "web": REPLICAS,
+        "patroni": nodes,
+        "etcd": 1,
+        "redis": 2,
+        stack.load_balancer: 1,
+        "prometheus": 1,
+    }
+
+    def missing() -> dict[str, tuple[int, int]]:
+        seen = up(prometheus)
+        return {job: (count, seen[job, "up"]) for job, count in wanted.items() if seen[job, "up"] != count}
+
+    eventually("these targets up (wanted, seen)", missing, lambda seen: not seen, within=60)
+
+
+def counted(stack: Stack, probe: Probe) -> Counter[str]:
+    """Return the requests by view, added up over the replicas, as each of them tells it."""
+    total: Counter[str] = Counter()
+    for replica in stack.containers("web"):
+        text = probe.curl(f"http://{replica.address('app')}:8000/metrics")
+        for labels, value in samples(text, REQUESTS):
+            total[labels["view"]] += int(value)
+    return total
+
+
+def test_each_request_is_counted_exactly_once(
+    site: Site, stack: Stack, probe: Probe, prometheus: Prometheus, product: int
+) -> None:
+    requests = 600
+    before = counted(stack, probe)
+    answers = at_once(requests, 30, lambda _: site.get(f"/products/{product}/"))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.headers["X-Served-By"] for answer in answers}) == REPLICAS
+    after = counted(stack, probe)
+    grown = {view: count - before[view] for view, count in after.items() if count != before[view]}
+    view = next(name for name, count in grown.items() if "product" in name)
+    assert grown[view] == requests, grown
+    eventually(
+        f"Prometheus to count {after[view]} requests of {view}",
+        lambda: prometheus.value(f'sum({REQUESTS}{{view="{view}"}})'),
+        lambda seen: seen == after[view],
+        within=40,
+    )
+
+
+def test_asking_again_does_not_change_what_was_counted(
+    stack: Stack, probe: Probe, site: Site, product: int
+) -> None:
+    site.get(f"/products/{product}/")
+    first = counted(stack, probe)
+    for _ in range(5):
+        again = counted(stack, probe)
+        assert {v: n for v, n in again.items() if "product" in v} == {
+            v: n for v, n in first.items() if "product" in v
+        }
+
+
+def test_the_files_of_the_counters_do_not_grow_with_the_requests(stack: Stack) -> None:
+    for replica in stack.containers("web"):
+        files = stack.run_in(replica, "sh", "-c", "find /run/app /tmp -name '*.db' | wc -l")
+        assert 0 < int(files) <= 40, f"{replica.name}: {files}"
+
+
+def test_the_load_balancer_and_the_database_are_seen(prometheus: Prometheus, stack: Stack) -> None:
+    front = {"nginx": "nginx_up", "haproxy": "haproxy_process_uptime_seconds"}[stack.load_balancer]
+    for name in (front, "redis_up", "patroni_primary", "etcd_server_has_leader"):
+        assert prometheus.value(f"count({name})") > 0, name
+    assert prometheus.value('sum(patroni_primary{scope="main"})') == 1

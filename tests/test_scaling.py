@@ -1,0 +1,83 @@
+"""Scaling out and in with one command, under load."""
+
+from __future__ import annotations
+
+import pytest
+from support.client import Site
+from support.load import Load, assert_all_answered
+from support.settings import REPLICAS, TIME_FACTOR
+from support.stack import Stack
+from support.wait import eventually
+
+pytestmark = pytest.mark.failure
+
+SERVING = 15.0  # seconds from the command until a new replica has answered a request
+FOLLOWED = 5.0  # seconds until the load balancer asks exactly the replicas that are there
+
+
+def count(site: Site) -> int:
+    """Return the counter."""
+    return int(site.get("/counter/").json()["count"])
+
+
+def first_answers(load: Load, since: float) -> dict[str, float]:
+    """Return how long after `since` each replica first answered."""
+    found: dict[str, float] = {}
+    for one in sorted(load.since(since), key=lambda outcome: outcome.started):
+        if one.replica:
+            found.setdefault(one.replica, one.started + one.seconds - since)
+    return found
+
+
+def test_scaling_to_six_and_then_to_two_under_load_loses_no_request_and_repeats_no_post(
+    broken: Stack, site: Site, product: int
+) -> None:
+    before = count(site)
+    pages = Load(site, ["/", f"/products/{product}/", "/counter/", "/session/"], rate=60, threads=6)
+    singles = Load(site, ["/api/products/?limit=5"], rate=20, threads=2, keepalive=False)
+    posts = Load(site, ["/counter/"], method="POST", rate=40, threads=4)
+    loads = (pages, singles, posts)
+    with pages, singles, posts:
+        eventually("all replicas to answer", lambda: pages.replicas() == broken.replica_names(), within=10)
+
+        started = pages.elapsed
+        broken.scale(6)
+        wanted = broken.replica_names()
+        assert len(wanted) == 6
+        eventually(
+            f"answers of {sorted(wanted)}",
+            lambda: first_answers(pages, started),
+            lambda s: s.keys() >= wanted,
+            within=30,
+        )
+        late = {
+            name: took for name, took in first_answers(pages, started).items() if took > SERVING * TIME_FACTOR
+        }
+        assert not late, f"seconds until a new replica answered: {late}"
+
+        broken.scale(2)
+        left = broken.replica_names()
+        assert len(left) == 2
+        moment = pages.elapsed
+        eventually(
+            "some seconds with two replicas", lambda: pages.elapsed - moment > FOLLOWED, within=FOLLOWED + 2
+        )
+        assert pages.replicas(since=moment) == left
+        assert posts.replicas(since=moment) == left
+    assert_all_answered(*loads)
+    assert count(site) - before == posts.answered()
+
+
+def test_the_load_balancer_takes_in_a_replica_within_five_seconds_of_being_healthy(
+    broken: Stack, site: Site
+) -> None:
+    with Load(site, ["/counter/"], rate=60) as load:
+        broken.scale(REPLICAS + 1)
+        new = broken.containers("web")[-1]
+        eventually(
+            f"{new.name} to be healthy by itself",
+            lambda: broken.run_in(new, "curl", "-fsS", "--max-time", "1", "http://127.0.0.1:8000/health/"),
+            within=SERVING,
+        )
+        eventually(f"an answer of {new.name}", lambda: new.name in load.replicas(), within=FOLLOWED)
+    assert_all_answered(load)
