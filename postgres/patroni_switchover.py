@@ -21,12 +21,17 @@ def refuse(message: str) -> NoReturn:
     sys.exit(f"error: {message}")
 
 
-def members() -> list[dict[str, Any]]:
-    """Return the cluster's members as patronictl sees them; empty while it cannot."""
-    answer = subprocess.run(
-        ["patronictl", "list", "--format", "json"], capture_output=True, text=True, timeout=15, check=False
-    )
-    return json.loads(answer.stdout) if answer.returncode == 0 and answer.stdout.strip() else []
+def patronictl(*arguments: str, seconds: float) -> str:
+    """Return what patronictl prints; it waits for etcd without an end, so after `seconds` we give up."""
+    try:
+        answer = subprocess.run(
+            ["patronictl", *arguments], capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        refuse(f"patronictl {arguments[0]}: no answer within {seconds:.0f} s: see docker compose ps etcd")
+    if answer.returncode:
+        refuse(f"patronictl {arguments[0]}: {(answer.stdout + answer.stderr).strip()[-300:]}")
+    return answer.stdout
 
 
 def is_primary(node: str) -> bool:
@@ -64,7 +69,7 @@ class Watch(threading.Thread):
 
 def main() -> None:
     """Choose a candidate, ask for the switchover, wait for the new primary, report."""
-    found = members() or refuse("Patroni does not answer: see docker compose logs postgres-1 etcd")
+    found: list[dict[str, Any]] = json.loads(patronictl("list", "--format", "json", seconds=15))
     old = next((m["Member"] for m in found if m["Role"] == "Leader" and m["State"] == "running"), None)
     if old is None:
         refuse("the cluster has no primary at the moment: see patronictl list")
@@ -74,15 +79,9 @@ def main() -> None:
     new = sorted(ready)[0]
     watch = Watch(old, new)
     watch.start()
-    answer = subprocess.run(
-        ["patronictl", "switchover", "--leader", old, "--candidate", new, "--force"],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    if "Successfully" not in answer.stdout:
-        refuse(f"Patroni refused to move {old} to {new}: {(answer.stdout + answer.stderr).strip()[:300]}")
+    said = patronictl("switchover", "--leader", old, "--candidate", new, "--force", seconds=SECONDS)
+    if "Successfully" not in said:
+        refuse(f"Patroni refused to move {old} to {new}: {said.strip()[:300]}")
     watch.join(SECONDS)
     if not watch.first_new:
         refuse(f"{new} is not primary {SECONDS} s after the switchover: see patronictl list")

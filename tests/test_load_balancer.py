@@ -31,7 +31,9 @@ def access_line(stack: Stack, identifier: str) -> dict[str, Any]:
 
     def look() -> dict[str, Any]:
         lines = [
-            line.partition("| ")[2] for line in stack.logs("web", tail=200).splitlines() if identifier in line
+            line.partition(" | ")[2]
+            for line in stack.logs("web", tail=200).splitlines()
+            if identifier in line
         ]
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return next(line for line in found if line["logger"] == "access")

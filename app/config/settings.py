@@ -10,8 +10,10 @@ from observability.replica import replica_name
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from config import environment
+from config import environment, names
 from config.databases import databases
+
+names.install()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SERVICE = environment.choice("SERVICE", "web", ["web", "worker", "beat", "migrate", "build"])

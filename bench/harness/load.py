@@ -1,7 +1,7 @@
 """Load: wrk, in a container on the stack's own network, bounded in time and in number.
 
-wrk from Debian because it is small: one thread of it answers for about ten times what two cores of Django
-serve, so the generator is not what is measured. It is closed-loop: `connections` callers, each of which
+wrk from Debian: written in C and small, so that it takes little of the cores that it shares with what is
+measured. It is closed-loop: `connections` callers, each of which
 waits for its answer before it asks again. The network `app` has no way out of the machine, and the target
 is a container of the bench's own project: no other host can be loaded.
 """
@@ -9,6 +9,7 @@ is a container of the bench's own project: no other host can be loaded.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from harness.stack import Container
 MOST_SECONDS = 30
 MOST_CONNECTIONS = 256
 MOST_REQUESTS = 1_000_000
+SETTLE_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,12 @@ class Load:
         Metrics: `rate` (requests a second), `p50` and `p99` (milliseconds), `cpu` (CPU microseconds a
         request, all watched containers) and `cpu <service>` for each of them.
         """
+        settle(watched)
         before = [container.clock.microseconds() for container in watched]
         answer = docker(self.command(), timeout=self.seconds + 30)
-        used = [container.clock.microseconds() - start for container, start in zip(watched, before, strict=True)]
+        used = [
+            container.clock.microseconds() - start for container, start in zip(watched, before, strict=True)
+        ]
         outcome = parse(answer)
         by_service: dict[str, float] = {}
         for container, spent in zip(watched, used, strict=True):
@@ -67,6 +72,21 @@ class Load:
             "cpu": sum(used) / outcome.requests,
             **by_service,
         }
+
+
+def settle(watched: Sequence[Container]) -> None:
+    """Wait until the containers have worked off what the measurement before left in their queues.
+
+    At rest is less than a fifth of one core for a tenth of a second; after SETTLE_SECONDS it goes on anyway,
+    and the A/A control tells whether that did harm.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    used = sum(container.clock.microseconds() for container in watched)
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        before, used = used, sum(container.clock.microseconds() for container in watched)
+        if used - before < 20_000:
+            return
 
 
 @dataclass(frozen=True)
@@ -85,7 +105,9 @@ def parse(answer: str) -> Outcome:
     if line is None:
         raise BenchError(f"wrk reported nothing:\n{answer[-500:]}")
     facts = json.loads(line)
-    if facts["failed"] or not facts["requests"]:
+    if not facts["requests"]:
+        raise BenchError("no request was answered: is the machine overloaded?")
+    if facts["failed"]:
         raise BenchError(f"{facts['failed']} of {facts['requests']} requests failed: nothing was measured")
     if facts["requests"] >= MOST_REQUESTS:
         raise BenchError(f"the bound of {MOST_REQUESTS} requests was reached before the time was over")

@@ -9,6 +9,8 @@ from pathlib import Path
 from harness.rounds import Samples
 from harness.stats import Estimate
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -86,8 +88,8 @@ def bullets(lines: Sequence[str]) -> str:
 
 
 def times(ratio: Estimate) -> str:
-    """Return a ratio with its interval: 1.23× (1.20–1.26)."""
-    return f"{ratio.middle:.2f}× ({ratio.low:.2f}-{ratio.high:.2f})"
+    """Return a ratio with its interval: 1.23 times, 1.20 to 1.26."""
+    return f"{ratio.middle:.2f}{TIMES} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -110,9 +112,7 @@ def comparison(
     return Table(header, rows, title)
 
 
-def worse(
-    samples: Samples, names: Mapping[str, str], baseline: str, metrics: Sequence[Metric]
-) -> list[str]:
+def worse(samples: Samples, names: Mapping[str, str], baseline: str, metrics: Sequence[Metric]) -> list[str]:
     """Return a sentence for each variant and metric that is surely worse than the baseline."""
     found = []
     for key, name in names.items():

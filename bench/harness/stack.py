@@ -72,6 +72,17 @@ class Stack:
         label = f"label={PROJECT_LABEL}={self.project}"
         return docker(["ps", "--all", "--no-trunc", "--quiet", "--filter", label]).split()
 
+    def events(self, since: float) -> str:
+        """Return the engine's events of the project's containers since then, one JSON object a line."""
+        label = f"label={PROJECT_LABEL}={self.project}"
+        now = docker(["info", "--format", "{{.SystemTime}}"]).strip()
+        return docker(
+            [
+                *("events", "--since", f"{since:.3f}", "--until", now, "--filter", label),
+                *("--filter", "type=container", "--format", "{{json .}}"),
+            ]
+        )
+
     def containers(self) -> dict[str, list[Container]]:
         """Return the running containers by service."""
         found: dict[str, list[Container]] = {}

@@ -53,8 +53,9 @@ def ratios(values: Sequence[float], baseline: Sequence[float]) -> list[float]:
 
 def void_reason(control: Estimate) -> str | None:
     """Return why a run with this A/A control cannot be believed, or None where it can."""
+    found = f"{control.middle:.3f} ({control.low:.3f} to {control.high:.3f})"
     if control.low > 1 + TOLERANCE or control.high < 1 - TOLERANCE:
-        return f"the same variant differs from itself: {control.middle:.3f} ({control.low:.3f} to {control.high:.3f})"
+        return f"the same variant differs from itself: {found}"
     if control.high - control.low > WIDEST:
-        return f"too much noise: the same variant over itself is anywhere from {control.low:.3f} to {control.high:.3f}"
+        return f"too much noise to tell: the same variant over itself is {found}"
     return None

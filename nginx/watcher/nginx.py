@@ -1,13 +1,25 @@
 """nginx as a child process."""
 
 import asyncio
+import contextlib
 import signal
 from pathlib import Path
 
 RUN = Path("/run/lb")
 CHECK_SECONDS = 10
-CLOSING_SECONDS = 0.5  # how long clients are asked to close their connections before a reload
-SETTLE_SECONDS = 0.5  # and after it, until the new workers have taken over
+CLOSING_SECONDS = 1.0  # how long clients are asked to close their connections before a reload
+RELOAD_SECONDS = 5.0  # until the old workers must have stopped accepting
+
+
+def accepting() -> set[int]:
+    """The workers that accept connections; nginx puts the state of a process into its title."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            title = (process / "cmdline").read_bytes()
+            if title.startswith(b"nginx: worker process") and b"shutting down" not in title:
+                found.add(int(process.name))
+    return found
 
 
 class Nginx:
@@ -54,14 +66,18 @@ class Nginx:
     async def reload(self) -> None:
         """Start new workers with the files as they are; the old ones finish their requests.
 
-        Around it nginx.conf lets the answers close their connections, so that the old workers have next to none
-        that is idle when they go.
+        Until then nginx.conf lets every answer close its connection, so that the old workers have next to
+        none that is idle when they go.
         """
         closing = RUN / "closing"
         closing.touch()
         await asyncio.sleep(CLOSING_SECONDS)
+        old = accepting()
         self._signal(signal.SIGHUP)
-        await asyncio.sleep(SETTLE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RELOAD_SECONDS):
+                while old & accepting():
+                    await asyncio.sleep(0.05)
         closing.unlink(missing_ok=True)
 
     def quit(self) -> None:

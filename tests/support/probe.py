@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from support.settings import secret
 from support.stack import Stack, run
+
+PSQL = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1")
+END = "\a"  # stands for the end of a line within an answer; no answer has one of its own
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,18 @@ class Probe:
         """Remove it."""
         run("docker", "kill", self.id, check=False)
 
-    def run(self, *command: str, check: bool = True, environment: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        *command: str,
+        check: bool = True,
+        environment: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> str:
         """Run `command` in it and return its output."""
         settings = [
             word for name, value in (environment or {}).items() for word in ("--env", f"{name}={value}")
         ]
-        return run("docker", "exec", "-i", *settings, self.id, *command, check=check)
+        return run("docker", "exec", "-i", *settings, self.id, *command, check=check, text=text)
 
     def curl(self, url: str, *options: str, check: bool = True) -> str:
         """Return the body at `url`."""
@@ -45,23 +54,46 @@ class Probe:
         self, host: str, database: str, role: str, query: str, *, check: bool = True, password: str = ""
     ) -> str:
         """Run `query` as `role` with its secret and return the rows, columns separated by `|`."""
-        word = password or secret(f"db_{role}")
-        target = f"host={host} dbname={database} user={role} connect_timeout=5 sslmode=prefer"
-        command = [
-            "psql",
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "--set",
-            "ON_ERROR_STOP=1",
+        environment = {"PGPASSWORD": password or secret(f"db_{role}")}
+        command = (*PSQL, _target(host, database, role), "--command", query)
+        return self.run(*command, check=check, environment=environment).strip()
+
+    def sql_each(self, questions: Sequence[tuple[str, str, str, str]]) -> list[str]:
+        """Return the answer or the error for each `(host, database, role, query)`, all in one go."""
+        lines = [
+            "\t".join((secret(f"db_{role}"), _target(host, database, role), query))
+            for host, database, role, query in questions
         ]
-        return self.run(
-            *command, target, "--command", query, check=check, environment={"PGPASSWORD": word}
-        ).strip()
+        script = "while IFS=$'\\t' read -r word target query; do " + _one_line(
+            f'PGPASSWORD=$word {" ".join(PSQL)} "$target" --command "$query" </dev/null'
+        )
+        return self._lines(script, lines)
 
     def redis(self, host: str, *command: str, password: str | None = None) -> str:
-        """Run a Redis command on `host`, with its secret unless `password` says otherwise, ."""
+        """Run a Redis command on `host`, with its secret unless `password` says otherwise."""
         word = secret(host.replace("-", "_")) if password is None else password
         environment = {"REDISCLI_AUTH": word} if word else {}
         return self.run("redis-cli", "-h", host, *command, check=False, environment=environment).strip()
+
+    def redis_each(self, host: str, commands: Sequence[str]) -> list[str]:
+        """Return the reply to each of `commands`, each over a connection of its own."""
+        call = f"timeout 5 redis-cli -h {host} $command </dev/null"
+        script = "set -f; while IFS= read -r command; do " + _one_line(call)
+        return self._lines(script, commands, {"REDISCLI_AUTH": secret(host.replace("-", "_"))})
+
+    def _lines(
+        self, script: str, lines: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> list[str]:
+        text = "".join(f"{line}\n" for line in lines)
+        output = self.run("bash", "-c", script, environment=environment, text=text)
+        answers = [answer.replace(END, "\n").strip() for answer in output.splitlines()]
+        assert len(answers) == len(lines), output
+        return answers
+
+
+def _target(host: str, database: str, role: str) -> str:
+    return f"host={host} dbname={database} user={role} connect_timeout=5 sslmode=prefer"
+
+
+def _one_line(command: str) -> str:
+    return f"{command} 2>&1 | tr '\\n' '{END}'; echo; done"

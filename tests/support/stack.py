@@ -147,10 +147,13 @@ class Stack:
         target = container if isinstance(container, Container) else self.container(container)
         return run("docker", "exec", "-i", target.id, *command, check=check, **options)
 
-    def logs(self, *services: str, tail: int = 30, since: str = "") -> str:
-        """Return the last lines of the services' logs, each with the container's name."""
-        options = ["--since", since] if since else []
-        return self.compose("logs", "--no-color", "--tail", str(tail), *options, *services, check=False)
+    def logs(self, *services: str, tail: int = 30) -> str:
+        """Return the last lines of each container's log, each line with the container's name before it."""
+        lines: list[str] = []
+        for one in self.containers(*services, stopped=True):
+            output = run("docker", "logs", "--tail", str(tail), one.id, check=False)
+            lines += [f"{one.name} | {line}" for line in output.splitlines()]
+        return "\n".join(lines)
 
     def published(self, service: str, port: int) -> int:
         """Return the port of this machine that leads to `port` of `service`."""
@@ -213,9 +216,9 @@ class Stack:
         lines = [one.describe() for one in self.containers(stopped=True)]
         front = self.load_balancer
         config = self.run_in(front, "sh", "-c", f"cat {RENDERED[front]}", check=False)
-        logs = self.logs(front, "web", *services)
-        return "\n".join(["containers:", *lines, f"rendered config of {front}:", config, "logs:", logs])
+        logs = [line[:300] for line in self.logs(front, "web", *services, tail=10).splitlines()]
+        return "\n".join(["containers:", *lines, f"rendered config of {front}:", config, "logs:", *logs])
 
 
 # What each load balancer runs with at the moment.
-RENDERED = {"nginx": "/run/lb/upstreams.conf", "haproxy": "/run/lb/haproxy.cfg"}
+RENDERED = {"nginx": "/run/lb/*.conf", "haproxy": "/run/lb/*.cfg"}

@@ -1,0 +1,93 @@
+"""Name look-ups that never hold up a request.
+
+Docker's resolver knows the names of running containers. Before engine 23, for any other name on an internal
+network, it does not answer at all: so asking for a container that has just stopped would cost every caller the C
+library's whole time-out, at least a second. Here the first caller waits DEADLINE; after that the name
+fails at once, while one thread goes on asking until there is an answer again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+DEADLINE = 0.3  # seconds that a caller waits for an answer
+RETRY = 0.2  # seconds between two questions for a name that fails
+FORGET = 30.0  # seconds after the last caller when asking in the background ends
+
+_system_getaddrinfo = socket.getaddrinfo
+
+
+class _Lookup(threading.Thread):
+    """Ask for one name, again and again until there is an answer or nobody wants it any more."""
+
+    def __init__(self, names: Names, key: tuple[Any, ...]) -> None:
+        super().__init__(name=f"lookup-{key[0]}", daemon=True)
+        self._names = names
+        self._key = key
+        self.wanted = time.monotonic()
+        self.settled = threading.Event()  # there is an answer, or the first failure
+        self.answer: list[Any] | None = None
+
+    def run(self) -> None:
+        while time.monotonic() - self.wanted < FORGET:
+            try:
+                self.answer = _system_getaddrinfo(*self._key)
+                break
+            except OSError:
+                self.settled.set()
+                time.sleep(RETRY)
+        self._names.forget(self._key)
+        self.settled.set()
+
+
+class Names:
+    """The look-ups under way, by what was asked."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start afresh: the threads of a parent process do not live on in its child."""
+        self._lock = threading.Lock()
+        self._under_way: dict[tuple[Any, ...], _Lookup] = {}
+
+    def forget(self, key: tuple[Any, ...]) -> None:
+        """End the look-up `key`: the next caller begins a new one."""
+        with self._lock:
+            self._under_way.pop(key, None)
+
+    def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - the name that callers of socket.getaddrinfo use
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[Any]:
+        """Do as `socket.getaddrinfo`, but raise socket.gaierror after DEADLINE; at once if the name is known to fail."""
+        key = (host, port, family, type, proto, flags)
+        with self._lock:
+            lookup = self._under_way.get(key)
+            if lookup is None:
+                lookup = self._under_way[key] = _Lookup(self, key)
+                lookup.start()
+            lookup.wanted = time.monotonic()
+        # The remaining time of the first caller's wait; nothing once it is over.
+        if not lookup.settled.is_set():
+            lookup.settled.wait(DEADLINE)
+            lookup.settled.set()
+        if lookup.answer is None:
+            raise socket.gaierror(socket.EAI_AGAIN, f"no address for {host!r} at the moment")
+        return lookup.answer
+
+
+def install() -> None:
+    """Let everything in this process (psycopg, redis-py, requests) look names up this way."""
+    names = Names()
+    os.register_at_fork(after_in_child=names.reset)
+    socket.getaddrinfo = names.getaddrinfo  # type: ignore[assignment]

@@ -1,0 +1,80 @@
+"""A name that nobody answers for costs one short wait, once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+from config import names
+from config.names import Names
+
+
+def test_a_name_is_looked_up_as_the_system_does() -> None:
+    assert Names().getaddrinfo("localhost", 80, type=socket.SOCK_STREAM) == socket.getaddrinfo(
+        "localhost", 80, type=socket.SOCK_STREAM
+    )
+
+
+def test_an_unanswered_name_costs_the_first_caller_the_deadline_and_later_ones_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = threading.Event()
+
+    def silent(*_key: Any) -> list[Any]:
+        if not answer.wait(1):
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return ["address"]
+
+    monkeypatch.setattr(names, "_system_getaddrinfo", silent)
+    subject = Names()
+
+    def ask() -> float:
+        started = time.monotonic()
+        with pytest.raises(socket.gaierror):
+            subject.getaddrinfo("stopped", 80)
+        return time.monotonic() - started
+
+    assert names.DEADLINE <= ask() < 2 * names.DEADLINE
+    assert max(ask() for _ in range(100)) < 0.05
+
+    answer.set()  # the container is back
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            assert subject.getaddrinfo("stopped", 80) == ["address"]
+            break
+        except socket.gaierror:
+            assert time.monotonic() < deadline, "the name did not come back"
+            threading.Event().wait(0.05)
+
+
+def test_a_name_that_is_refused_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_key: Any) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(names, "_system_getaddrinfo", refuse)
+    started = time.monotonic()
+    with pytest.raises(socket.gaierror):
+        Names().getaddrinfo("unknown", 80)
+    assert time.monotonic() - started < names.DEADLINE
+
+
+def test_many_callers_at_once_make_one_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def slow(*key: Any) -> list[Any]:
+        asked.append(key)
+        threading.Event().wait(0.1)
+        return ["address"]
+
+    monkeypatch.setattr(names, "_system_getaddrinfo", slow)
+    subject = Names()
+    threads = [threading.Thread(target=subject.getaddrinfo, args=("name", 80)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert len(asked) == 1

@@ -1,0 +1,37 @@
+-- A replica gets no request before its first good check. HAProxy 3.0 takes an address that DNS has just listed for up
+-- until a check fails, and a request may hang meanwhile; "init-state" came with 3.1. So a new address begins with
+-- weight 0 and gets its weight once it has stayed up for longer than a check can take.
+
+local TICK_MS = 100
+local PROVEN_MS = 1700 -- inter 500 ms, timeout check 1 s, and some
+
+local seen = {} -- by server: its address, and since when it must prove itself
+
+local function now_ms()
+  local now = core.now()
+  return now.sec * 1000 + now.usec / 1000
+end
+
+local function gate(name, server)
+  local state = seen[name] or {}
+  seen[name] = state
+  local status = server:get_stats().status or ""
+  local address = server:get_addr()
+  if status:find("MAINT", 1, true) or state.address ~= address then
+    state.address, state.since = address, now_ms()
+    server:set_weight("0%")
+  elseif state.since and (status:find("DOWN", 1, true) or now_ms() - state.since > PROVEN_MS) then
+    -- Down: only a good check brings it up again, so that needs no gate.
+    state.since = nil
+    server:set_weight("100%")
+  end
+end
+
+core.register_task(function()
+  while true do
+    for name, server in pairs(core.backends["replicas"].servers) do
+      gate(name, server)
+    end
+    core.msleep(TICK_MS)
+  end
+end)

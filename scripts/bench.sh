@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# bench.sh [NAME] [--quick]: run a bench in the image of the benches (bench/Dockerfile), or list the benches.
+# QUICK=1 is the same as --quick. bench/README.md explains what is measured and how.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+cd "$root"
+
+name=${1:-}
+quick=()
+if [[ ${2:-} == --quick || ${QUICK:-0} == 1 ]]; then quick=(--quick); fi
+
+load_settings
+image=$COMPOSE_PROJECT_NAME-bench-tools
+project=$COMPOSE_PROJECT_NAME-bench
+socket=/var/run/docker.sock
+if [[ ${DOCKER_HOST:-} == unix://* ]]; then socket=${DOCKER_HOST#unix://}; fi
+
+build() { DOCKER_BUILDKIT=1 docker build --quiet --tag "$image" --label "scale-out.bench=$fingerprint" - <bench/Dockerfile; }
+
+"$root/scripts/engine.sh"
+[[ -S $socket ]] || fail "the benches need the engine's socket, and there is none at $socket"
+fingerprint=$(sha256sum <bench/Dockerfile | cut -c 1-16)
+if [[ $(docker image inspect --format '{{index .Config.Labels "scale-out.bench"}}' "$image" 2>/dev/null) != "$fingerprint" ]]; then
+  "$root/scripts/base-image.sh"
+  step "Building the image of the benches"
+  quietly "$state_dir/bench-image.log" build || fail "the image $image could not be built"
+fi
+
+# The harness talks to the engine, reads the host's control groups, and writes into the work tree as this user.
+options=(--rm --init --interactive --workdir "$root" --network none --read-only --tmpfs /tmp
+  --cap-drop ALL --security-opt no-new-privileges:true
+  --user "$(id -u):$(id -g)" --group-add "$(stat --format %g "$socket")"
+  --volume "$socket:/var/run/docker.sock" --volume "$root:$root" --volume /sys/fs/cgroup:/host/cgroup:ro
+  --env "PYTHONPATH=$root/bench" --env "BENCH_ROOT=$root" --env "BENCH_IMAGE=$image" --env "BENCH_PROJECT=$project")
+if docker info --format '{{.SecurityOptions}}' | grep -q rootless; then options+=(--user 0:0); fi
+if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
+
+if [[ -n $name ]]; then
+  [[ -z $(docker ps --quiet --filter "name=^$image$") ]] || fail "a bench is running already"
+  "$root/scripts/secrets.sh"
+  "$root/scripts/base-image.sh"
+  mkdir -p "$state_dir/bench" bench/results
+  options+=(--name "$image" --env "BENCH_REVISION=$(git describe --always --dirty 2>/dev/null || :)")
+fi
+exec docker run "${options[@]}" "$image" python3 -m harness ${name:+"$name"} "${quick[@]}"
