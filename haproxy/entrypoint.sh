@@ -13,7 +13,7 @@ main() {
     servers "${LB_UPSTREAMS:-web=1}"
     hosts "${ALLOWED_HOSTS:-}"
     certificate
-    export BALANCE BUFFER_BYTES CHECK_HOSTS MAX_BODY_BYTES
+    export BALANCE BUFFER_BYTES HOT_BYTES CHECK_HOSTS MAX_BODY_BYTES
     sed "/# @servers@/ {
         r $RUN/servers
         d
@@ -39,6 +39,7 @@ body_bytes() {
     [[ $1 =~ ^[1-9][0-9]{0,7}$ && $1 -le $MOST_BODY ]] ||
         refuse MAX_BODY_BYTES "$1" "must be a whole number of bytes from 1 to $MOST_BODY; nginx takes more"
     BUFFER_BYTES=$(($1 + HEADER_BYTES))
+    HOT_BYTES=$((BUFFER_BYTES * 16))
 }
 
 servers() {

@@ -2,7 +2,8 @@
 SELECT format('%s_owner', :'owner') AS owner_role, format('%s_app', :'owner') AS app_role \gset
 CREATE DATABASE :"database" OWNER :"owner_role";
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
-GRANT CONNECT ON DATABASE :"database" TO :"app_role";
+-- TEMPORARY: an import stages its rows in a table of its own session.
+GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"app_role";
 
 -- What the owner makes from now on, the application may read and write, and nothing else.
 \connect :"database"

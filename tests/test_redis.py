@@ -7,10 +7,9 @@ from support.probe import Probe
 
 HOSTS = ["redis-cache", "redis-queue"]
 DANGEROUS = [
-    "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "CONFIG SET maxmemory 0", "DEBUG JMAP", "SHUTDOWN ABORT",
     "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "CONFIG SET maxmemory 0", "DEBUG JMAP",
-    "SHUTDOWN ABORT",
-    "CLIENT KILL ID 0", "SWAPDB 0 1", "SORT x",
+    "SHUTDOWN ABORT", "REPLICAOF NO ONE", "MODULE LIST", "ACL LIST", "ACL SETUSER x", "SAVE", "BGSAVE",
+    "BGREWRITEAOF", "MONITOR", "CLIENT KILL ID 0", "SWAPDB 0 1", "SORT x",
 ]  # fmt: skip
 
 

@@ -26,7 +26,8 @@ def product(request: HttpRequest, product_id: str) -> HttpResponse:
     shown = catalog.products().filter(pk=key).first() if key is not None else None
     if shown is None:
         raise Http404
-    tree = CategoryTree()
+    # From where the product came: a replica that lags may not have its category yet.
+    tree = CategoryTree(using=shown._state.db)
     category = tree.by_id[shown.category_id]
     neighbours = catalog.find(category=category, limit=RELATED + 1).items
     context = {

@@ -33,7 +33,7 @@ PAGE = "direct, a real page"
 # File, and what is said there in place of what, to close each connection to the replica after its answer.
 CHANGES = (
     ("nginx/forward.conf", 'proxy_set_header Connection "";', "proxy_set_header Connection close;"),
-    ("haproxy/haproxy.cfg", "\ndefaults\n", "\ndefaults\n    option httpclose\n"),
+    ("haproxy/haproxy.cfg", "\ndefaults\n", "\ndefaults\n    option http-server-close\n"),
 )
 
 CPU = Metric("cpu", "CPU µs/request")
@@ -153,7 +153,7 @@ def measure(scene: Scene) -> Report:
             f" for every variant alike. GET `{PATH}`: the cheapest answer there is, so the load balancer's"
             " share is at its largest.",
             "One replica with the stack's own settings. The configuration is the stack's own; *keepalive"
-            " off* is the same with `Connection: close` (nginx) or `option httpclose` (HAProxy) towards"
+            " off* is the same with `Connection: close` (nginx) or `option http-server-close` (HAProxy) towards"
             " the replica.",
             "The load generator shares the machine's cores with what it measures. That lowers every variant's"
             " requests a second, and hardly touches the CPU time a request.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.engine import docker
 from harness.load import Load
 from harness.machine import check_memory
-from harness.plot import BLUE, GREEN, INK, ORANGE, QUIET, figure
+from harness.plot import BLUE, GREEN, INK, RED, QUIET, figure
 from harness.progress import Progress, say
 from harness.report import TIMES, Metric, Report, comparison, every_round, times, worse
 from harness.rounds import Measurement, Samples, Variant, run
@@ -62,7 +62,7 @@ class Group:
 
 GROUPS = [
     Group("waits 20 ms", "A view that waits 20 ms", "/wait/", None, BLUE),
-    Group("computes", "A view that computes, no limit", "/compute/", None, ORANGE),
+    Group("computes", "A view that computes, no limit", "/compute/", None, RED),
     Group("computes, limited", f"A view that computes, {SHARE} of a core each", "/compute/", SHARE, GREEN),
 ]
 

@@ -12,9 +12,13 @@ from harness.errors import BenchError
 
 
 def docker(
-    arguments: Sequence[str], *, timeout: float = 30, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    *,
+    timeout: float = 30,
+    environment: Mapping[str, str] | None = None,
+    both: bool = False,
 ) -> str:
-    """Run `docker ARGUMENTS` and return its standard output. `timeout` in seconds."""
+    """Run `docker ARGUMENTS` and return its standard output, or `both` outputs. `timeout` in seconds."""
     command = ["docker", *arguments]
     try:
         done = subprocess.run(
@@ -30,7 +34,7 @@ def docker(
     if done.returncode:
         tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
         raise BenchError(f"`{' '.join(command)}` failed with status {done.returncode}:\n{tail}")
-    return done.stdout
+    return done.stdout + done.stderr if both else done.stdout
 
 
 def inspect(identifiers: Sequence[str]) -> list[Any]:

@@ -12,7 +12,7 @@ INK = "#1f2933"
 QUIET = "#9aa5b1"
 GRID = "#e4e7eb"
 # Told apart by people who see colours differently (Okabe and Ito's palette).
-BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#e69f00", "#009e73", "#cc79a7"
+BLUE, ORANGE, GREEN, PURPLE, RED = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00"
 
 _STYLE = {
     "font.family": "DejaVu Sans",

@@ -53,9 +53,21 @@ class Stack:
 
     def up(self, *services: str, timeout: int = 240) -> None:
         """Start `services` and what they need, and wait until all are healthy; at most `timeout` seconds."""
-        self.compose(
-            "up", "--detach", "--wait", "--wait-timeout", str(timeout), *services, timeout=timeout + 30
-        )
+        arguments = ["up", "--detach", "--wait", "--wait-timeout", str(timeout), *services]
+        try:
+            self.compose(*arguments, timeout=timeout + 30)
+        except BenchError as error:
+            raise BenchError(f"{error}\n{self._complaints()}") from error
+
+    def _complaints(self) -> str:
+        """Return the ends of the logs of the containers that are not as they should be."""
+        found = []
+        for facts in inspect(self.ids()):
+            state = facts["State"]
+            if state["ExitCode"] or state.get("Health", {}).get("Status", "healthy") != "healthy":
+                log = docker(["logs", "--tail", "10", facts["Id"]], both=True)
+                found.append(f"── {facts['Name'].removeprefix('/')} ({state['Status']}):\n{log.rstrip()}")
+        return "\n".join(found)
 
     def down(self) -> None:
         """Remove containers, networks and volumes, at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -216,9 +217,22 @@ class Stack:
         lines = [one.describe() for one in self.containers(stopped=True)]
         front = self.load_balancer
         config = self.run_in(front, "sh", "-c", f"cat {RENDERED[front]}", check=False)
-        logs = [line[:300] for line in self.logs(front, "web", *services, tail=10).splitlines()]
-        return "\n".join(["containers:", *lines, f"rendered config of {front}:", config, "logs:", *logs])
+        return "\n".join(
+            ["containers:", *lines, f"rendered config of {front}:", config, *self._remarkable(services)]
+        )
 
+    def _remarkable(self, services: Iterable[str]) -> list[str]:
+        """Return for each container the last lines of its log that are not about a request that went well."""
+        lines: list[str] = []
+        for one in self.containers(self.load_balancer, "web", *services, stopped=True):
+            output = run("docker", "logs", "--tail", "500", one.id, check=False)
+            told = [line for line in output.splitlines() if not WELL.search(line)]
+            lines += [f"log of {one.name}:", *(f"  {line[:240]}" for line in told[-LINES:])]
+        return lines
+
+
+LINES = 6  # of each container's log in a report
+WELL = re.compile(r'"status": ?[234]\d\d\b')
 
 # What each load balancer runs with at the moment.
 RENDERED = {"nginx": "/run/lb/*.conf", "haproxy": "/run/lb/*.cfg"}

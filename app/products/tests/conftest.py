@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django.fixtures import SettingsWrapper
 
 from products.models import Category, Product
 
@@ -20,8 +21,8 @@ type ImportFile = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
-def _urls(settings: pytest.FixtureRequest) -> None:
-    settings.ROOT_URLCONF = "products.tests.urls"  # type: ignore[attr-defined]
+def _urls(settings: SettingsWrapper) -> None:
+    settings.ROOT_URLCONF = "products.tests.urls"
 
 
 def category_at(path: str) -> Category:

@@ -8,6 +8,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from products.tests.conftest import MakeProduct, category_at
+from pytest_django.fixtures import SettingsWrapper
 
 from storefront.illustrations import GENERIC, illustration
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def page(client: Client, path: str, status: int = 200, **params: object) -> str:
-    answer = client.get(path, params)
+    answer = client.get(path, params, headers={"accept": "text/html"})
     assert answer.status_code == status
     assert answer["Content-Type"] == "text/html; charset=utf-8"
     return answer.content.decode()
@@ -139,20 +140,20 @@ def test_the_number_of_queries_does_not_grow_with_the_catalogue(
     assert len(captured) == queries, captured.captured_queries
 
 
-def test_the_error_page_needs_no_request_and_no_database(settings: pytest.FixtureRequest) -> None:
-    settings.ROOT_URLCONF = "products.urls"  # type: ignore[attr-defined] # a service without the shop's pages
+def test_the_error_page_needs_no_request_and_no_database(settings: SettingsWrapper) -> None:
+    settings.ROOT_URLCONF = "products.urls"  # a service without the shop's pages
     with CaptureQueriesContext(connection) as captured:
         assert "Something went wrong on our side" in render_to_string("500.html")
     assert len(captured) == 0
 
 
 def test_the_foot_names_the_replica_only_where_the_settings_allow_it(
-    client: Client, settings: pytest.FixtureRequest
+    client: Client, settings: SettingsWrapper
 ) -> None:
-    settings.REPLICA_NAME = "web-7"  # type: ignore[attr-defined]
-    settings.EXPOSE_TOPOLOGY = True  # type: ignore[attr-defined]
+    settings.REPLICA_NAME = "web-7"
+    settings.EXPOSE_TOPOLOGY = True
     assert "Served by <code>web-7</code>" in page(client, "/")
-    settings.EXPOSE_TOPOLOGY = False  # type: ignore[attr-defined]
+    settings.EXPOSE_TOPOLOGY = False
     assert "web-7" not in page(client, "/")
 
 
