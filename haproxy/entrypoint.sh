@@ -13,6 +13,8 @@ main() {
     servers "${LB_UPSTREAMS:-web=1}"
     hosts "${ALLOWED_HOSTS:-}"
     certificate
+    # Buffers of this size stay in the heap when they are freed, rather than go back to the kernel each time.
+    export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=67108864
     export BALANCE BUFFER_BYTES HOT_BYTES CHECK_HOSTS MAX_BODY_BYTES
     sed "/# @servers@/ {
         r $RUN/servers

@@ -14,7 +14,9 @@ if timeout 60 docker pull --quiet "$image" >/dev/null 2>&1; then exit 0; fi
 
 say "    no image registry answers: building it with mmdebstrap"
 if ! have mmdebstrap; then
-  [[ $(id -u) == 0 ]] && have apt-get || fail "cannot pull $image; install mmdebstrap, or make $image available, and try again"
+  if [[ $(id -u) != 0 ]] || ! have apt-get; then
+    fail "cannot pull $image; install mmdebstrap, or make $image available, and try again"
+  fi
   quietly "$state_dir/mmdebstrap-install.log" env DEBIAN_FRONTEND=noninteractive \
     apt-get install --yes --no-install-recommends mmdebstrap debian-archive-keyring \
     || fail "apt could not install mmdebstrap"

@@ -29,7 +29,7 @@ fi
 
 # The harness talks to the engine, reads the host's control groups, and writes into the work tree as this user.
 options=(--rm --init --interactive --workdir "$root" --network none --read-only --tmpfs /tmp
-  --cap-drop ALL --security-opt no-new-privileges:true
+  --cap-drop ALL --cap-add DAC_OVERRIDE --security-opt no-new-privileges:true
   --user "$(id -u):$(id -g)" --group-add "$(stat --format %g "$socket")"
   --volume "$socket:/var/run/docker.sock" --volume "$root:$root" --volume /sys/fs/cgroup:/host/cgroup:ro
   --env "PYTHONPATH=$root/bench" --env "BENCH_ROOT=$root" --env "BENCH_IMAGE=$image" --env "BENCH_PROJECT=$project")

@@ -16,6 +16,7 @@ can_install() { [[ $(id -u) == 0 ]] && have apt-get && grep -qE '^ID=(debian|ubu
 # so they are fetched with an apt configuration that lives in a temporary folder and goes with it.
 install_from_trixie() {
   local dir keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
+  # shellcheck disable=SC2016 # a field of apt's, not a variable of the shell's
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' | grep -m 1 '/debian/\?$')
   [[ -n $mirror ]] || fail "no Debian mirror in the apt sources; install Docker Compose >= $minimum_compose and try again"
   dir=$(mktemp -d)

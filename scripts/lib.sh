@@ -10,6 +10,7 @@ fail() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # for the scripts that read this file
 state_dir=$root/.scale-out # logs and markers of make up; ignored by git
 
 # quietly LOG COMMAND...: run COMMAND with its output in LOG and a progress line with the seconds

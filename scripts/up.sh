@@ -24,8 +24,9 @@ check_settings() {
   case $LB in nginx | haproxy) ;; *) fail "LB=$LB: must be nginx or haproxy" ;; esac
   local name
   for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
-    [[ ${!name} =~ ^[0-9]{1,5}$ ]] && ((10#${!name} >= 1 && 10#${!name} <= 65535)) \
-      || fail "$name=${!name}: must be a port number from 1 to 65535"
+    if [[ ! ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || ((${!name} > 65535)); then
+      fail "$name=${!name}: must be a port number from 1 to 65535"
+    fi
   done
   [[ $COMPOSE_PROJECT_NAME =~ ^[a-z0-9][a-z0-9_-]*$ ]] \
     || fail "COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME: must be small letters, digits, - and _"
@@ -52,15 +53,15 @@ check_ports() {
 }
 
 stop_the_other_load_balancer() {
-  local other=haproxy
-  [[ $LB == haproxy ]] && other=nginx
+  local other=(haproxy)
+  [[ $LB == haproxy ]] && other=(nginx nginx-exporter)
   local ids
   ids=$(docker ps -aq --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
-    --filter "label=com.docker.compose.service=$other")
-  [[ -z $ids ]] || {
-    step "Stopping $other: $LB takes its place"
-    compose --profile "$other" rm --stop --force "$other" $([[ $other == nginx ]] && echo nginx-exporter) >/dev/null 2>&1
-  }
+    --filter "label=com.docker.compose.service=${other[0]}")
+  if [[ -n $ids ]]; then
+    step "Stopping ${other[0]}: $LB takes its place"
+    compose --profile "${other[0]}" rm --stop --force "${other[@]}" >/dev/null 2>&1
+  fi
 }
 
 build_images() {

@@ -63,7 +63,7 @@ def pulse() -> None:
     PULSE.touch()
 
 
-class Scheduler(PersistentScheduler):  # type: ignore[misc]  # celery has no types
+class Scheduler(PersistentScheduler):
     """The standard scheduler; each round of its loop shows that beat is alive."""
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,7 +85,7 @@ def start_pulse(sender: Any, **_kwargs: Any) -> None:
         while True:
             try:
                 pulse.apply_async(queue=queue, expires=PULSE_SECONDS)
-            except Exception as error:  # noqa: BLE001 - the healthcheck tells; the worker itself reconnects
+            except Exception as error:  # whatever it is, the healthcheck tells, and the worker itself reconnects
                 log.warning("no pulse: %s", error)
             time.sleep(PULSE_SECONDS)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from config import environment
 from observability import metrics
+
+from config import environment
 
 bind = "0.0.0.0:8000"
 

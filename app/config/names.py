@@ -60,7 +60,7 @@ class Names:
         with self._lock:
             self._under_way.pop(key, None)
 
-    def getaddrinfo(
+    def getaddrinfo(  # noqa: PLR0913, PLR0917 - as many as socket.getaddrinfo takes
         self,
         host: bytes | str | None,
         port: bytes | str | int | None,
@@ -69,7 +69,7 @@ class Names:
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
-        """Do as `socket.getaddrinfo`, but raise socket.gaierror after DEADLINE; at once if the name is known to fail."""
+        """Do as `socket.getaddrinfo`, but raise gaierror after DEADLINE, and at once if the name is known to fail."""
         key = (host, port, family, type, proto, flags)
         with self._lock:
             lookup = self._under_way.get(key)
@@ -90,4 +90,4 @@ def install() -> None:
     """Let everything in this process (psycopg, redis-py, requests) look names up this way."""
     names = Names()
     os.register_at_fork(after_in_child=names.reset)
-    socket.getaddrinfo = names.getaddrinfo  # type: ignore[assignment]
+    socket.getaddrinfo = names.getaddrinfo

@@ -95,9 +95,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
-QUEUE_URL = (
-    "" if _BUILD else f"redis://:{environment.secret('REDIS_QUEUE_PASSWORD')}@redis-queue:6379/0"
-)
+QUEUE_URL = "" if _BUILD else f"redis://:{environment.secret('REDIS_QUEUE_PASSWORD')}@redis-queue:6379/0"
 
 # ── web ─────────────────────────────────────────────────────────────────────────────────────────────
 STATIC_URL = "/static/"
@@ -116,6 +114,4 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 
-LOGGING = logs.configuration(
-    environment.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
-)
+LOGGING = logs.configuration(environment.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))

@@ -7,8 +7,8 @@ from typing import Any
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 
-class StaticMiddleware(WhiteNoiseMiddleware):
-    """WhiteNoise, with one year for hashed names: the longest time that RFC 9111 caches are asked to honour."""
+class StaticMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
+    """WhiteNoise, with one year for hashed names: as the contract has it."""
 
     FOREVER = 365 * 24 * 60 * 60
 

@@ -56,6 +56,4 @@ class HealthMiddleware:
         }
         if draining:
             body["draining"] = "yes"
-        return JsonResponse(
-            body, status=503 if status == "unhealthy" else 200, headers={"Cache-Control": "no-store"}
-        )
+        return JsonResponse(body, status=503 if status == "unhealthy" else 200, headers={"Cache-Control": "no-store"})

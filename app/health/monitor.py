@@ -72,7 +72,7 @@ class Monitor:
         while not _stopping.is_set():
             try:
                 self._probe()
-            except Exception as error:  # noqa: BLE001 - whatever is wrong, it is not healthy
+            except Exception as error:  # whatever is wrong, it is not healthy
                 self._good = float("-inf")
                 if was_ok:
                     log.warning("%s does not answer: %s", self.name, error)

@@ -30,7 +30,7 @@ def use_slot(name: str) -> None:
 
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    values.ValueClass = values.MultiProcessValue(lambda: _slot)  # type: ignore[assignment,no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: _slot)  # type: ignore[no-untyped-call]
 
 _requests = Counter(
     "django_http_requests_total_by_view_transport_method",

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from django.http import HttpRequest, JsonResponse
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
     """Raise it in a view to answer with `status` and a `detail` that tells the caller what to do."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:

@@ -69,13 +69,15 @@ def stanzas(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
 def product(fields: dict[str, str]) -> dict[str, Any]:
     """A stanza as a record for import_catalog.
 
-    The index has no prices, so one is made from the package's size, that every run makes the same one: a cent for
-    each started 10 KiB, at least one. Raises BadIndexError.
+    The index has no prices, so one is made from the package's size, the same one at each run: a cent for each
+    started 10 KiB, at least one. Raises BadIndexError.
     """
     try:
         package, size = fields["Package"], int(fields["Size"])
     except (KeyError, ValueError) as error:
-        raise BadIndexError(f"a stanza without Package and Size: {fields.get('Package', 'no name')}") from error
+        raise BadIndexError(
+            f"a stanza without Package and Size: {fields.get('Package', 'no name')}"
+        ) from error
     # "contrib/utils" is the section utils of the area contrib.
     section = fields.get("Section", "misc").rpartition("/")[2]
     return {

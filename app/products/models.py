@@ -22,7 +22,9 @@ class Category(models.Model):
 
     class Meta:
         constraints = (
-            models.CheckConstraint(name="category_slug_format", condition=Q(slug__regex=r"^[a-z0-9]+(-[a-z0-9]+)*$")),
+            models.CheckConstraint(
+                name="category_slug_format", condition=Q(slug__regex=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+            ),
             models.CheckConstraint(name="category_name_not_empty", condition=~Q(name="")),
             models.CheckConstraint(
                 name="category_not_its_own_parent", condition=Q(parent__isnull=True) | ~Q(parent=F("id"))
@@ -68,7 +70,9 @@ class Product(models.Model):
             models.CheckConstraint(name="product_sku_not_empty", condition=~Q(sku="")),
             models.CheckConstraint(name="product_name_not_empty", condition=~Q(name="")),
             models.CheckConstraint(name="product_price_not_negative", condition=Q(price_amount__gte=0)),
-            models.CheckConstraint(name="product_currency_format", condition=Q(currency__regex=r"^[A-Z]{3}$")),
+            models.CheckConstraint(
+                name="product_currency_format", condition=Q(currency__regex=r"^[A-Z]{3}$")
+            ),
             models.CheckConstraint(name="product_stock_not_negative", condition=Q(stock__gte=0)),
             models.CheckConstraint(name="product_sold_not_negative", condition=Q(sold__gte=0)),
         )
@@ -76,10 +80,13 @@ class Product(models.Model):
             # A page of one category: the next 24 ids after the cursor, read in order from the index.
             models.Index(name="product_by_category", fields=["category", "id"]),
             models.Index(name="product_featured", fields=["id"], condition=Q(featured=True)),
-            # A search reads the pending list too, so it is kept short. With none, an import takes five times as long.
+            # A search reads the pending list too, so it is kept short. With none at all, loading 68,820
+            # products took 24 s instead of 5 s.
             GinIndex(name="product_search", fields=["search"], gin_pending_list_limit=512),
             GinIndex(
-                OpClass(Upper("name"), name="gin_trgm_ops"), name="product_name_trigrams", gin_pending_list_limit=512
+                OpClass(Upper("name"), name="gin_trgm_ops"),
+                name="product_name_trigrams",
+                gin_pending_list_limit=512,
             ),
         )
 

@@ -47,7 +47,7 @@ class CategoryTree:
     """All categories, ordered by position and name among siblings."""
 
     def __init__(self, *, count_products: bool = False, using: str | None = None) -> None:
-        """Runs one query. With ``count_products`` it counts as well, which reads an index of every product."""
+        """Runs one query. With ``count_products`` it also counts, which reads an index of every product."""
         categories = Category.objects.using(using).order_by("position", "name", "id")
         if count_products:
             counts = (

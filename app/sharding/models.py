@@ -32,4 +32,6 @@ class ShardIdentity(models.Model):
         if known is None:
             known, _ = cls.objects.using(alias).get_or_create(name=alias)
         if known.name != alias:
-            raise ShardMismatchError(f"the database behind {alias} says that it is {known.name}: its volume or host is mixed up")
+            raise ShardMismatchError(
+                f"the database behind {alias} says that it is {known.name}: its volume or host is mixed up"
+            )

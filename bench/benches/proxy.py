@@ -153,8 +153,8 @@ def measure(scene: Scene) -> Report:
             f" for every variant alike. GET `{PATH}`: the cheapest answer there is, so the load balancer's"
             " share is at its largest.",
             "One replica with the stack's own settings. The configuration is the stack's own; *keepalive"
-            " off* is the same with `Connection: close` (nginx) or `option http-server-close` (HAProxy) towards"
-            " the replica.",
+            " off* is the same with `Connection: close` (nginx) or `option http-server-close` (HAProxy)"
+            " towards the replica.",
             "The load generator shares the machine's cores with what it measures. That lowers every variant's"
             " requests a second, and hardly touches the CPU time a request.",
             "The load balancers' health checks and the replica's own go on meanwhile and are counted.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.engine import docker
 from harness.load import Load
 from harness.machine import check_memory
-from harness.plot import BLUE, GREEN, INK, RED, QUIET, figure
+from harness.plot import BLUE, GREEN, INK, QUIET, RED, figure
 from harness.progress import Progress, say
 from harness.report import TIMES, Metric, Report, comparison, every_round, times, worse
 from harness.rounds import Measurement, Samples, Variant, run

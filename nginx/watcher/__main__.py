@@ -18,8 +18,9 @@ PAUSE = 0.1  # and at least this much between two rounds
 
 
 def log(event: str, **fields: object) -> None:
-    """Write one JSON line."""
-    print(json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields))
+    """Write one JSON line, at once: nginx writes to the same stream."""
+    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
+    sys.stdout.write(json.dumps(line) + "\n")
 
 
 class Watcher:

@@ -14,6 +14,7 @@ import pytest
 from django.conf import LazySettings
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+
 from health import monitor
 from health.middleware import HealthMiddleware
 from health.monitor import Monitor

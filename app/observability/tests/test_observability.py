@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+
 from observability import request_id
 from observability.logs import JsonFormatter
 
@@ -66,4 +67,7 @@ def test_workers_that_replace_each_other_are_counted_exactly_and_leave_no_files(
         python(COUNT_IN_SLOT, "0", "100")
     assert sorted(path.name for path in tmp_path.iterdir()) == files
     python(COUNT_IN_SLOT, "1", "50")
-    assert 'django_http_requests_total_by_view_transport_method_total{method="GET",transport="http",view="view"} 450.0' in python(SUM)
+    assert (
+        'django_http_requests_total_by_view_transport_method_total{method="GET",transport="http",view="view"} 450.0'
+        in python(SUM)
+    )

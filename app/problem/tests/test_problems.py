@@ -6,6 +6,7 @@ import pytest
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+
 from problem import Problem, problem_response
 from problem.middleware import ProblemMiddleware
 
@@ -43,9 +44,7 @@ def test_an_unknown_service_is_named() -> None:
 
 def test_a_raised_problem_keeps_its_status_and_headers() -> None:
     middleware = ProblemMiddleware(lambda request: HttpResponse())
-    answer = middleware.process_exception(
-        RequestFactory().get("/"), Problem(429, "Too many.", {"Retry-After": "7"})
-    )
+    answer = middleware.process_exception(RequestFactory().get("/"), Problem(429, "Too many.", {"Retry-After": "7"}))
     assert answer is not None
     assert (answer.status_code, answer["Retry-After"]) == (429, "7")
 

@@ -6,7 +6,7 @@ from products.tree import CategoryTree
 
 
 class CategoryPaths:
-    """``outdoor/tents`` has the slug ``outdoor-tents`` below ``outdoor``. Call inside the import's transaction."""
+    """``outdoor/tents`` has the slug ``outdoor-tents`` below ``outdoor``. For use inside a transaction."""
 
     def __init__(self, using: str) -> None:
         self._using = using

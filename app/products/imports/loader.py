@@ -58,7 +58,8 @@ _CHANGED = f"p.sku = s.sku AND ({_OLD}) IS DISTINCT FROM ({_NEW})"
 # Always in the order of ids, as every writer that takes several products does: so none waits in a circle.
 _LOCK_ROWS = f"""
     SELECT count(*) FROM (
-        SELECT p.id FROM products_product p, import_product s WHERE {_CHANGED} ORDER BY p.id FOR NO KEY UPDATE OF p
+        SELECT p.id FROM products_product p, import_product s WHERE {_CHANGED} ORDER BY p.id
+        FOR NO KEY UPDATE OF p
     ) locked
 """  # noqa: S608 -- our own words
 _UPDATE = f"""
@@ -94,12 +95,14 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
     """Loads every valid record, or nothing if anything but a single record fails. Raises BusyError."""
     result = Result()
     with transaction.atomic(using=DATABASE), connections[DATABASE].cursor() as cursor:
-        cursor.execute("SELECT set_config(name, %s, true) FROM unnest(%s::text[]) AS name", [_PATIENCE, _TIMEOUTS])
+        cursor.execute(
+            "SELECT set_config(name, %s, true) FROM unnest(%s::text[]) AS name", [_PATIENCE, _TIMEOUTS]
+        )
         _lock(cursor, reports)
         cursor.execute("DROP TABLE IF EXISTS pg_temp.import_product")
         cursor.execute(_STAGE)
         staged = 0
-        for batch in batched(_valid(records, CategoryPaths(DATABASE), result, reports), BATCH):
+        for batch in batched(_valid(records, CategoryPaths(DATABASE), result, reports), BATCH, strict=False):
             with connections[DATABASE].wrap_database_errors, cursor.copy(_COPY) as copy:
                 for row in batch:
                     copy.write_row(row)

@@ -23,7 +23,7 @@ class Record:
 
 
 class Records:
-    """The records of a source. ``absent`` and ``ignored`` name columns, known before the first record of a CSV."""
+    """The records of a source. ``absent`` and ``ignored`` name columns of a CSV, as its header has them."""
 
     def __init__(self, source: Source) -> None:
         """Raises SourceError if a CSV has no usable header."""
@@ -76,7 +76,9 @@ class Records:
             elif not fault and len(row) != len(header):
                 fault = f"has {len(row)} columns, the header has {len(header)}"
             # An empty cell counts as absent: CSV has no other way to say so.
-            fields = {} if fault else {key: cell for key, cell in zip(header, row, strict=True) if cell.strip()}
+            fields = (
+                {} if fault else {key: cell for key, cell in zip(header, row, strict=True) if cell.strip()}
+            )
             yield Record(begun, fields, fault)
 
     def _header(self, line: str) -> tuple[list[str], str]:

@@ -1,11 +1,12 @@
 from collections.abc import Callable
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from products.models import Category, Product
 
@@ -21,7 +22,7 @@ type ImportFile = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
-def _urls(settings: SettingsWrapper) -> None:
+def _urls(settings: Settings) -> None:
     settings.ROOT_URLCONF = "products.tests.urls"
 
 
@@ -40,10 +41,16 @@ def category_at(path: str) -> Category:
 @pytest.fixture
 def make_product(db: None) -> MakeProduct:
     """Makes a product; what is not said is filled in."""
+    numbers = count(1)
 
     def make(path: str = "outdoor/tents", **fields: object) -> Product:
-        number = Product.objects.count() + 1
-        values: dict[str, object] = {"sku": f"SKU-{number}", "name": f"Thing {number}", "price_amount": 1299, "stock": 5}
+        number = next(numbers)
+        values: dict[str, object] = {
+            "sku": f"SKU-{number}",
+            "name": f"Thing {number}",
+            "price_amount": 1299,
+            "stock": 5,
+        }
         return Product.objects.create(category=category_at(path), **(values | fields))
 
     return make

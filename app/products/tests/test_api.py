@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 LIST = "/api/products/"
 
 
-def names(client: Client, **params: object) -> list[str]:
+def names(client: Client, **params: str | int) -> list[str]:
     answer = client.get(LIST, params)
     assert answer.status_code == 200, answer.content
     return [item["name"] for item in answer.json()["items"]]
@@ -27,7 +27,13 @@ def assert_problem(answer: Any, status: int) -> None:
 
 def test_a_product_has_the_shape_of_the_contract(client: Client, make_product: MakeProduct) -> None:
     product = make_product(
-        sku="T-1", name="Tent", description="Dry.", price_amount=24900, stock=3, featured=True, image_url="/t.svg"
+        sku="T-1",
+        name="Tent",
+        description="Dry.",
+        price_amount=24900,
+        stock=3,
+        featured=True,
+        image_url="/t.svg",
     )
     expected = {
         "id": product.pk,
@@ -105,7 +111,7 @@ def test_empty_and_unknown_parameters_are_ignored(client: Client, make_product: 
         ({"limit": "0"}, 400),
         ({"limit": "-1"}, 400),
         ({"limit": "1.5"}, 400),
-        ({"limit": "٣"}, 400),
+        ({"limit": "\u0663"}, 400),
         ({"featured": "maybe"}, 400),
         ({"q": "a\0b"}, 400),
         ({"q": "a" * 10_000}, 400),
@@ -114,16 +120,20 @@ def test_empty_and_unknown_parameters_are_ignored(client: Client, make_product: 
         ({"category": "a" * 10_000}, 404),
     ],
 )
-def test_a_bad_parameter_is_a_problem_of_the_caller(client: Client, params: dict[str, str], status: int) -> None:
+def test_a_bad_parameter_is_a_problem_of_the_caller(
+    client: Client, params: dict[str, str], status: int
+) -> None:
     assert_problem(client.get(LIST, params), status)
 
 
-@pytest.mark.parametrize("query", ["%ff%fe", "q=%ff%fe", "q=%ed%a0%80", "&&&=&", "q=a&q=b", "q[]=1", "%00=%00"])
+@pytest.mark.parametrize(
+    "query", ["%ff%fe", "q=%ff%fe", "q=%ed%a0%80", "&&&=&", "q=a&q=b", "q[]=1", "%00=%00"]
+)
 def test_a_strange_query_string_is_no_error_of_ours(client: Client, query: str) -> None:
     assert client.get(f"{LIST}?{query}").status_code < 500
 
 
-@pytest.mark.parametrize("product_id", ["0", "999", "9" * 30, "-1", "abc", "1.0", "%00", "١", "01", "1'"])
+@pytest.mark.parametrize("product_id", ["0", "999", "9" * 30, "-1", "abc", "1.0", "%00", "\u0661", "01", "1'"])
 def test_an_id_that_no_product_has_is_a_404_problem(client: Client, product_id: str) -> None:
     assert_problem(client.get(f"{LIST}{product_id}"), 404)
 

@@ -29,7 +29,17 @@ def made_by_hand(version: int, number: int) -> str:
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "1", "A" * 18, "A" * 10_000, "\0" * 18, "é" * 18, "🙂" * 18, made_by_hand(2, 1), made_by_hand(1, 2**63)],
+    [
+        "x",
+        "1",
+        "A" * 18,
+        "A" * 10_000,
+        "\0" * 18,
+        "é" * 18,
+        "🙂" * 18,
+        made_by_hand(2, 1),
+        made_by_hand(1, 2**63),
+    ],
 )
 def test_what_was_never_a_cursor_is_refused(text: str) -> None:
     with pytest.raises(cursors.BadCursorError):

@@ -29,7 +29,17 @@ JSONL = """{"sku": "A-1", "name": "Tent", "description": "Two doors, one \\"porc
 
 
 def loaded() -> list[tuple[object, ...]]:
-    fields = ("sku", "name", "description", "category__slug", "price_amount", "currency", "stock", "featured", "image_url")
+    fields = (
+        "sku",
+        "name",
+        "description",
+        "category__slug",
+        "price_amount",
+        "currency",
+        "stock",
+        "featured",
+        "image_url",
+    )
     return list(Product.objects.order_by("sku").values_list(*fields))
 
 
@@ -85,8 +95,13 @@ def test_a_semicolon_or_a_tab_may_stand_for_the_comma(import_file: ImportFile, d
     assert Product.objects.get().name == "Tent, blue"
 
 
-def test_standard_input_is_read_when_its_format_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    assert import_path("-").err == "standard input: say which format it has: --format csv or --format jsonl; nothing was loaded\n"
+def test_standard_input_is_read_when_its_format_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    assert (
+        import_path("-").err
+        == "standard input: say which format it has: --format csv or --format jsonl; nothing was loaded\n"
+    )
     path = str(tmp_path) + "/piped"
     with open(path, "w+b") as piped:  # noqa: PTH123 -- a file descriptor is what standard input has
         piped.write(JSONL.encode())
@@ -128,10 +143,19 @@ def record(**fields: object) -> str:
         (record(currency="EURO"), "currency must be an ISO 4217 code such as EUR, not 'EURO'"),
         (record(currency="XXX"), "currency must be an ISO 4217 code such as EUR, not 'XXX'"),
         (record(featured="maybe"), "featured must be true or false, not 'maybe'"),
-        (record(category="Outdoor Tents"), "category must be a path of slugs such as outdoor/tents, not 'Outdoor Tents'"),
-        (record(category="/outdoor"), "category must be a path of slugs such as outdoor/tents, not '/outdoor'"),
+        (
+            record(category="Outdoor Tents"),
+            "category must be a path of slugs such as outdoor/tents, not 'Outdoor Tents'",
+        ),
+        (
+            record(category="/outdoor"),
+            "category must be a path of slugs such as outdoor/tents, not '/outdoor'",
+        ),
         (record(category="a/b/c/d/e/f"), "category has more than 5 levels"),
-        (record(image_url="javascript:alert(1)"), "image_url must begin with https://, http:// or /, and have no spaces"),
+        (
+            record(image_url="javascript:alert(1)"),
+            "image_url must begin with https://, http:// or /, and have no spaces",
+        ),
         ("[1, 2]", "not a JSON object"),
         ("{", "not valid JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char 2)"),
         ("[" * 100_000, "not valid JSON: nested too deeply"),
@@ -213,7 +237,11 @@ def test_a_missing_file_and_a_folder_are_one_clear_line(tmp_path: object) -> Non
 
 
 def test_a_slug_that_stands_elsewhere_in_the_tree_is_reported(import_file: ImportFile) -> None:
-    lines = [record(sku="A", category="a/b"), record(sku="B", category="a-b"), record(sku="C", category="a-b/c")]
+    lines = [
+        record(sku="A", category="a/b"),
+        record(sku="B", category="a-b"),
+        record(sku="C", category="a-b/c"),
+    ]
     outcome = import_file("a.jsonl", "\n".join(lines))
     assert ":2: category a-b: a-b is another category's slug" in outcome.err
     assert ":3: category a-b/c: a-b is another category's slug" in outcome.err

@@ -1,7 +1,8 @@
 """What an import does to the products that are there; and that it does all of it or nothing."""
 
+import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -16,9 +17,9 @@ from products.tests.conftest import ImportFile, MakeProduct
 DEADLINE = 30  # seconds
 
 
-def lines(*records: dict[str, object]) -> str:
+def lines(*records: Mapping[str, object]) -> str:
     base = {"name": "Tent", "category": "outdoor", "price": 100}
-    return "\n".join(json.dumps(base | record) for record in records)
+    return "\n".join(json.dumps({**base, **record}) for record in records)
 
 
 def silent(*_: object) -> None:
@@ -59,7 +60,14 @@ def test_only_what_differs_is_updated(import_file: ImportFile) -> None:
 def test_an_absent_value_keeps_what_is_there_and_an_empty_text_clears_it(
     import_file: ImportFile, make_product: MakeProduct
 ) -> None:
-    kept = {"description": "Dry.", "currency": "USD", "stock": 7, "sold": 2, "featured": True, "image_url": "/t.svg"}
+    kept = {
+        "description": "Dry.",
+        "currency": "USD",
+        "stock": 7,
+        "sold": 2,
+        "featured": True,
+        "image_url": "/t.svg",
+    }
     make_product(sku="A", **kept)
     outcome = import_file("a.csv", "sku,name,category,price,stock\nA,New name,coffee,55,\n")
     assert "products that exist keep their description, currency, featured, image_url\n" in outcome.err
@@ -67,7 +75,9 @@ def test_an_absent_value_keeps_what_is_there_and_an_empty_text_clears_it(
     assert (product.name, product.category.slug, product.price_amount) == ("New name", "coffee", 55)
     assert {name: getattr(product, name) for name in kept} == kept
 
-    import_file("a.jsonl", lines({"sku": "A", "description": "", "image_url": "", "featured": False, "stock": 0}))
+    import_file(
+        "a.jsonl", lines({"sku": "A", "description": "", "image_url": "", "featured": False, "stock": 0})
+    )
     product = Product.objects.get(sku="A")
     assert (product.description, product.image_url, product.featured, product.stock) == ("", "", False, 0)
     assert (product.currency, product.sold) == ("USD", 2)
@@ -75,7 +85,8 @@ def test_an_absent_value_keeps_what_is_there_and_an_empty_text_clears_it(
 
 @pytest.mark.django_db
 def test_of_a_sku_that_stands_twice_the_last_one_counts_and_it_is_said(import_file: ImportFile) -> None:
-    outcome = import_file("a.jsonl", lines({"sku": "A", "price": 1}, {"sku": "B"}, {"sku": "A", "price": 2}, {"sku": "A", "price": 3}))
+    twice = ({"sku": "A", "price": 1}, {"sku": "B"}, {"sku": "A", "price": 2}, {"sku": "A", "price": 3})
+    outcome = import_file("a.jsonl", lines(*twice))
     assert outcome.code == 0
     assert ":1: SKU A stands again in line 4\n" in outcome.err
     assert ":3: SKU A stands again in line 4\n" in outcome.err
@@ -99,8 +110,6 @@ def test_columns_that_mean_nothing_are_named_and_ignored(import_file: ImportFile
 
 @pytest.mark.django_db
 def test_a_file_that_breaks_off_leaves_nothing(import_file: ImportFile) -> None:
-    import gzip  # noqa: PLC0415 -- here only
-
     packed = gzip.compress(lines(*({"sku": f"S-{n}", "name": str(hash(n))} for n in range(9_000))).encode())
     outcome = import_file("a.jsonl.gz", packed[: len(packed) // 2])
     assert outcome.code == 2
@@ -169,7 +178,10 @@ def test_two_imports_at_once_wait_for_each_other_and_both_are_loaded() -> None:
         assert first.result(DEADLINE) == Result(created=1, updated=3_000)
         assert second.result(DEADLINE) == Result(created=1, updated=3_000)
     assert PRODUCTS.filter(price_amount=2).count() == 3_001
-    assert set(PRODUCTS.filter(sku__in=["FIRST", "SECOND"]).values_list("sku", flat=True)) == {"FIRST", "SECOND"}
+    assert set(PRODUCTS.filter(sku__in=["FIRST", "SECOND"]).values_list("sku", flat=True)) == {
+        "FIRST",
+        "SECOND",
+    }
 
 
 @pytest.mark.django_db(transaction=True)

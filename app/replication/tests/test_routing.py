@@ -9,6 +9,7 @@ from django.db import connections, models, router, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
+
 from replication import state, use_primary
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
@@ -78,7 +79,7 @@ def test_use_primary_holds_for_its_block_only() -> None:
 
 
 def test_a_chosen_alias_wins() -> None:
-    assert Product.objects.using("replica2").db == "replica2"
+    assert Product._default_manager.using("replica2").db == "replica2"
 
 
 def test_what_is_reached_through_an_object_is_read_where_the_object_came_from() -> None:

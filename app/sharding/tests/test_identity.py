@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from sharding.models import ShardIdentity, ShardMismatchError
 
 pytestmark = pytest.mark.django_db(databases=["users_shard_1"])

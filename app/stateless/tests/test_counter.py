@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
+
 from stateless.models import Counter
 from stateless.tasks import BATCH, clear_expired_sessions
 

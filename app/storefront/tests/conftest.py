@@ -1,10 +1,10 @@
 import pytest
 from products.tests.conftest import make_product
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 __all__ = ["make_product"]
 
 
 @pytest.fixture(autouse=True)
-def _urls(settings: SettingsWrapper) -> None:
+def _urls(settings: Settings) -> None:
     settings.ROOT_URLCONF = "products.tests.urls"

@@ -8,21 +8,23 @@ from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from products.tests.conftest import MakeProduct, category_at
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from storefront.illustrations import GENERIC, illustration
 
 pytestmark = pytest.mark.django_db
 
 
-def page(client: Client, path: str, status: int = 200, **params: object) -> str:
+def page(client: Client, path: str, status: int = 200, **params: str) -> str:
     answer = client.get(path, params, headers={"accept": "text/html"})
     assert answer.status_code == status
     assert answer["Content-Type"] == "text/html; charset=utf-8"
     return answer.content.decode()
 
 
-def test_the_front_page_shows_featured_products_and_categories(client: Client, make_product: MakeProduct) -> None:
+def test_the_front_page_shows_featured_products_and_categories(
+    client: Client, make_product: MakeProduct
+) -> None:
     shown = make_product("outdoor/tents", name="Lark", featured=True, price_amount=129900)
     make_product(name="Hidden")
     html = page(client, "/")
@@ -64,7 +66,9 @@ def test_a_product_with_a_picture_of_its_own_shows_it(client: Client, make_produ
     assert 'src="/media/a.jpg&quot;onerror=" alt="Lark"' in page(client, f"/products/{product.pk}/")
 
 
-def test_the_pages_of_a_category_lead_through_all_its_products(client: Client, make_product: MakeProduct) -> None:
+def test_the_pages_of_a_category_lead_through_all_its_products(
+    client: Client, make_product: MakeProduct
+) -> None:
     ids = [make_product("outdoor/tents").pk for _ in range(50)]
     seen: list[int] = []
     path: str | None = "/categories/outdoor/"
@@ -140,7 +144,7 @@ def test_the_number_of_queries_does_not_grow_with_the_catalogue(
     assert len(captured) == queries, captured.captured_queries
 
 
-def test_the_error_page_needs_no_request_and_no_database(settings: SettingsWrapper) -> None:
+def test_the_error_page_needs_no_request_and_no_database(settings: Settings) -> None:
     settings.ROOT_URLCONF = "products.urls"  # a service without the shop's pages
     with CaptureQueriesContext(connection) as captured:
         assert "Something went wrong on our side" in render_to_string("500.html")
@@ -148,7 +152,7 @@ def test_the_error_page_needs_no_request_and_no_database(settings: SettingsWrapp
 
 
 def test_the_foot_names_the_replica_only_where_the_settings_allow_it(
-    client: Client, settings: SettingsWrapper
+    client: Client, settings: Settings
 ) -> None:
     settings.REPLICA_NAME = "web-7"
     settings.EXPOSE_TOPOLOGY = True

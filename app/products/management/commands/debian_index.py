@@ -12,8 +12,8 @@ from products import debian
 
 class Command(BaseCommand):
     help = (
-        "Prints Debian's package index (Packages files, plain or .xz, .gz, .lz4; - is standard input) as JSON Lines"
-        " for import_catalog: manage.py debian_index Packages.xz | manage.py import_catalog - --format jsonl."
+        "Prints Debian's package index (Packages files, plain or .xz, .gz, .lz4; - is standard input) as JSON"
+        " Lines for import_catalog: manage.py debian_index Packages.xz | manage.py import_catalog - --format jsonl."
         " Names are unique: of several versions the first counts."
         " Prices are made from the package's size, since the index has none: a cent for each started 10 KiB."
     )

@@ -37,7 +37,9 @@ Exit code 0: all loaded. 1: loaded, but for the rejected rows. 2: nothing loaded
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", help=".csv, .jsonl or .ndjson, also with .gz or .xz after it; - is standard input")
+        parser.add_argument(
+            "file", help=".csv, .jsonl or .ndjson, also with .gz or .xz after it; - is standard input"
+        )
         parser.add_argument("--format", choices=("csv", "jsonl"), help="needed for standard input")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -63,12 +65,16 @@ def run(source: Source, stderr: TextIO, stdout: Any) -> Result:
     progress = Progress(stderr, source.fraction)
     records = Records(source)
     if records.ignored:
-        progress.say(f"{source.name}: columns that mean nothing here are ignored: {', '.join(records.ignored)}")
+        progress.say(
+            f"{source.name}: columns that mean nothing here are ignored: {', '.join(records.ignored)}"
+        )
     if records.absent:
         progress.say(f"{source.name}: products that exist keep their {', '.join(records.absent)}")
     reports = Reports(
         rejected=lambda line, reason: progress.say(f"{source.name}:{line}: {reason}"),
-        replaced=lambda line, sku, by: progress.say(f"{source.name}:{line}: SKU {sku} stands again in line {by}"),
+        replaced=lambda line, sku, by: progress.say(
+            f"{source.name}:{line}: SKU {sku} stands again in line {by}"
+        ),
         waiting=lambda: progress.say("another import is running: waiting for it to end"),
         merging=lambda: progress.say(f"{progress.rows:,} rows read, merging"),
     )
