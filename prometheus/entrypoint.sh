@@ -13,7 +13,7 @@ case ${1:-prometheus} in
     printf '{"redis://redis-cache:6379": "%s", "redis://redis-queue:6379": "%s"}' \
       "$(cat /run/secrets/redis_cache)" "$(cat /run/secrets/redis_queue)" >/tmp/passwords.json
     exec prometheus-redis-exporter --redis.addr= --redis.password-file=/tmp/passwords.json \
-      --connection-timeout=2s --web.listen-address=0.0.0.0:9121
+      --connection-timeout=2s --config-command=- --web.listen-address=0.0.0.0:9121
     ;;
   nginx-exporter)
     exec prometheus-nginx-exporter --nginx.scrape-uri=http://nginx:8081/stub_status --nginx.timeout=2s \

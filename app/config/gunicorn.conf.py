@@ -7,6 +7,7 @@ from typing import Any
 from observability import metrics
 
 from config import environment
+from config.warmup import warm_up
 
 bind = "0.0.0.0:8000"
 
@@ -56,3 +57,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """Count in the files of that number."""
     metrics.use_slot(str(worker.slot))
+
+
+def post_worker_init(worker: Any) -> None:
+    """Warm up before the first request is accepted."""
+    warm_up(worker.wsgi)

@@ -75,9 +75,7 @@ def product(fields: dict[str, str]) -> dict[str, Any]:
     try:
         package, size = fields["Package"], int(fields["Size"])
     except (KeyError, ValueError) as error:
-        raise BadIndexError(
-            f"a stanza without Package and Size: {fields.get('Package', 'no name')}"
-        ) from error
+        raise BadIndexError(f"a stanza without Package and Size: {fields.get('Package', 'no name')}") from error
     # "contrib/utils" is the section utils of the area contrib.
     section = fields.get("Section", "misc").rpartition("/")[2]
     return {

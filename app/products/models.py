@@ -22,9 +22,7 @@ class Category(models.Model):
 
     class Meta:
         constraints = (
-            models.CheckConstraint(
-                name="category_slug_format", condition=Q(slug__regex=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-            ),
+            models.CheckConstraint(name="category_slug_format", condition=Q(slug__regex=r"^[a-z0-9]+(-[a-z0-9]+)*$")),
             models.CheckConstraint(name="category_name_not_empty", condition=~Q(name="")),
             models.CheckConstraint(
                 name="category_not_its_own_parent", condition=Q(parent__isnull=True) | ~Q(parent=F("id"))
@@ -70,9 +68,7 @@ class Product(models.Model):
             models.CheckConstraint(name="product_sku_not_empty", condition=~Q(sku="")),
             models.CheckConstraint(name="product_name_not_empty", condition=~Q(name="")),
             models.CheckConstraint(name="product_price_not_negative", condition=Q(price_amount__gte=0)),
-            models.CheckConstraint(
-                name="product_currency_format", condition=Q(currency__regex=r"^[A-Z]{3}$")
-            ),
+            models.CheckConstraint(name="product_currency_format", condition=Q(currency__regex=r"^[A-Z]{3}$")),
             models.CheckConstraint(name="product_stock_not_negative", condition=Q(stock__gte=0)),
             models.CheckConstraint(name="product_sold_not_negative", condition=Q(sold__gte=0)),
         )

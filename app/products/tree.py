@@ -67,9 +67,19 @@ class CategoryTree:
             self.by_id[node.id] = self.by_slug[node.slug] = node
         for row in rows:
             node = self.by_id[row.pk]
-            # A cycle made by hand in the database hangs below no root, so nothing here can follow it.
             if row.parent_id is None:
                 self.roots.append(node)
-            elif parent := self.by_id.get(row.parent_id):
-                node.parent = parent
-                parent.children.append(node)
+            else:
+                node.parent = self.by_id[row.parent_id]
+                node.parent.children.append(node)
+        self._open_circles()
+
+    def _open_circles(self) -> None:
+        """Make a tree of what was linked to a circle by hand: nothing must walk around it for ever."""
+        reached = {node.id for root in self.roots for node in root.subtree()}
+        for node in self.by_id.values():
+            if node.id not in reached and node.parent is not None:
+                node.parent.children.remove(node)
+                node.parent = None
+                self.roots.append(node)
+                reached |= {below.id for below in node.subtree()}

@@ -76,8 +76,6 @@ def search(request: HttpRequest) -> HttpResponse:
             "query": query,
             "products": page.items,
             "first_page": f"{request.path}?{urlencode({'q': query})}" if after else "",
-            "next_page": f"{request.path}?{urlencode({'q': query, 'cursor': page.next})}"
-            if page.next
-            else "",
+            "next_page": f"{request.path}?{urlencode({'q': query, 'cursor': page.next})}" if page.next else "",
         }
     return render(request, "storefront/search.html", context)

@@ -95,9 +95,7 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
     """Loads every valid record, or nothing if anything but a single record fails. Raises BusyError."""
     result = Result()
     with transaction.atomic(using=DATABASE), connections[DATABASE].cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config(name, %s, true) FROM unnest(%s::text[]) AS name", [_PATIENCE, _TIMEOUTS]
-        )
+        cursor.execute("SELECT set_config(name, %s, true) FROM unnest(%s::text[]) AS name", [_PATIENCE, _TIMEOUTS])
         _lock(cursor, reports)
         cursor.execute("DROP TABLE IF EXISTS pg_temp.import_product")
         cursor.execute(_STAGE)

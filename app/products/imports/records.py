@@ -76,9 +76,7 @@ class Records:
             elif not fault and len(row) != len(header):
                 fault = f"has {len(row)} columns, the header has {len(header)}"
             # An empty cell counts as absent: CSV has no other way to say so.
-            fields = (
-                {} if fault else {key: cell for key, cell in zip(header, row, strict=True) if cell.strip()}
-            )
+            fields = {} if fault else {key: cell for key, cell in zip(header, row, strict=True) if cell.strip()}
             yield Record(begun, fields, fault)
 
     def _header(self, line: str) -> tuple[list[str], str]:

@@ -31,16 +31,15 @@ class Source:
         self.name = "standard input" if path == "-" else path
         self.format = given_format or _format_of(path)
         try:
-            self._raw: IO[bytes] = (
-                sys.stdin.buffer if path == "-" else self._stack.enter_context(Path(path).open("rb"))
-            )
+            self._raw: IO[bytes] = sys.stdin.buffer if path == "-" else self._stack.enter_context(Path(path).open("rb"))
             status = os.fstat(self._raw.fileno())
         except OSError as error:
             raise SourceError(f"{self.name}: {error.strerror or error}") from error
         self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
         self._stream = self._raw
         if path.endswith(".gz"):
-            self._stream = cast(IO[bytes], self._stack.enter_context(gzip.GzipFile(fileobj=self._raw)))
+            unpacked = self._stack.enter_context(gzip.open(self._raw))
+            self._stream = cast(IO[bytes], unpacked)
         elif path.endswith(".xz"):
             self._stream = self._stack.enter_context(lzma.LZMAFile(self._raw))
 
@@ -57,7 +56,7 @@ class Source:
         return min(self._raw.tell() / self._size, 1.0) if self._size else None
 
     def lines(self) -> Iterator[tuple[int, str | None]]:
-        """Line number and text; None for a line that is too long. Bytes that are not UTF-8 become surrogates."""
+        """Line number and text, None for a line that is too long. Bytes that are not UTF-8 become surrogates."""
         number = 0
         try:
             while line := self._stream.readline(LINE_MAX + 1):

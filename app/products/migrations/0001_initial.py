@@ -20,9 +20,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("slug", models.SlugField(max_length=150, unique=True)),
                 ("name", models.CharField(max_length=200)),
@@ -47,9 +45,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("sku", models.CharField(max_length=128)),
                 ("name", models.CharField(max_length=200)),
@@ -65,9 +61,7 @@ class Migration(migrations.Migration):
                 ("image_url", models.CharField(blank=True, default="", max_length=500)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        auto_now_add=True, db_default=django.db.models.functions.datetime.Now()
-                    ),
+                    models.DateTimeField(auto_now_add=True, db_default=django.db.models.functions.datetime.Now()),
                 ),
                 (
                     "updated_at",
@@ -77,9 +71,7 @@ class Migration(migrations.Migration):
                     "search",
                     models.GeneratedField(
                         db_persist=True,
-                        expression=django.contrib.postgres.search.SearchVector(
-                            "name", "description", config="english"
-                        ),
+                        expression=django.contrib.postgres.search.SearchVector("name", "description", config="english"),
                         output_field=django.contrib.postgres.search.SearchVectorField(),
                     ),
                 ),
@@ -123,9 +115,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="product",
-            index=models.Index(
-                condition=models.Q(("featured", True)), fields=["id"], name="product_featured"
-            ),
+            index=models.Index(condition=models.Q(("featured", True)), fields=["id"], name="product_featured"),
         ),
         migrations.AddIndex(
             model_name="product",
@@ -173,14 +163,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="product",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("stock__gte", 0)), name="product_stock_not_negative"
-            ),
+            constraint=models.CheckConstraint(condition=models.Q(("stock__gte", 0)), name="product_stock_not_negative"),
         ),
         migrations.AddConstraint(
             model_name="product",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("sold__gte", 0)), name="product_sold_not_negative"
-            ),
+            constraint=models.CheckConstraint(condition=models.Q(("sold__gte", 0)), name="product_sold_not_negative"),
         ),
     ]

@@ -6,6 +6,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from products.models import Category
 from products.tests.conftest import MakeProduct, category_at
 
 pytestmark = pytest.mark.django_db
@@ -120,15 +121,11 @@ def test_empty_and_unknown_parameters_are_ignored(client: Client, make_product: 
         ({"category": "a" * 10_000}, 404),
     ],
 )
-def test_a_bad_parameter_is_a_problem_of_the_caller(
-    client: Client, params: dict[str, str], status: int
-) -> None:
+def test_a_bad_parameter_is_a_problem_of_the_caller(client: Client, params: dict[str, str], status: int) -> None:
     assert_problem(client.get(LIST, params), status)
 
 
-@pytest.mark.parametrize(
-    "query", ["%ff%fe", "q=%ff%fe", "q=%ed%a0%80", "&&&=&", "q=a&q=b", "q[]=1", "%00=%00"]
-)
+@pytest.mark.parametrize("query", ["%ff%fe", "q=%ff%fe", "q=%ed%a0%80", "&&&=&", "q=a&q=b", "q[]=1", "%00=%00"])
 def test_a_strange_query_string_is_no_error_of_ours(client: Client, query: str) -> None:
     assert client.get(f"{LIST}?{query}").status_code < 500
 
@@ -175,6 +172,13 @@ def test_categories_are_a_tree_that_counts_products_below(client: Client, make_p
         {"slug": "coffee", "name": "Coffee", "products": 0, "children": []},
         {"slug": "outdoor", "name": "Outdoor", "products": 3, "children": [tents]},
     ]
+
+
+def test_categories_linked_to_a_circle_by_hand_stop_nothing(client: Client, make_product: MakeProduct) -> None:
+    make_product("a/b/c", name="Thing")
+    Category.objects.filter(slug="a").update(parent=Category.objects.get(slug="a-b"))
+    assert names(client, category="a") == names(client, category="a-b-c") == ["Thing"]
+    assert client.get(f"{LIST}categories").json()["items"][0]["products"] == 1
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,7 @@ def test_a_long_description_is_kept_with_its_paragraphs() -> None:
     assert record["description"] == "short\nFirst line.\n\nSecond."
 
 
-@pytest.mark.parametrize(
-    "content", [b"what is this\n", b"Package: a\n\n", b"Package: a\nSize: big\n", b"\x00\xff"]
-)
+@pytest.mark.parametrize("content", [b"what is this\n", b"Package: a\n\n", b"Package: a\nSize: big\n", b"\x00\xff"])
 def test_what_is_no_index_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "Packages"
     path.write_bytes(content)

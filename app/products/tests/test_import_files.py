@@ -95,9 +95,7 @@ def test_a_semicolon_or_a_tab_may_stand_for_the_comma(import_file: ImportFile, d
     assert Product.objects.get().name == "Tent, blue"
 
 
-def test_standard_input_is_read_when_its_format_is_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
-) -> None:
+def test_standard_input_is_read_when_its_format_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     assert (
         import_path("-").err
         == "standard input: say which format it has: --format csv or --format jsonl; nothing was loaded\n"

@@ -75,9 +75,7 @@ def test_an_absent_value_keeps_what_is_there_and_an_empty_text_clears_it(
     assert (product.name, product.category.slug, product.price_amount) == ("New name", "coffee", 55)
     assert {name: getattr(product, name) for name in kept} == kept
 
-    import_file(
-        "a.jsonl", lines({"sku": "A", "description": "", "image_url": "", "featured": False, "stock": 0})
-    )
+    import_file("a.jsonl", lines({"sku": "A", "description": "", "image_url": "", "featured": False, "stock": 0}))
     product = Product.objects.get(sku="A")
     assert (product.description, product.image_url, product.featured, product.stock) == ("", "", False, 0)
     assert (product.currency, product.sold) == ("USD", 2)

@@ -26,9 +26,7 @@ def walk(client: Client, *, during: MakeProduct | None = None, **params: str | i
 
 
 @pytest.mark.parametrize("limit", [1, 7, 24, 30, 31, 100])
-def test_the_pages_hold_every_product_once_in_order(
-    client: Client, make_product: MakeProduct, limit: int
-) -> None:
+def test_the_pages_hold_every_product_once_in_order(client: Client, make_product: MakeProduct, limit: int) -> None:
     ids = [make_product().pk for _ in range(30)]
     assert walk(client, limit=limit) == ids
 
@@ -43,9 +41,7 @@ def test_products_that_come_and_go_between_pages_make_no_gap_and_no_repetition(
     assert set(ids) <= set(seen)
 
 
-def test_a_page_that_ends_with_the_last_product_has_no_next(
-    client: Client, make_product: MakeProduct
-) -> None:
+def test_a_page_that_ends_with_the_last_product_has_no_next(client: Client, make_product: MakeProduct) -> None:
     for _ in range(24):
         make_product()
     assert client.get("/api/products/").json()["next"] is None

@@ -22,9 +22,7 @@ def page(client: Client, path: str, status: int = 200, **params: str) -> str:
     return answer.content.decode()
 
 
-def test_the_front_page_shows_featured_products_and_categories(
-    client: Client, make_product: MakeProduct
-) -> None:
+def test_the_front_page_shows_featured_products_and_categories(client: Client, make_product: MakeProduct) -> None:
     shown = make_product("outdoor/tents", name="Lark", featured=True, price_amount=129900)
     make_product(name="Hidden")
     html = page(client, "/")
@@ -66,9 +64,7 @@ def test_a_product_with_a_picture_of_its_own_shows_it(client: Client, make_produ
     assert 'src="/media/a.jpg&quot;onerror=" alt="Lark"' in page(client, f"/products/{product.pk}/")
 
 
-def test_the_pages_of_a_category_lead_through_all_its_products(
-    client: Client, make_product: MakeProduct
-) -> None:
+def test_the_pages_of_a_category_lead_through_all_its_products(client: Client, make_product: MakeProduct) -> None:
     ids = [make_product("outdoor/tents").pk for _ in range(50)]
     seen: list[int] = []
     path: str | None = "/categories/outdoor/"
@@ -151,9 +147,7 @@ def test_the_error_page_needs_no_request_and_no_database(settings: Settings) -> 
     assert len(captured) == 0
 
 
-def test_the_foot_names_the_replica_only_where_the_settings_allow_it(
-    client: Client, settings: Settings
-) -> None:
+def test_the_foot_names_the_replica_only_where_the_settings_allow_it(client: Client, settings: Settings) -> None:
     settings.REPLICA_NAME = "web-7"
     settings.EXPOSE_TOPOLOGY = True
     assert "Served by <code>web-7</code>" in page(client, "/")

@@ -1,6 +1,7 @@
 """manage.py import_catalog: any CSV or JSON Lines file into the catalogue."""
 
 import sys
+from argparse import RawDescriptionHelpFormatter
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -17,29 +18,25 @@ NOTHING_LOADED = 2
 class Command(BaseCommand):
     help = """Loads products from a CSV or JSON Lines file, all in one transaction.
 
-Columns (CSV header) or keys (JSON): sku, name, category and price are required; description, currency, stock,
-featured and image_url are optional. Where an optional one is absent (no column, an empty cell, null) a product
-that exists keeps its value; a new one gets: no description, EUR, stock 0, not featured, no image.
+Columns (CSV header) or keys (JSON): sku, name, category and price are required; description, currency,
+stock, featured and image_url are optional. Where an optional one is absent (no column, an empty cell, null)
+a product that exists keeps its value; a new one gets: no description, EUR, stock 0, not featured, no image.
 
 category is a path of slugs such as outdoor/tents; what is missing of it is created, named after its slug.
 price is a whole number of minor units: 1299 is 12.99 EUR, or 1299 JPY.
 
-Products are matched by SKU: the same file twice changes nothing. If a SKU stands in a file twice, the last one
-counts. A row that is no product is reported as FILE:LINE: reason and the others are loaded.
+Products are matched by SKU: the same file twice changes nothing. If a SKU stands in a file twice, the last
+one counts. A row that is no product is reported as FILE:LINE: reason and the others are loaded.
 
 Exit code 0: all loaded. 1: loaded, but for the rejected rows. 2: nothing loaded."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        from argparse import RawDescriptionHelpFormatter  # noqa: PLC0415 -- for the help only
-
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.formatter_class = RawDescriptionHelpFormatter
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "file", help=".csv, .jsonl or .ndjson, also with .gz or .xz after it; - is standard input"
-        )
+        parser.add_argument("file", help=".csv, .jsonl or .ndjson, also with .gz or .xz after it; - is standard input")
         parser.add_argument("--format", choices=("csv", "jsonl"), help="needed for standard input")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -65,16 +62,12 @@ def run(source: Source, stderr: TextIO, stdout: Any) -> Result:
     progress = Progress(stderr, source.fraction)
     records = Records(source)
     if records.ignored:
-        progress.say(
-            f"{source.name}: columns that mean nothing here are ignored: {', '.join(records.ignored)}"
-        )
+        progress.say(f"{source.name}: columns that mean nothing here are ignored: {', '.join(records.ignored)}")
     if records.absent:
         progress.say(f"{source.name}: products that exist keep their {', '.join(records.absent)}")
     reports = Reports(
         rejected=lambda line, reason: progress.say(f"{source.name}:{line}: {reason}"),
-        replaced=lambda line, sku, by: progress.say(
-            f"{source.name}:{line}: SKU {sku} stands again in line {by}"
-        ),
+        replaced=lambda line, sku, by: progress.say(f"{source.name}:{line}: SKU {sku} stands again in line {by}"),
         waiting=lambda: progress.say("another import is running: waiting for it to end"),
         merging=lambda: progress.say(f"{progress.rows:,} rows read, merging"),
     )

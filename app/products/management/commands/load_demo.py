@@ -18,8 +18,8 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 
 class Command(BaseCommand):
     help = (
-        "Loads the demo catalogue if none of its products is there. It is loaded in one transaction, so one of them"
-        " means that all of them were: what was sold, changed or deleted since is left alone."
+        "Loads the demo catalogue if none of its products is there. It is loaded in one transaction, so one of"
+        " them means that all of them were: what was sold, changed or deleted since is left alone."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,0 +1,43 @@
+"""Let a new worker make its mistakes before anyone is looking."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+from django.conf import settings
+
+PATHS = ("/", "/api/products/")
+
+log = logging.getLogger(__name__)
+
+
+def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
+    """Ask `application` for the busiest pages once, so that templates are compiled and connections are open.
+
+    A page that fails is only logged: a replica that starts while a database is away must start all the same.
+    The time is bounded by the pages' own time-outs.
+    """
+    for path in PATHS:
+        answered: list[str] = []
+
+        def start(status: str, _headers: Any, _error: Any = None, answered: list[str] = answered) -> None:
+            answered.append(status)
+
+        environ: dict[str, Any] = {
+            "PATH_INFO": path,
+            "HTTP_HOST": settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost",
+            "HTTP_X_REQUEST_ID": "warm-up",
+            "wsgi.input": io.BytesIO(),
+        }
+        setup_testing_defaults(environ)
+        answer = application(environ, start)
+        for _part in answer:
+            pass
+        if (close := getattr(answer, "close", None)) is not None:
+            close()  # gives the connections back to the pool
+        if not answered or not answered[0].startswith("200"):
+            log.warning("warming up: %s answered %s", path, answered)
