@@ -28,6 +28,11 @@ refuse() { # name, value, rule
     exit 64
 }
 
+trim() { # part
+    part=${part#"${part%%[![:space:]]*}"}
+    part=${part%"${part##*[![:space:]]}"}
+}
+
 balance() {
     case $1 in
     round_robin | weighted) BALANCE=roundrobin ;;
@@ -48,9 +53,10 @@ servers() {
     local rule="must be service=weight[,service=weight...], a weight from 1 to 256"
     local part parts service weight seen=,
     IFS=, read -ra parts <<<"$1"
+    [[ $1 != *, ]] || refuse LB_UPSTREAMS "$1" "$rule"
     : >"$RUN/servers"
     for part in "${parts[@]}"; do
-        part=${part//[[:space:]]/}
+        trim
         [[ $part =~ ^([a-z0-9]([a-z0-9_.-]*[a-z0-9])?)=([1-9][0-9]{0,2})$ ]] || refuse LB_UPSTREAMS "$1" "$rule"
         service=${BASH_REMATCH[1]} weight=${BASH_REMATCH[3]}
         ((weight <= 256)) || refuse LB_UPSTREAMS "$1" "$rule"
@@ -68,7 +74,7 @@ hosts() {
     : >"$RUN/domains"
     IFS=, read -ra parts <<<"${1,,}"
     for part in "${parts[@]}"; do
-        part=${part//[[:space:]]/}
+        trim
         [[ -n $part ]] || continue
         if [[ $part == "*" ]]; then
             CHECK_HOSTS=no
