@@ -1,3 +1,4 @@
+# ruff: noqa: SIM115 -- the ExitStack closes what is opened here
 """A catalogue file as numbered lines: plain, gzip or xz, from disk or standard input."""
 
 import gzip
