@@ -10,5 +10,8 @@ load_settings
 terminal=(--no-TTY)
 [[ -t 1 ]] && terminal=()
 step "Importing Debian's package index"
-docker compose exec "${terminal[@]}" web bash -o pipefail -c \
-  'python manage.py debian_index /usr/share/scale-out/Packages.gz | python manage.py import_catalog --format jsonl -'
+# By way of a file, so that an index that breaks off half-way is not taken for the whole.
+docker compose exec "${terminal[@]}" web bash -euc '
+  file=$(mktemp --suffix=.jsonl) && trap "rm -f $file" EXIT
+  python manage.py debian_index /usr/share/scale-out/Packages.gz >"$file"
+  python manage.py import_catalog "$file"'

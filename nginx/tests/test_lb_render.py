@@ -1,0 +1,42 @@
+"""The rendered files."""
+
+import pytest
+from watcher.render import replicas_conf, settings_conf
+from watcher.settings import read
+
+
+def test_the_same_replicas_in_another_order_render_the_same() -> None:
+    one = replicas_conf("least_conn", {"10.0.0.1": 1, "10.0.0.2": 1}, 8000)
+    other = replicas_conf("least_conn", {"10.0.0.2": 1, "10.0.0.1": 1}, 8000)
+    assert one == other
+    assert "server 10.0.0.1:8000 max_fails=0;" in one
+
+
+@pytest.mark.parametrize(
+    ("method", "directive"),
+    [("least_conn", "least_conn;"), ("ip_hash", "hash $remote_addr consistent;")],
+)
+def test_a_method_stands_before_keepalive_as_nginx_wants_it(method: str, directive: str) -> None:
+    text = replicas_conf(method, {"10.0.0.1": 1}, 8000)
+    assert text.index(directive) < text.index("keepalive ")
+
+
+def test_weights_are_used_by_the_weighted_method_only() -> None:
+    assert "weight=9;" in replicas_conf("weighted", {"10.0.0.1": 9}, 8000)
+    assert "weight" not in replicas_conf("round_robin", {"10.0.0.1": 9}, 8000)
+
+
+def test_without_a_replica_nginx_is_told_so() -> None:
+    assert "$no_replica { default 1; }" in replicas_conf("least_conn", {}, 8000)
+    assert "$no_replica { default 0; }" in replicas_conf("least_conn", {"10.0.0.1": 1}, 8000)
+
+
+def test_without_allowed_hosts_no_host_is_unknown() -> None:
+    assert "default 0;" in settings_conf(read({}))
+
+
+def test_only_allowed_hosts_are_known() -> None:
+    text = settings_conf(read({"ALLOWED_HOSTS": "shop.example,.shop.example", "MAX_BODY_BYTES": "5"}))
+    assert "client_max_body_size 5;" in text
+    assert "default 1;" in text
+    assert "    shop.example 0;\n    .shop.example 0;" in text

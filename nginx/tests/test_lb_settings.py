@@ -1,0 +1,51 @@
+"""The environment is read as documented, and a bad value is refused by name."""
+
+import pytest
+from watcher.settings import BadSettingError, read
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    wanted = read({})
+    assert wanted.method == "least_conn"
+    assert wanted.upstreams == {"web": 1}
+    assert wanted.hosts == ()
+    assert wanted.max_body_bytes == 1048576
+
+
+def test_every_service_has_its_weight() -> None:
+    assert read({"LB_UPSTREAMS": "web=9, web-canary=1"}).upstreams == {"web": 9, "web-canary": 1}
+
+
+def test_hosts_are_lower_case_and_named_once() -> None:
+    assert read({"ALLOWED_HOSTS": "Shop.example, .shop.example,shop.example,[::1],"}).hosts == (
+        "shop.example",
+        ".shop.example",
+        "[::1]",
+    )
+
+
+def test_a_star_among_the_hosts_allows_any() -> None:
+    assert read({"ALLOWED_HOSTS": "shop.example,*"}).hosts == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LB_METHOD", "fastest"),
+        ("LB_UPSTREAMS", "web"),
+        ("LB_UPSTREAMS", "web=0"),
+        ("LB_UPSTREAMS", "web=257"),
+        ("LB_UPSTREAMS", "web=1,web=2"),
+        ("LB_UPSTREAMS", "web=1,"),
+        ("LB_UPSTREAMS", "web;x=1"),
+        ("ALLOWED_HOSTS", "a b"),
+        ("ALLOWED_HOSTS", "shop.example;"),
+        ("ALLOWED_HOSTS", "~.*"),
+        ("ALLOWED_HOSTS", "*.example.com"),
+        ("MAX_BODY_BYTES", "1m"),
+        ("MAX_BODY_BYTES", "0"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(BadSettingError, match=f"^{name}="):
+        read({name: value})
