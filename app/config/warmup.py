@@ -5,18 +5,31 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
+from django.apps import apps
 from django.conf import settings
+from django.template.loader import get_template
 
 PATHS = ("/", "/api/products/")
 
 log = logging.getLogger(__name__)
 
 
+def load_everything() -> None:
+    """Import the views and compile the templates, which Django puts off until the first request wants them."""
+    import_module(settings.ROOT_URLCONF)
+    for application in apps.get_app_configs():
+        folder = Path(application.path) / "templates"
+        for file in sorted(folder.rglob("*.html")):
+            get_template(str(file.relative_to(folder)))
+
+
 def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
-    """Ask `application` for the busiest pages once, so that templates are compiled and connections are open.
+    """Ask `application` for the busiest pages once, so that its connections are open.
 
     A page that fails is only logged: a replica that starts while a database is away must start all the same.
     The time is bounded by the pages' own time-outs.
