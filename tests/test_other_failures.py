@@ -33,7 +33,7 @@ def test_a_worker_that_hangs_fails_its_health_check(broken: Stack) -> None:
             return True
         return False
 
-    eventually("the health check of the worker to fail", refused, within=30)
+    eventually("the health check of the worker to fail", refused, within=50, interval=1)
     broken.thaw(worker)
     eventually("the health check of the worker to pass", lambda: not refused(), within=30)
 

@@ -110,7 +110,7 @@ def test_without_any_database_health_says_unhealthy_and_all_comes_back(broken: S
     assert answer.elapsed.total_seconds() < 3 * TIME_FACTOR
     assert site.get("/health/live").status_code == 200
     page = site.get("/api/products/?limit=1")
-    assert page.status_code == 503
+    assert page.status_code in (503, 504)
     assert page.elapsed.total_seconds() < 3 * TIME_FACTOR, "the caller of a site without a database waits"
     broken.start(*MAIN_NODES)
     eventually("healthy again", lambda: health(site)["status"], lambda seen: seen == "healthy", within=60)

@@ -12,6 +12,7 @@ from support.wait import eventually
 pytestmark = pytest.mark.failure
 
 LONGEST_WAIT = 3.0  # seconds that any caller waits, whatever happens to a replica
+GIVEN_UP = 1.9  # seconds: a request that took longer had waited for the replica that hangs
 OUT = 5.0  # seconds until the load balancer sends nothing to a replica that hangs
 
 
@@ -48,9 +49,8 @@ def test_a_replica_that_is_killed_costs_at_most_one_get_in_a_thousand(
         running_for(gets, 2)
         broken.signal(victim, "KILL")
         killed = gets.elapsed
-        running_for(gets, 9, since=killed)
+        eventually("1,000 GETs", lambda: len(gets.outcomes) >= 1000, within=30)
         assert victim.name not in gets.replicas(since=killed + 1)
-    assert len(gets.outcomes) >= 1000, gets.summary()
     assert len(gets.failures()) <= len(gets.outcomes) / 1000, gets.summary()
     assert max(one.seconds for one in gets.outcomes) <= LONGEST_WAIT * TIME_FACTOR, gets.summary()
     # A POST whose replica died has been counted or not; one that was answered has been counted once.
@@ -75,7 +75,7 @@ def test_a_replica_that_hangs_keeps_nobody_waiting_and_is_out_within_five_second
     for load in (gets, posts):
         assert max(one.seconds for one in load.outcomes) <= LONGEST_WAIT * TIME_FACTOR, load.summary()
         later = load.since(frozen + OUT * TIME_FACTOR)
-        slow = [one for one in later if one.failed or (one.seconds > 1 and one.started < thawed)]
+        slow = [one for one in later if one.failed or (one.seconds > GIVEN_UP and one.started < thawed)]
         assert not slow, load.summary()
     assert len(gets.failures()) <= len(gets.outcomes) / 1000, gets.summary()
     # A POST that was given up may still be counted when the replica goes on; none is counted twice.

@@ -33,9 +33,9 @@ def test_scaling_to_six_and_then_to_two_under_load_loses_no_request_and_repeats_
     broken: Stack, site: Site, product: int
 ) -> None:
     before = count(site)
-    pages = Load(site, ["/", f"/products/{product}/", "/counter/", "/session/"], rate=60, threads=6)
-    singles = Load(site, ["/api/products/?limit=5"], rate=20, threads=2, keepalive=False)
-    posts = Load(site, ["/counter/"], method="POST", rate=40, threads=4)
+    pages = Load(site, ["/", f"/products/{product}/", "/counter/", "/session/"], rate=30, threads=4)
+    singles = Load(site, ["/api/products/?limit=5"], rate=10, threads=2, keepalive=False)
+    posts = Load(site, ["/counter/"], method="POST", rate=20, threads=3)
     loads = (pages, singles, posts)
     with pages, singles, posts:
         eventually("all replicas to answer", lambda: pages.replicas() == broken.replica_names(), within=10)
