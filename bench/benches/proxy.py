@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from harness.idle import Idle, at_rest
 from harness.load import Load
 from harness.machine import check_memory
 from harness.plot import BLUE, INK, ORANGE, QUIET, figure
@@ -12,7 +13,7 @@ from harness.progress import Progress, say
 from harness.report import Metric, Report, comparison, every_round, number, times, worse
 from harness.rounds import Measurement, Samples, Variant, run
 from harness.scene import Scene, changed_copy
-from harness.stack import Container, Stack
+from harness.stack import Container
 
 ABOUT = "CPU a request and requests a second: a replica directly, and through each load balancer"
 SECONDS = 225
@@ -45,23 +46,22 @@ METRICS = [
 ]
 
 
-def start(scene: Scene) -> Stack:
+def start(scene: Scene) -> Mapping[str, Container]:
     """Start one replica and four load balancers, two of them told to close each connection to it."""
     for source, old, new in CHANGES:
         changed_copy(scene, source, old, new)
     stack = scene.stack("bench/compose.proxy.yaml", WEB_REPLICAS="1")
     stack.build("postgres-1", "etcd", "redis-cache", "web", "nginx", "haproxy")
     stack.up("load", "web", *BALANCERS)
-    return stack
+    return {service: found[0] for service, found in stack.containers().items()}
 
 
-def variants(stack: Stack, seconds: int) -> list[Variant]:
+def variants(containers: Mapping[str, Container], idle: Idle, seconds: int) -> list[Variant]:
     """Return the measurements: each watches the replica and the load balancer that is on the way."""
-    containers = {service: found[0] for service, found in stack.containers().items()}
     load, web = containers["load"], containers["web"]
 
     def measure(target: Container, port: int, path: str, *watched: Container) -> Callable[[], Measurement]:
-        return lambda: Load(load, target, port, path, CONNECTIONS, seconds).run(watched)
+        return lambda: Load(load, target, port, path, CONNECTIONS, seconds, idle).run(watched)
 
     return [
         Variant("direct", measure(web, 8000, PATH, web)),
@@ -109,9 +109,7 @@ def draw(samples: Samples, path: Path) -> None:
             web = samples.typical(name, "cpu web").middle
             own = own_cost(samples, name) if name in BALANCERS else 0
             axes.barh(row, web, color=BLUE, height=0.62, label="the replica" if row == 0 else None)
-            axes.barh(
-                row, own, left=web, color=ORANGE, height=0.62, label="the load balancer" if row == 1 else None
-            )
+            axes.barh(row, own, left=web, color=ORANGE, height=0.62, label="the load balancer" if row == 1 else None)
             total = samples.typical(name, "cpu")
             axes.plot([total.low, total.high], [row, row], color=INK, linewidth=1.6, solid_capstyle="butt")
             text = f"{number(total.middle)} µs"
@@ -132,8 +130,10 @@ def measure(scene: Scene) -> Report:
     check_memory()
     rounds, seconds = (2, 1) if scene.quick else (8, 1)
     with scene.clean():
-        stack = start(scene)
-        compared = variants(stack, seconds)
+        containers = start(scene)
+        say("Measuring what the containers use at rest")
+        idle = at_rest(containers[name] for name in ("web", *BALANCERS))
+        compared = variants(containers, idle, seconds)
         say("Warming up")
         for variant in compared:
             variant.measure()
@@ -157,7 +157,9 @@ def measure(scene: Scene) -> Report:
             " towards the replica.",
             "The load generator shares the machine's cores with what it measures. That lowers every variant's"
             " requests a second, and hardly touches the CPU time a request.",
-            "The load balancers' health checks and the replica's own go on meanwhile and are counted.",
+            "CPU µs/request is less what the containers use at rest, measured before: the replica"
+            f" {idle.share(containers['web']):.1%} of a core (asked for its health by four load balancers),"
+            f" nginx {idle.share(containers['nginx']):.1%}, HAProxy {idle.share(containers['haproxy']):.1%}.",
         ],
         findings=findings(samples),
         losses=worse(samples, NAMES, "direct", METRICS),

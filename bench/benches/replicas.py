@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.engine import docker
+from harness.idle import Idle, at_rest
 from harness.load import Load
 from harness.machine import check_memory
 from harness.plot import BLUE, GREEN, INK, QUIET, RED, figure
@@ -73,6 +74,7 @@ class Cluster:
 
     containers: Mapping[str, Container]
     seconds: int
+    idle: Idle
     _share: float | None = field(default=-1, init=False)
 
     def variants(self, group: Group) -> list[Variant]:
@@ -83,7 +85,7 @@ class Cluster:
     def _measure(self, group: Group, count: int) -> Callable[[], Measurement]:
         balancer = self.containers[BALANCERS[count]]
         watched = [balancer, *(self.containers[name] for name in REPLICAS[count])]
-        load = Load(self.containers["load"], balancer, 8080, group.path, CONNECTIONS, self.seconds)
+        load = Load(self.containers["load"], balancer, 8080, group.path, CONNECTIONS, self.seconds, self.idle)
 
         def measure() -> Measurement:
             self._limit(group.share)
@@ -104,9 +106,7 @@ def findings(samples: Samples) -> list[str]:
     said = []
     for group in GROUPS:
         two, three = (samples.ratio(group.name(count), group.name(1), "rate") for count in (2, 3))
-        said.append(
-            f"{group.title}: 2 replicas serve {times(two)}, 3 serve {times(three)} the requests of one."
-        )
+        said.append(f"{group.title}: 2 replicas serve {times(two)}, 3 serve {times(three)} the requests of one.")
     return said
 
 
@@ -169,7 +169,9 @@ def measure(scene: Scene) -> Report:
     check_memory()
     rounds, seconds = (1, 1) if scene.quick else (5, 1)
     with scene.clean():
-        cluster = Cluster(start(scene), seconds)
+        containers = start(scene)
+        say("Measuring what the containers use at rest")
+        cluster = Cluster(containers, seconds, at_rest(containers.values()))
         compared = [variant for group in GROUPS for variant in cluster.variants(group)]
         say("Warming up")
         for variant in compared[:: len(BALANCERS) + 1]:
@@ -199,9 +201,7 @@ def measure(scene: Scene) -> Report:
         findings=findings(samples),
         losses=losses(samples),
         tables=[comparison(samples, group.names, group.name(1), METRICS, group.title) for group in GROUPS],
-        rounds=[
-            every_round(samples, group.names, RATE, f"{group.title}: requests a second") for group in GROUPS
-        ],
+        rounds=[every_round(samples, group.names, RATE, f"{group.title}: requests a second") for group in GROUPS],
         void=void_groups(samples, GROUPS),
     )
 

@@ -49,9 +49,10 @@ class Starts:
     def whole(self) -> Measurement:
         """Return the seconds of `docker compose up --wait` with empty volumes."""
         begun, clock = time.time(), time.monotonic()
-        self._stack.up()
-        taken = time.monotonic() - clock
-        self.timelines.append(spans(self._stack.events(begun), begun))
+        with self._stack.events(begun) as events:
+            self._stack.up()
+            taken = time.monotonic() - clock
+        self.timelines.append(spans(events, begun))
         self._stack.down()
         return {"seconds": taken}
 
@@ -81,9 +82,7 @@ def findings(samples: Samples, timeline: Sequence[Span]) -> list[str]:
     """Say what the figures mean."""
     whole, bare = samples.typical(STACK, "seconds"), samples.typical(BARE, "seconds")
     healthy = {span.name: span.end for span in timeline}
-    data = max(
-        end for name, end in healthy.items() if name.startswith(("postgres", "shard", "etcd", "redis"))
-    )
+    data = max(end for name, end in healthy.items() if name.startswith(("postgres", "shard", "etcd", "redis")))
     web = max(end for name, end in healthy.items() if name.startswith("web"))
     return [
         f"The whole stack, {len(timeline)} containers, is healthy after {whole.middle:.1f} s"

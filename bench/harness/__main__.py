@@ -66,9 +66,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     if not given.name:
-        print(
-            f"Benches, as in: make bench NAME=proxy (QUICK=1 for a short run that only tries it)\n{listing()}"
-        )
+        print(f"Benches, as in: make bench NAME=proxy (QUICK=1 for a short run that only tries it)\n{listing()}")
         return 0
     if given.name not in BENCHES:
         say(f"error: no bench {given.name!r}; there are:\n{listing()}")

@@ -61,9 +61,7 @@ def clock(container: str, root: Path = HOST_CGROUPS) -> CpuClock:
         for folder in folders:
             if container in folder and (file := Path(path, folder, name)).exists():
                 return CpuClock(file)
-    raise BenchError(
-        f"container {container[:12]} has no group below {hierarchy}: is the engine on this machine?"
-    )
+    raise BenchError(f"container {container[:12]} has no group below {hierarchy}: is the engine on this machine?")
 
 
 def version(root: Path = HOST_CGROUPS) -> int:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.engine import docker
 from harness.errors import BenchError
+from harness.idle import Idle
 from harness.rounds import Measurement
 from harness.stack import Container
 
@@ -34,6 +35,7 @@ class Load:
     path: str
     connections: int
     seconds: int
+    idle: Idle = field(default_factory=Idle)
 
     def __post_init__(self) -> None:
         if not 1 <= self.seconds <= MOST_SECONDS or not 1 <= self.connections <= MOST_CONNECTIONS:
@@ -52,13 +54,17 @@ class Load:
         """Load the target, with the CPU time of the `watched` containers read before and after.
 
         Metrics: `rate` (requests a second), `p50` and `p99` (milliseconds), `cpu` (CPU microseconds a
-        request, all watched containers) and `cpu <service>` for each of them.
+        request, all watched containers, less what they use at rest) and `cpu <service>` for each of them.
         """
         settle(watched)
         before = [container.clock.microseconds() for container in watched]
+        begun = time.monotonic()
         answer = docker(self.command(), timeout=self.seconds + 30)
+        after = [container.clock.microseconds() for container in watched]
+        taken = time.monotonic() - begun
         used = [
-            container.clock.microseconds() - start for container, start in zip(watched, before, strict=True)
+            end - start - self.idle.part(container, taken)
+            for container, start, end in zip(watched, before, after, strict=True)
         ]
         outcome = parse(answer)
         by_service: dict[str, float] = {}

@@ -55,9 +55,7 @@ def changed_copy(scene: Scene, source: str, old: str, new: str) -> Path:
     """Write `source` with `old` replaced by `new` into the scratch folder, for an override to mount."""
     text = (scene.root / source).read_text(encoding="utf-8")
     if text.count(old) != 1:
-        raise BenchError(
-            f"{source}: expected to find {old.strip()!r} once: the bench has to follow its changes"
-        )
+        raise BenchError(f"{source}: expected to find {old.strip()!r} once: the bench has to follow its changes")
     copy = scene.scratch / Path(source).name
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_text(text.replace(old, new), encoding="utf-8")

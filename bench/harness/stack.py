@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from harness import cgroups
-from harness.engine import docker, inspect
+from harness.engine import docker, inspect, listening
 from harness.errors import BenchError
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -84,16 +85,22 @@ class Stack:
         label = f"label={PROJECT_LABEL}={self.project}"
         return docker(["ps", "--all", "--no-trunc", "--quiet", "--filter", label]).split()
 
-    def events(self, since: float) -> str:
-        """Return the engine's events of the project's containers since then, one JSON object a line."""
+    @contextmanager
+    def events(self, since: float) -> Iterator[list[str]]:
+        """Yield a list that holds, afterwards, the engine's events of the project's containers from `since` on.
+
+        They are written down as they come: the engine itself remembers the last 256 only.
+        """
         label = f"label={PROJECT_LABEL}={self.project}"
-        now = docker(["info", "--format", "{{.SystemTime}}"]).strip()
-        return docker(
+        lines: list[str] = []
+        with listening(
             [
-                *("events", "--since", f"{since:.3f}", "--until", now, "--filter", label),
+                *("events", "--since", f"{since:.3f}", "--filter", label),
                 *("--filter", "type=container", "--format", "{{json .}}"),
-            ]
-        )
+            ],
+            lines,
+        ):
+            yield lines
 
     def containers(self) -> dict[str, list[Container]]:
         """Return the running containers by service."""
@@ -103,8 +110,7 @@ class Stack:
                 service = facts["Config"]["Labels"][SERVICE_LABEL]
                 networks = facts["NetworkSettings"]["Networks"]
                 addresses = {
-                    name.removeprefix(f"{self.project}_"): network["IPAddress"]
-                    for name, network in networks.items()
+                    name.removeprefix(f"{self.project}_"): network["IPAddress"] for name, network in networks.items()
                 }
                 container = Container(facts["Id"], service, cgroups.clock(facts["Id"]), addresses)
                 found.setdefault(service, []).append(container)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -18,14 +18,14 @@ class Span:
     end: float  # healthy; or, for one that does its work and ends, its end
 
 
-def spans(events: str, begun: float) -> list[Span]:
-    """Return the spans in the lines of JSON of `docker events`, in order of their start.
+def spans(events: Iterable[str], begun: float) -> list[Span]:
+    """Return the spans in the lines, one JSON object each, of `docker events`, in order of their start.
 
     `begun` is the time of the command, in seconds since 1970. The first good healthcheck counts.
     """
     started: dict[tuple[str, str], float] = {}
     ended: dict[tuple[str, str], float] = {}
-    for line in events.splitlines():
+    for line in events:
         event = json.loads(line)
         labels = event["Actor"]["Attributes"]
         who = labels["com.docker.compose.service"], labels["com.docker.compose.container-number"]

@@ -31,9 +31,7 @@ def v2(root: Path, place: str) -> None:
     put(root / place / "cpu.stat", CPU_STAT)
 
 
-@pytest.mark.parametrize(
-    "place", [f"docker/{ID}", f"system.slice/docker-{ID}.scope", f"docker/outer/docker/{ID}"]
-)
+@pytest.mark.parametrize("place", [f"docker/{ID}", f"system.slice/docker-{ID}.scope", f"docker/outer/docker/{ID}"])
 def test_v1_is_read_in_nanoseconds_wherever_the_engine_puts_the_container(tmp_path: Path, place: str) -> None:
     v1(tmp_path, place)
     assert cgroups.clock(ID, tmp_path).microseconds() == 4_711_815
@@ -48,9 +46,7 @@ def test_v1_is_read_in_nanoseconds_wherever_the_engine_puts_the_container(tmp_pa
         f"user.slice/user-1000.slice/user@1000.service/user.slice/docker-{ID}.scope",
     ],
 )
-def test_v2_is_read_in_microseconds_wherever_the_engine_puts_the_container(
-    tmp_path: Path, place: str
-) -> None:
+def test_v2_is_read_in_microseconds_wherever_the_engine_puts_the_container(tmp_path: Path, place: str) -> None:
     v2(tmp_path, place)
     assert cgroups.clock(ID, tmp_path).microseconds() == 4_711_815
     assert cgroups.version(tmp_path) == 2

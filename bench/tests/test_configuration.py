@@ -15,6 +15,4 @@ def test_what_the_proxy_bench_changes_is_there(tmp_path: Path, change: tuple[str
     copy = tmp_path / source
     copy.parent.mkdir()
     copy.write_text((ROOT / source).read_text(encoding="utf-8"), encoding="utf-8")
-    assert new in changed_copy(Scene("proxy", tmp_path, quick=True), source, old, new).read_text(
-        encoding="utf-8"
-    )
+    assert new in changed_copy(Scene("proxy", tmp_path, quick=True), source, old, new).read_text(encoding="utf-8")

@@ -49,9 +49,7 @@ def test_a_ratio_is_surely_above_or_below_one_only_with_its_whole_interval() -> 
     assert not Estimate(0.98, 0.95, 1.01).below_one
 
 
-@pytest.mark.parametrize(
-    "control", [Estimate(1.0, 0.97, 1.02), Estimate(1.02, 1.01, 1.03), Estimate(0.98, 0.97, 0.99)]
-)
+@pytest.mark.parametrize("control", [Estimate(1.0, 0.97, 1.02), Estimate(1.02, 1.01, 1.03), Estimate(0.98, 0.97, 0.99)])
 def test_a_control_within_a_few_per_cent_passes(control: Estimate) -> None:
     assert void_reason(control) is None
 

@@ -13,27 +13,23 @@ def event(action: str, service: str, seconds: float, number: int = 1, **attribut
         "com.docker.compose.container-number": str(number),
         **attributes,
     }
-    return json.dumps(
-        {"Action": action, "timeNano": int((BEGUN + seconds) * 1e9), "Actor": {"Attributes": labels}}
-    )
+    return json.dumps({"Action": action, "timeNano": int((BEGUN + seconds) * 1e9), "Actor": {"Attributes": labels}})
 
 
-EVENTS = "\n".join(
-    [
-        event("create", "etcd", 0.5),
-        event("start", "etcd", 1.0),
-        event("health_status: healthy", "etcd", 4.0),
-        event("start", "migrate", 5.0),
-        event("die", "migrate", 9.0, exitCode="0"),
-        event("start", "web", 9.5, number=1),
-        event("start", "web", 9.5, number=2),
-        event("exec_create: curl", "web", 10.0, number=1),
-        event("health_status: unhealthy", "web", 11.0, number=1),
-        event("health_status: healthy", "web", 12.0, number=1),
-        event("health_status: healthy", "web", 13.0, number=2),
-        event("health_status: healthy", "web", 99.0, number=2),
-    ]
-)
+EVENTS = [
+    event("create", "etcd", 0.5),
+    event("start", "etcd", 1.0),
+    event("health_status: healthy", "etcd", 4.0),
+    event("start", "migrate", 5.0),
+    event("die", "migrate", 9.0, exitCode="0"),
+    event("start", "web", 9.5, number=1),
+    event("start", "web", 9.5, number=2),
+    event("exec_create: curl", "web", 10.0, number=1),
+    event("health_status: unhealthy", "web", 11.0, number=1),
+    event("health_status: healthy", "web", 12.0, number=1),
+    event("health_status: healthy", "web", 13.0, number=2),
+    event("health_status: healthy", "web", 99.0, number=2),
+]
 
 
 def test_a_span_goes_from_the_start_to_the_first_good_healthcheck() -> None:
@@ -42,7 +38,7 @@ def test_a_span_goes_from_the_start_to_the_first_good_healthcheck() -> None:
 
 
 def test_a_job_that_failed_was_of_no_use() -> None:
-    events = "\n".join([event("start", "migrate", 1), event("die", "migrate", 2, exitCode="1")])
+    events = [event("start", "migrate", 1), event("die", "migrate", 2, exitCode="1")]
     assert spans(events, BEGUN) == []
 
 
