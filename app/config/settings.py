@@ -41,6 +41,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.body.DrainBodyMiddleware",
     "observability.middleware.RequestIdMiddleware",
     "health.middleware.HealthMiddleware",
     "problem.middleware.ProblemMiddleware",
