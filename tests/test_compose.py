@@ -38,9 +38,7 @@ def test_two_stacks_side_by_side_share_no_name(files: Stack) -> None:
 
 def test_two_stacks_side_by_side_share_no_port(files: Stack) -> None:
     def ports(config: dict[str, Any]) -> set[str]:
-        return {
-            port["published"] for service in config["services"].values() for port in service.get("ports", [])
-        }
+        return {port["published"] for service in config["services"].values() for port in service.get("ports", [])}
 
     assert ports(files.configured(**OTHER)) == {"18080", "18443", "19090"}
 
@@ -60,9 +58,7 @@ def test_every_service_that_is_waited_for_says_what_for(files: Stack) -> None:
 def test_every_setting_of_compose_is_explained_in_the_example() -> None:
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
     used = set(re.findall(r"\$\{([A-Z_]+)", text)) - {"COMPOSE_PROJECT_NAME"}
-    explained = set(
-        re.findall(r"^#?\s?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
-    )
+    explained = set(re.findall(r"^#?\s?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
     unexplained = used - explained
     assert not unexplained
 
@@ -101,14 +97,10 @@ def spare(stack: Stack, probe: Probe, request: pytest.FixtureRequest) -> Iterato
     try:
         template = "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}} {{end}}"
         networks = run("docker", "inspect", "--format", template, identifier).split()
-        address = next(
-            word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_app=")
-        )
+        address = next(word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_app="))
         eventually(
             f"the load balancer with {request.param} to answer",
-            lambda: probe.curl(
-                f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"
-            ),
+            lambda: probe.curl(f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"),
             within=15,
         )
         yield address
@@ -133,14 +125,10 @@ def test_an_unknown_host_is_refused_where_the_hosts_are_set(spare: str, probe: P
     ["LB_METHOD=round_robin", "LB_METHOD=least_conn", "LB_METHOD=ip_hash", "LB_METHOD=weighted"],
     indirect=True,
 )
-def test_each_balancing_method_serves(
-    spare: str, probe: Probe, stack: Stack, request: pytest.FixtureRequest
-) -> None:
+def test_each_balancing_method_serves(spare: str, probe: Probe, stack: Stack, request: pytest.FixtureRequest) -> None:
     method = request.node.callspec.params["spare"].partition("=")[2]
     url = f"http://{spare}:8080/counter/"
-    heads = probe.curl(
-        url, *(["--fail", "--dump-header", "/dev/stderr", "--output", "/dev/null", url] * 29)[:-1]
-    )
+    heads = probe.curl(url, *(["--fail", "--dump-header", "/dev/stderr", "--output", "/dev/null", url] * 29)[:-1])
     served = re.findall(r"(?im)^x-served-by: (\S+)", heads)
     assert len(served) >= 29
     if method == "ip_hash":

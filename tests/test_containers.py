@@ -24,9 +24,7 @@ def test_every_service_runs(stack: Stack) -> None:
 
 
 def test_no_container_runs_as_root(containers: list[Container]) -> None:
-    roots = [
-        one.name for one in containers if one.details["Config"]["User"].split(":")[0] in ("", "0", "root")
-    ]
+    roots = [one.name for one in containers if one.details["Config"]["User"].split(":")[0] in ("", "0", "root")]
     assert not roots
 
 
@@ -50,9 +48,7 @@ def test_every_container_has_dropped_all_capabilities(containers: list[Container
 
 def test_no_process_can_gain_rights(containers: list[Container]) -> None:
     for one in containers:
-        assert any(o.startswith("no-new-privileges") for o in one.details["HostConfig"]["SecurityOpt"]), (
-            one.name
-        )
+        assert any(o.startswith("no-new-privileges") for o in one.details["HostConfig"]["SecurityOpt"]), one.name
 
 
 def test_memory_and_processes_are_limited(containers: list[Container]) -> None:
@@ -77,9 +73,7 @@ def test_no_password_is_in_an_environment_or_a_command_line(containers: list[Con
     for one in containers:
         for word in one.details["Config"]["Env"]:
             name, _, value = word.partition("=")
-            secret = any(part in name for part in ("PASSWORD", "SECRET", "TOKEN")) and not name.endswith(
-                "_FILE"
-            )
+            secret = any(part in name for part in ("PASSWORD", "SECRET", "TOKEN")) and not name.endswith("_FILE")
             assert not (secret and value), f"{one.name}: {name}"
 
 

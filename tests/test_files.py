@@ -27,9 +27,7 @@ INDEX_OPTION = re.compile(
 
 def texts() -> dict[Path, str]:
     """Return the content of every text file that git has or would take."""
-    listed = run(
-        "git", "-c", f"safe.directory={ROOT}", "ls-files", "--cached", "--others", "--exclude-standard", "-z"
-    )
+    listed = run("git", "-c", f"safe.directory={ROOT}", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     found: dict[Path, str] = {}
     for name in filter(None, listed.split("\0")):
         path = ROOT / name
@@ -56,9 +54,7 @@ def test_no_file_names_a_host_that_software_would_be_fetched_from() -> None:
 
 def test_no_file_sends_a_package_client_elsewhere() -> None:
     allowed = {Path("tests/test_files.py")}
-    assert not [
-        f"{p}: {m[0]}" for p, text in texts().items() if p not in allowed for m in INDEX_OPTION.finditer(text)
-    ]
+    assert not [f"{p}: {m[0]}" for p, text in texts().items() if p not in allowed for m in INDEX_OPTION.finditer(text)]
 
 
 def test_every_python_requirement_is_pinned_with_its_hash() -> None:

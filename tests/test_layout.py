@@ -23,9 +23,7 @@ def sources(folder: Path) -> list[Path]:
 
 def packages(folder: Path) -> set[str]:
     """Return the top-level names that code in `folder` can be imported by."""
-    return {path.name for path in folder.iterdir() if path.is_dir()} | {
-        path.stem for path in folder.glob("*.py")
-    }
+    return {path.name for path in folder.iterdir() if path.is_dir()} | {path.stem for path in folder.glob("*.py")}
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:

@@ -30,11 +30,7 @@ def access_line(stack: Stack, identifier: str) -> dict[str, Any]:
     """Return the line that the replica wrote about the request `identifier`."""
 
     def look() -> dict[str, Any]:
-        lines = [
-            line.partition(" | ")[2]
-            for line in stack.logs("web", tail=200).splitlines()
-            if identifier in line
-        ]
+        lines = [line.partition(" | ")[2] for line in stack.logs("web", tail=200).splitlines() if identifier in line]
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return next(line for line in found if line["logger"] == "access")
 
@@ -64,9 +60,7 @@ def test_the_requests_are_spread_over_all_replicas(site: Site, stack: Stack) -> 
 )  # fmt: skip
 @pytest.mark.parametrize("trick", ["", "Connection: close, X-Forwarded-For\r\n", "X_Forwarded_For: 1\r\n"])
 def test_metrics_are_served_in_no_spelling(site: Site, target: str, trick: str) -> None:
-    request = (
-        f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{trick or 'Connection: close' + chr(13) + chr(10)}\r\n"
-    )
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{trick or 'Connection: close' + chr(13) + chr(10)}\r\n"
     if "Connection" not in request:
         request = request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
     answer = site.raw(request.encode())
@@ -97,9 +91,7 @@ def test_an_invalid_request_id_is_replaced(site: Site, bad: str) -> None:
         assert re.fullmatch(r"[A-Za-z0-9._-]{8,128}", given), given
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/counter/", "/health/live", "/metrics", "/nothing", "/static/nothing.css"]
-)
+@pytest.mark.parametrize("path", ["/", "/counter/", "/health/live", "/metrics", "/nothing", "/static/nothing.css"])
 def test_every_answer_has_exactly_one_request_id(site: Site, path: str) -> None:
     answer = site.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     ids = [value for name, value in headers_of(answer) if name == "x-request-id"]
@@ -170,9 +162,7 @@ def test_a_body_of_unsaid_length_cannot_get_past_the_limit(site: Site) -> None:
 
 
 def test_a_target_over_the_limit_is_refused(site: Site) -> None:
-    answer = site.raw(
-        f"GET /?q={'a' * 40000} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-    )
+    answer = site.raw(f"GET /?q={'a' * 40000} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     assert status_of(answer) in (400, 414, 431)
 
 
@@ -267,9 +257,5 @@ def test_the_connections_to_the_replicas_are_used_again(site: Site, stack: Stack
         for _ in range(300):
             assert caller.get("/health/live").status_code == 200
     table = stack.run_in(stack.load_balancer, "cat", "/proc/net/tcp")
-    closing = [
-        line
-        for line in table.splitlines()[1:]
-        if line.split()[3] == "06" and line.split()[2].endswith(":1F40")
-    ]
+    closing = [line for line in table.splitlines()[1:] if line.split()[3] == "06" and line.split()[2].endswith(":1F40")]
     assert len(closing) < 150, f"{len(closing)} closed connections to port 8000"

@@ -24,9 +24,7 @@ def test_every_link_of_the_front_page_leads_somewhere(site: Site) -> None:
     page = site.get("/", headers={"Accept": BROWSER}).text
     links = sorted(set(re.findall(r'(?:href|src)="(/[^"#]*)"', page)))
     assert len(links) > 10
-    broken = {
-        link: status for link in links if (status := site.get(link.replace("&amp;", "&")).status_code) != 200
-    }
+    broken = {link: status for link in links if (status := site.get(link.replace("&amp;", "&")).status_code) != 200}
     assert not broken
 
 
@@ -40,12 +38,8 @@ def test_a_product_has_a_page_with_its_name_and_price(site: Site, product: int) 
     assert f"{described['price']['amount'] // 100:,}" in words
 
 
-@pytest.mark.parametrize(
-    "path", ["/products/0/", "/products/999999999999/", "/products/abc/", "/nothing/here"]
-)
-def test_an_address_with_nothing_there_is_a_page_for_browsers_and_a_problem_for_programs(
-    site: Site, path: str
-) -> None:
+@pytest.mark.parametrize("path", ["/products/0/", "/products/999999999999/", "/products/abc/", "/nothing/here"])
+def test_an_address_with_nothing_there_is_a_page_for_browsers_and_a_problem_for_programs(site: Site, path: str) -> None:
     page = site.get(path, headers={"Accept": BROWSER})
     assert page.status_code == 404
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"

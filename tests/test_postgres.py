@@ -63,9 +63,7 @@ def test_a_commit_waits_for_one_of_the_two_replicas(probe: Probe) -> None:
 
 
 def test_exactly_one_node_takes_writes(probe: Probe, stack: Stack) -> None:
-    answers = probe.sql_each(
-        [(host, "shop", "shop_app", "SELECT pg_is_in_recovery()") for host in MAIN_NODES]
-    )
+    answers = probe.sql_each([(host, "shop", "shop_app", "SELECT pg_is_in_recovery()") for host in MAIN_NODES])
     recovering = dict(zip(MAIN_NODES, answers, strict=True))
     assert [host for host, answer in recovering.items() if answer == "f"] == [primary(stack)]
 
@@ -119,9 +117,7 @@ def test_a_role_opens_the_databases_of_its_own_context_only(probe: Probe) -> Non
         for (_, database, role, _), told in zip(questions, probe.sql_each(questions), strict=True)
         if told == "in"
     }
-    wanted = {
-        (database, f"{owner_of(database)}_{kind}") for _, database in PLACES for kind in ("app", "owner")
-    }
+    wanted = {(database, f"{owner_of(database)}_{kind}") for _, database in PLACES for kind in ("app", "owner")}
     assert opened == wanted
 
 
@@ -152,18 +148,12 @@ def test_each_shard_is_migrated_and_has_no_table_of_the_shop(probe: Probe, hosts
     role = f"{owner_of(database)}_app"
     applied = probe.sql(hosts, database, role, "SELECT count(*) FROM django_migrations")
     assert int(applied) > 0
-    tables = probe.sql(
-        hosts, database, role, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-    ).split()
-    assert not [name for name in tables if name.startswith(("stateless_", "products_", "django_session"))], (
-        tables
-    )
+    tables = probe.sql(hosts, database, role, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'").split()
+    assert not [name for name in tables if name.startswith(("stateless_", "products_", "django_session"))], tables
 
 
 def test_the_shop_is_migrated_and_has_no_table_of_a_shard(probe: Probe) -> None:
-    tables = probe.sql(
-        MAIN, "shop", "shop_app", "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-    ).split()
+    tables = probe.sql(MAIN, "shop", "shop_app", "SELECT tablename FROM pg_tables WHERE schemaname = 'public'").split()
     assert {"django_session", "stateless_counter", "products_product"} <= set(tables)
     assert not [name for name in tables if name.startswith("sharding_")], tables
 

@@ -38,9 +38,7 @@ def longest_gap(load: Load) -> float:
 def wait_for(load: Load, requests: int) -> None:
     """Wait until `requests` more have been answered."""
     goal = len(load.outcomes) + requests
-    eventually(
-        f"{requests} more requests", lambda: len(load.outcomes) >= goal, within=requests / load.rate + 10
-    )
+    eventually(f"{requests} more requests", lambda: len(load.outcomes) >= goal, within=requests / load.rate + 10)
 
 
 def test_reads_go_on_without_one_replica(broken: Stack, site: Site, product: int) -> None:
@@ -52,15 +50,11 @@ def test_reads_go_on_without_one_replica(broken: Stack, site: Site, product: int
     assert_all_answered(load)
 
 
-def test_reads_go_on_without_any_replica_and_writes_come_back(
-    broken: Stack, site: Site, product: int
-) -> None:
+def test_reads_go_on_without_any_replica_and_writes_come_back(broken: Stack, site: Site, product: int) -> None:
     with reads(site, product) as load:
         broken.stop(*replicas_of(broken))
         wait_for(load, 240)
-        eventually(
-            "a write to be answered", lambda: site.post("/counter/").status_code == 200, within=WRITES_BACK
-        )
+        eventually("a write to be answered", lambda: site.post("/counter/").status_code == 200, within=WRITES_BACK)
         assert site.get("/health/").status_code == 200
     assert_all_answered(load)
 

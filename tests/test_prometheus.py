@@ -77,16 +77,12 @@ def test_each_request_is_counted_exactly_once(
     )
 
 
-def test_asking_again_does_not_change_what_was_counted(
-    stack: Stack, probe: Probe, site: Site, product: int
-) -> None:
+def test_asking_again_does_not_change_what_was_counted(stack: Stack, probe: Probe, site: Site, product: int) -> None:
     site.get(f"/products/{product}/")
     first = counted(stack, probe)
     for _ in range(2):
         again = counted(stack, probe)
-        assert {v: n for v, n in again.items() if "product" in v} == {
-            v: n for v, n in first.items() if "product" in v
-        }
+        assert {v: n for v, n in again.items() if "product" in v} == {v: n for v, n in first.items() if "product" in v}
 
 
 def test_the_files_of_the_counters_do_not_grow_with_the_requests(stack: Stack) -> None:

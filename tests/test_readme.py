@@ -61,10 +61,7 @@ def _take(section: Section, line: str) -> None:
 
 def pattern(expected: str) -> re.Pattern[str]:
     """Return what `expected` stands for: `…` is anything, white space at the ends of lines does not count."""
-    lines = [
-        r".*".join(re.escape(part) for part in line.rstrip().split("…"))
-        for line in expected.strip().splitlines()
-    ]
+    lines = [r".*".join(re.escape(part) for part in line.rstrip().split("…")) for line in expected.strip().splitlines()]
     # A line of nothing but `…` stands for any number of lines.
     return re.compile(r"\s*" + r"\s*\n".join(lines) + r"\s*", re.DOTALL)
 
@@ -96,9 +93,7 @@ def test_the_commands_of_the_section_work_as_shown(stack: Stack, section: Sectio
         for command, expected in section.commands:
             printed = run("bash", "-euo", "pipefail", "-c", command, timeout=SECONDS)
             if expected.strip():
-                assert pattern(expected).fullmatch(printed), (
-                    f"$ {command}\nshown:\n{expected}\nprinted:\n{printed}"
-                )
+                assert pattern(expected).fullmatch(printed), f"$ {command}\nshown:\n{expected}\nprinted:\n{printed}"
     finally:
         if section.note == "disruptive":
             restore(stack)

@@ -18,9 +18,7 @@ OUT = 5.0  # seconds until the load balancer sends nothing to a replica that han
 
 def running_for(load: Load, seconds: float, since: float = 0.0) -> None:
     """Wait until the load has run for `seconds` after `since`."""
-    eventually(
-        f"{seconds:.0f} s of load", lambda: load.elapsed - since >= seconds, within=seconds + 1, interval=0.05
-    )
+    eventually(f"{seconds:.0f} s of load", lambda: load.elapsed - since >= seconds, within=seconds + 1, interval=0.05)
 
 
 def test_restarting_a_replica_under_load_loses_no_request(broken: Stack, site: Site, product: int) -> None:
@@ -38,9 +36,7 @@ def test_restarting_a_replica_under_load_loses_no_request(broken: Stack, site: S
     assert site.get("/counter/").json()["count"] - before == posts.answered()
 
 
-def test_a_replica_that_is_killed_costs_at_most_one_get_in_a_thousand(
-    broken: Stack, site: Site, product: int
-) -> None:
+def test_a_replica_that_is_killed_costs_at_most_one_get_in_a_thousand(broken: Stack, site: Site, product: int) -> None:
     before = site.get("/counter/").json()["count"]
     gets = Load(site, ["/", f"/products/{product}/", "/counter/"], rate=120, threads=8)
     posts = Load(site, ["/counter/"], method="POST", rate=20, threads=2)

@@ -50,27 +50,21 @@ def test_scaling_to_six_and_then_to_two_under_load_loses_no_request_and_repeats_
             lambda s: s.keys() >= wanted,
             within=30,
         )
-        late = {
-            name: took for name, took in first_answers(pages, started).items() if took > SERVING * TIME_FACTOR
-        }
+        late = {name: took for name, took in first_answers(pages, started).items() if took > SERVING * TIME_FACTOR}
         assert not late, f"seconds until a new replica answered: {late}"
 
         broken.scale(2)
         left = broken.replica_names()
         assert len(left) == 2
         moment = pages.elapsed
-        eventually(
-            "some seconds with two replicas", lambda: pages.elapsed - moment > FOLLOWED, within=FOLLOWED + 2
-        )
+        eventually("some seconds with two replicas", lambda: pages.elapsed - moment > FOLLOWED, within=FOLLOWED + 2)
         assert pages.replicas(since=moment) == left
         assert posts.replicas(since=moment) == left
     assert_all_answered(*loads)
     assert count(site) - before == posts.answered()
 
 
-def test_the_load_balancer_takes_in_a_replica_within_five_seconds_of_being_healthy(
-    broken: Stack, site: Site
-) -> None:
+def test_the_load_balancer_takes_in_a_replica_within_five_seconds_of_being_healthy(broken: Stack, site: Site) -> None:
     with Load(site, ["/counter/"], rate=60) as load:
         broken.scale(REPLICAS + 1)
         new = broken.containers("web")[-1]

@@ -128,7 +128,7 @@ def draw(samples: Samples, path: Path) -> None:
 def measure(scene: Scene) -> Report:
     """Run the bench and draw its plot."""
     check_memory()
-    rounds, seconds = (2, 1) if scene.quick else (8, 1)
+    rounds, seconds = (2, 1) if scene.quick else (7, 1)
     with scene.clean():
         containers = start(scene)
         say("Measuring what the containers use at rest")

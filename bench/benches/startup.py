@@ -151,7 +151,7 @@ def measure(scene: Scene) -> Report:
         question="How long does `docker compose up --wait` take with images present and empty volumes,"
         " against `initdb` to ready of one bare PostgreSQL?",
         method=[
-            f"{rounds} starts of the stack, each between two starts of the bare PostgreSQL. The order is"
+            f"Starts of the stack: {rounds}, each between two of the bare PostgreSQL. The order is"
             " turned round each time.",
             "The stack: a project of its own with every service of `LB=nginx`, from the command to its"
             " end: all healthchecks good, every database migrated, the demo catalogue loaded. Building is"

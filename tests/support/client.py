@@ -127,9 +127,7 @@ def headers_of(answer: bytes) -> list[tuple[str, str]]:
 def assert_problem(answer: requests.Response, status: int) -> None:
     """Assert that `answer` is a problem of RFC 9457 with `status` and the id of its request."""
     assert answer.status_code == status, f"{answer.request.url}: {answer.status_code} {answer.text[:300]}"
-    assert answer.headers["Content-Type"].startswith("application/problem+json"), answer.headers[
-        "Content-Type"
-    ]
+    assert answer.headers["Content-Type"].startswith("application/problem+json"), answer.headers["Content-Type"]
     problem = answer.json()
     assert {"type", "title", "status", "detail", "request_id"} <= problem.keys(), problem
     assert problem["status"] == status

@@ -108,9 +108,7 @@ class Load:
         done = list(self.outcomes)
         kinds = Counter(one.error or str(one.status) for one in done)
         slowest = max((one.seconds for one in done), default=0.0)
-        head = (
-            f"{len(done)} times {self.method} in {self.elapsed:.1f} s: {dict(kinds)}, slowest {slowest:.3f} s"
-        )
+        head = f"{len(done)} times {self.method} in {self.elapsed:.1f} s: {dict(kinds)}, slowest {slowest:.3f} s"
         return "\n".join([head, *(f"  {one}" for one in self.failures()[:10])])
 
     def _run(self, number: int) -> None:
@@ -129,17 +127,13 @@ class Load:
         if connection is not None:
             connection.close()
 
-    def _one(
-        self, path: str, connection: http.client.HTTPConnection | None
-    ) -> http.client.HTTPConnection | None:
+    def _one(self, path: str, connection: http.client.HTTPConnection | None) -> http.client.HTTPConnection | None:
         identifier = uuid.uuid4().hex
         started = time.monotonic()
         status, replica, error = None, None, None
         try:
             if connection is None or not _alive(connection):
-                connection = http.client.HTTPConnection(
-                    "127.0.0.1", self.site.port, timeout=PATIENCE * TIME_FACTOR
-                )
+                connection = http.client.HTTPConnection("127.0.0.1", self.site.port, timeout=PATIENCE * TIME_FACTOR)
                 connection.connect()
             connection.request(self.method, path, headers=self._headers(identifier))
             answer = connection.getresponse()
@@ -148,9 +142,7 @@ class Load:
         except (OSError, http.client.HTTPException) as problem:
             error = f"{type(problem).__name__}: {problem}"
         took = time.monotonic() - started
-        self.outcomes.append(
-            Outcome(self.method, path, identifier, started - self.began, took, status, replica, error)
-        )
+        self.outcomes.append(Outcome(self.method, path, identifier, started - self.began, took, status, replica, error))
         if connection is not None and (error is not None or not self.keepalive):
             connection.close()
             return None
@@ -201,7 +193,5 @@ def at_once[T](times: int, workers: int, call: Callable[[int], T]) -> list[T]:
         thread.join()
     errors = [one for one in results if isinstance(one, BaseException)]
     if errors:
-        raise ExceptionGroup(
-            f"{len(errors)} of {times} calls failed", [e for e in errors if isinstance(e, Exception)]
-        )
+        raise ExceptionGroup(f"{len(errors)} of {times} calls failed", [e for e in errors if isinstance(e, Exception)])
     return [one for one in results if not isinstance(one, BaseException)]  # type: ignore[misc]

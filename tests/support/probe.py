@@ -41,18 +41,14 @@ class Probe:
         text: str | None = None,
     ) -> str:
         """Run `command` in it and return its output."""
-        settings = [
-            word for name, value in (environment or {}).items() for word in ("--env", f"{name}={value}")
-        ]
+        settings = [word for name, value in (environment or {}).items() for word in ("--env", f"{name}={value}")]
         return run("docker", "exec", "-i", *settings, self.id, *command, check=check, text=text)
 
     def curl(self, url: str, *options: str, check: bool = True) -> str:
         """Return the body at `url`."""
         return self.run("curl", "--silent", "--show-error", "--max-time", "10", *options, url, check=check)
 
-    def sql(
-        self, host: str, database: str, role: str, query: str, *, check: bool = True, password: str = ""
-    ) -> str:
+    def sql(self, host: str, database: str, role: str, query: str, *, check: bool = True, password: str = "") -> str:
         """Run `query` as `role` with its secret and return the rows, columns separated by `|`."""
         environment = {"PGPASSWORD": password or secret(f"db_{role}")}
         command = (*PSQL, _target(host, database, role), "--command", query)
@@ -81,9 +77,7 @@ class Probe:
         script = "set -f; while IFS= read -r command; do " + _one_line(call)
         return self._lines(script, commands, {"REDISCLI_AUTH": secret(host.replace("-", "_"))})
 
-    def _lines(
-        self, script: str, lines: Sequence[str], environment: Mapping[str, str] | None = None
-    ) -> list[str]:
+    def _lines(self, script: str, lines: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
         text = "".join(f"{line}\n" for line in lines)
         output = self.run("bash", "-c", script, environment=environment, text=text)
         answers = [answer.replace(END, "\n").strip() for answer in output.splitlines()]

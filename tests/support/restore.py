@@ -17,9 +17,7 @@ def cluster(stack: Stack) -> list[dict[str, Any]]:
     """Return the members of the main PostgreSQL cluster, as the first node that answers sees them."""
     for node in stack.containers(*MAIN_NODES):
         if node.running:
-            answer = stack.run_in(
-                node, "curl", "-sS", "--max-time", "2", "http://127.0.0.1:8008/cluster", check=False
-            )
+            answer = stack.run_in(node, "curl", "-sS", "--max-time", "2", "http://127.0.0.1:8008/cluster", check=False)
             if answer.startswith("{"):
                 return list(json.loads(answer)["members"])
     return []

@@ -76,9 +76,7 @@ class Container:
     def address(self, network: str) -> str:
         """Return its IP address in the stack's network `network`."""
         networks = self.details["NetworkSettings"]["Networks"]
-        return str(
-            next(entry["IPAddress"] for name, entry in networks.items() if name.endswith(f"_{network}"))
-        )
+        return str(next(entry["IPAddress"] for name, entry in networks.items() if name.endswith(f"_{network}")))
 
     def describe(self) -> str:
         """Return one line for a report."""
@@ -111,17 +109,13 @@ class Stack:
         """`nginx` or `haproxy`: the one that runs, which is LB where that is set."""
         found = [name for name in LOAD_BALANCERS if self.containers(name)]
         wanted = os.environ.get("LB")
-        assert len(found) == 1, (
-            f"expected one load balancer of {LOAD_BALANCERS} to run, found {found}: see make up"
-        )
+        assert len(found) == 1, f"expected one load balancer of {LOAD_BALANCERS} to run, found {found}: see make up"
         assert wanted in (None, "", found[0]), f"LB={wanted}, but {found[0]} runs: make up LB={wanted}"
         return found[0]
 
     def compose(self, *arguments: str, timeout: float = COMMAND_SECONDS, check: bool = True) -> str:
         """Run `docker compose` with the profile of the load balancer that runs."""
-        return run(
-            "docker", "compose", "--profile", self.load_balancer, *arguments, timeout=timeout, check=check
-        )
+        return run("docker", "compose", "--profile", self.load_balancer, *arguments, timeout=timeout, check=check)
 
     def containers(self, *services: str, stopped: bool = False) -> list[Container]:
         """Return the containers of `services`, or of all; those that do not run only if `stopped`."""
@@ -216,9 +210,9 @@ class Stack:
         """Return what helps to understand a failure: states, the load balancer's config, log tails."""
         lines = [one.describe() for one in self.containers(stopped=True)]
         front = self.load_balancer
-        config = self.run_in(front, "sh", "-c", f"cat {RENDERED[front]}", check=False)
+        known = self.run_in(front, "sh", "-c", KNOWN[front], check=False)
         return "\n".join(
-            ["containers:", *lines, f"rendered config of {front}:", config, *self._remarkable(services)]
+            ["containers:", *lines, f"what {front} knows of the replicas:", known, *self._remarkable(services)]
         )
 
     def _remarkable(self, services: Iterable[str]) -> list[str]:
@@ -234,5 +228,8 @@ class Stack:
 LINES = 6  # of each container's log in a report
 WELL = re.compile(r'"status": ?[234]\d\d\b')
 
-# What each load balancer runs with at the moment.
-RENDERED = {"nginx": "/run/lb/*.conf", "haproxy": "/run/lb/*.cfg"}
+# What each load balancer knows of the replicas at the moment.
+KNOWN = {
+    "nginx": "cat /run/lb/*.conf",
+    "haproxy": "curl -s --max-time 2 http://127.0.0.1:8405/metrics | grep '^haproxy_server_status.* 1$'",
+}

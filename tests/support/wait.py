@@ -40,15 +40,11 @@ def eventually[T](
             last = f"{type(error).__name__}: {error}"
         waited = time.monotonic() - started
         if waited >= deadline:
-            raise TimedOutError(
-                f"expected: {expected}\nlast seen: {last}\nwaited: {waited:.1f} s of {deadline:.1f} s"
-            )
+            raise TimedOutError(f"expected: {expected}\nlast seen: {last}\nwaited: {waited:.1f} s of {deadline:.1f} s")
         time.sleep(min(interval, deadline - waited))
 
 
-def steadily[T](
-    expected: str, look: Callable[[], T], accept: Callable[[T], bool] = bool, *, during: float
-) -> None:
+def steadily[T](expected: str, look: Callable[[], T], accept: Callable[[T], bool] = bool, *, during: float) -> None:
     """Assert that `accept` likes what `look` returns each time, for `during` seconds."""
     started = time.monotonic()
     while (passed := time.monotonic() - started) < during:
