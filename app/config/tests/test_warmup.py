@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
+
 from config import warmup
 from config.wsgi import application
-from django.conf import LazySettings
 
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
