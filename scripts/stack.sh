@@ -38,6 +38,9 @@ remove_leftovers() {
   ids=$(docker ps -aq --filter "$label") && [[ -z $ids ]] || xargs docker rm --force <<<"$ids" >/dev/null
   ids=$(docker volume ls -q --filter "$label") && [[ -z $ids ]] || xargs docker volume rm <<<"$ids" >/dev/null
   ids=$(docker network ls -q --filter "$label") && [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null
+  # The images of the tests and of the benches belong to no service.
+  ids=$(docker image ls -q "$COMPOSE_PROJECT_NAME-tools"; docker image ls -q "$COMPOSE_PROJECT_NAME-bench-tools")
+  [[ -z $ids ]] || xargs docker image rm --force <<<"$ids" >/dev/null
 }
 
 # The secrets go with the last stack of this clone.

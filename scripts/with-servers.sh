@@ -3,8 +3,8 @@
 # For the in-process tests; it runs inside the tools image.
 set -euo pipefail
 
-export TEST_REDIS_PORT=6390
-redis-server --port "$TEST_REDIS_PORT" --bind 127.0.0.1 --save '' --appendonly no --daemonize no --dir /tmp >/tmp/redis.log &
+export TEST_REDIS=/tmp/redis.sock # not a port: two runs may be at it on one machine
+redis-server --port 0 --unixsocket "$TEST_REDIS" --save '' --appendonly no --daemonize no --dir /tmp >/tmp/redis.log &
 redis=$!
 trap 'kill "$redis"' EXIT
 pg_virtualenv -v 17 -o fsync=off "$@"

@@ -49,7 +49,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.static.StaticMiddleware",
     "replication.middleware.ReplicationMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "stateless.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -90,7 +90,7 @@ CACHES: dict[str, dict[str, Any]] = {
     }
 }
 # In the database, so that losing Redis loses nobody's session; read from the cache.
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_ENGINE = "stateless.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")

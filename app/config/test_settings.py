@@ -36,7 +36,7 @@ DATABASES = {
     "users_shard_1": _database("users_shard_1"),
 }
 DATABASE_APPS = {**DATABASE_APPS, "users_shard_1": frozenset({"sharding"})}
-CACHES["default"]["LOCATION"] = f"redis://127.0.0.1:{os.environ.get('TEST_REDIS_PORT', '6390')}/0"
+CACHES["default"]["LOCATION"] = f"unix://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?db=0"  # noqa: S108 - the run's own
 CACHES["default"]["OPTIONS"]["PASSWORD"] = ""
 # Hashed names need collectstatic; the live tests see them.
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

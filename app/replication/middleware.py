@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from django.conf import settings
@@ -9,6 +10,9 @@ from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
 
 from replication import state
+
+# Seconds after which a failed read is not tried again: its caller has waited long enough for a 503.
+SECOND_TRY_WITHIN = 0.8
 
 
 class ReplicationMiddleware:
@@ -37,6 +41,7 @@ class ReplicationMiddleware:
             or request.method not in ("GET", "HEAD")
             or not isinstance(exception, OperationalError | InterfaceError)
             or state.current().pinned
+            or time.monotonic() - state.current().began > SECOND_TRY_WITHIN
             or any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
         ):
             return None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Trail:
-    """The aliases that were asked, in order, and whether reads must stay on the primary."""
+    """The aliases that were asked, in order, whether reads must stay on the primary, and when it began (monotonic)."""
 
     aliases: list[str] = field(default_factory=list)
     pinned: bool = False
+    began: float = field(default_factory=time.monotonic)
 
     def record(self, alias: str) -> None:
         """Note that a query went to `alias`."""

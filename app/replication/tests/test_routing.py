@@ -121,6 +121,19 @@ def test_a_read_whose_connection_was_cut_is_answered_all_the_same(settings: Lazy
     assert Client().get("/read").status_code == 200
 
 
+def test_a_read_that_has_waited_long_is_not_tried_again(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    monkeypatch.setattr("replication.middleware.SECOND_TRY_WITHIN", 0.0)
+    for alias in settings.REPLICAS:
+        connections[alias].ensure_connection()
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [connections[alias].connection.info.backend_pid])
+    assert Client().get("/read").status_code == 503
+    connections.close_all()
+
+
 def test_a_write_whose_connection_was_cut_is_not_repeated(settings: LazySettings) -> None:
     settings.ROOT_URLCONF = __name__
     connections["default"].ensure_connection()
