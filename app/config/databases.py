@@ -33,7 +33,7 @@ def _pool() -> dict[str, Any]:
         "max_size": environment.integer("POOL_SIZE", 4, least=1, most=100),
         # Seconds that a request waits for a connection. With a second try it is answered 503 before the load
         # balancer gives up on it (2 s) and asks another replica, which would wait as long.
-        "timeout": 0.9,
+        "timeout": 1.5,
         # Connections are renewed, so that reads spread again after a failover.
         "max_lifetime": 300.0,
         "max_idle": 60.0,
