@@ -45,7 +45,7 @@ def _pool() -> dict[str, Any]:
 def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attributes: str) -> dict[str, Any]:
     """Return the settings of one alias: database `name`, opened as the role `<owner>_<role>`."""
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "replication.backend",
         "NAME": name,
         "USER": f"{owner}_{role}",
         "PASSWORD": environment.secret(f"DB_{owner.upper()}_PASSWORD"),
@@ -76,15 +76,15 @@ def _from(hosts: tuple[str, ...], first: int) -> tuple[str, ...]:
 
 
 def _shop(role: str) -> Databases:
-    def shop(hosts: tuple[str, ...], attributes: str) -> dict[str, Any]:
-        return _database("shop", "shop", role, hosts, attributes)
+    def shop(hosts: tuple[str, ...], attributes: str, **more: Any) -> dict[str, Any]:
+        return _database("shop", "shop", role, hosts, attributes) | more
 
     return Databases(
         settings={
             "default": shop(MAIN, "read-write"),
-            # Each replica alias prefers a node of its own, and any standby, then the primary, where that is down.
-            "replica1": shop(_from(MAIN, 1), "prefer-standby"),
-            "replica2": shop(_from(MAIN, 2), "prefer-standby"),
+            # Each replica alias goes to a standby of its own, and to any standby, then the primary, where that is down.
+            "replica1": shop(_from(MAIN, 1), "prefer-standby", STANDBY=0),
+            "replica2": shop(_from(MAIN, 2), "prefer-standby", STANDBY=1),
         },
         apps={"default": SHOP_APPS},
     )

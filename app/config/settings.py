@@ -70,8 +70,11 @@ DATABASES = _databases.settings
 DATABASE_APPS = _databases.apps
 DATABASE_ROUTERS = ["config.routers.OwnershipRouter", "replication.routing.ReplicaRouter"]
 REPLICAS = [alias for alias in DATABASES if alias.startswith("replica")]
-# The counter is exact and a session follows its browser: neither may be read a moment old.
-PRIMARY_READ_APPS = {"stateless", "sessions"}
+# A session follows its browser: it may never be read a moment old.
+PRIMARY_READ_APPS = {"sessions"}
+REPLICA_WEIGHTS: dict[str, int] = {}  # by alias; 1 where it is not named
+REPLICATION_GUARD = environment.flag("REPLICATION_GUARD")
+HEALTH_DATABASES = "replication.condition.condition"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────

@@ -17,9 +17,9 @@ from config.settings import *  # noqa: E402, F403 - the environment comes first
 from config.settings import CACHES, DATABASE_APPS, STORAGES  # noqa: E402
 
 
-def _database(name: str, **test: Any) -> dict[str, Any]:
+def _database(name: str, engine: str = "django.db.backends.postgresql", **test: Any) -> dict[str, Any]:
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": engine,
         "NAME": name,
         "HOST": os.environ.get("PGHOST", ""),
         "PORT": os.environ.get("PGPORT", ""),
@@ -30,7 +30,7 @@ def _database(name: str, **test: Any) -> dict[str, Any]:
 
 
 DATABASES = {
-    "default": _database("shop"),
+    "default": _database("shop", "replication.backend"),
     "replica1": _database("shop", MIRROR="default"),
     "replica2": _database("shop", MIRROR="default"),
     "users_shard_1": _database("users_shard_1"),

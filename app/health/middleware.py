@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.module_loading import import_string
 
 from health.monitor import Monitor
-from health.probes import CacheProbe, DatabaseProbe
+from health.probes import CacheProbe
+
+
+class Condition(Protocol):
+    """What `settings.HEALTH_DATABASES`, the dotted name of a function, returns: at once and from memory."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether pages can be served."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether no database is lost."""
 
 
 class HealthMiddleware:
@@ -26,8 +40,7 @@ class HealthMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
         self._drain_marker = Path(settings.DRAIN_MARKER)
-        self._primary = Monitor("primary", DatabaseProbe("default", writable=True))
-        self._replicas = [Monitor(alias, DatabaseProbe(alias, writable=False)) for alias in settings.REPLICAS]
+        self._databases: Callable[[], Condition] = import_string(settings.HEALTH_DATABASES)
         self._cache = Monitor("cache", CacheProbe())
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -39,19 +52,18 @@ class HealthMiddleware:
         return self.get_response(request)
 
     def _health(self) -> HttpResponse:
-        writable = self._primary.ok()
-        readable = [replica.ok() for replica in self._replicas]
+        databases = self._databases()
         cache = self._cache.ok()
         draining = self._drain_marker.exists()
-        if draining or not (writable or any(readable)):
+        if draining or not databases.readable:
             status = "unhealthy"
-        elif writable and all(readable) and cache:
+        elif databases.whole and cache:
             status = "healthy"
         else:
             status = "degraded"
         body = {
             "status": status,
-            "database": "ok" if writable and all(readable) else "error",
+            "database": "ok" if databases.whole else "error",
             "cache": "ok" if cache else "error",
         }
         if draining:

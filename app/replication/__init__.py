@@ -1,5 +1,6 @@
-"""Writes to the primary, reads to the replicas: a first cut, without lag or causality."""
+"""Writes to the primary; reads from a replica that has replayed what the reader has written."""
 
+from replication.causal import headers, told
 from replication.routing import use_primary
 
-__all__ = ["use_primary"]
+__all__ = ["headers", "told", "use_primary"]

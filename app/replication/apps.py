@@ -1,19 +1,32 @@
-"""Watch which database each query goes to."""
+"""Watch which database each query goes to, and hand positions through Celery."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from replication import state
+from replication.guard import refuse_unsaid
+
+PRIMARY = "default"
+# What a statement begins with that leaves the log as it is.
+_READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
 
 
-def _record(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    state.current().record(context["connection"].alias)
+def _record(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    alias, trail = context["connection"].alias, state.current()
+    trail.record(alias)
+    if alias == PRIMARY and not trail.wrote:
+        if not isinstance(sql, str) or not sql.lstrip(" (\n").upper().startswith(_READS):
+            trail.wrote = True
+        elif settings.REPLICATION_GUARD:
+            refuse_unsaid(context["connection"], sql)
     return execute(sql, params, many, context)
 
 
@@ -28,5 +41,7 @@ class ReplicationConfig(AppConfig):
     name = "replication"
 
     def ready(self) -> None:
-        """Connect the signal."""
+        """Connect the signals."""
         connection_created.connect(_watch, dispatch_uid="replication.watch")
+        if find_spec("celery"):
+            from replication import tasks  # noqa: F401, PLC0415 - a project without Celery needs it not

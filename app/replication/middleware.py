@@ -1,54 +1,89 @@
-"""One trail for each request, and a second try for a read whose database died under it."""
+"""One trail for each request: what it must have seen comes in, what it has written goes out."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
 
-from replication import state
+from replication import causal, lsn, metrics, state
 
-# Seconds after which a failed read is not tried again: its caller has waited long enough for a 503.
-SECOND_TRY_WITHIN = 0.8
+COOKIE = "read_after"
+# Seconds that a browser remembers a write. Longer than a replica may lag before it is left out anyway.
+REMEMBERED = 60
 
 
 class ReplicationMiddleware:
-    """Start a trail, tell it in `X-Database`, and repeat a GET or HEAD once when its connection broke.
+    """Hand the position of the caller's last write through, and repeat a read once when its server died under it.
 
-    The repeat is safe because nothing was written (a write pins the trail), and of use because the
-    broken connection is gone and libpq goes to the next host.
+    A browser carries the position in a cookie, any other caller in `X-Read-After`: take it from the answer to a write
+    and send it with the reads that must see that write. `X-Database` tells which aliases were asked.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request."""
-        trail = state.begin()
+        """Answer the request. Raises BadRequest for an `X-Read-After` that is no position."""
+        trail = state.begin(_position_of(request))
         response = self.get_response(request)
-        if settings.EXPOSE_TOPOLOGY and trail.aliases:
-            response["X-Database"] = ",".join(trail.aliases)
+        if trail.wrote:
+            after = lsn.render(causal.position())
+            response[causal.HEADER] = after
+            response.set_cookie(
+                COOKIE, after, max_age=REMEMBERED, httponly=True, samesite="Lax", secure=request.is_secure()
+            )
+        elif trail.after:
+            response[causal.HEADER] = lsn.render(trail.after)
+        for alias, number in trail.queries.items():
+            metrics.queries.labels(alias).inc(number)
+        if settings.EXPOSE_TOPOLOGY and trail.queries:
+            response["X-Database"] = ",".join(trail.queries)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Repeat the view once if a read failed for want of its database."""
-        match = request.resolver_match
+        """Run the view again if a read failed for want of its server.
+
+        This is safe because nothing was written, and of use because the lost server is left out from now on.
+        """
+        match, trail = request.resolver_match, state.current()
         if (
             match is None
             or request.method not in ("GET", "HEAD")
             or not isinstance(exception, OperationalError | InterfaceError)
-            or state.current().pinned
-            or time.monotonic() - state.current().began > SECOND_TRY_WITHIN
+            or trail.wrote
             or any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
         ):
             return None
-        connections.close_all()
+        _leave_out_what_broke()
+        trail.replica = None
         try:
             response = match.func(request, *match.args, **match.kwargs)
-            assert isinstance(response, HttpResponse)  # noqa: S101 - for mypy; views return nothing else
-            return response
         except (OperationalError, InterfaceError):
+            metrics.second_tries.labels("failed").inc()
             return None  # the first failure is the one that is reported
+        metrics.second_tries.labels("answered").inc()
+        assert isinstance(response, HttpResponse)  # noqa: S101 - for mypy; views return nothing else
+        return response
+
+
+def _position_of(request: HttpRequest) -> int:
+    try:
+        after = lsn.parse(request.headers[causal.HEADER]) if causal.HEADER in request.headers else 0
+    except ValueError:
+        raise BadRequest(f"{causal.HEADER} is not a position") from None
+    try:
+        return max(after, lsn.parse(request.COOKIES[COOKIE])) if COOKIE in request.COOKIES else after
+    except ValueError:
+        return after  # a browser cannot help what is in its cookie
+
+
+def _leave_out_what_broke() -> None:
+    for connection in connections.all(initialized_only=True):
+        cluster, host = getattr(connection, "cluster", None), getattr(connection, "host", None)
+        if cluster is not None and host is not None and connection.connection and connection.connection.closed:
+            cluster.suspect(host)
+    connections.close_all()

@@ -1,4 +1,4 @@
-"""The router: writes to the primary, reads spread over the replicas."""
+"""The router: writes to the primary, reads to a replica that has seen what the reader has seen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.models import Model
 
-from replication import state
+from replication import causal, metrics, state
 
 PRIMARY = "default"
 
@@ -20,40 +20,72 @@ PRIMARY = "default"
 def use_primary() -> Iterator[None]:
     """Send the reads inside this block to the primary: for what must not be a moment old."""
     trail = state.current()
-    before = trail.pinned
-    trail.pinned = True
+    trail.on_primary += 1
     try:
         yield
     finally:
-        trail.pinned = before
+        trail.on_primary -= 1
 
 
 class ReplicaRouter:
-    """Choose the primary for writes and for reads that need it, and any replica for the other reads.
+    """Choose the primary for writes and for the reads that need it, and for the others one replica a request.
 
-    Reads that need it: inside `atomic()`, after a write of the same request or task, of an application
-    in `settings.PRIMARY_READ_APPS`, and inside `use_primary()`.
+    Reads that need it: inside `atomic()` and `use_primary()`, after a write of the same request or task, and of an
+    application in `settings.PRIMARY_READ_APPS`. A replica serves a reader only if it has replayed what the reader has
+    written before; `settings.REPLICA_WEIGHTS` says how much of the others' reads each one gets.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
         """Return the alias to read `model` from."""
-        if state.current().pinned or model._meta.app_label in settings.PRIMARY_READ_APPS:
+        trail = state.current()
+        if trail.wrote or trail.on_primary or connections[PRIMARY].in_atomic_block:
             return PRIMARY
-        if connections[PRIMARY].in_atomic_block:
-            return PRIMARY
+        if model._meta.app_label in settings.PRIMARY_READ_APPS:
+            return _from_primary(trail, "application")
         # What is reached through an object is read from where the object came from: one request must
         # not see two moments of one product.
         instance = hints.get("instance")
         if instance is not None and instance._state.db in settings.DATABASES:
             return str(instance._state.db)
-        return random.choice(settings.REPLICAS) if settings.REPLICAS else PRIMARY  # noqa: S311 - no secret
+        if trail.replica is None:
+            trail.replica = _choose(trail)
+        return trail.replica
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str:
         """Return the primary; from now on this request or task reads there what it wrote."""
-        state.current().pinned = True
+        state.current().wrote = True
         return PRIMARY
 
     def allow_relation(self, first: Model, second: Model, **hints: Any) -> bool | None:
         """Allow relations between objects that came from the primary and its replicas."""
         aliases = {PRIMARY, *settings.REPLICAS}
         return True if {first._state.db, second._state.db} <= aliases else None
+
+
+def _from_primary(trail: state.Trail, reason: str) -> str:
+    trail.primary_said = True
+    metrics.primary_reads.labels(reason).inc()
+    return PRIMARY
+
+
+def _choose(trail: state.Trail) -> str:
+    """Return a replica that this reader may read, or the primary where there is none."""
+    usable = [alias for alias in settings.REPLICAS if causal.usable(alias)]
+    if not usable:
+        return _from_primary(trail, "no replica")
+    caught_up = [alias for alias in usable if causal.seen(alias, trail.after)]
+    if caught_up:
+        return _weighted(caught_up)
+    # What is known is up to half a second old: ask one of them, once.
+    alias = _weighted(usable)
+    try:
+        if causal.ask(alias) >= trail.after:
+            return alias
+    except OperationalError:
+        return _from_primary(trail, "no replica")
+    return _from_primary(trail, "behind")
+
+
+def _weighted(aliases: list[str]) -> str:
+    weights = [settings.REPLICA_WEIGHTS.get(alias, 1) for alias in aliases]
+    return random.choices(aliases, weights)[0]  # noqa: S311 - no secret

@@ -1,24 +1,25 @@
-"""What one request, task or command has done to the databases so far."""
+"""What one request, task or command has done to the databases so far, and what its reads must have seen."""
 
 from __future__ import annotations
 
-import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Trail:
-    """The aliases that were asked, in order, whether reads must stay on the primary, and when it began (monotonic)."""
+    """One request's or task's way through the databases."""
 
-    aliases: list[str] = field(default_factory=list)
-    pinned: bool = False
-    began: float = field(default_factory=time.monotonic)
+    after: int = 0  # the position in the log that a replica must have replayed to be read
+    wrote: bool = False  # reads stay on the primary
+    on_primary: int = 0  # how many use_primary() blocks are open
+    primary_said: bool = False  # the router has chosen the primary for a reason
+    replica: str | None = None  # the alias that this request reads: it must not see two moments
+    queries: dict[str, int] = field(default_factory=dict)  # by alias, in the order of the first
 
     def record(self, alias: str) -> None:
-        """Note that a query went to `alias`."""
-        if alias not in self.aliases:
-            self.aliases.append(alias)
+        """Count a query to `alias`."""
+        self.queries[alias] = self.queries.get(alias, 0) + 1
 
 
 _trail: ContextVar[Trail | None] = ContextVar("replication_trail", default=None)
@@ -32,8 +33,8 @@ def current() -> Trail:
     return trail
 
 
-def begin() -> Trail:
-    """Start afresh: called at the start of each request and task."""
-    trail = Trail()
+def begin(after: int = 0) -> Trail:
+    """Start afresh, with reads that have seen `after`: called at the start of each request and task."""
+    trail = Trail(after)
     _trail.set(trail)
     return trail

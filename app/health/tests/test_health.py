@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 from django.conf import LazySettings
 from django.http import HttpRequest, HttpResponse
@@ -18,7 +17,6 @@ from django.test import Client, RequestFactory
 from health import monitor
 from health.middleware import HealthMiddleware
 from health.monitor import Monitor
-from health.probes import DatabaseProbe
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
@@ -53,6 +51,28 @@ def test_a_working_replica_is_healthy() -> None:
     answer = HealthMiddleware(not_reached)(RequestFactory().get("/health/"))
     assert answer.status_code == 200
     assert answer.content == b'{"status": "healthy", "database": "ok", "cache": "ok"}'
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the databases are good for."""
+
+    readable: bool
+    whole: bool
+
+
+@pytest.mark.parametrize(
+    ("readable", "whole", "status", "code"),
+    [(True, True, "healthy", 200), (True, False, "degraded", 200), (False, False, "unhealthy", 503)],
+)
+def test_a_database_that_is_lost_but_readable_elsewhere_degrades_the_site(
+    readable: bool, whole: bool, status: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replication.condition.condition", lambda: Condition(readable, whole))
+    answer = HealthMiddleware(not_reached)(RequestFactory().get("/health/"))
+    assert answer.status_code == code
+    body = json.loads(answer.content)
+    assert (body["status"], body["database"]) == (status, "ok" if whole else "error")
 
 
 def test_a_draining_replica_answers_503_but_lives(settings: LazySettings, tmp_path: Path) -> None:
@@ -106,27 +126,3 @@ def test_a_probe_that_hangs_shows_without_making_anyone_wait(monkeypatch: pytest
     watched.ok()
     assert time.monotonic() - started < 0.1
     release.set()
-
-
-def test_a_server_process_that_is_frozen_is_noticed_within_the_deadline() -> None:
-    probe = DatabaseProbe("default", writable=True)
-    probe()
-    assert probe._connection is not None
-    pid = probe._connection.info.backend_pid
-    os.kill(pid, signal.SIGSTOP)
-    started = time.monotonic()
-    try:
-        with pytest.raises(psycopg.OperationalError):
-            probe()
-        assert time.monotonic() - started < 2
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    probe()
-    probe.close()
-
-
-def test_a_database_that_cannot_be_written_is_not_the_primary(monkeypatch: pytest.MonkeyPatch) -> None:
-    probe = DatabaseProbe("default", writable=True)
-    monkeypatch.setattr("health.probes.IS_STANDBY", "SELECT true")
-    with pytest.raises(psycopg.OperationalError, match="not the primary"):
-        probe()

@@ -1,0 +1,18 @@
+"""What Prometheus is told of the reads, and of the servers that answer them."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+queries = Counter("replication_queries", "Queries by database alias.", ["alias"])
+primary_reads = Counter(
+    "replication_primary_reads", "Reads that the router sent to the primary, by reason.", ["reason"]
+)
+evictions = Counter("replication_evictions", "Servers that were left out, by server and reason.", ["server", "reason"])
+lag_seconds = Gauge(
+    "replication_lag_seconds", "Age of the oldest change not replayed.", ["server"], multiprocess_mode="livemax"
+)
+lag_bytes = Gauge("replication_lag_bytes", "Bytes of the log not replayed.", ["server"], multiprocess_mode="livemax")
+second_tries = Counter(
+    "replication_second_tries", "Requests whose view was run again elsewhere, by outcome.", ["outcome"]
+)

@@ -1,0 +1,26 @@
+"""A task reads what the one who sent it has written, and the tasks that it sends see what it has written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import signals
+
+from replication import causal, lsn, state
+
+HEADER = "read_after"
+
+
+@signals.before_task_publish.connect(dispatch_uid="replication.publish")
+def _send(headers: dict[str, Any], **_kwargs: Any) -> None:
+    if after := causal.position():
+        headers[HEADER] = lsn.render(after)
+
+
+@signals.task_prerun.connect(dispatch_uid="replication.prerun")
+def _receive(task: Any, **_kwargs: Any) -> None:
+    try:
+        after = lsn.parse(getattr(task.request, HEADER, None) or "0/0")
+    except ValueError:
+        after = lsn.MAXIMUM  # whoever sent it wrote something: the primary has it
+    state.begin(after)
