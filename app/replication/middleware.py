@@ -31,11 +31,10 @@ class ReplicationMiddleware:
         trail = state.begin(_position_of(request))
         response = self.get_response(request)
         if trail.wrote:
-            after = lsn.render(causal.position())
-            response[causal.HEADER] = after
-            response.set_cookie(
-                COOKIE, after, max_age=REMEMBERED, httponly=True, samesite="Lax", secure=request.is_secure()
-            )
+            after = causal.position()
+            response[causal.HEADER] = lsn.render(after)
+            secure = request.is_secure()
+            response.set_cookie(COOKIE, str(after), REMEMBERED, httponly=True, samesite="Lax", secure=secure)
         elif trail.after:
             response[causal.HEADER] = lsn.render(trail.after)
         for alias, number in trail.queries.items():
@@ -75,10 +74,11 @@ def _position_of(request: HttpRequest) -> int:
         after = lsn.parse(request.headers[causal.HEADER]) if causal.HEADER in request.headers else 0
     except ValueError:
         raise BadRequest(f"{causal.HEADER} is not a position") from None
-    try:
-        return max(after, lsn.parse(request.COOKIES[COOKIE])) if COOKIE in request.COOKIES else after
-    except ValueError:
-        return after  # a browser cannot help what is in its cookie
+    # A browser cannot help what is in its cookie: a bad one is as good as none.
+    cookie = request.COOKIES.get(COOKIE, "")
+    if cookie.isascii() and cookie.isdigit() and len(cookie) <= len(str(lsn.MAXIMUM)):
+        after = max(after, min(int(cookie), lsn.MAXIMUM))
+    return after
 
 
 def _leave_out_what_broke() -> None:

@@ -1,8 +1,8 @@
 """Connections go to the server that has the alias's role now; one to a server that is lost is never lent.
 
 Django's own pool has one host list for an alias. After a failover it holds connections to servers in their former
-roles, each dead host in the list costs a new connection two seconds, and its check is a query before each request, which
-a demoted server answers as well. Here there is a pool for each server; the cluster says which one to use.
+roles, each dead host in the list costs a new connection two seconds, and its check is a query before each request,
+which a demoted server answers as well. Here there is a pool for each server; the cluster says which one to use.
 """
 
 from __future__ import annotations
