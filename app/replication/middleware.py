@@ -9,7 +9,7 @@ from django.core.exceptions import BadRequest
 from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
 
-from replication import causal, lsn, metrics, state
+from replication import causal, lsn, metrics, routing, state
 
 COOKIE = "read_after"
 # Seconds that a browser remembers a write. Longer than a replica may lag before it is left out anyway.
@@ -58,7 +58,7 @@ class ReplicationMiddleware:
         ):
             return None
         _leave_out_what_broke()
-        trail.replica = None
+        trail.replica = routing.second_choice()
         try:
             response = match.func(request, *match.args, **match.kwargs)
         except (OperationalError, InterfaceError):

@@ -62,6 +62,12 @@ class ReplicaRouter:
         return True if {first._state.db, second._state.db} <= aliases else None
 
 
+def second_choice() -> str | None:
+    """Return the primary if it is there, for a read whose replica has died: another one may be about to."""
+    cluster = getattr(connections[PRIMARY], "cluster", None)
+    return PRIMARY if cluster is not None and cluster.primary() is not None else None
+
+
 def _from_primary(trail: state.Trail, reason: str) -> str:
     trail.primary_said = True
     metrics.primary_reads.labels(reason).inc()
