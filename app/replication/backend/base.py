@@ -7,6 +7,7 @@ which a demoted server answers as well. Here there is a pool for each server; th
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -161,3 +162,7 @@ def stop_watching() -> None:
         cluster.stop()
     for pool in pools:
         pool.close(timeout=1.0)
+
+
+# A pool that is left to the interpreter's end waits 5 s for each of its threads, which cannot run any more.
+atexit.register(stop_watching)

@@ -1,0 +1,113 @@
+"""A primary and two standbys of the run's own: real servers, to be paused, promoted and killed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+BIN = Path("/usr/lib/postgresql/17/bin")
+PORT = "5432"  # each server has a socket directory of its own, so they share the number
+
+
+def eventually(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """Wait until the condition holds, at most for `seconds`; return how long it took."""
+    pause, began = threading.Event(), time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
+        pause.wait(0.02)
+    return time.monotonic() - began
+
+
+class Postgres:
+    """One server, in a folder of its own that is its socket directory too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+
+    @property
+    def host(self) -> str:
+        """What libpq takes as the host."""
+        return str(self.folder)
+
+    def command(self, name: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs; as the user postgres where this is root, who may not."""
+        lead = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
+        subprocess.run(
+            [*lead, str(BIN / name), *arguments], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=self.folder
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        settings = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c port={PORT} -c fsync=off"
+        log = str(self.folder / "log")
+        self.command("pg_ctl", "start", "-w", "-D", str(self.data), "-l", log, "-o", settings)
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it: by default as if the machine had lost power."""
+        self.command("pg_ctl", "stop", "-w", "-D", str(self.data), "-m", mode)
+
+    def promote(self) -> None:
+        """Make the standby the primary."""
+        self.command("pg_ctl", "promote", "-w", "-D", str(self.data))
+
+    def execute(self, sql: str) -> str:
+        """Run one statement over a connection of its own and return the first value, if there is one."""
+        with psycopg.connect(
+            host=self.host, port=PORT, user="tester", dbname="postgres", autocommit=True
+        ) as connection:
+            cursor = connection.execute(sql)
+            row = cursor.fetchone() if cursor.description else None
+            return str(row[0]) if row else ""
+
+    def freeze(self) -> None:
+        """Stop all its processes with SIGSTOP: it takes connections and answers nobody."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        first = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [first, *(int(child) for child in children)]
+
+
+class Trio:
+    """A primary, `one`, and its streaming standbys, `two` and `three`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers = [Postgres(folder / name) for name in ("one", "two", "three")]
+        self.one, self.two, self.three = self.servers
+        for server in self.servers:
+            server.folder.mkdir(parents=True)
+        if os.geteuid() == 0:
+            postgres = pwd.getpwnam("postgres")
+            for path in (folder, *(server.folder for server in self.servers)):
+                os.chown(path, postgres.pw_uid, postgres.pw_gid)
+        self.one.command("initdb", "-D", str(self.one.data), "-U", "tester", "-A", "trust", "--no-sync")
+        self.one.start()
+        for server in (self.two, self.three):
+            source = f"host={self.one.host} port={PORT} user=tester"
+            server.command("pg_basebackup", "-D", str(server.data), "-R", "-c", "fast", "--no-sync", "-d", source)
+            server.start()
+
+    def end(self, folder: Path) -> None:
+        """Stop all and remove what they wrote."""
+        for server in self.servers:
+            if (server.data / "postmaster.pid").exists():
+                server.thaw()
+                server.stop()
+        shutil.rmtree(folder)

@@ -1,0 +1,185 @@
+"""The watch over a real primary and two real standbys, through pauses, lag, loss and promotion."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError
+from pytest_django import DjangoDbBlocker
+
+from replication import lsn
+from replication.backend.base import DatabaseWrapper, stop_watching
+from replication.cluster import HUNG, INTERVAL, SILENT, Cluster
+from replication.tests.servers import PORT, Trio, eventually
+
+OUT = INTERVAL + SILENT + 0.5  # seconds until a server that hangs is left out
+WOKEN = INTERVAL + HUNG + 0.5  # seconds until whoever waits for it gets an error
+
+
+@pytest.fixture
+def trio(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
+    folder = Path(tempfile.mkdtemp(prefix="trio-"))
+    servers = Trio(folder)
+    with django_db_blocker.unblock():  # these databases are the test's own
+        yield servers
+    stop_watching()
+    servers.end(folder)
+
+
+@pytest.fixture
+def cluster(trio: Trio) -> Iterator[Cluster]:
+    def connect(host: str) -> Any:
+        return psycopg.connect(host=host, port=PORT, user="tester", dbname="postgres", autocommit=True)
+
+    watched = Cluster([server.host for server in trio.servers], connect, max_lag_seconds=1.5, max_lag_bytes=2**26)
+    yield watched
+    watched.stop()
+
+
+def wrapper(trio: Trio, alias: str, **more: Any) -> DatabaseWrapper:
+    """Return an alias as in the settings of a server process: with a pool."""
+    settings: dict[str, Any] = {
+        "ENGINE": "replication.backend",
+        "NAME": "postgres",
+        "USER": "tester",
+        "PASSWORD": "",
+        "HOST": ",".join(server.host for server in trio.servers),
+        "PORT": PORT,
+        "OPTIONS": {"pool": {"min_size": 0, "max_size": 4, "timeout": 1.5}, "connect_timeout": 2},
+        "CONN_HEALTH_CHECKS": True,
+        "CONN_MAX_AGE": 0,
+        "AUTOCOMMIT": True,
+        "ATOMIC_REQUESTS": False,
+        "TIME_ZONE": None,
+        "TEST": {"NAME": None, "MIRROR": None, "CHARSET": None, "COLLATION": None, "MIGRATE": True},
+    }
+    return DatabaseWrapper(settings | more, alias)
+
+
+def one_value(connection: DatabaseWrapper, sql: str) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        value = cursor.fetchone()[0]
+    connection.close()
+    return value
+
+
+def test_the_primary_and_the_standbys_are_known_at_the_first_question(trio: Trio, cluster: Cluster) -> None:
+    assert cluster.primary() == trio.one.host
+    assert sorted(cluster.standbys()) == sorted([trio.two.host, trio.three.host])
+    assert {cluster.standby(0), cluster.standby(1)} == {trio.two.host, trio.three.host}
+
+
+def test_a_standby_whose_replay_is_paused_is_left_out_once_it_lags_and_comes_back(trio: Trio, cluster: Cluster) -> None:
+    cluster.primary()
+    trio.two.execute("SELECT pg_wal_replay_pause()")
+    eventually(lambda: trio.two.execute("SELECT pg_get_wal_replay_pause_state()") == "paused", 5, "replay to pause")
+    trio.one.execute("CREATE TABLE written (number int)")
+    written = lsn.parse(trio.one.execute("SELECT pg_current_wal_lsn()"))
+    eventually(lambda: cluster.position(trio.three.host) >= written, 2, "three to have replayed the write")
+    assert cluster.position(trio.two.host) < written
+    eventually(lambda: cluster.standbys() == [trio.three.host], 4, "two to be left out")
+    assert cluster.standby(0) == cluster.standby(1) == trio.three.host
+    seconds, size = cluster.lag(trio.two.host)
+    assert seconds > 1.5
+    assert size > 0
+    trio.two.execute("SELECT pg_wal_replay_resume()")
+    eventually(lambda: len(cluster.standbys()) == 2, 3, "two to come back")
+
+
+def test_a_primary_that_writes_nothing_makes_nobody_lag(trio: Trio, cluster: Cluster) -> None:
+    cluster.primary()
+    trio.two.execute("SELECT pg_wal_replay_pause()")
+    threading.Event().wait(2.5)  # longer than the limit of 1.5 s: the passing of time is what is tested
+    assert len(cluster.standbys()) == 2
+
+
+def test_a_standby_that_hangs_is_left_out_and_whoever_waits_for_it_is_woken(trio: Trio) -> None:
+    reader = wrapper(trio, "replica1", STANDBY=0)
+    assert one_value(reader, "SELECT pg_is_in_recovery()") is True
+    cluster = reader.cluster
+    first = next(server for server in trio.servers if server.host == cluster.standby(0))
+    reader.ensure_connection()
+    first.freeze()
+    began = time.monotonic()
+    with pytest.raises(OperationalError), reader.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    assert time.monotonic() - began < WOKEN
+    reader.close()
+    assert cluster.standby(0) not in (None, first.host)
+    began = time.monotonic()
+    assert one_value(reader, "SELECT pg_is_in_recovery()") is True
+    assert time.monotonic() - began < 1
+    first.thaw()
+    eventually(lambda: len(cluster.standbys()) == 2, 6, "it to come back")
+
+
+def test_writes_follow_a_promotion_and_an_old_primary_that_comes_back_is_not_believed(trio: Trio) -> None:
+    writer = wrapper(trio, "default")
+    assert one_value(writer, "SELECT pg_is_in_recovery()") is False
+    trio.one.stop()
+    eventually(lambda: writer.cluster.primary() is None, OUT, "the primary to be missed")
+    began = time.monotonic()
+    with pytest.raises(OperationalError, match="no server for default"):
+        writer.ensure_connection()
+    assert time.monotonic() - began < 0.2, "a writer waits though nobody can take the write"
+    trio.two.promote()
+    eventually(lambda: writer.cluster.primary() == trio.two.host, 3, "the new primary to be known")
+    with writer.cursor() as cursor:
+        cursor.execute("CREATE TABLE after_promotion ()")
+    writer.close()
+    trio.one.start()
+    eventually(lambda: writer.cluster.up(trio.one.host), 3, "the old primary to answer")
+    assert writer.cluster.primary() == trio.two.host
+    assert trio.two.host not in writer.cluster.standbys()
+
+
+def test_a_connection_that_the_server_has_closed_is_not_lent(trio: Trio) -> None:
+    writer = wrapper(trio, "default")
+    pid = one_value(writer, "SELECT pg_backend_pid()")
+    trio.one.execute(f"SELECT pg_terminate_backend({pid}, 2000)")
+    assert one_value(writer, "SELECT pg_backend_pid()") != pid
+
+
+def test_a_replica_alias_reads_the_primary_when_there_is_no_standby(trio: Trio) -> None:
+    reader = wrapper(trio, "replica2", STANDBY=1)
+    trio.two.stop()
+    trio.three.stop()
+    reader.cluster.primary()
+    eventually(lambda: reader.cluster.standbys() == [], OUT, "the standbys to be missed")
+    assert one_value(reader, "SELECT pg_is_in_recovery()") is False
+
+
+def test_positions_compare_as_numbers() -> None:
+    assert lsn.parse("1/0") > lsn.parse("0/FFFFFFFF")
+    assert lsn.render(lsn.parse("16/B374D848")) == "16/B374D848"
+    for bad in ("", "/", "0", "G/0", "1/2/3", "123456789/0", "0/0 "):
+        with pytest.raises(ValueError, match="not a position"):
+            lsn.parse(bad)
+
+
+def test_a_process_that_has_used_a_pool_ends_at_once(trio: Trio) -> None:
+    program = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+import django
+from django.conf import settings
+settings.configure(REPLICATION_GUARD=False)
+from replication.backend.base import DatabaseWrapper
+connection = DatabaseWrapper({wrapper(trio, "default").settings_dict!r}, "default")
+with connection.cursor() as cursor:
+    cursor.execute("SELECT 1")
+connection.close()
+"""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    assert time.monotonic() - began < 5
