@@ -19,8 +19,10 @@ def _send(headers: dict[str, Any], **_kwargs: Any) -> None:
 
 @signals.task_prerun.connect(dispatch_uid="replication.prerun")
 def _receive(task: Any, **_kwargs: Any) -> None:
+    # The latter where the task is run eagerly.
+    sent = getattr(task.request, HEADER, None) or (task.request.headers or {}).get(HEADER)
     try:
-        after = lsn.parse(getattr(task.request, HEADER, None) or "0/0")
+        after = lsn.parse(sent or "0/0")
     except ValueError:
         after = lsn.MAXIMUM  # whoever sent it wrote something: the primary has it
     state.begin(after)

@@ -1,0 +1,37 @@
+"""A position goes with a task, from whoever sends it to whoever runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from celery import current_app, shared_task
+from django_redis import get_redis_connection
+from stateless.models import Counter
+
+from replication import lsn, state
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
+
+
+@shared_task(name="replication.tests.position")
+def position() -> int:
+    """Return what this task's reads must have seen."""
+    return state.current().after
+
+
+def test_a_task_that_is_sent_after_a_write_carries_its_position() -> None:
+    state.begin()
+    Counter.add("task")
+    queue = "replication-tests"
+    with current_app.connection_for_write(f"redis+socket://{os.environ['TEST_REDIS']}") as broker:
+        position.apply_async(queue=queue, connection=broker)  # type: ignore[call-arg]  # the stubs lack it
+    message = json.loads(get_redis_connection("default").lpop(queue))
+    assert lsn.parse(message["headers"]["read_after"]) > 0
+
+
+def test_a_task_reads_what_its_sender_has_written() -> None:
+    state.begin()
+    assert position.apply(headers={"read_after": "1/2"}).get() == lsn.parse("1/2")
+    assert position.apply().get() == 0

@@ -1,0 +1,82 @@
+"""Whoever has written reads that write: from a replica that has replayed it, or from the primary."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from support.client import Site, assert_problem
+from support.load import at_once
+from support.restore import primary
+from support.settings import MAIN_NODES
+from support.stack import Stack
+from support.wait import eventually
+
+PAIRS = 1000
+CALLERS = 4
+
+
+@contextlib.contextmanager
+def replay_paused(stack: Stack, node: str) -> Iterator[None]:
+    """Let the standby `node` receive the log, but show nothing of it."""
+
+    def psql(sql: str) -> str:
+        return stack.run_in(node, "psql", "-XqAt", "-h", "/run/postgresql", "-d", "postgres", "-c", sql).strip()
+
+    psql("SELECT pg_wal_replay_pause()")
+    try:
+        state = "SELECT pg_get_wal_replay_pause_state()"
+        eventually("replay to pause", lambda: psql(state), lambda seen: seen == "paused", within=10)
+        yield
+    finally:
+        psql("SELECT pg_wal_replay_resume()")
+
+
+@pytest.mark.parametrize("carrier", ["cookie", "header"])
+def test_of_a_thousand_reads_of_ones_own_write_none_is_stale_while_a_replica_stands_still(
+    stack: Stack, site: Site, carrier: str
+) -> None:
+    leader = primary(stack)
+    paused = next(node for node in MAIN_NODES if node != leader)
+
+    def write_and_read(_caller: int) -> Counter[str]:
+        seen: Counter[str] = Counter()
+        with site.session() as own:
+            for _ in range(PAIRS // CALLERS):
+                answer = own.post("/counter/")
+                assert answer.status_code == 200, answer.text
+                headers = {}
+                if carrier == "header":
+                    own.cookies.clear()
+                    headers = {"X-Read-After": answer.headers["X-Read-After"]}
+                read = own.get("/counter/", headers=headers)
+                assert read.status_code == 200, read.text
+                stale = read.json()["count"] < answer.json()["count"]
+                seen["stale" if stale else read.headers["X-Database"]] += 1
+        return seen
+
+    with replay_paused(stack, paused):
+        seen = sum(at_once(CALLERS, CALLERS, write_and_read), Counter[str]())
+        others = Counter(site.get("/api/products/?limit=1").headers["X-Database"] for _ in range(30))
+    assert seen.total() == PAIRS
+    assert not seen["stale"], seen
+    assert any("replica" in databases for databases in seen), f"nobody read the replica that had replayed: {seen}"
+    assert "default" not in others, others
+
+
+def test_a_write_tells_its_position_and_a_position_that_is_none_is_refused(site: Site) -> None:
+    answer = site.post("/counter/")
+    assert answer.headers["X-Read-After"]
+    assert "read_after" in answer.cookies
+    assert "X-Read-After" not in site.get("/api/products/?limit=1").headers
+    assert_problem(site.get("/counter/", headers={"X-Read-After": "yesterday"}), 400)
+
+
+def test_a_reader_of_what_no_replica_has_replayed_is_sent_to_the_primary(site: Site) -> None:
+    answer = site.get("/api/products/?limit=1", headers={"X-Read-After": "FFFFFFFF/FFFFFFFF"})
+    assert answer.status_code == 200
+    assert answer.headers["X-Database"].endswith("default")
+    bad_cookie = site.get("/api/products/?limit=1", headers={"Cookie": "read_after=nonsense"})
+    assert "default" not in bad_cookie.headers["X-Database"]
