@@ -1,4 +1,4 @@
-"""The README's commands do what it says they do.
+"""The commands of the README and of docs/ do what is said there.
 
 In each section the fenced ```console blocks are run: lines that begin with `$ ` are commands, the lines
 after them what they print; `…` stands for anything. A section whose heading is followed by
@@ -66,8 +66,8 @@ def pattern(expected: str) -> re.Pattern[str]:
     return re.compile(r"\s*" + r"\s*\n".join(lines) + r"\s*", re.DOTALL)
 
 
-_README = ROOT / "README.md"
-_ALL = sections(_README.read_text(encoding="utf-8")) if _README.exists() else []
+_TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_ALL = [section for text in _TEXTS for section in sections(text.read_text(encoding="utf-8"))]
 _TESTED = [one for one in _ALL if one.commands and not one.note.startswith("not tested")]
 
 
