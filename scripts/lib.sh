@@ -55,6 +55,24 @@ load_settings() {
   export LB COMPOSE_PROFILES=$LB
 }
 
+# check_connections [REPLICAS]: fail where so many replicas of web could need more connections than one PostgreSQL server
+# takes: each process has a pool for each of three aliases, which may all lead to one server, and one connection to watch it.
+check_connections() {
+  local replicas=${1:-3} pool web worker processes needed most
+  pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2)
+  processes=$((replicas * web + worker))
+  needed=$((processes * (3 * pool + 1)))
+  most=$(($(sed -n 's/^ *max_connections: //p' "$root/postgres/patroni.yml") - 10)) # Patroni, replication's set-up, a person
+  ((needed <= most)) || fail "$replicas replicas x $web processes x 3 aliases x POOL_SIZE=$pool, with workers, may need\
+ $needed connections to one PostgreSQL server, which takes $most: choose a smaller POOL_SIZE or fewer replicas"
+}
+
+# setting NAME DEFAULT: the environment first, then .env.
+setting() {
+  local value=${!1:-$(recorded "$1")}
+  printf '%s' "${value:-$2}"
+}
+
 recorded() { if [[ -f $root/.env ]]; then sed -n "s/^$1=//p" "$root/.env" | tail -n 1; fi; }
 
 # Write the stack's settings into .env, so that a plain `docker compose` acts on the same stack. A second

@@ -9,9 +9,10 @@ main() {
   check_settings
   "$root/scripts/engine.sh"
   check_disk
+  check_ports
+  check_connections "${WEB_REPLICAS:-$(recorded WEB_REPLICAS)}"
   remember_settings
   stop_the_other_load_balancer
-  check_ports
   "$root/scripts/secrets.sh"
   "$root/scripts/base-image.sh"
   build_images
@@ -43,13 +44,17 @@ check_disk() {
 # A port that this stack's own load balancer or Prometheus holds is not taken.
 check_ports() {
   local name ours
-  have ss || return 0
   ours=$(docker ps --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --format '{{.Ports}}')
   for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
-    if [[ $ours != *":${!name}->"* ]] && ss -Hltn "sport = :${!name}" 2>/dev/null | grep -q .; then
+    if [[ $ours != *":${!name}->"* ]] && listens "${!name}"; then
       fail "port ${!name} is taken: choose another one, as in: make up $name=$((${!name} + 1000))"
     fi
   done
+}
+
+# Where there is no ss, what listens on 127.0.0.1 is found by connecting to it.
+listens() {
+  if have ss; then ss -Hltn "sport = :$1" | grep -q .; else (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; fi
 }
 
 stop_the_other_load_balancer() {

@@ -1,0 +1,59 @@
+"""What make refuses: one line that says what to do, and nothing changed."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+
+import pytest
+from support.settings import ROOT
+from support.stack import Stack
+
+
+def refused(*command: str) -> str:
+    """Run make, which must fail, and return its lines that say why."""
+    result = subprocess.run(
+        ["make", "--no-print-directory", *command], cwd=ROOT, text=True, capture_output=True, timeout=120, check=False
+    )
+    assert result.returncode != 0, result.stdout
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.stderr
+    return errors[0]
+
+
+@pytest.fixture
+def unchanged(stack: Stack) -> object:
+    """The settings and the containers, to be compared."""
+    return (ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]
+
+
+@pytest.mark.parametrize("name", ["HTTP_PORT", "HTTPS_PORT", "PROMETHEUS_PORT"])
+def test_a_port_that_is_taken_is_refused_before_anything_is_changed(stack: Stack, unchanged: object, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = refused("up", f"{name}={port}", f"LB={stack.load_balancer}")
+    assert error == f"error: port {port} is taken: choose another one, as in: make up {name}={port + 1000}"
+    assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
+
+
+@pytest.mark.parametrize("command", ["N=20", "N=15"])
+def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
+    stack: Stack, unchanged: object, command: str
+) -> None:
+    error = refused("scale", command, f"LB={stack.load_balancer}")
+    assert "connections to one PostgreSQL server" in error
+    assert "POOL_SIZE" in error
+    assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("up", "LB=apache"), "LB=apache: must be nginx or haproxy"),
+        (("up", "HTTP_PORT=http"), "HTTP_PORT=http: must be a port number from 1 to 65535"),
+        (("up", "COMPOSE_PROJECT_NAME=My Shop"), "COMPOSE_PROJECT_NAME=My Shop: must be small letters, digits, - and _"),
+        (("scale", "N=many"), "how many? make scale N=6"),
+    ],
+)
+def test_a_bad_setting_is_named(command: tuple[str, ...], says: str) -> None:
+    assert refused(*command) == f"error: {says}"
