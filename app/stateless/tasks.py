@@ -7,6 +7,7 @@ import logging
 from celery import shared_task
 from django.contrib.sessions.models import Session
 from django.utils import timezone
+from replication import use_primary
 
 BATCH = 1000
 
@@ -21,12 +22,10 @@ def clear_expired_sessions() -> int:
     """
     deleted = 0
     while True:
-        batch = list(
-            Session.objects.using("default")
-            .filter(expire_date__lt=timezone.now())
-            .values_list("session_key", flat=True)[:BATCH]
-        )
-        count, _ = Session.objects.using("default").filter(session_key__in=batch).delete()
+        with use_primary():
+            expired = Session.objects.filter(expire_date__lt=timezone.now())
+            batch = list(expired.values_list("session_key", flat=True)[:BATCH])
+        count, _ = Session.objects.filter(session_key__in=batch).delete()
         deleted += count
         if len(batch) < BATCH:
             break
