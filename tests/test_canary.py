@@ -38,7 +38,10 @@ def test_a_canary_gets_its_share_and_no_more(canary: Stack) -> None:
         return Counter(site.get("/counter/").headers.get("X-Served-By") for _ in range(times))
 
     eventually(
-        f"answers of {REPLICAS} replicas and the canary", lambda: len(served(40)), lambda n: n == REPLICAS + 1, within=15
+        f"answers of {REPLICAS} replicas and the canary",
+        lambda: len(served(40)),
+        lambda n: n == REPLICAS + 1,
+        within=15,
     )
     seen = served(REQUESTS)
     share = sum(count for name, count in seen.items() if name and name.startswith("web-canary")) / REQUESTS

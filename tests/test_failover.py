@@ -49,7 +49,9 @@ def test_a_primary_that_freezes_is_replaced_and_takes_no_write_when_it_comes_bac
             lambda: any(not one.failed for one in posts.since(paused + 1)),
             within=WRITES_BACK,
         )
-        eventually("the old primary's lease to be long over", lambda: posts.elapsed - paused > FROZEN, within=FROZEN + 5)
+        eventually(
+            "the old primary's lease to be long over", lambda: posts.elapsed - paused > FROZEN, within=FROZEN + 5
+        )
         broken.start(old)
         # Ask the old one itself, as an application would that has not heard. It has no replica that would confirm a
         # write, and Patroni takes its role away: so none may be acknowledged.
@@ -57,7 +59,9 @@ def test_a_primary_that_freezes_is_replaced_and_takes_no_write_when_it_comes_bac
         target = f"host={old} dbname=shop user=shop_app connect_timeout=2"
         for _ in range(5):
             command = ("timeout", "2", *PSQL, target, "-c", f"{sql} ON CONFLICT (name) DO UPDATE SET value = 0")
-            said = probe.run(*command, "-c", "SELECT 'written'", check=False, environment={"PGPASSWORD": secret("db_shop_app")})
+            said = probe.run(
+                *command, "-c", "SELECT 'written'", check=False, environment={"PGPASSWORD": secret("db_shop_app")}
+            )
             assert "written" not in said, f"{old} took a write though it is not the primary any more"
         eventually(f"{old} to stream", lambda: roles(broken), is_whole, within=REJOINED)
     assert primary(broken) != old

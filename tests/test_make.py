@@ -51,7 +51,10 @@ def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
     [
         (("up", "LB=apache"), "LB=apache: must be nginx or haproxy"),
         (("up", "HTTP_PORT=http"), "HTTP_PORT=http: must be a port number from 1 to 65535"),
-        (("up", "COMPOSE_PROJECT_NAME=My Shop"), "COMPOSE_PROJECT_NAME=My Shop: must be small letters, digits, - and _"),
+        (
+            ("up", "COMPOSE_PROJECT_NAME=My Shop"),
+            "COMPOSE_PROJECT_NAME=My Shop: must be small letters, digits, - and _",
+        ),
         (("scale", "N=many"), "how many? make scale N=6"),
     ],
 )

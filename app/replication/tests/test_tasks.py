@@ -9,6 +9,7 @@ import pytest
 from celery import current_app, shared_task
 from django.db import connections
 from django_redis import get_redis_connection
+
 from replication import lsn, state
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
