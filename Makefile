@@ -1,7 +1,7 @@
 # Everything a person does with the stack. `make` alone explains it.
 # Settings are given on the command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
 
-export LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT TIME_FACTOR
+export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT TIME_FACTOR
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean ps logs scale switchover load-large test test-unit test-integration test-failure lint bench requirements
@@ -41,10 +41,10 @@ test: ## everything that must pass: lint, in-process tests, live tests
 test-unit: ## the in-process tests
 	@scripts/test.sh unit
 
-test-integration: ## the live tests, against the running stack
+test-integration: ## the live tests, against the running stack (TESTS=tests/test_pages.py for some)
 	@scripts/test.sh integration
 
-test-failure: ## the live tests that kill, stop and pause parts of the stack
+test-failure: ## the live tests that kill, stop and pause parts of the stack (TESTS=... for some)
 	@scripts/test.sh failure
 
 lint: ## ruff, mypy, shellcheck, hadolint over the whole repository

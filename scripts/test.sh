@@ -17,8 +17,14 @@ tools() { "$root/scripts/tools.sh" "$@"; }
 
 lint() { step "Lint" && tools scripts/lint.sh; }
 unit() { step "In-process tests" && tools scripts/with-servers.sh pytest app nginx bench; }
-integration() { "$root/scripts/up.sh" >&2 && step "Live tests behind $LB" && tools pytest tests -m 'not failure'; }
-failure() { "$root/scripts/up.sh" >&2 && step "Failure tests behind $LB" && tools pytest tests -m failure; }
+integration() { live "Live tests" 'not failure'; }
+failure() { live "Failure tests" failure; }
+
+live() { # live WHAT MARK: the tests with MARK, of all files or of those in TESTS
+  local files
+  read -ra files <<<"${TESTS:-tests}"
+  "$root/scripts/up.sh" >&2 && step "$1 behind $LB" && tools pytest "${files[@]}" -m "$2"
+}
 
 all() {
   lint

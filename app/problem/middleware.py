@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
-from problem.responses import Problem, problem_response, wants_html
-
-UNAVAILABLE = "The database does not answer at the moment. Try again shortly."
+from problem.responses import Problem, problem_response, unavailable, wants_html
 
 
 def _details(status: int) -> str:
@@ -43,8 +40,4 @@ class ProblemMiddleware:
         """Answer a `Problem` as it says, and a database that is away with 503 and when to come back."""
         if isinstance(exception, Problem):
             return problem_response(request, exception.status, exception.detail, exception.headers)
-        # InternalError is what a write gets on a node that has just ceased to be the primary.
-        if isinstance(exception, OperationalError | InterfaceError | InternalError):
-            request.database_error = f"{type(exception).__name__}: {exception}"  # type: ignore[attr-defined]  # for the log
-            return problem_response(request, 503, UNAVAILABLE, {"Retry-After": "1"})
-        return None
+        return unavailable(request, exception)

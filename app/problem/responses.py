@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, JsonResponse
+
+UNAVAILABLE = "The database does not answer at the moment. Try again shortly."
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
@@ -34,6 +37,17 @@ def problem_response(
         content_type="application/problem+json",
         headers=dict(headers or {}),
     )
+
+
+def unavailable(request: HttpRequest, error: BaseException | None) -> JsonResponse | None:
+    """Return 503 and when to come back, if `error` says that a database is away; None if it says anything else.
+
+    InternalError is what a write gets on a node that has just ceased to be the primary.
+    """
+    if not isinstance(error, OperationalError | InterfaceError | InternalError):
+        return None
+    request.database_error = f"{type(error).__name__}: {error}"  # type: ignore[attr-defined]  # for the log
+    return problem_response(request, 503, UNAVAILABLE, {"Retry-After": "1"})
 
 
 def wants_html(request: HttpRequest) -> bool:

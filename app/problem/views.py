@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from problem.responses import problem_response, wants_html
+from problem.responses import problem_response, unavailable, wants_html
 
 
 def _answer(request: HttpRequest, status: int, detail: str, template: str) -> HttpResponse:
@@ -30,5 +32,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500."""
+    """Answer 500; or 503 where a middleware, which no view's handler sees, has missed its database: a session does."""
+    if (answer := unavailable(request, sys.exception())) is not None:
+        return answer
     return _answer(request, 500, "The server made an error. It has been logged.", "500.html")

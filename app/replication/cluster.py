@@ -50,6 +50,7 @@ class Cluster:
     def _reset(self) -> None:
         self._servers = {host: Server(host) for host in self.hosts}
         self._history: deque[tuple[float, int]] = deque()  # when (monotonic) the primary had written how far
+        self._lagging: set[str] = set()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -64,8 +65,8 @@ class Cluster:
 
     def standbys(self) -> list[str]:
         """Return the hosts that may be read: up, and not too far behind."""
-        now = time.monotonic()
-        return [server.host for server in self._known() if server.up and server.standby and not self._lags(server, now)]
+        lagging = self._lagging
+        return [server.host for server in self._known() if server.up and server.standby and server.host not in lagging]
 
     def standby(self, number: int) -> str | None:
         """Return the host of standby `number`, or where that is away, of another; None where all are."""
@@ -173,7 +174,6 @@ class Cluster:
 
     def _look(self, servers: Sequence[Server]) -> None:
         stopping = self._stopping
-        lagging: set[str] = set()
         while not stopping.wait(LOOK):
             now = time.monotonic()
             for server in servers:
@@ -184,16 +184,16 @@ class Cluster:
                 if silent > HUNG:
                     server.cut_all()
                 if server.up and server.standby:
-                    self._observe(server, now, lagging)
+                    self._observe(server, now)
 
-    def _observe(self, server: Server, now: float, lagging: set[str]) -> None:
+    def _observe(self, server: Server, now: float) -> None:
         seconds, size = self._lag(server, now)
         metrics.lag_seconds.labels(server.host).set(seconds)
         metrics.lag_bytes.labels(server.host).set(size)
-        if not self._lags(server, now):
-            lagging.discard(server.host)
-        elif server.host not in lagging:
-            lagging.add(server.host)
+        if seconds <= self._max_lag_seconds and size <= self._max_lag_bytes:
+            self._lagging.discard(server.host)
+        elif server.host not in self._lagging:
+            self._lagging.add(server.host)
             log.warning("%s is left out: %.1f s, %d bytes behind", server.host, seconds, size)
             metrics.evictions.labels(server.host, "lag").inc()
 
@@ -216,7 +216,3 @@ class Cluster:
             return 0.0, 0
         missed = next((at for at, position in tuple(self._history) if position > server.position), now)
         return now - missed, max(0, leader.position - server.position)
-
-    def _lags(self, server: Server, now: float) -> bool:
-        seconds, size = self._lag(server, now)
-        return seconds > self._max_lag_seconds or size > self._max_lag_bytes

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from django.conf import LazySettings
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
@@ -76,3 +79,22 @@ def test_a_problem_passes_through_unchanged() -> None:
         return problem_response(request, 409, "It is taken.")
 
     assert b"It is taken." in ProblemMiddleware(view)(RequestFactory().get("/")).content
+
+
+class LosesItsDatabase:
+    """A middleware that needs a database after the view, as the one of the sessions does."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        self.get_response(request)
+        raise OperationalError("no server for default")
+
+
+def test_a_middleware_without_its_database_is_answered_503_and_not_500(settings: LazySettings) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.LosesItsDatabase"]
+    answer = Client(raise_request_exception=False).get("/api/nothing/")
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "1"
+    assert answer["Content-Type"] == "application/problem+json"
