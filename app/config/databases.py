@@ -64,6 +64,8 @@ def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attribut
             # The networks between the containers are internal: no TLS, so no round trip to ask for it.
             "sslmode": "disable",
             "gssencmode": "disable",
+            # A process that freezes inside a transaction holds its locks no longer than this (milliseconds).
+            "options": "-c idle_in_transaction_session_timeout=3000" if role == "app" else "",
             "application_name": f"{environment.text('SERVICE', 'app')}",
             # A command runs one thing after the other: only a server needs a pool.
             "pool": _pool() if role == "app" else False,

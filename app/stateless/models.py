@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connection, models, transaction
+from django.db import connection, models
 
 _QUEUE = 7_241_002  # any number that nothing else uses for its advisory locks
 
@@ -21,16 +21,17 @@ class Counter(models.Model):
     def add(cls, name: str, step: int = 1) -> int:
         """Add `step` to the counter `name` and return the new value, exactly once for each call.
 
-        One statement adds: reading, adding and writing back would lose every addition that another replica
-        makes in between. Those who wait for a row are let in in no order, and under load some would wait for seconds;
-        an advisory lock has a queue.
+        One statement, which is its own transaction: reading, adding and writing back would lose every addition that
+        another replica makes in between, and a replica that freezes between two statements would keep the row locked.
+        Those who wait for a row are let in in no order, and under load some would wait for seconds; an advisory lock has
+        a queue.
         """
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_QUEUE, name])
+        with connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO stateless_counter (name, value) VALUES (%s, %s)"
+                "WITH queue AS MATERIALIZED (SELECT pg_advisory_xact_lock(%s, hashtext(%s)))"
+                " INSERT INTO stateless_counter (name, value) SELECT %s, %s FROM queue"
                 " ON CONFLICT (name) DO UPDATE SET value = stateless_counter.value + EXCLUDED.value"
                 " RETURNING value",
-                [name, step],
+                [_QUEUE, name, name, step],
             )
             return int(cursor.fetchone()[0])
