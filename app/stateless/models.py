@@ -23,8 +23,8 @@ class Counter(models.Model):
 
         One statement, which is its own transaction: reading, adding and writing back would lose every addition that
         another replica makes in between, and a replica that freezes between two statements would keep the row locked.
-        Those who wait for a row are let in in no order, and under load some would wait for seconds; an advisory lock has
-        a queue.
+        Those who wait for a row are let in in no order, so under load some would wait for seconds; an advisory lock
+        has a queue.
         """
         with connection.cursor() as cursor:
             cursor.execute(
