@@ -33,7 +33,10 @@ class ShardedModel(models.Model):
     @property
     def bucket(self) -> int | None:
         """The bucket of this object; None while it has neither an id nor a shard key."""
-        known = self.id if self.id is not None else getattr(self, self.shard_key)
+        # Not by getattr: an attribute that is not loaded would be looked up, and for that the bucket is needed.
+        known = self.__dict__.get("id")
+        if known is None:
+            known = self.__dict__.get(self.shard_key)
         return None if known is None else bucket_of(known)
 
     def choose_bucket(self) -> int:
@@ -41,8 +44,10 @@ class ShardedModel(models.Model):
 
         Raises CrossShardRelation if its id and its shard key disagree.
         """
-        key = getattr(self, self.shard_key)
+        key = self.__dict__.get(self.shard_key)
         if key is None:
+            if self.id is not None:
+                return bucket_of(self.id)
             if self.shard_key != "id":
                 raise CrossShardRelation(
                     f"a new {type(self).__name__} needs its {self.shard_key}: it says on which shard"

@@ -10,7 +10,7 @@ from django.db import models
 
 from sharding import map as maps
 from sharding.errors import CrossShardTransaction, ShardKeyRequired
-from sharding.ids import take_for
+from sharding.ids import take, take_for
 from sharding.route import buckets_of_query
 from sharding.scatter import DEADLINE, Page, scatter, scatter_count
 from sharding.transactions import fenced
@@ -56,6 +56,15 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
         return scatter_count(self, deadline)
 
     # ── writes ──────────────────────────────────────────────────────────────────────────────────────
+    def new_id(self, **key: int) -> int:
+        """Return an id for a row that will be made later: `Order.objects.new_id(user_id=7)`, `User.objects.new_id()`."""
+
+        def once() -> int:
+            bucket = self.model(**key).choose_bucket()
+            return take(self._db or maps.current().alias_of(bucket), bucket)[0]
+
+        return fenced(once)
+
     def create(self, **kwargs: Any) -> M:
         """Make an object and save it on its shard."""
         made = self.model(**kwargs)
@@ -87,8 +96,8 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
         transaction for each shard, of which some can fail when others have been committed.
         """
         made = list(objs)
-        for part in self._parts(made, across_shards):
-            fenced(partial(self._insert, part, *args, **kwargs))
+        for part in self._by_shard(made, across_shards):
+            fenced(partial(self._insert_on_shard, part, *args, **kwargs))
         return made
 
     def bulk_update(self, objs: Iterable[M], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
@@ -96,7 +105,7 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
         changed = list(objs)
 
         def once() -> int:
-            self._parts(changed, across_shards=False)
+            self._by_shard(changed, across_shards=False)
             where = self.using(self._alias_of(changed[0]))
             return super(ShardedQuerySet, where).bulk_update(changed, fields, *args, **kwargs)
 
@@ -114,7 +123,7 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
             return self._db
         return maps.current().alias_of(_bucket(instance))
 
-    def _parts(self, objs: Sequence[M], across_shards: bool) -> list[list[M]]:
+    def _by_shard(self, objs: Sequence[M], across_shards: bool) -> list[list[M]]:
         parts: dict[str, list[M]] = {}
         for one in objs:
             parts.setdefault(self._alias_of(one), []).append(one)
@@ -125,7 +134,7 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
             )
         return [part for _, part in sorted(parts.items())]
 
-    def _insert(self, objs: Sequence[M], *args: Any, **kwargs: Any) -> None:
+    def _insert_on_shard(self, objs: Sequence[M], *args: Any, **kwargs: Any) -> None:
         alias = self._alias_of(objs[0])
         without = [one for one in objs if one.id is None]
         counts: dict[int, int] = {}
