@@ -18,7 +18,8 @@ from config.settings import *  # noqa: E402, F403 - the environment comes first
 from config.settings import CACHES, DATABASE_APPS, STORAGES  # noqa: E402
 
 
-def _database(name: str, engine: str = "django.db.backends.postgresql", **test: Any) -> dict[str, Any]:
+def database(name: str, engine: str = "django.db.backends.postgresql", **test: Any) -> dict[str, Any]:
+    """Return the settings of a database of the server of this run."""
     return {
         "ENGINE": engine,
         "NAME": name,
@@ -34,10 +35,10 @@ def _database(name: str, engine: str = "django.db.backends.postgresql", **test: 
 SHARDS = {number: f"shard{number}" for number in range(3)}
 SHARD_GROUPS = {"default": SHARDS}
 DATABASES = {
-    "default": _database("shop", "replication.backend"),
-    "replica1": _database("shop", MIRROR="default"),
-    "replica2": _database("shop", MIRROR="default"),
-    **{alias: _database(f"all_shard_{number}", DEPENDENCIES=[]) for number, alias in SHARDS.items()},
+    "default": database("shop", "replication.backend"),
+    "replica1": database("shop", MIRROR="default"),
+    "replica2": database("shop", MIRROR="default"),
+    **{alias: database(f"all_shard_{number}", DEPENDENCIES=[]) for number, alias in SHARDS.items()},
 }
 DATABASE_APPS = {
     "default": frozenset().union(DATABASE_APPS["default"], *(own for own, _ in CONTEXTS.values())),

@@ -1,11 +1,10 @@
-"""Watch the connections to the shards."""
+"""Watch the connections to the shards, and check the models."""
 
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
 from django.db.backends.signals import connection_created
-
-from sharding.transactions import watch
 
 
 class ShardingConfig(AppConfig):
@@ -14,5 +13,9 @@ class ShardingConfig(AppConfig):
     name = "sharding"
 
     def ready(self) -> None:
-        """Connect the signals."""
+        """Connect the signals and register the checks."""
+        from sharding.checks import check_models  # noqa: PLC0415 - they need the models
+        from sharding.transactions import watch  # noqa: PLC0415
+
+        register(check_models, Tags.models)
         connection_created.connect(watch, dispatch_uid="sharding.watch")

@@ -43,6 +43,11 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
         """Return the rows that belong to `key`: those of one user, say. Always on one shard."""
         return self.filter(**{self.model.shard_key: key})
 
+    def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, M]:
+        """Do as Django does, on the shard of the ids."""
+        where = self if id_list is None or self._db else self.using(self.filter(**{f"{field_name}__in": id_list}).db)
+        return super(ShardedQuerySet, where).in_bulk(id_list, field_name=field_name)
+
     # ── all shards ──────────────────────────────────────────────────────────────────────────────────
     def scatter(self, limit: int = 100, after: int = 0, deadline: float = DEADLINE) -> Page[M]:
         """Ask all shards at once for the `limit` rows that follow the id `after`, in the order of their ids.

@@ -3,14 +3,14 @@
 The directory is in one database and the user's row in another, so no transaction covers both. Each step is safe to stop
 after, for whoever comes next finds out from the row what the step was for:
 
-| entry    | the user's row            | means                                             | what `settle` does            |
-|----------|---------------------------|---------------------------------------------------|-------------------------------|
-| pending  | is there                  | registered, but nobody has said so yet            | activates it                  |
-| pending  | is missing, 30 s later    | whoever registered has gone                       | nothing: the next may take it |
-| pending  | is missing, an hour later | the same, and nobody wanted it                    | frees it                      |
-| changing | has this address          | changed, but nobody has said so yet               | activates it, frees the old   |
-| changing | has another, 30 s later   | whoever changed it has gone                       | frees it                      |
-| active   | is missing                | deleted, but nobody has said so yet               | frees it                      |
+| entry    | the user's row            | means                                            | what `settle` does         |
+|----------|---------------------------|---------------------------------------------------|---------------------------|
+| pending  | is there                  | registered, but nobody has said so yet           | activates it               |
+| pending  | is missing, 30 s later    | whoever registered has gone                      | the next may take it       |
+| pending  | is missing, an hour later | the same, and nobody wanted it                   | frees it                   |
+| changing | has this address          | changed, but nobody has said so yet              | activates it, frees old    |
+| changing | has another, 30 s later   | whoever changed it has gone                      | frees it                   |
+| active   | is missing                | deleted, but nobody has said so yet              | frees it                   |
 
 A pending entry is taken over *with its id*: if the first one only slept and goes on, both insert the same primary key,
 and the shard lets one of them. So there is never a user whose address the directory does not know.
@@ -146,7 +146,7 @@ def _overdue(entries: QuerySet[EmailDirectory], age: timedelta = PATIENCE) -> Qu
 
 
 def _reserve(email: str, user_id: int, state: EmailDirectory.State) -> EmailDirectory:
-    """Return an entry for the address that nobody else uses before 30 s are over; with another id if it is taken over."""
+    """Return an entry for the address that nobody else touches for 30 s. One that is taken over has another id."""
     for _ in range(2):
         entry, new = _entries().get_or_create(email=email, defaults={"user_id": user_id, "state": state})
         if new:
