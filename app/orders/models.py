@@ -10,7 +10,6 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from sharding.base import ShardedModel
-from sharding.queryset import ShardedManager
 from sharding.textbook import ByUser
 from sharding.transactions import fenced, shard_atomic
 
@@ -26,7 +25,7 @@ class Line:
     unit_price: int
 
 
-class OrderManager(ShardedManager["Order"].from_queryset(ByUser["Order"])):  # type: ignore[misc]
+class OrderManager(ByUser["Order"]):
     """Orders of a user: `Order.objects.for_user(user_id)`."""
 
     def place(self, user_id: int, lines: Sequence[Line], currency: str, idempotency_key: str) -> tuple[Order, bool]:

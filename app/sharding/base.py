@@ -10,7 +10,7 @@ from django.db import models
 from sharding import map as maps
 from sharding.errors import CrossShardRelation
 from sharding.ids import BUCKETS, bucket_of, take
-from sharding.queryset import ShardedManager
+from sharding.manager import ShardedManager
 from sharding.transactions import fenced
 
 
@@ -66,7 +66,7 @@ class ShardedModel(models.Model):
 
         def once() -> None:
             if not had_id:
-                self.id = None
+                self.id = None  # type: ignore[assignment]  # as it was
             self._save_on_shard(*args, **kwargs)
 
         fenced(once)

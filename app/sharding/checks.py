@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.core.checks import CheckMessage, Error, Warning
+from django.core import checks
+from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import ForeignKey, ManyToManyField, Model, UniqueConstraint
 
@@ -50,7 +51,7 @@ def _check_foreign_key(model: type[Model], field: Any) -> Iterable[CheckMessage]
             obj=field,
             id="sharding.E002",
         )
-    elif here and field.attname != model.shard_key and model.shard_key != target.shard_key:  # type: ignore[attr-defined]
+    elif here and model.shard_key not in (field.attname, target.shard_key):  # type: ignore[attr-defined]
         yield Error(
             f"{name} is a foreign key to {target.__name__}, but {model.__name__} is spread by {model.shard_key}.",  # type: ignore[attr-defined]
             hint=f"Only {field.attname} as the shard key, or one shard key for both, keeps them in one bucket.",
@@ -92,7 +93,7 @@ def _check_unique(model: Any) -> Iterable[CheckMessage]:
     unique += [list(one.fields) for one in model._meta.constraints if isinstance(one, UniqueConstraint)]
     for names in unique:
         if not {model.shard_key, "id"} & {column(name) for name in names}:
-            yield Warning(
+            yield checks.Warning(
                 f"{', '.join(names)} of {model.__name__} is unique on each shard, not over all of them.",
                 hint=f"Add {model.shard_key} to the constraint, or keep a directory in an unsharded table.",
                 obj=model,

@@ -38,7 +38,7 @@ def fill_shard(alias: str, buckets: list[int]) -> bool:
             " FROM unnest(%s::smallint[]) AS bucket WHERE NOT EXISTS (SELECT FROM sharding_bucket)",
             [buckets],
         )
-        return cursor.rowcount > 0
+        return bool(cursor.rowcount)
 
 
 def fill(alias: str, shards: Mapping[int, str]) -> None:

@@ -110,7 +110,7 @@ def reassign(alias: str, buckets: Iterable[int], source: int, target: int) -> in
             "UPDATE sharding_bucketmap SET shard = %s WHERE bucket = ANY(%s) AND shard = %s",
             [target, sorted(buckets), source],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 _current: ShardMap | None = None

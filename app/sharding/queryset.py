@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from django.db import models
 
@@ -15,12 +16,11 @@ from sharding.route import buckets_of_query
 from sharding.scatter import DEADLINE, Page, scatter, scatter_count
 from sharding.transactions import fenced
 
-if TYPE_CHECKING:
-    from sharding.base import ShardedModel
 
-
-class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
+class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     """A query set of one shard: the one that its conditions name, looked up when it is run."""
+
+    _db: str | None
 
     @property
     def db(self) -> str:
@@ -41,7 +41,8 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
 
     def for_key(self, key: int) -> Self:
         """Return the rows that belong to `key`: those of one user, say. Always on one shard."""
-        return self.filter(**{self.model.shard_key: key})
+        model: Any = self.model
+        return self.filter(**{model.shard_key: key})
 
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, M]:
         """Do as Django does, on the shard of the ids."""
@@ -62,10 +63,10 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
 
     # ── writes ──────────────────────────────────────────────────────────────────────────────────────
     def new_id(self, **key: int) -> int:
-        """Return an id for a row that will be made later: `Order.objects.new_id(user_id=7)`, `User.objects.new_id()`."""
+        """Return an id for a row that is made later: `Order.objects.new_id(user_id=7)`, `User.objects.new_id()`."""
 
         def once() -> int:
-            bucket = self.model(**key).choose_bucket()
+            bucket = _bucket(self.model(**key))
             return take(self._db or maps.current().alias_of(bucket), bucket)[0]
 
         return fenced(once)
@@ -141,23 +142,17 @@ class ShardedQuerySet[M: ShardedModel](models.QuerySet[M]):
 
     def _insert_on_shard(self, objs: Sequence[M], *args: Any, **kwargs: Any) -> None:
         alias = self._alias_of(objs[0])
-        without = [one for one in objs if one.id is None]
-        counts: dict[int, int] = {}
-        for one in without:
-            counts[_bucket(one)] = counts.get(_bucket(one), 0) + 1
+        without = [one for one in objs if one.pk is None]
+        counts = Counter(_bucket(one) for one in without)
         ids = {bucket: iter(taken) for bucket, taken in take_for(alias, counts.items()).items()}
         for one in without:
-            one.id = next(ids[_bucket(one)])
+            one.pk = next(ids[_bucket(one)])
         insert: Callable[..., Any] = super(ShardedQuerySet, self.using(alias)).bulk_create
         insert(objs, *args, **kwargs)
 
 
-def _bucket(instance: ShardedModel) -> int:
+def _bucket(instance: Any) -> int:
     """Return the bucket of an object; a new one that begins a bucket keeps the one that was chosen for it."""
     if instance.id is None and instance.shard_key == "id":
-        return instance.__dict__.setdefault("_new_bucket", instance.choose_bucket())
-    return instance.choose_bucket()
-
-
-class ShardedManager[M: ShardedModel](models.Manager.from_queryset(ShardedQuerySet)[M]):  # type: ignore[misc]
-    """The manager of a sharded model."""
+        return int(instance.__dict__.setdefault("_new_bucket", instance.choose_bucket()))
+    return int(instance.choose_bucket())

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connections, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, Model, OuterRef
 
 from sharding import map as maps
 from sharding.ids import BUCKETS, SEQUENCE_BITS, bucket_of
 from sharding.models import Bucket
 
 if TYPE_CHECKING:
-    from sharding.base import ShardedModel
     from sharding.queryset import ShardedQuerySet
 
 DEADLINE = 1.0  # seconds for all shards together
@@ -118,7 +117,7 @@ def _gather_whole[T](deadline: float, question: Callable[[str], T]) -> _Gathered
     return gathered
 
 
-def _shown[M: ShardedModel](query: ShardedQuerySet[M], alias: str) -> ShardedQuerySet[M]:
+def _shown[M: Model](query: ShardedQuerySet[M], alias: str) -> ShardedQuerySet[M]:
     """Return the rows of `query` on the shard, without those that are half copied or left behind there."""
     number = OuterRef("id").bitrightshift(SEQUENCE_BITS).bitand(BUCKETS - 1)
     return query.using(alias).filter(Exists(Bucket.objects.filter(bucket=number, state__in=SHOWN)))
@@ -129,16 +128,16 @@ def _refuse_shaped(query: ShardedQuerySet[Any]) -> None:
         raise TypeError("scatter() takes filters only: no slice, distinct(), values() or union()")
 
 
-def scatter[M: ShardedModel](query: ShardedQuerySet[M], limit: int, after: int, deadline: float) -> Page[M]:
+def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadline: float) -> Page[M]:
     """Return the `limit` rows of `query` that follow the id `after`, from all shards."""
     _refuse_shaped(query)
     page = query.filter(id__gt=after).order_by("id")
     gathered = _gather_whole(deadline, lambda alias: list(_shown(page, alias)[: limit + 1]))
     rows: list[M] = []
-    for row in heapq.merge(*gathered.answers.values(), key=attrgetter("id")):
-        if rows and rows[-1].id == row.id:
+    for row in heapq.merge(*gathered.answers.values(), key=attrgetter("pk")):
+        if rows and rows[-1].pk == row.pk:
             # Two snapshots of a bucket that changed sides: right is who holds it now.
-            if row._state.db == maps.current().alias_of(bucket_of(row.id)):
+            if row._state.db == maps.current().alias_of(bucket_of(row.pk)):
                 rows[-1] = row
         elif len(rows) > limit:
             break
@@ -146,7 +145,7 @@ def scatter[M: ShardedModel](query: ShardedQuerySet[M], limit: int, after: int, 
             rows.append(row)
     partial = bool(gathered.missing) or not gathered.whole
     more = len(rows) > limit
-    return Page(rows[:limit], rows[limit - 1].id if more else None, partial, gathered.missing)
+    return Page(rows[:limit], rows[limit - 1].pk if more else None, partial, gathered.missing)
 
 
 def scatter_count(query: ShardedQuerySet[Any], deadline: float) -> tuple[int, bool]:

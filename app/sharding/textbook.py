@@ -1,19 +1,17 @@
-"""The names that textbooks use, for models whose shard key is a user's id."""
+"""The names that textbooks use, for models whose shard key is a user's id. The router's is `ShardRouter._get_shard`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from django.db import models
 
+from sharding.manager import ShardedManager
 from sharding.queryset import ShardedQuerySet
 
-if TYPE_CHECKING:
-    from sharding.base import ShardedModel
 
-
-class ByUser[M: ShardedModel](ShardedQuerySet[M]):
+class ByUser[M: models.Model](ShardedManager[M]):
     """`for_user` and `get_by_user_id`, beside the conditions that find their shard by themselves."""
 
-    def for_user(self, user_id: int) -> Self:
+    def for_user(self, user_id: int) -> ShardedQuerySet[M]:
         """Return what belongs to the user: one shard."""
         return self.for_key(user_id)
 

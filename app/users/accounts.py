@@ -4,7 +4,7 @@ The directory is in one database and the user's row in another, so no transactio
 after, for whoever comes next finds out from the row what the step was for:
 
 | entry    | the user's row            | means                                            | what `settle` does         |
-|----------|---------------------------|---------------------------------------------------|---------------------------|
+|----------|---------------------------|--------------------------------------------------|----------------------------|
 | pending  | is there                  | registered, but nobody has said so yet           | activates it               |
 | pending  | is missing, 30 s later    | whoever registered has gone                      | the next may take it       |
 | pending  | is missing, an hour later | the same, and nobody wanted it                   | frees it                   |

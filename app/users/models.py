@@ -9,14 +9,13 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from sharding.base import ShardedModel
-from sharding.queryset import ShardedManager
 from sharding.textbook import ByUser
 
 EMAIL_MAX = 254
 NAME_MAX = 200
 
 
-class UserManager(ShardedManager["User"].from_queryset(ByUser["User"])):  # type: ignore[misc]
+class UserManager(ByUser["User"]):
     """Finds a user by id. By address: `users.accounts.find`."""
 
 

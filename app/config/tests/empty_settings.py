@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from config import test_settings
 from config.databases import CONTEXTS, SHOP_APPS
 from config.test_settings import *  # noqa: F403
-from config.test_settings import database
 
 PREFIX = "empty_"
 DATABASE_APPS = {"default": SHOP_APPS}
-SHARD_GROUPS: dict[str, dict[int, str]] = {}
+SHARD_GROUPS = {}
 for _context, (_own, _sharded) in CONTEXTS.items():
     SHARD_GROUPS[_context] = {number: f"{_context}_shard_{number}" for number in range(3)}
     DATABASE_APPS |= {_context: _own} | dict.fromkeys(SHARD_GROUPS[_context].values(), _sharded)
-DATABASES = {alias: database(f"{PREFIX}{alias}") for alias in DATABASE_APPS}
-SHARDS: dict[int, str] = {}
+DATABASES = {alias: test_settings.database(f"{PREFIX}{alias}") for alias in DATABASE_APPS}
+SHARDS = {}

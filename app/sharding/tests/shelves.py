@@ -12,11 +12,10 @@ from sharding import map as maps
 from sharding.base import ShardedModel
 from sharding.fence import FenceTable
 from sharding.ids import BUCKETS, take
-from sharding.queryset import ShardedManager
 from sharding.textbook import ByUser
 
 
-class AuthorManager(ShardedManager["Author"].from_queryset(ByUser["Author"])):  # type: ignore[misc]
+class AuthorManager(ByUser["Author"]):
     """With the names of textbooks."""
 
 
@@ -39,6 +38,7 @@ class Book(ShardedModel):
     shard_key = "author_id"
     author_id = models.BigIntegerField()
     title = models.TextField()
+    leaves: models.Manager[Leaf]
 
     class Meta:
         app_label = "sharding"

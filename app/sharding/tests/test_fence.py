@@ -9,7 +9,7 @@ from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from sharding.errors import BucketMoved
 from sharding.fence import unfenced
-from sharding.ids import take
+from sharding.ids import bucket_of, take
 from sharding.tests.shelves import Author, Book, Leaf, author_on, set_state
 
 pytestmark = [
@@ -24,7 +24,7 @@ WRITES = {
 }
 
 
-def run(alias: str, sql: str, *parameters: object) -> None:
+def run(alias: str, sql: str, *parameters: int) -> None:
     with connections[alias].cursor() as cursor:
         cursor.execute(sql, parameters)
 
@@ -33,7 +33,7 @@ def run(alias: str, sql: str, *parameters: object) -> None:
 @pytest.mark.parametrize("state", ["blocked", "incoming", "moved"])
 def test_a_bucket_that_is_not_active_takes_no_write(write: str, state: str) -> None:
     author = author_on(0)
-    set_state("shard0", author.bucket, state)
+    set_state("shard0", bucket_of(author.id), state)
     with pytest.raises(BucketMoved, match=f"takes no writes here: {state}"):
         run("shard0", WRITES[write], author.id)
 
@@ -47,7 +47,7 @@ def test_a_shard_takes_no_row_of_a_bucket_that_it_does_not_hold() -> None:
 @pytest.mark.parametrize("state", ["incoming", "moved"])
 def test_the_mover_writes_where_nobody_else_may(state: str) -> None:
     author = author_on(0)
-    set_state("shard0", author.bucket, state)
+    set_state("shard0", bucket_of(author.id), state)
     with transaction.atomic(using="shard0"):
         run("shard0", "SET LOCAL sharding.mover = 'on'")
         run("shard0", WRITES["insert"], author.id)
@@ -56,7 +56,7 @@ def test_the_mover_writes_where_nobody_else_may(state: str) -> None:
 
 def test_even_the_mover_writes_nothing_into_a_blocked_bucket() -> None:
     author = author_on(0)
-    set_state("shard0", author.bucket, "blocked")
+    set_state("shard0", bucket_of(author.id), "blocked")
     with transaction.atomic(using="shard0"):
         run("shard0", "SET LOCAL sharding.mover = 'on'")
         with pytest.raises(BucketMoved):
@@ -66,7 +66,7 @@ def test_even_the_mover_writes_nothing_into_a_blocked_bucket() -> None:
 
 def test_nobody_but_the_owner_of_the_table_can_be_the_mover() -> None:
     author = author_on(0)
-    set_state("shard0", author.bucket, "incoming")
+    set_state("shard0", bucket_of(author.id), "incoming")
     with transaction.atomic(using="shard0"):
         run("shard0", "CREATE ROLE stranger")
         run("shard0", "GRANT SELECT, INSERT, UPDATE, DELETE ON author, sharding_bucket TO stranger")
@@ -82,7 +82,7 @@ def test_a_bucket_cannot_be_blocked_under_a_writer_and_ids_are_taken_meanwhile()
     blocked = threading.Event()
 
     def block() -> None:
-        set_state("shard0", author.bucket or 0, "blocked")
+        set_state("shard0", bucket_of(author.id), "blocked")
         blocked.set()
         connections["shard0"].close()
 
@@ -108,7 +108,7 @@ def test_two_writers_of_one_bucket_can_both_take_ids_without_waiting_in_a_ring()
             with transaction.atomic(using="shard0"):
                 Book.objects.filter(author_id=author.id, title=name).update(title=name + "!")
                 both_wrote.wait(5)
-                take("shard0", author.bucket or 0)
+                take("shard0", bucket_of(author.id))
         except Exception as error:
             failures.append(error)
         finally:

@@ -227,14 +227,14 @@ def test_a_write_with_an_old_map_is_done_where_the_bucket_has_gone(name: str) ->
 @pytest.mark.parametrize("name", WRITES)
 def test_a_write_to_a_blocked_bucket_is_an_error_that_calls_for_another_try_later(name: str) -> None:
     author = author_on(0)
-    set_state("shard0", author.bucket or 0, "blocked")
+    set_state("shard0", bucket_of(author.id), "blocked")
     with pytest.raises(BucketMoved):
         WRITES[name](author)
 
 
 def test_a_write_with_an_old_map_inside_a_transaction_is_an_error_and_the_next_one_works() -> None:
     author = author_on(0)
-    move(author.bucket or 0, 2)
+    move(bucket_of(author.id), 2)
 
     def write() -> None:
         with shard_atomic(author.id):

@@ -70,7 +70,7 @@ def test_a_slice_is_refused() -> None:
 def test_half_copied_rows_and_those_left_behind_never_show() -> None:
     author = author_on(0)
     for state, shown in (("active", 1), ("blocked", 1), ("incoming", 0), ("moved", 0)):
-        set_state("shard0", author.bucket or 0, state)
+        set_state("shard0", bucket_of(author.id), state)
         page = Author.objects.scatter(deadline=PATIENT)
         # A bucket that nobody shows: its rows may be missing, so the page says so.
         assert (len(page.items), page.partial) == (shown, not shown)
@@ -78,7 +78,7 @@ def test_half_copied_rows_and_those_left_behind_never_show() -> None:
 
 def test_a_row_that_two_shards_show_is_given_once_and_as_its_holder_has_it() -> None:
     author = author_on(0, "old")
-    bucket = author.bucket or 0
+    bucket = bucket_of(author.id)
     with connections["shard2"].cursor() as cursor:
         cursor.execute("INSERT INTO sharding_bucket (bucket, state, last) VALUES (%s, 'active', 0)", [bucket])
         cursor.execute("INSERT INTO author VALUES (%s, 'new')", [author.id])
