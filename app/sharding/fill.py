@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from django.db import connections
 
 from sharding.ids import BUCKETS
-from sharding.models import BucketMap, ShardIdentity
+from sharding.models import BucketMap, ShardIdentity, ShardMismatchError
 
 
 def fill_map(alias: str, shards: Mapping[int, str]) -> bool:
@@ -44,13 +44,25 @@ def fill_shard(alias: str, buckets: list[int]) -> bool:
 def fill(alias: str, shards: Mapping[int, str]) -> None:
     """Name each shard and fill the map in `alias`, then the shards, as the map says.
 
-    Raises ShardMismatchError if a database is not the shard that it was taken for.
+    Raises ShardMismatchError if a database is not the shard that it was taken for, or has lost what it held.
     """
-    for shard in shards.values():
+    held = _held(alias)
+    for number, shard in shards.items():
+        # A shard has its name before the map says anything of it.
+        if held.get(number) and not ShardIdentity.objects.using(shard).exists():
+            raise ShardMismatchError(
+                f"the database behind {shard} is new, but the map says that it holds {len(held[number])} buckets:"
+                " its volume is lost or mixed up. Restore it from a backup"
+            )
         ShardIdentity.claim(shard)
-    fill_map(alias, shards)
-    with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT shard, array_agg(bucket ORDER BY bucket) FROM sharding_bucketmap GROUP BY shard")
-        held = dict(cursor.fetchall())
+    if fill_map(alias, shards):
+        held = _held(alias)
     for number, shard in shards.items():
         fill_shard(shard, held.get(number, []))
+
+
+def _held(alias: str) -> dict[int, list[int]]:
+    """Return the buckets of each shard, as the map says."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT shard, array_agg(bucket ORDER BY bucket) FROM sharding_bucketmap GROUP BY shard")
+        return dict(cursor.fetchall())

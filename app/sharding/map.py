@@ -69,6 +69,8 @@ class ShardMap:
                 raise MapUnavailable(self._failure)
             try:
                 self._read()
+            except transaction.TransactionManagementError:
+                raise  # the caller's own transaction on that database is broken
             except (DatabaseError, InterfaceError) as error:
                 self._failed_at = time.monotonic()
                 self._failure = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import heapq
+import logging
 import os
 import threading
 import time
@@ -19,7 +20,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db.models import Exists, Model, OuterRef
 
 from sharding import map as maps
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 DEADLINE = 1.0  # seconds for all shards together
 THREADS = 4  # for each shard
+AWAY = (OperationalError, InterfaceError, InternalError, TimeoutError)
 SHOWN = (Bucket.State.ACTIVE, Bucket.State.BLOCKED)
+
+log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _pools: dict[str, ThreadPoolExecutor] = {}
@@ -99,11 +103,15 @@ def _gather[T](until: float, question: Callable[[str], T]) -> _Gathered[T]:
     answers: dict[str, T] = {}
     seen: set[int] = set()
     for alias, future in futures.items():
-        if future.cancel() or not future.done() or future.exception() is not None:
+        if future.cancel() or not future.done():
+            log.warning("%s did not answer in time", alias)
             continue
-        shown, answer = future.result()
-        seen |= shown
-        answers[alias] = answer
+        try:
+            shown, answers[alias] = future.result()
+        except AWAY as error:  # anything else is the query's own fault, and would fail on every shard
+            log.warning("%s did not answer: %s", alias, " ".join(str(error).split()))
+        else:
+            seen |= shown
     missing = tuple(alias for alias in futures if alias not in answers)
     return _Gathered(answers, missing, whole=len(seen) == BUCKETS)
 

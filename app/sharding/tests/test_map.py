@@ -15,7 +15,7 @@ from sharding.errors import MapIncomplete, MapUnavailable
 from sharding.fill import fill
 from sharding.ids import BUCKETS
 from sharding.map import ShardMap
-from sharding.models import Bucket, BucketMap, MapVersion
+from sharding.models import Bucket, BucketMap, MapVersion, ShardIdentity, ShardMismatchError
 from sharding.router import ShardRouter
 
 pytestmark = [
@@ -46,6 +46,14 @@ def test_a_second_fill_changes_nothing_and_gives_a_new_shard_nothing() -> None:
     assert version() == before + 1
     assert BucketMap.objects.using("default").get(bucket=0).shard == 2
     assert not Bucket.objects.using("shard2").filter(bucket=0).exists()
+
+
+def test_a_shard_that_has_lost_all_it_held_is_not_filled_again() -> None:
+    ShardIdentity.objects.using("shard1").all().delete()
+    Bucket.objects.using("shard1").all().delete()
+    with pytest.raises(ShardMismatchError, match="the map says that it holds 341 buckets"):
+        fill("default", settings.SHARDS)
+    assert not Bucket.objects.using("shard1").exists()
 
 
 def test_every_change_gives_a_new_version_in_the_same_transaction_whoever_makes_it() -> None:

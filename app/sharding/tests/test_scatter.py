@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from django.db import connections, transaction
-from django.db.models import Q
+from django.db import DataError, connections, transaction
+from django.db.models import F, Q, Value
 
 from sharding import map as maps
 from sharding.ids import bucket_of
@@ -65,6 +65,13 @@ def test_what_is_found_can_be_changed_at_once() -> None:
 def test_a_slice_is_refused() -> None:
     with pytest.raises(TypeError, match="filters only"):
         Author.objects.all()[:3].scatter()
+
+
+def test_a_query_that_is_wrong_is_an_error_and_not_a_missing_shard() -> None:
+    for number in range(3):
+        author_on(number)
+    with pytest.raises(DataError, match="division by zero"):
+        Author.objects.filter(id=Value(1) / (F("id") - F("id"))).scatter(deadline=PATIENT)
 
 
 def test_half_copied_rows_and_those_left_behind_never_show() -> None:
