@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import IntegrityError, connections
+from django.http import HttpResponse
+from django.test import RequestFactory
+from problem.middleware import ProblemMiddleware
 from sharding import map as maps
-from sharding.errors import ShardKeyRequired
+from sharding.errors import BucketMoved, ShardKeyRequired
 from sharding.ids import bucket_of, compose
 
 from orders.models import Line, Order, OrderItem
@@ -69,3 +72,14 @@ def test_the_orders_of_all_users_need_scatter() -> None:
     page = Order.objects.filter(status="placed").scatter(deadline=10.0)
     assert sorted(order.user_id for order in page) == sorted(USERS)
     assert not page.partial
+
+
+def test_an_order_whose_bucket_is_moving_is_answered_with_503_and_when_to_come_back() -> None:
+    with connections["shard0"].cursor() as cursor:
+        cursor.execute("UPDATE sharding_bucket SET state = 'blocked' WHERE bucket = %s", [bucket_of(USERS[0])])
+    with pytest.raises(BucketMoved) as raised:
+        Order.objects.place(USERS[0], LINES, "EUR", "key")
+    middleware = ProblemMiddleware(lambda _request: HttpResponse())
+    answer = middleware.process_exception(RequestFactory().post("/api/orders/"), raised.value)
+    assert answer is not None
+    assert (answer.status_code, answer["Retry-After"]) == (503, "1")

@@ -77,6 +77,17 @@ def test_nobody_but_the_owner_of_the_table_can_be_the_mover() -> None:
         transaction.set_rollback(True, using="shard0")
 
 
+def test_a_role_that_owns_nothing_reads_and_writes_what_is_active() -> None:
+    author = author_on(0)
+    with transaction.atomic(using="shard0"):
+        run("shard0", "CREATE ROLE stranger")
+        run("shard0", "GRANT SELECT, INSERT, UPDATE, DELETE ON author, sharding_bucket TO stranger")
+        run("shard0", "SET LOCAL ROLE stranger")
+        run("shard0", WRITES["update"], author.id)
+        assert bucket_of(take("shard0", bucket_of(author.id))[0]) == author.bucket
+        transaction.set_rollback(True, using="shard0")
+
+
 def test_a_bucket_cannot_be_blocked_under_a_writer_and_ids_are_taken_meanwhile() -> None:
     author = author_on(0)
     blocked = threading.Event()
