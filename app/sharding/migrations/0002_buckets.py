@@ -25,36 +25,32 @@ CREATE TRIGGER sharding_row_version BEFORE INSERT OR UPDATE ON sharding_bucketma
 # The fence. FOR KEY SHARE, not FOR SHARE: taking an id updates the same row, and two transactions that both hold
 # FOR SHARE would then wait for each other.
 FENCE = """
-CREATE FUNCTION sharding_check_bucket(row_id bigint, relation oid) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION sharding_fence() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  number smallint := (row_id >> 11) & 1023;
+  row_id bigint;
   found_state text;
 BEGIN
-  SELECT state INTO found_state FROM sharding_bucket WHERE bucket = number FOR KEY SHARE;
-  IF found_state = 'active' THEN
-    RETURN;
-  END IF;
-  -- The mover writes where nobody else may. Only the table's owner can be the mover, whatever a session sets.
-  IF found_state IN ('incoming', 'moved') AND current_setting('sharding.mover', true) = 'on'
-     AND pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE pg_class.oid = relation), 'USAGE') THEN
-    RETURN;
-  END IF;
-  RAISE EXCEPTION 'bucket % takes no writes here: %', number, coalesce(found_state, 'not on this shard')
-    USING ERRCODE = 'SB001', HINT = 'Read the map again.';
-END $$;
-
-CREATE FUNCTION sharding_fence() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
   IF TG_OP = 'INSERT' THEN
-    PERFORM sharding_check_bucket(NEW.id, TG_RELID);
-    RETURN NEW;
+    row_id := NEW.id;
+  ELSE
+    row_id := OLD.id;
+    IF TG_OP = 'UPDATE' AND NEW.id <> row_id THEN
+      RAISE EXCEPTION 'the id of a sharded row never changes' USING ERRCODE = 'SB002';
+    END IF;
   END IF;
-  PERFORM sharding_check_bucket(OLD.id, TG_RELID);
+  SELECT state INTO found_state FROM sharding_bucket WHERE bucket = ((row_id >> 11) & 1023)::smallint FOR KEY SHARE;
+  IF found_state IS DISTINCT FROM 'active' THEN
+    -- The mover writes where nobody else may. Only the table's owner can be the mover, whatever a session sets.
+    IF coalesce(found_state, '') NOT IN ('incoming', 'moved')
+       OR coalesce(current_setting('sharding.mover', true), '') <> 'on'
+       OR NOT pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE') THEN
+      RAISE EXCEPTION 'bucket % takes no writes here: %', (row_id >> 11) & 1023,
+        coalesce(found_state, 'not on this shard')
+        USING ERRCODE = 'SB001', HINT = 'Read the map again.';
+    END IF;
+  END IF;
   IF TG_OP = 'DELETE' THEN
     RETURN OLD;
-  END IF;
-  IF NEW.id <> OLD.id THEN
-    RAISE EXCEPTION 'the id of a sharded row never changes' USING ERRCODE = 'SB002';
   END IF;
   RETURN NEW;
 END $$;
@@ -121,7 +117,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(
             FENCE,
-            "DROP FUNCTION sharding_fence, sharding_check_bucket CASCADE",
+            "DROP FUNCTION sharding_fence CASCADE",
             hints={"model_name": "bucket"},
         ),
     ]
