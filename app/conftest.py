@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from health import monitor
 from replication.backend.base import stop_watching
+from sharding import map as maps
+from sharding.fill import fill
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,15 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     yield
     monitor.stop_all()
     stop_watching()
+
+
+@pytest.fixture
+def shards(transactional_db: None) -> Iterator[None]:
+    """A map and buckets as `prepare` makes them, and a process that knows nothing yet.
+
+    For tests that are marked `django_db(transaction=True)` with the databases `default` and those of the shards.
+    """
+    fill("default", settings.SHARDS)
+    maps.forget()
+    yield
+    maps.forget()

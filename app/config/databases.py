@@ -6,7 +6,7 @@ by itself (`target_session_attrs`), so there is no proxy between Django and Post
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from config import environment
@@ -14,16 +14,27 @@ from config import environment
 MAIN = ("postgres-1", "postgres-2", "postgres-3")
 SHARD_HOSTS = (MAIN, ("shard-1",), ("shard-2",))
 
+# An application's label stands for all of its tables, `label.model` for one.
 SHOP_APPS = frozenset({"sessions", "stateless", "products", "storefront"})
-SHARD_APPS = frozenset({"sharding"})
+MAP_APPS = frozenset({"sharding.bucketmap", "sharding.mapversion"})
+SHARD_APPS = frozenset({"sharding.shardidentity", "sharding.bucket"})
+# What each sharded context keeps in its own database, and what in its shards.
+CONTEXTS = {
+    "users": (MAP_APPS | {"users.emaildirectory"}, SHARD_APPS | {"users.user"}),
+    "orders": (MAP_APPS, SHARD_APPS | {"orders.order", "orders.orderitem"}),
+}
 
 
 @dataclass(frozen=True)
 class Databases:
-    """Django's DATABASES, and for each alias the labels of the applications that are migrated there."""
+    """Django's DATABASES, for each alias the applications or models that are migrated there, and the shards.
+
+    `shards`: by the alias of the database that holds a map, the alias of each shard by its number.
+    """
 
     settings: dict[str, dict[str, Any]]
     apps: dict[str, frozenset[str]]
+    shards: dict[str, dict[int, str]] = field(default_factory=dict)
 
 
 def _pool() -> dict[str, Any]:
@@ -77,18 +88,40 @@ def _from(hosts: tuple[str, ...], first: int) -> tuple[str, ...]:
     return hosts[first:] + hosts[:first]
 
 
-def _shop(role: str) -> Databases:
-    def shop(hosts: tuple[str, ...], attributes: str, **more: Any) -> dict[str, Any]:
-        return _database("shop", "shop", role, hosts, attributes) | more
+def _own(context: str, role: str) -> dict[str, dict[str, Any]]:
+    """Return the aliases of a context's own database: the primary and the two replicas."""
 
+    def own(hosts: tuple[str, ...], attributes: str, **more: Any) -> dict[str, Any]:
+        return _database(context, context, role, hosts, attributes) | more
+
+    return {
+        "default": own(MAIN, "read-write"),
+        # Each replica alias goes to a standby of its own, and to any standby, then the primary, where that is down.
+        "replica1": own(_from(MAIN, 1), "prefer-standby", STANDBY=0),
+        "replica2": own(_from(MAIN, 2), "prefer-standby", STANDBY=1),
+    }
+
+
+def _shards(context: str, role: str, prefix: str) -> dict[int, tuple[str, dict[str, Any]]]:
+    """Return the alias (`<prefix><number>`) and the settings of each shard of `context`, by number.
+
+    The shards of EXTRA_SHARDS (host names, numbered from 3) hold nothing until buckets are moved to them.
+    """
+    hosts = [*SHARD_HOSTS, *((host,) for host in environment.words("EXTRA_SHARDS"))]
+    return {
+        number: (f"{prefix}{number}", _database(f"{context}_shard_{number}", context, role, host, "read-write"))
+        for number, host in enumerate(hosts)
+    }
+
+
+def _sharded(context: str) -> Databases:
+    """Return the databases of a service whose rows are sharded."""
+    shards = _shards(context, "app", "shard")
+    own_apps, shard_apps = CONTEXTS[context]
     return Databases(
-        settings={
-            "default": shop(MAIN, "read-write"),
-            # Each replica alias goes to a standby of its own, and to any standby, then the primary, where that is down.
-            "replica1": shop(_from(MAIN, 1), "prefer-standby", STANDBY=0),
-            "replica2": shop(_from(MAIN, 2), "prefer-standby", STANDBY=1),
-        },
-        apps={"default": SHOP_APPS},
+        settings=_own(context, "app") | dict(shards.values()),
+        apps={"default": own_apps} | {alias: shard_apps for alias, _ in shards.values()},
+        shards={"default": {number: alias for number, (alias, _) in shards.items()}},
     )
 
 
@@ -96,18 +129,23 @@ def _migrate() -> Databases:
     """Return every database of every context, each opened by its owner, for the one-shot `migrate`."""
     settings = {"default": _database("shop", "shop", "owner", MAIN, "read-write")}
     apps = {"default": SHOP_APPS}
-    for context in ("users", "orders"):
+    shards = {}
+    for context, (own_apps, shard_apps) in CONTEXTS.items():
         settings[context] = _database(context, context, "owner", MAIN, "read-write")
-        apps[context] = frozenset()
-        for number, hosts in enumerate(SHARD_HOSTS):
-            alias = f"{context}_shard_{number}"
-            settings[alias] = _database(alias, context, "owner", hosts, "read-write")
-            apps[alias] = SHARD_APPS
-    return Databases(settings, apps)
+        apps[context] = own_apps
+        aliases = _shards(context, "owner", f"{context}_shard_")
+        settings |= dict(aliases.values())
+        apps |= {alias: shard_apps for alias, _ in aliases.values()}
+        shards[context] = {number: alias for number, (alias, _) in aliases.items()}
+    return Databases(settings, apps, shards)
 
 
 def databases(service: str) -> Databases:
     """Return the databases of `service`."""
     if service == "build":  # collectstatic while the image is built: there is no database
         return Databases({}, {})
-    return _migrate() if service == "migrate" else _shop("app")
+    if service == "migrate":
+        return _migrate()
+    if service in CONTEXTS:
+        return _sharded(service)
+    return Databases(settings=_own("shop", "app"), apps={"default": SHOP_APPS})

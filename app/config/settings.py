@@ -16,7 +16,7 @@ from config.databases import databases
 names.install()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-SERVICE = environment.choice("SERVICE", "web", ["web", "worker", "beat", "migrate", "build"])
+SERVICE = environment.choice("SERVICE", "web", ["web", "users", "orders", "worker", "beat", "migrate", "build"])
 _BUILD = SERVICE == "build"  # collectstatic while the image is built: no secrets, no database
 
 DEBUG = environment.flag("DEBUG")
@@ -38,6 +38,8 @@ INSTALLED_APPS = [
     "stateless",
     "products",
     "storefront",
+    "users",
+    "orders",
 ]
 
 MIDDLEWARE = [
@@ -68,7 +70,15 @@ TEMPLATES = [
 _databases = databases(SERVICE)
 DATABASES = _databases.settings
 DATABASE_APPS = _databases.apps
-DATABASE_ROUTERS = ["config.routers.OwnershipRouter", "replication.routing.ReplicaRouter"]
+# The shards of each map, by the alias of the database that holds it; SHARDS are those of this service.
+SHARD_GROUPS = _databases.shards
+SHARDS = SHARD_GROUPS.get("default", {})
+# Who has an answer first is right: a sharded model never gets as far as the replicas.
+DATABASE_ROUTERS = [
+    "config.routers.OwnershipRouter",
+    "sharding.router.ShardRouter",
+    "replication.routing.ReplicaRouter",
+]
 REPLICAS = [alias for alias in DATABASES if alias.startswith("replica")]
 # A session follows its browser: it may never be read a moment old.
 PRIMARY_READ_APPS = {"sessions"}

@@ -13,11 +13,13 @@ for _name in ("SECRET_KEY", "DB_SHOP_PASSWORD", "REDIS_CACHE_PASSWORD", "REDIS_Q
     os.environ[f"{_name}_FILE"] = str(_secrets / _name)
 os.environ["SERVICE"] = "web"
 
+from config.databases import CONTEXTS  # noqa: E402 - the environment comes first
 from config.settings import *  # noqa: E402, F403 - the environment comes first
 from config.settings import CACHES, DATABASE_APPS, STORAGES  # noqa: E402
 
 
-def _database(name: str, engine: str = "django.db.backends.postgresql", **test: Any) -> dict[str, Any]:
+def database(name: str, engine: str = "django.db.backends.postgresql", **test: Any) -> dict[str, Any]:
+    """Return the settings of a database of the server of this run."""
     return {
         "ENGINE": engine,
         "NAME": name,
@@ -29,13 +31,19 @@ def _database(name: str, engine: str = "django.db.backends.postgresql", **test: 
     }
 
 
+# One context that has everything: the shop, and the users and orders with the map of their shards.
+SHARDS = {number: f"shard{number}" for number in range(3)}
+SHARD_GROUPS = {"default": SHARDS}
 DATABASES = {
-    "default": _database("shop", "replication.backend"),
-    "replica1": _database("shop", MIRROR="default"),
-    "replica2": _database("shop", MIRROR="default"),
-    "users_shard_1": _database("users_shard_1"),
+    "default": database("shop", "replication.backend"),
+    "replica1": database("shop", MIRROR="default"),
+    "replica2": database("shop", MIRROR="default"),
+    **{alias: database(f"all_shard_{number}", DEPENDENCIES=[]) for number, alias in SHARDS.items()},
 }
-DATABASE_APPS = {**DATABASE_APPS, "users_shard_1": frozenset({"sharding"})}
+DATABASE_APPS = {
+    "default": frozenset().union(DATABASE_APPS["default"], *(own for own, _ in CONTEXTS.values())),
+    **dict.fromkeys(SHARDS.values(), frozenset().union(*(sharded for _, sharded in CONTEXTS.values()))),
+}
 CACHES["default"]["LOCATION"] = f"unix://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?db=0"  # noqa: S108 - the run's own
 CACHES["default"]["OPTIONS"]["PASSWORD"] = ""
 # Hashed names need collectstatic; the live tests see them.
@@ -43,3 +51,5 @@ STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.s
 EXPOSE_TOPOLOGY = True
 REPLICA_NAME = "test-1"
 STATIC_ROOT = _secrets
+# A hash that takes as long as it should would be most of what the tests of registration wait for.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.conf import settings
@@ -10,14 +11,19 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
-from sharding.models import ShardIdentity, ShardMismatchError
+from sharding.fence import unfenced
+from sharding.fill import fill
+from sharding.models import ShardMismatchError
+from sharding.registry import models_on
 
 # Any number will do, as long as nothing else uses it. Held for the session, in the first database.
 LOCK = 7_241_001
+# Databases at once: on few servers, so that one slow database holds up no other and the servers are not flooded.
+AT_ONCE = 8
 
 
 class Command(BaseCommand):
-    """Migrate each database where there is something to do, then load the demo catalogue."""
+    """Migrate all databases side by side where there is something to do, fill the maps, load the demo catalogue."""
 
     help = "Migrate every database and load the demo catalogue. Quick when there is nothing to do."
 
@@ -27,18 +33,35 @@ class Command(BaseCommand):
         with connections["default"].cursor() as cursor:
             cursor.execute("SET lock_timeout = '120s'")
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        for alias in settings.DATABASES:
-            self._migrate(alias)
+        # Not of settings.DATABASES: that names a database once more for each replica.
+        aliases = list(settings.DATABASE_APPS)
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="migrate") as pool:
+            failures = [failure for failure in pool.map(self._migrate, aliases) if failure]
+        if failures:
+            raise CommandError("\n".join(failures))
+        for alias, shards in settings.SHARD_GROUPS.items():
+            self._fill(alias, shards)
         call_command("load_demo")
         self.stdout.write(f"ready after {time.monotonic() - started:.1f} s")
 
-    def _migrate(self, alias: str) -> None:
-        executor = MigrationExecutor(connections[alias])
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            self.stdout.write(f"migrating {alias}")
-            call_command("migrate", database=alias, interactive=False, verbosity=0)
-        if "sharding" in settings.DATABASE_APPS[alias]:
-            try:
-                ShardIdentity.claim(alias)
-            except ShardMismatchError as error:
-                raise CommandError(str(error)) from error
+    def _migrate(self, alias: str) -> str | None:
+        """Migrate one database; return what went wrong. Runs in a thread, with connections of its own."""
+        try:
+            executor = MigrationExecutor(connections[alias])
+            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+                self.stdout.write(f"migrating {alias}")
+                call_command("migrate", database=alias, interactive=False, verbosity=0)
+        except Exception as error:
+            return f"{alias}: {type(error).__name__}: {error}"
+        finally:
+            connections.close_all()
+        return None
+
+    def _fill(self, alias: str, shards: dict[int, str]) -> None:
+        for shard in shards.values():
+            if bare := unfenced(shard, [model._meta.db_table for model in models_on(shard)]):
+                raise CommandError(f"{shard}: no fence around {', '.join(bare)}: their migrations need a FenceTable")
+        try:
+            fill(alias, shards)
+        except ShardMismatchError as error:
+            raise CommandError(str(error)) from error

@@ -1,0 +1,16 @@
+"""The databases of the one-shot `migrate`, as empty databases of the tests' own server: for test_prepare.py."""
+
+from __future__ import annotations
+
+from config import test_settings
+from config.databases import CONTEXTS, SHOP_APPS
+from config.test_settings import *  # noqa: F403
+
+PREFIX = "empty_"
+DATABASE_APPS = {"default": SHOP_APPS}
+SHARD_GROUPS = {}
+for _context, (_own, _sharded) in CONTEXTS.items():
+    SHARD_GROUPS[_context] = {number: f"{_context}_shard_{number}" for number in range(3)}
+    DATABASE_APPS |= {_context: _own} | dict.fromkeys(SHARD_GROUPS[_context].values(), _sharded)
+DATABASES = {alias: test_settings.database(f"{PREFIX}{alias}") for alias in DATABASE_APPS}
+SHARDS = {}

@@ -1,0 +1,67 @@
+"""Which databases each service opens, and which tables are made where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config.databases import databases
+from config.routers import OwnershipRouter
+
+
+@pytest.fixture(autouse=True)
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner in ("SHOP", "USERS", "ORDERS"):
+        (tmp_path / owner).write_text("secret")
+        monkeypatch.setenv(f"DB_{owner}_PASSWORD_FILE", str(tmp_path / owner))
+
+
+@pytest.mark.parametrize("context", ["users", "orders"])
+def test_a_sharded_service_has_its_own_database_and_a_pool_for_each_shard(context: str) -> None:
+    found = databases(context)
+    assert list(found.settings) == ["default", "replica1", "replica2", "shard0", "shard1", "shard2"]
+    places = {alias: (one["NAME"], one["HOST"], one["USER"]) for alias, one in found.settings.items()}
+    assert places["default"] == (context, "postgres-1,postgres-2,postgres-3", f"{context}_app")
+    assert places["shard0"] == (f"{context}_shard_0", "postgres-1,postgres-2,postgres-3", f"{context}_app")
+    assert places["shard2"] == (f"{context}_shard_2", "shard-2", f"{context}_app")
+    assert {one["OPTIONS"]["target_session_attrs"] for alias, one in found.settings.items() if "shard" in alias} == {
+        "read-write"
+    }
+    assert found.shards == {"default": {0: "shard0", 1: "shard1", 2: "shard2"}}
+
+
+def test_another_shard_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTRA_SHARDS", "shard-3,shard-4")
+    found = databases("users")
+    assert found.shards["default"][4] == "shard4"
+    assert (found.settings["shard4"]["NAME"], found.settings["shard4"]["HOST"]) == ("users_shard_4", "shard-4")
+    assert databases("migrate").shards["orders"][3] == "orders_shard_3"
+
+
+def test_the_migration_opens_every_database_by_its_own_name() -> None:
+    found = databases("migrate")
+    assert set(found.apps) == set(found.settings) == {
+        "default", "users", "users_shard_0", "users_shard_1", "users_shard_2",
+        "orders", "orders_shard_0", "orders_shard_1", "orders_shard_2",
+    }  # fmt: skip
+    assert set(databases("web").settings) == {"default", "replica1", "replica2"}
+    assert databases("web").shards == {}
+
+
+@pytest.mark.parametrize(
+    ("alias", "label", "model", "allowed"),
+    [
+        ("default", "sharding", "bucketmap", True),
+        ("default", "sharding", "bucket", False),
+        ("shard1", "sharding", "bucketmap", False),
+        ("shard1", "sharding", "bucket", True),
+        ("shard1", "users", "user", True),
+        ("shard1", "users", "emaildirectory", False),
+        ("shard1", "users", None, True),
+        ("shard1", "products", None, False),
+        ("replica1", "users", "user", False),
+    ],
+)
+def test_an_application_can_be_split_model_by_model(alias: str, label: str, model: str | None, allowed: bool) -> None:
+    assert OwnershipRouter().allow_migrate(alias, label, model_name=model) is allowed

@@ -1,0 +1,94 @@
+"""`prepare`: every database of every context, from nothing, once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.db import connections
+
+from config.tests import empty_settings
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MANAGE = Path(empty_settings.__file__).parents[2] / "manage.py"
+
+
+@pytest.fixture
+def empty_databases(transactional_db: None) -> Iterator[None]:
+    """The databases, with nothing in them; gone afterwards."""
+    names = [database["NAME"] for database in empty_settings.DATABASES.values()]
+    with connections["default"].cursor() as cursor:
+        for name in names:
+            cursor.execute(f'CREATE DATABASE "{name}"')
+        yield
+        for name in names:
+            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def prepare() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, MANAGE, "prepare"],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.tests.empty_settings"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+def ask(alias: str, sql: str) -> list[tuple[object, ...]]:
+    settings = empty_settings.DATABASES[alias]
+    with psycopg.connect(
+        dbname=settings["NAME"],
+        host=settings["HOST"],
+        port=settings["PORT"],
+        user=settings["USER"],
+        password=settings["PASSWORD"],
+        client_encoding="utf8",
+    ) as connection:
+        cursor = connection.execute(sql)
+        return cursor.fetchall() if cursor.description else []
+
+
+def tables(alias: str) -> set[object]:
+    rows = ask(
+        alias, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'django_migrations'"
+    )
+    return {name for (name,) in rows}
+
+
+@pytest.mark.usefixtures("empty_databases")
+def test_two_at_once_migrate_each_database_once_and_put_each_table_where_it_belongs() -> None:
+    outputs = [said(process) for process in (prepare(), prepare())]
+    migrated = [line for output in outputs for line in output.splitlines() if line.startswith("migrating")]
+    assert sorted(migrated) == sorted(f"migrating {alias}" for alias in empty_settings.DATABASES)
+
+    assert not {name for name in tables("default") if str(name).startswith(("sharding_", "users_", "orders_"))}
+    assert tables("users") == {"sharding_bucketmap", "sharding_mapversion", "users_emaildirectory"}
+    assert tables("orders") == {"sharding_bucketmap", "sharding_mapversion"}
+    shard = {"sharding_shardidentity", "sharding_bucket"}
+    for number in range(3):
+        assert tables(f"users_shard_{number}") == shard | {"users_user"}
+        assert tables(f"orders_shard_{number}") == shard | {"orders_order", "orders_orderitem"}
+        assert ask(f"users_shard_{number}", "SELECT name FROM sharding_shardidentity") == [(f"users_shard_{number}",)]
+        assert ask(f"users_shard_{number}", "SELECT count(*) FROM sharding_bucket") == [(342 if number == 0 else 341,)]
+    assert ask("users", "SELECT version FROM sharding_mapversion") == [(1,)]
+
+
+@pytest.mark.usefixtures("empty_databases")
+def test_a_database_that_fails_is_named_and_the_others_are_finished() -> None:
+    ask("orders", "SELECT 1 INTO sharding_bucketmap")
+    output, _ = (process := prepare()).communicate(timeout=120)
+    assert process.returncode != 0
+    assert "orders: ProgrammingError" in output
+    assert "users_user" in tables("users_shard_0")

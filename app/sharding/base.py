@@ -1,0 +1,86 @@
+"""The base of every sharded model."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, ClassVar, Self
+
+from django.db import models
+
+from sharding import map as maps
+from sharding.errors import CrossShardRelation
+from sharding.ids import BUCKETS, bucket_of, take
+from sharding.manager import ShardedManager
+from sharding.transactions import fenced
+
+
+class ShardedModel(models.Model):
+    """A row that lives on the shard of its bucket, which its id carries.
+
+    `shard_key` names the attribute that says what the row belongs to: `user_id` puts all orders of a user into the
+    user's bucket. A model whose shard key is `id` begins buckets: each new row's is chosen at random.
+    """
+
+    shard_key: ClassVar[str] = "id"
+
+    id = models.BigIntegerField(primary_key=True, editable=False)
+
+    objects: ClassVar[ShardedManager[Self]] = ShardedManager()
+
+    class Meta:
+        abstract = True
+
+    @property
+    def bucket(self) -> int | None:
+        """The bucket of this object; None while it has neither an id nor a shard key."""
+        # Not by getattr: an attribute that is not loaded would be looked up, and for that the bucket is needed.
+        known = self.__dict__.get("id")
+        if known is None:
+            known = self.__dict__.get(self.shard_key)
+        return None if known is None else bucket_of(known)
+
+    def choose_bucket(self) -> int:
+        """Return the bucket that this object belongs to; a random one where it begins a bucket.
+
+        Raises CrossShardRelation if its id and its shard key disagree.
+        """
+        key = self.__dict__.get(self.shard_key)
+        if key is None:
+            if self.id is not None:
+                return bucket_of(self.id)
+            if self.shard_key != "id":
+                raise CrossShardRelation(
+                    f"a new {type(self).__name__} needs its {self.shard_key}: it says on which shard"
+                )
+            return random.randrange(BUCKETS)  # noqa: S311 - no secret
+        if self.id is not None and bucket_of(self.id) != bucket_of(key):
+            raise CrossShardRelation(f"{self!r} cannot belong to {self.shard_key} {key}, which is in another bucket")
+        return bucket_of(key)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the object on its shard; give it an id first if it has none.
+
+        Tries once more if its bucket has just moved; raises BucketMoved if that fails too, or in a transaction.
+        """
+        had_id = self.id is not None
+
+        def once() -> None:
+            if not had_id:
+                self.id = None  # type: ignore[assignment]  # as it was
+            self._save_on_shard(*args, **kwargs)
+
+        fenced(once)
+
+    def _save_on_shard(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
+        bucket = self.choose_bucket()
+        alias = using or maps.current().alias_of(bucket)
+        if self.id is None:
+            self.id = take(alias, bucket)[0]
+        if self._state.adding and not (kwargs.get("force_update") or kwargs.get("update_fields")):
+            # It has an id, so Django would look for the row first.
+            kwargs["force_insert"] = kwargs.get("force_insert") or True
+        super().save(*args, using=alias, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the object, and what belongs to it, on its shard."""
+        return fenced(lambda: super(ShardedModel, self).delete(*args, **kwargs))

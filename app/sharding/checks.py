@@ -1,0 +1,101 @@
+"""What a model may not do when its rows are sharded: said at the start, not by a query that finds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.core import checks
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import ForeignKey, ManyToManyField, Model, UniqueConstraint
+
+from sharding.route import is_sharded
+
+
+def check_models(app_configs: Sequence[AppConfig] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    """Return what is wrong with the models of the applications, all of them by default."""
+    chosen = apps.get_app_configs() if app_configs is None else app_configs
+    models = [model for config in chosen for model in config.get_models()]
+    return [message for model in models for message in check_model(model)]
+
+
+def check_model(model: type[Model]) -> Iterable[CheckMessage]:
+    """Yield what is wrong with one model."""
+    for many in model._meta.local_many_to_many:
+        if is_sharded(model) or is_sharded(many.related_model):
+            yield from _check_many(many)
+    for field in model._meta.local_fields:
+        if isinstance(field, ForeignKey):
+            yield from _check_foreign_key(model, field)
+    if is_sharded(model):
+        yield from _check_key(model)
+        yield from _check_unique(model)
+
+
+def _check_foreign_key(model: type[Model], field: Any) -> Iterable[CheckMessage]:
+    target, name = field.related_model, f"{model.__name__}.{field.name}"
+    here, there = is_sharded(model), is_sharded(target)
+    if here and not there:
+        yield Error(
+            f"{name} is a foreign key from a sharded table to {target.__name__}, which is in no shard.",
+            hint="Keep the id in a plain field: no database can check it.",
+            obj=field,
+            id="sharding.E001",
+        )
+    elif there and not here:
+        yield Error(
+            f"{name} is a foreign key to {target.__name__}, whose rows are spread over shards.",
+            hint="Keep the id in a plain field: it says on which shard the row is.",
+            obj=field,
+            id="sharding.E002",
+        )
+    elif here and model.shard_key not in (field.attname, target.shard_key):  # type: ignore[attr-defined]
+        yield Error(
+            f"{name} is a foreign key to {target.__name__}, but {model.__name__} is spread by {model.shard_key}.",  # type: ignore[attr-defined]
+            hint=f"Only {field.attname} as the shard key, or one shard key for both, keeps them in one bucket.",
+            obj=field,
+            id="sharding.E003",
+        )
+
+
+def _check_many(field: ManyToManyField[Any, Any]) -> Iterable[CheckMessage]:
+    yield Error(
+        f"{field} joins tables of which one is sharded.",
+        hint="Make a sharded model of its own with the ids of both.",
+        obj=field,
+        id="sharding.E004",
+    )
+
+
+def _check_key(model: Any) -> Iterable[CheckMessage]:
+    names = {field.attname for field in model._meta.local_fields}
+    if model.shard_key not in names:
+        yield Error(
+            f"{model.__name__}.shard_key is {model.shard_key!r}, which is no column of it.",
+            hint=f"For a foreign key name the column: one of {', '.join(sorted(names))}.",
+            obj=model,
+            id="sharding.E005",
+        )
+
+
+def _check_unique(model: Any) -> Iterable[CheckMessage]:
+    """An index sees one shard only. What includes the shard key is unique all the same."""
+
+    def column(name: str) -> str:
+        try:
+            return str(model._meta.get_field(name).attname)
+        except FieldDoesNotExist:
+            return name
+
+    unique = [[field.name] for field in model._meta.local_fields if field.unique and not field.primary_key]
+    unique += [list(one.fields) for one in model._meta.constraints if isinstance(one, UniqueConstraint)]
+    for names in unique:
+        if not {model.shard_key, "id"} & {column(name) for name in names}:
+            yield checks.Warning(
+                f"{', '.join(names)} of {model.__name__} is unique on each shard, not over all of them.",
+                hint=f"Add {model.shard_key} to the constraint, or keep a directory in an unsharded table.",
+                obj=model,
+                id="sharding.W001",
+            )

@@ -1,0 +1,33 @@
+"""Which tables a shard has: for whoever copies buckets, and for the check that each has its fence."""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.db import router
+from django.db.models import ForeignKey
+
+from sharding.base import ShardedModel
+
+
+def models_on(alias: str) -> list[type[ShardedModel]]:
+    """Return the sharded models whose tables the shard `alias` has; what a foreign key names comes before it.
+
+    Rows are copied in this order and deleted in the reverse one.
+    """
+    left = [
+        model
+        for model in apps.get_models()
+        if issubclass(model, ShardedModel) and model._meta.managed and router.allow_migrate_model(alias, model)
+    ]
+    ordered: list[type[ShardedModel]] = []
+    while left:
+        ready = [model for model in left if not _named_by(model) & (set(left) - {model})]
+        if not ready:
+            raise ValueError(f"foreign keys in a ring: {', '.join(model.__name__ for model in left)}")
+        ordered += ready
+        left = [model for model in left if model not in ready]
+    return ordered
+
+
+def _named_by(model: type[ShardedModel]) -> set[object]:
+    return {field.related_model for field in model._meta.local_fields if isinstance(field, ForeignKey)}

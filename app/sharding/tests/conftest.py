@@ -1,0 +1,24 @@
+"""What the tests of the toolkit share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from sharding.tests.shelves import empty_tables, make_tables
+
+
+@pytest.fixture(scope="session")
+def shelves_made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """The tables of the tests."""
+    with django_db_blocker.unblock():
+        make_tables()
+
+
+@pytest.fixture
+def shelves(shards: None, shelves_made: None) -> Iterator[None]:
+    """Shards with the tests' own empty tables."""
+    yield
+    empty_tables()

@@ -1,0 +1,96 @@
+"""Models that sharding cannot serve are refused at the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.checks import run_checks
+from django.db import models
+from django.test.utils import isolate_apps
+
+from sharding.base import ShardedModel
+from sharding.checks import check_model
+from sharding.registry import models_on
+
+
+def found(model: Any) -> list[str | None]:
+    return [message.id for message in check_model(model)]
+
+
+def test_the_models_of_the_project_are_in_order() -> None:
+    assert [message for message in run_checks() if str(message.id).startswith("sharding.")] == []
+
+
+def test_a_shard_has_the_tables_in_the_order_in_which_they_can_be_copied() -> None:
+    names = [model.__name__ for model in models_on("shard0")]
+    assert names.index("Order") < names.index("OrderItem")
+    assert models_on("default") == []
+
+
+@isolate_apps("sharding")
+def test_relations_that_leave_the_bucket_are_refused() -> None:
+    class Country(models.Model):
+        class Meta:
+            app_label = "sharding"
+
+    class Person(ShardedModel):
+        country = models.ForeignKey(Country, models.CASCADE)
+
+        class Meta:
+            app_label = "sharding"
+
+    class Visit(models.Model):
+        person = models.ForeignKey(Person, models.CASCADE)
+
+        class Meta:
+            app_label = "sharding"
+
+    class Letter(ShardedModel):
+        shard_key = "sender_id"
+        sender_id = models.BigIntegerField()
+        receiver = models.ForeignKey(Person, models.CASCADE)
+
+        class Meta:
+            app_label = "sharding"
+
+    class Stamp(ShardedModel):
+        shard_key = "sender_id"
+        sender_id = models.BigIntegerField()
+        letter = models.ForeignKey(Letter, models.CASCADE)
+
+        class Meta:
+            app_label = "sharding"
+
+    class Club(ShardedModel):
+        members = models.ManyToManyField(Person)
+
+        class Meta:
+            app_label = "sharding"
+
+    assert found(Person) == ["sharding.E001"]
+    assert found(Visit) == ["sharding.E002"]
+    assert found(Letter) == ["sharding.E003"]
+    assert found(Stamp) == []
+    assert found(Club) == ["sharding.E004"]
+
+
+@isolate_apps("sharding")
+def test_a_shard_key_that_is_no_column_is_refused_and_what_is_unique_on_a_shard_only_is_told() -> None:
+    class Person(ShardedModel):
+        shard_key = "town"
+        email = models.EmailField(unique=True)
+
+        class Meta:
+            app_label = "sharding"
+
+    class Passport(ShardedModel):
+        shard_key = "person_id"
+        person = models.ForeignKey(Person, models.CASCADE)
+        number = models.TextField()
+
+        class Meta:
+            app_label = "sharding"
+            constraints = (models.UniqueConstraint(name="by_person", fields=["person", "number"]),)
+
+    assert found(Person) == ["sharding.E005", "sharding.W001"]
+    assert found(Passport) == []

@@ -1,0 +1,83 @@
+"""Transactions stay on one shard: what keeps watch over each statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from sharding import map as maps
+from sharding.errors import BucketMoved, CrossShardTransaction
+from sharding.fence import SQLSTATE
+
+# What a statement begins with that writes nothing.
+_READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
+
+
+def open_shards() -> list[str]:
+    """Return the shards on which this thread is in a transaction."""
+    shards = set(settings.SHARDS.values())
+    return [one.alias for one in connections.all(initialized_only=True) if one.alias in shards and one.in_atomic_block]
+
+
+def refuse_second(alias: str) -> None:
+    """Raise CrossShardTransaction if this thread is in a transaction on a shard that is not `alias`."""
+    if others := [other for other in open_shards() if other != alias]:
+        raise CrossShardTransaction(
+            f"a write to {alias} inside a transaction on {', '.join(others)}: nothing could undo both. End the"
+            " transaction first, or do the second write by a message that can be repeated"
+        )
+
+
+def _guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    alias = context["connection"].alias
+    if not (isinstance(sql, str) and sql.lstrip(" (\n").upper().startswith(_READS)):
+        refuse_second(alias)
+    try:
+        return execute(sql, params, many, context)
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", None) == SQLSTATE:
+            raise BucketMoved(" ".join(str(error).split())) from error
+        raise
+
+
+def watch(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
+    """Look at each statement of a new connection to a shard."""
+    if connection.alias in settings.SHARDS.values() and _guard not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_guard)
+
+
+def fenced[T](write: Callable[[], T]) -> T:
+    """Return what `write` returns; if a bucket has moved under it, read the map anew and do it once more.
+
+    Not inside a transaction, which the database has broken off: then, and when the second try fails too, raises
+    BucketMoved. `write` must ask the map by itself.
+    """
+    inside = bool(open_shards())
+    try:
+        return write()
+    except BucketMoved:
+        maps.current().expire()
+        if inside:
+            raise
+    return write()
+
+
+@contextmanager
+def shard_atomic(key: int) -> Iterator[str]:
+    """Run the block in one transaction on the shard that holds `key` (a user's id, say) and all that belongs to it.
+
+    Yields the alias. Raises CrossShardTransaction inside a transaction on another shard.
+    """
+    alias = maps.current().alias_for(key)
+    refuse_second(alias)
+    try:
+        with transaction.atomic(using=alias):
+            yield alias
+    except BucketMoved:
+        maps.current().expire()
+        raise

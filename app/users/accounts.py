@@ -1,0 +1,179 @@
+"""Making, changing and deleting users, with an address that only one user has over all shards.
+
+The directory is in one database and the user's row in another, so no transaction covers both. Each step is safe to stop
+after, for whoever comes next finds out from the row what the step was for:
+
+| entry    | the user's row            | means                                            | what `settle` does         |
+|----------|---------------------------|--------------------------------------------------|----------------------------|
+| pending  | is there                  | registered, but nobody has said so yet           | activates it               |
+| pending  | is missing, 30 s later    | whoever registered has gone                      | the next may take it       |
+| pending  | is missing, an hour later | the same, and nobody wanted it                   | frees it                   |
+| changing | has this address          | changed, but nobody has said so yet              | activates it, frees old    |
+| changing | has another, 30 s later   | whoever changed it has gone                      | frees it                   |
+| active   | is missing                | deleted, but nobody has said so yet              | frees it                   |
+
+A pending entry is taken over *with its id*: if the first one only slept and goes on, both insert the same primary key,
+and the shard lets one of them. So there is never a user whose address the directory does not know.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import timedelta
+
+from django.contrib.auth.hashers import make_password
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from sharding.errors import BucketMoved
+
+from users.models import EmailDirectory, User
+
+PATIENCE = timedelta(seconds=30)  # how long whoever reserved an address has for it
+ABANDONED = timedelta(hours=1)  # no request sleeps for so long and then goes on: its id can be forgotten
+
+State = EmailDirectory.State
+
+
+class EmailTaken(Exception):  # noqa: N818 - said of the address
+    """Another user has the address."""
+
+
+class EmailReserved(EmailTaken):
+    """Somebody is just registering the address. If they do not go through with it, it is free in 30 s."""
+
+
+def normalise(email: str) -> str:
+    """Return the form in which an address is unique. Raises ValidationError if it is none."""
+    email = unicodedata.normalize("NFKC", email).strip().lower()
+    validate_email(email)
+    return email
+
+
+def register(email: str, name: str, password: str, *, is_staff: bool = False) -> User:
+    """Make a user. Raises ValidationError for a bad address, EmailTaken (or EmailReserved) if it has a user."""
+    email = normalise(email)
+    user = User(email=email, name=name, password=make_password(password), is_staff=is_staff)
+    fresh = User.objects.new_id()
+    entry = _reserve(email, fresh, State.PENDING)
+    user.id = entry.user_id
+    try:
+        user.save(force_insert=True)
+    except IntegrityError:  # whoever had reserved it before has woken up and was first
+        _activate(entry)
+        raise EmailTaken from None
+    except BucketMoved:
+        if entry.user_id == fresh:
+            _unchanged(entry).delete()  # nothing was written: whoever comes next need not wait
+        raise
+    if not _activate(entry):  # this took an hour
+        user.delete()
+        raise EmailTaken
+    return user
+
+
+def find(email: str) -> User | None:
+    """Return the user who has the address."""
+    entry = _entries().filter(email=normalise(email)).first()
+    return User.objects.filter(pk=entry.user_id, email=entry.email).first() if entry else None
+
+
+def rename(user_id: int, name: str) -> None:
+    """Give a user another name. Raises User.DoesNotExist."""
+    if not User.objects.filter(pk=user_id).update(name=name):
+        raise User.DoesNotExist
+
+
+def change_email(user_id: int, email: str) -> None:
+    """Give a user another address; the old one is free afterwards. Raises as `register`, and User.DoesNotExist."""
+    email = normalise(email)
+    before = User.objects.get(pk=user_id).email
+    if before == email:
+        return
+    entry = _reserve(email, user_id, State.CHANGING)
+    if not User.objects.filter(pk=user_id, email=before).update(email=email):
+        _unchanged(entry).delete()
+        User.objects.get(pk=user_id)  # raises DoesNotExist
+        raise EmailReserved("the address is being changed by somebody else as well")
+    if not _activate(entry):  # it took longer than 30 s, and the address is somebody else's now
+        User.objects.filter(pk=user_id, email=email).update(email=before)
+        raise EmailTaken
+
+
+def delete(user_id: int) -> bool:
+    """Delete a user and free the address; return whether there was one."""
+    # First of all no entry is pending any more: one that is can be taken over with its id, and the id of somebody who
+    # was deleted must never be another one's.
+    _entries().filter(user_id=user_id, state=State.PENDING).update(state=State.ACTIVE)
+    count, _ = User.objects.filter(pk=user_id).delete()
+    _entries().filter(user_id=user_id).delete()
+    return count > 0
+
+
+def settle(entry: EmailDirectory) -> bool:
+    """Finish what was begun with an entry, as the table above says; return whether it still stands."""
+    row = User.objects.filter(pk=entry.user_id).first()
+    if entry.state == State.PENDING:
+        if row is not None:
+            _activate(entry)
+            return True
+        freed, _ = _overdue(_unchanged(entry), ABANDONED).delete()
+        return freed == 0
+    if entry.state == State.ACTIVE:
+        if row is None:
+            _unchanged(entry).delete()
+        return row is not None
+    if row is not None and row.email == entry.email:
+        _activate(entry)
+        return True
+    freed, _ = _overdue(_unchanged(entry)).delete()
+    return freed == 0
+
+
+def _entries() -> QuerySet[EmailDirectory]:
+    return EmailDirectory.objects.using("default")
+
+
+def _unchanged(entry: EmailDirectory) -> QuerySet[EmailDirectory]:
+    """Return the entry if it still is what it was when it was read."""
+    same = {"email": entry.email, "user_id": entry.user_id, "state": entry.state, "created_at": entry.created_at}
+    return _entries().filter(**same)
+
+
+def _overdue(entries: QuerySet[EmailDirectory], age: timedelta = PATIENCE) -> QuerySet[EmailDirectory]:
+    return entries.filter(created_at__lt=Now() - age)
+
+
+def _reserve(email: str, user_id: int, state: EmailDirectory.State) -> EmailDirectory:
+    """Return an entry for the address that nobody else touches for 30 s. One that is taken over has another id."""
+    for _ in range(2):
+        entry, new = _entries().get_or_create(email=email, defaults={"user_id": user_id, "state": state})
+        if new:
+            return _entries().get(email=email, user_id=entry.user_id)  # with the database's time
+        if settle(entry):
+            break
+    else:
+        raise EmailTaken
+    if entry.state != State.PENDING:
+        raise EmailTaken
+    return _take_over(entry, state)
+
+
+def _take_over(entry: EmailDirectory, state: EmailDirectory.State) -> EmailDirectory:
+    if state == State.CHANGING:
+        # The id is the changer's, and the entry's cannot be used for it: whoever sleeps on it could still wake up.
+        raise EmailReserved
+    if not _overdue(_unchanged(entry)).update(created_at=Now()):
+        raise EmailReserved if _unchanged(entry).exists() else EmailTaken
+    return _entries().get(email=entry.email)
+
+
+def _activate(entry: EmailDirectory) -> bool:
+    """Say that the user has the address, and no other one; return whether it was still the user's to have."""
+    with transaction.atomic(using="default"):
+        mine = _entries().filter(user_id=entry.user_id)
+        if not mine.filter(email=entry.email).update(state=State.ACTIVE):
+            return False
+        mine.exclude(email=entry.email).delete()
+        return True

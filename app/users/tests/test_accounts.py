@@ -1,0 +1,288 @@
+"""One address, one user: over all shards, at once, and after a crash at any step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connections
+from django.db.models import F
+from sharding.errors import BucketMoved
+
+from users import accounts
+from users.accounts import EmailReserved, EmailTaken, change_email, delete, find, register, rename
+from users.models import EmailDirectory, User
+from users.tasks import repair_directory
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"]),
+    pytest.mark.usefixtures("shards"),
+]
+ADDRESS = "ada@example.org"
+directory = EmailDirectory.objects.using("default")
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+def crash_at(patch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the process end where it comes to the step `name`."""
+
+    def end(*_args: object, **_kwargs: object) -> None:
+        raise Crash
+
+    patch.setattr(name, end)
+
+
+def crashes(monkeypatch: pytest.MonkeyPatch, step: str, action: Callable[[], object]) -> None:
+    with monkeypatch.context() as patch:
+        crash_at(patch, step)
+        with pytest.raises(Crash):
+            action()
+
+
+def later(age: timedelta = accounts.PATIENCE) -> None:
+    """Let time go by for what is reserved."""
+    directory.update(created_at=F("created_at") - age - timedelta(seconds=1))
+
+
+def users() -> list[User]:
+    """Return all users of all shards."""
+    page = User.objects.scatter(deadline=10.0)
+    assert not page.partial
+    return page.items
+
+
+def consistent() -> bool:
+    """Return whether each user has one active entry with the address of the row, and each entry has a user."""
+    return {(user.id, user.email, "active") for user in users()} == set(
+        directory.values_list("user_id", "email", "state")
+    )
+
+
+def test_a_user_is_made_found_renamed_and_deleted() -> None:
+    user = register("  Ada@Example.ORG ", "Ada", "secret")
+    assert find("ADA@example.org") == user
+    assert user.email == ADDRESS
+    assert user.check_password("secret")
+    assert not user.check_password("Secret")
+    rename(user.id, "Ada Lovelace")
+    user.refresh_from_db()
+    assert user.name == "Ada Lovelace"
+    assert consistent()
+    assert delete(user.id)
+    assert not delete(user.id)
+    assert find(ADDRESS) is None
+    assert consistent()
+    with pytest.raises(User.DoesNotExist):
+        rename(user.id, "nobody")
+
+
+def test_a_bad_address_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        register("not an address", "Ada", "secret")
+
+
+def test_an_address_has_one_user_however_it_is_written() -> None:
+    register(ADDRESS, "Ada", "secret")
+    with pytest.raises(EmailTaken):
+        register("ADA@EXAMPLE.ORG", "Eve", "secret")
+    other = register("eve@example.org", "Eve", "secret")
+    with pytest.raises(EmailTaken):
+        change_email(other.id, ADDRESS)
+    assert consistent()
+
+
+def test_fifty_registrations_of_one_address_at_once_make_one_user() -> None:
+    together = threading.Barrier(50)
+
+    def attempt(number: int) -> bool:
+        try:
+            together.wait(30)
+            register(ADDRESS, str(number), "secret")
+        except EmailTaken:
+            return False
+        else:
+            return True
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(50) as pool:
+        assert sum(pool.map(attempt, range(50))) == 1
+    assert len(users()) == 1
+    assert consistent()
+
+
+def test_fifty_takings_over_of_one_address_at_once_make_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes(monkeypatch, "users.models.User.save", lambda: register(ADDRESS, "first", "secret"))
+    later()
+    test_fifty_registrations_of_one_address_at_once_make_one_user()
+
+
+STEPS = {
+    "before the reservation": "users.accounts._reserve",
+    "before the row": "users.models.User.save",
+    "before the activation": "users.accounts._activate",
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_after_a_crash_in_a_registration_the_address_works_again(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes(monkeypatch, STEPS[step], lambda: register(ADDRESS, "first", "secret"))
+    if step == "before the row":
+        with pytest.raises(EmailReserved):
+            register(ADDRESS, "too early", "secret")
+        later()
+    if step == "before the activation":
+        with pytest.raises(EmailTaken):
+            register(ADDRESS, "second", "secret")
+    else:
+        register(ADDRESS, "second", "secret")
+    assert len(users()) == 1
+    assert consistent()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_after_a_crash_in_a_registration_the_repair_leaves_no_orphan(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashes(monkeypatch, STEPS[step], lambda: register(ADDRESS, "first", "secret"))
+    later(accounts.ABANDONED)
+    repair_directory()
+    repair_directory()
+    assert len(users()) == (step == "before the activation")
+    assert consistent()
+
+
+def test_who_sleeps_while_the_address_is_taken_over_finds_it_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = User.save
+
+    def sleep_and_save(user: User, **kwargs: bool) -> None:
+        monkeypatch.undo()
+        later()
+        register(ADDRESS, "second", "secret")
+        save(user, **kwargs)
+
+    monkeypatch.setattr(User, "save", sleep_and_save)
+    with pytest.raises(EmailTaken):
+        register(ADDRESS, "first", "secret")
+    assert [user.name for user in users()] == ["second"]
+    assert consistent()
+
+
+def test_who_wakes_up_first_keeps_the_address_from_the_one_who_takes_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes(monkeypatch, "users.models.User.save", lambda: register(ADDRESS, "first", "secret"))
+    later()
+    save, sleeper = User.save, directory.get().user_id
+
+    def save_second(user: User, **kwargs: bool) -> None:
+        save(User(id=sleeper, email=ADDRESS, name="first"), force_insert=True)
+        save(user, **kwargs)
+
+    monkeypatch.setattr(User, "save", save_second)
+    with pytest.raises(EmailTaken):
+        register(ADDRESS, "second", "secret")
+    assert [user.name for user in users()] == ["first"]
+    assert consistent()
+
+
+def test_a_bucket_that_is_moving_leaves_no_reservation_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def moved(*_args: object, **_kwargs: object) -> None:
+        raise BucketMoved("it is moving")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(User, "save", moved)
+        with pytest.raises(BucketMoved):
+            register(ADDRESS, "first", "secret")
+    assert register(ADDRESS, "second", "secret").name == "second"
+    assert consistent()
+
+
+def test_an_address_is_changed_and_the_old_one_is_free() -> None:
+    user = register(ADDRESS, "Ada", "secret")
+    change_email(user.id, "Lovelace@example.org")
+    change_email(user.id, "lovelace@example.org")
+    assert find("lovelace@example.org") == user
+    assert register(ADDRESS, "another", "secret").id != user.id
+    assert consistent()
+    with pytest.raises(User.DoesNotExist):
+        change_email(user.id + 1, "nobody@example.org")
+
+
+CHANGES = {
+    "before the row": "sharding.queryset.ShardedQuerySet.update",
+    "before the activation": "users.accounts._activate",
+}
+
+
+@pytest.mark.parametrize("step", CHANGES)
+@pytest.mark.parametrize("by", ["the task", "another user"])
+def test_after_a_crash_in_a_change_the_user_has_one_address(
+    step: str, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = register(ADDRESS, "Ada", "secret")
+    crashes(monkeypatch, CHANGES[step], lambda: change_email(user.id, "new@example.org"))
+    later()
+    changed = step == "before the activation"
+    if by == "the task":
+        repair_directory()
+    elif changed:
+        with pytest.raises(EmailTaken):
+            register("new@example.org", "Eve", "secret")
+    else:
+        register("new@example.org", "Eve", "secret")
+    assert [one.email for one in users() if one.id == user.id] == ["new@example.org" if changed else ADDRESS]
+    assert find("new@example.org" if changed else ADDRESS) == user
+    assert consistent()
+
+
+@pytest.mark.parametrize("step", ["before the row", "before the entry"])
+def test_after_a_crash_in_a_deletion_the_address_is_free_or_the_user_is_there(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = register(ADDRESS, "Ada", "secret")
+    with monkeypatch.context() as patch:
+        if step == "before the row":
+            crash_at(patch, "sharding.queryset.ShardedQuerySet.delete")
+        else:
+            patch.setattr(accounts, "_entries", _fails_second(accounts._entries))
+        with pytest.raises(Crash):
+            delete(user.id)
+    assert bool(users()) == (step == "before the row")
+    if users():
+        assert find(ADDRESS) == user
+        assert delete(user.id)
+    again = register(ADDRESS, "another", "secret")
+    assert again.id != user.id
+    assert consistent()
+
+
+def test_a_user_who_is_deleted_before_the_registration_was_settled_leaves_an_id_that_nobody_gets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crashes(monkeypatch, "users.accounts._activate", lambda: register(ADDRESS, "first", "secret"))
+    (user,) = users()
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "_entries", _fails_second(accounts._entries))
+        with pytest.raises(Crash):
+            delete(user.id)
+    later()
+    assert users() == []
+    assert register(ADDRESS, "second", "secret").id != user.id
+    assert consistent()
+
+
+def _fails_second(function: Callable[[], object]) -> Callable[[], object]:
+    calls = iter([False, True])
+
+    def call() -> object:
+        if next(calls):
+            raise Crash
+        return function()
+
+    return call
