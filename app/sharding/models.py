@@ -83,8 +83,8 @@ class Bucket(models.Model):
             models.CheckConstraint(
                 name="sharding_bucket_state", condition=Q(state__in=["active", "blocked", "incoming", "moved"])
             ),
-            # Because of this index a change of the state (or of `logged`) locks the row FOR UPDATE, which waits for the writers' locks
-            # FOR KEY SHARE (the fence); a new `last` locks it FOR NO KEY UPDATE, which does not.
+            # Because of this index a change of the state (or of `logged`) locks the row FOR UPDATE, which waits for
+            # the writers' locks FOR KEY SHARE (the fence); a new `last` locks it FOR NO KEY UPDATE, which does not.
             models.UniqueConstraint(name="sharding_bucket_with_state", fields=["bucket", "state", "logged"]),
         )
 
@@ -94,7 +94,7 @@ class Bucket(models.Model):
 
 
 class Change(models.Model):
-    """In each shard: a row of a `logged` bucket that was written, for the mover to look at again. The fence notes it."""
+    """In each shard: a row of a `logged` bucket that was written. The fence notes it, the mover copies it again."""
 
     id = models.BigAutoField(primary_key=True)
     name = models.TextField(help_text="The table.")

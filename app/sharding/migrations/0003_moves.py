@@ -43,7 +43,9 @@ BEGIN
   RETURN NEW;
 END $$;
 """
-BEFORE = import_module("sharding.migrations.0002_buckets").FENCE.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
+BEFORE = import_module("sharding.migrations.0002_buckets").FENCE.replace(
+    "CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"
+)
 
 
 class Migration(migrations.Migration):
@@ -98,9 +100,7 @@ class Migration(migrations.Migration):
                 ("copied", models.BooleanField(db_default=False, default=False)),
                 (
                     "move",
-                    models.ForeignKey(
-                        on_delete=models.deletion.CASCADE, related_name="buckets", to="sharding.move"
-                    ),
+                    models.ForeignKey(on_delete=models.deletion.CASCADE, related_name="buckets", to="sharding.move"),
                 ),
             ],
             options={
@@ -110,16 +110,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="bucket",
             name="logged",
-            field=models.BooleanField(
-                db_default=False, default=False, help_text="Whether writes are noted in Change."
-            ),
+            field=models.BooleanField(db_default=False, default=False, help_text="Whether writes are noted in Change."),
         ),
         migrations.RemoveConstraint(model_name="bucket", name="sharding_bucket_with_state"),
         migrations.AddConstraint(
             model_name="bucket",
-            constraint=models.UniqueConstraint(
-                fields=("bucket", "state", "logged"), name="sharding_bucket_with_state"
-            ),
+            constraint=models.UniqueConstraint(fields=("bucket", "state", "logged"), name="sharding_bucket_with_state"),
         ),
         migrations.RunSQL(FENCE, BEFORE, hints={"model_name": "bucket"}),
     ]

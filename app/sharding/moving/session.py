@@ -31,6 +31,18 @@ class MoveError(Exception):
     """A move cannot go on. The text says why, in one line, and what to do."""
 
 
+def connect(alias: str) -> Connection:
+    """Return a connection to the database `alias`, without the lock. Raises MoveError if there is none."""
+    given = connections[alias].get_connection_params()
+    parameters = {name: value for name, value in given.items() if name not in _DJANGOS}
+    try:
+        connection: Connection = psycopg.connect(**parameters, autocommit=True)
+        connection.execute(_SETTINGS)
+    except psycopg.Error as error:
+        raise MoveError(f"{alias} cannot be reached: {one_line(error)}") from error
+    return connection
+
+
 class Sessions:
     """A connection to each database that a move needs, opened when it is first asked for."""
 
@@ -44,13 +56,7 @@ class Sessions:
         return self._open[alias]
 
     def _connect(self, alias: str) -> Connection:
-        given = connections[alias].get_connection_params()
-        parameters = {name: value for name, value in given.items() if name not in _DJANGOS}
-        try:
-            connection: Connection = psycopg.connect(**parameters, autocommit=True)
-            connection.execute(_SETTINGS)
-        except psycopg.Error as error:
-            raise MoveError(f"{alias} cannot be reached: {one_line(error)}") from error
+        connection = connect(alias)
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
         if row is None or not row[0]:
             connection.close()

@@ -77,7 +77,7 @@ def go(context: Connection, job: Job, step: Step) -> None:
         Step.ACTIVE: "active = clock_timestamp(),",
     }
     row = context.execute(
-        f"UPDATE sharding_move SET {times.get(step, '')} step = %s WHERE id = %s AND step = %s"  # type: ignore[arg-type]  # noqa: S608 - our own words
+        f"UPDATE sharding_move SET {times.get(step, '')} step = %s WHERE id = %s AND step = %s"  # noqa: S608 - our own words
         " RETURNING extract(epoch FROM active - blocked)::float",
         [str(step), job.id, str(job.step)],
     ).fetchone()

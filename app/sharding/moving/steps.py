@@ -13,7 +13,7 @@ from psycopg import errors
 from sharding.map import LEASE, REASSIGN
 from sharding.moving import index
 from sharding.moving.copy import Table, catch_up, copy_bucket, find_tables, remove
-from sharding.moving.session import Connection, MoveError, Sessions, as_mover, one_line
+from sharding.moving.session import Connection, MoveError, Sessions, as_mover, connect, one_line
 from sharding.moving.state import BEFORE_THE_FLIP, OVER, Job, Step, create, go, jobs, not_copied, ranges, set_copied
 from sharding.moving.verify import differing
 
@@ -78,6 +78,12 @@ class Mover:
     def all(self) -> list[Job]:
         """Return all moves."""
         return jobs(self._context, Step)
+
+    @staticmethod
+    def look(context: str) -> list[Job]:
+        """Return all moves, whoever is at work."""
+        with connect(context) as connection:
+            return jobs(connection, Step)
 
     def start(self, source: int, target: int, buckets: Sequence[int]) -> Job:
         """Plan a move. Raises MoveError for what cannot be moved, and while another one is unfinished."""
@@ -193,7 +199,7 @@ class Mover:
         until = time.monotonic() + BUDGET
         try:
             with source.transaction():
-                source.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")  # type: ignore[arg-type]
+                source.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 blocked = source.execute(
                     "UPDATE sharding_bucket SET state = 'blocked' WHERE bucket = ANY(%s)"
                     " AND state IN ('active', 'blocked')",
@@ -323,7 +329,8 @@ class Mover:
             "SELECT bucket, last FROM sharding_bucket WHERE bucket = ANY(%s)", [job.buckets]
         ).fetchall()
         target.execute(
-            "UPDATE sharding_bucket SET last = given.last FROM unnest(%s::smallint[], %s::bigint[]) AS given (bucket, last)"
+            "UPDATE sharding_bucket SET last = given.last"
+            " FROM unnest(%s::smallint[], %s::bigint[]) AS given (bucket, last)"
             " WHERE sharding_bucket.bucket = given.bucket AND state = 'incoming'",
             [[bucket for bucket, _ in counters], [last for _, last in counters]],
         )
@@ -333,9 +340,9 @@ class Mover:
         for left in reversed(range(TRIES)):
             try:
                 with shard.transaction():
-                    shard.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")  # type: ignore[arg-type]
+                    shard.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                     shard.execute(
-                        f"UPDATE sharding_bucket SET {values} WHERE bucket = %s AND state = ANY(%s)",  # type: ignore[arg-type]  # noqa: S608 - our own words
+                        f"UPDATE sharding_bucket SET {values} WHERE bucket = %s AND state = ANY(%s)",  # noqa: S608 - our own words
                         [bucket, list(states)],
                     )
             except TOO_SLOW:
@@ -350,7 +357,7 @@ class Mover:
         """Let no statement of the block run for longer than until `until`."""
         left = max(1, int((until - time.monotonic()) * 1000))
         for end in ends:
-            end.execute(f"SET statement_timeout = {left}")  # type: ignore[arg-type]
+            end.execute(f"SET statement_timeout = {left}")
         try:
             yield
         finally:

@@ -19,11 +19,12 @@ from django.conf import settings
 from django.db import connections, transaction
 
 from sharding import map as maps
-from sharding.ids import BUCKETS, bucket_of
+from sharding.ids import BUCKETS, bucket_of, take
 from sharding.moving import steps
 from sharding.moving.session import MoveError
 from sharding.moving.state import Job, Step
 from sharding.moving.steps import Mover
+from sharding.moving.verify import differing
 from sharding.tests.shelves import TABLES, Author, Book, Leaf, author_on, move, set_state
 
 pytestmark = [
@@ -51,7 +52,7 @@ def library(count: int, buckets: list[int] | None = None) -> list[Author]:
     for number in range(count):
         bucket = buckets[number % len(buckets)]
         authors.append(Author(name=f"author {number}"))
-        authors[-1].id = maps_take(known.alias_of(bucket), bucket)
+        authors[-1].id = take(known.alias_of(bucket), bucket)[0]
     Author.objects.bulk_create(authors, across_shards=True)
     books = [Book(author_id=author.id, title=f"{number}") for author in authors for number in range(2)]
     Book.objects.bulk_create(books, across_shards=True)
@@ -61,19 +62,13 @@ def library(count: int, buckets: list[int] | None = None) -> list[Author]:
     return authors
 
 
-def maps_take(alias: str, bucket: int) -> int:
-    from sharding.ids import take  # noqa: PLC0415
-
-    return take(alias, bucket)[0]
-
-
 def everything() -> Counter[tuple[str, Any]]:
     """Return each row as its owner has it: the shard that the map names. A row that nobody asks for is not in it."""
     maps.current().expire()
     found: Counter[tuple[str, Any]] = Counter()
     for alias in settings.SHARDS.values():
         for name in NAMES:
-            for row in ask(alias, f"SELECT * FROM {name}"):
+            for row in ask(alias, f"SELECT * FROM {name}"):  # noqa: S608 - our own tables
                 if maps.current().alias_for(row[0]) == alias:
                     found[name, row] += 1
     return found
@@ -86,9 +81,11 @@ def clean_and_whole() -> bool:
         held = ask(alias, "SELECT bucket FROM sharding_bucket WHERE state = 'active' AND NOT logged ORDER BY bucket")
         if [bucket for (bucket,) in held] != maps.current().buckets_of(number):
             return False
-        if ask(alias, "SELECT FROM sharding_bucket WHERE state <> 'active'") or ask(alias, "SELECT FROM sharding_change"):
+        if ask(alias, "SELECT FROM sharding_bucket WHERE state <> 'active'") or ask(
+            alias, "SELECT FROM sharding_change"
+        ):
             return False
-        rows = [row[0] for name in NAMES for row in ask(alias, f"SELECT id FROM {name}")]
+        rows = [row[0] for name in NAMES for row in ask(alias, f"SELECT id FROM {name}")]  # noqa: S608 - our own tables
         if any(maps.current().alias_for(row) != alias for row in rows):
             return False
     return True
@@ -236,7 +233,7 @@ def test_a_move_that_was_killed_is_aborted_unless_the_map_was_flipped(step: str,
         job = one.unfinished()
         assert job is not None
         if step == "flipped":
-            with pytest.raises(MoveError, match="too late to abort.* --to 0"):
+            with pytest.raises(MoveError, match=r"too late to abort.* --to 0"):
                 one.abort(job)
             return
         one.abort(job)
@@ -299,13 +296,12 @@ def test_a_difference_is_copied_again_and_never_flipped(monkeypatch: pytest.Monk
     buckets = maps.current().buckets_of(0)[:4]
     authors = library(16, buckets)
     before = everything()
-    real = steps.differing
 
     def spoil(*arguments: Any) -> list[tuple[str, int]]:
         with transaction.atomic(using="shard2"):
             ask("shard2", "SET LOCAL sharding.mover = 'on'")
             ask("shard2", "UPDATE author SET name = 'spoilt' WHERE id = %s", authors[1].id)
-        return real(*arguments)
+        return differing(*arguments)
 
     with mover() as one:
         job = one.start(0, 2, buckets)
@@ -381,7 +377,7 @@ def test_a_target_that_is_away_is_said_in_one_line_and_the_move_resumed(monkeypa
                 connections["shard2"].settings_dict["NAME"],
             )
 
-    with mover(cut) as one, pytest.raises(MoveError, match="stopped at copying: .*resume"):
+    with mover(cut) as one, pytest.raises(MoveError, match=r"stopped at copying: .*resume"):
         one.run(one.start(0, 2, buckets))
     with monkeypatch.context() as patch:
         patch.setitem(connections["shard2"].settings_dict, "PORT", "1")
