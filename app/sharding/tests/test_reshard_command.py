@@ -74,7 +74,7 @@ def test_a_new_shard_is_filled_by_the_plan(settings: LazySettings) -> None:
     assert "shard 2: 0 buckets" in reshard("plan", "--by", "buckets")
     reshard("move", "--plan", "--by", "buckets", "--at-once", "1024")
     maps.current().expire()
-    assert [len(maps.current().buckets_of(number)) for number in range(3)] == [342, 341, 341]
+    assert sorted(len(maps.current().buckets_of(number)) for number in range(3)) == [341, 341, 342]
     assert "nothing to move" in reshard("plan", "--by", "buckets")
 
 
