@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Self
 
 import psycopg
@@ -104,7 +104,7 @@ class Mover:
             Step.FLIPPED: self._activate,
             Step.ABORTING: self._abort,
         }
-        with self._said(job):
+        with self._said(job), self._released(job):
             if job.step in WRITING:  # a run that was killed while it released them
                 self._unblock(job)
             while job.step not in OVER:
@@ -150,6 +150,17 @@ class Mover:
             raise MoveError(
                 f"{job} stopped at {job.step}: {one_line(error)}. `reshard resume` goes on from there"
             ) from error
+
+    @contextmanager
+    def _released(self, job: Job) -> Iterator[None]:
+        """Let nobody wait for a move that stopped before the flip: where the target is lost, users write on."""
+        try:
+            yield
+        except (psycopg.Error, MoveError, KeyboardInterrupt):
+            if job.step in {Step.BLOCKED, Step.VERIFIED}:
+                with suppress(psycopg.Error, MoveError):
+                    self._release(job, Step.CATCHING_UP)
+            raise
 
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────
     def _prepare(self, job: Job) -> None:
@@ -205,8 +216,8 @@ class Mover:
                     " AND state IN ('active', 'blocked')",
                     [job.buckets],
                 )
-            if blocked.rowcount != len(job.buckets):
-                raise MoveError(f"shard {job.source} does not hold all buckets of move {job.id}: look at its states")
+                if blocked.rowcount != len(job.buckets):
+                    raise MoveError(f"shard {job.source} lacks some buckets of move {job.id}: look at sharding_bucket")
             self._report(job.step, 1, 3)
             with self._limited(until, source, target):
                 catch_up(source, target, tables, job.buckets)
@@ -260,8 +271,9 @@ class Mover:
         self._unblock(job)
 
     def _unblock(self, job: Job) -> None:
+        source = self._sessions[self._shards[job.source]]  # whether or not the target is there
         for bucket in job.buckets:
-            self._set(self._ends(job)[0], bucket, "state = 'active'", "blocked")
+            self._set(source, bucket, "state = 'active'", "blocked")
 
     def _too_slow(self, job: Job, error: Exception) -> None:
         self._release(job, Step.CATCHING_UP)
@@ -356,11 +368,11 @@ class Mover:
     def _limited(self, until: float, *ends: Connection) -> Iterator[None]:
         """Let no statement of the block run for longer than until `until`."""
         left = max(1, int((until - time.monotonic()) * 1000))
-        for end in ends:
-            end.execute(f"SET statement_timeout = {left}")
         try:
+            for end in ends:
+                end.execute(f"SET statement_timeout = {left}")
             yield
         finally:
             for end in ends:
-                if not end.closed:
+                with suppress(psycopg.Error):  # a lost connection has said so already
                     end.execute("SET statement_timeout = 0")

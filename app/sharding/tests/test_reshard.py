@@ -389,6 +389,35 @@ def test_a_target_that_is_away_is_said_in_one_line_and_the_move_resumed(monkeypa
     assert clean_and_whole()
 
 
+@pytest.mark.parametrize("end", ["shard0", "shard2"])
+@pytest.mark.parametrize("part", [0, 2])
+def test_a_shard_that_is_lost_while_buckets_are_blocked_costs_another_run_and_no_row(end: str, part: int) -> None:
+    buckets = maps.current().buckets_of(0)[:4]
+    authors = library(16, buckets)
+
+    def cut(what: str, done: int, _of: int) -> None:
+        if what == "blocked" and done == part:
+            ask(
+                "default",
+                "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
+                " WHERE locktype = 'advisory' AND objid = 7241002 AND datname = %s",
+                connections[end].settings_dict["NAME"],
+            )
+
+    with mover(cut) as one, pytest.raises(MoveError, match=r"stopped at catching_up: .*resume"):
+        one.run(one.start(0, 2, buckets))
+    if end == "shard2":  # the mover could still release what it had blocked
+        authors[0].name = "writes on"
+        authors[0].save()
+    with mover() as one:
+        job = one.run(one.all()[-1])
+        assert moved(job)
+        before = everything()
+        one.clean(job)
+    assert everything() == before
+    assert clean_and_whole()
+
+
 def test_a_write_waits_for_a_bucket_that_is_about_to_move() -> None:
     author = author_on(0)
     bucket = bucket_of(author.id)

@@ -6,9 +6,10 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import Error
 
 from sharding.ids import BUCKETS
 from sharding.moving.bar import Bar
@@ -47,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError(f"--buckets, --to and --plan are for move, not for {action}")
         try:
             getattr(self, f"_{action}")(options)
-        except (MoveError, DatabaseError) as error:
+        except (MoveError, Error, psycopg.Error) as error:
             self._bar.end()
             raise CommandError(one_line(error)) from error
         except KeyboardInterrupt:
