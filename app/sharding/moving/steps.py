@@ -91,6 +91,8 @@ class Mover:
             raise MoveError(f"{one} is unfinished ({one.step}): `reshard resume` or `reshard abort` it first")
         if source == target or target not in self._shards or source not in self._shards:
             raise MoveError(f"there is nothing to move from shard {source} to {target}")
+        # Both are there and have the tables: else the move would only be in the way.
+        find_tables(self._sessions[self._shards[source]], self._sessions[self._shards[target]], self._names)
         return create(self._context, source, target, sorted(set(buckets)))
 
     def run(self, job: Job) -> Job:
@@ -303,7 +305,7 @@ class Mover:
             self._set(source, bucket, "state = 'active', logged = false", "active", "blocked")
         source.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [job.buckets])
         _, target = self._ends(job)
-        tables = self._tables(job)
+        tables = [Table(name, ()) for name in self._names]  # to delete from, whatever columns they have
         for done, bucket in enumerate(job.buckets):
             self._report(job.step, done, len(job.buckets))
             with as_mover(target):
@@ -332,7 +334,7 @@ class Mover:
     def _drop_indexes(self, job: Job) -> None:
         if not jobs(self._context, set(Step) - {Step.CLEANED, Step.ABORTED}):
             for end in self._ends(job):
-                index.drop(end, self._tables(job))
+                index.drop(end, [Table(name, ()) for name in self._names])
 
     # ── small things ────────────────────────────────────────────────────────────────────────────────
     def _hand_over(self, job: Job) -> None:
