@@ -438,3 +438,11 @@ def test_a_write_waits_for_a_bucket_that_is_about_to_move() -> None:
     timer.join()
     assert Author.objects.get(pk=author.id).name == "patient"
     assert maps.current().alias_of(bucket) == "shard2"
+
+
+def test_a_count_in_which_two_shards_show_the_same_bucket_says_that_it_is_not_exact() -> None:
+    author = author_on(0)
+    assert Author.objects.scatter_count(deadline=10.0) == (1, False)
+    ask("shard2", "INSERT INTO sharding_bucket (bucket, state, last) VALUES (%s, 'active', 0)", author.bucket)
+    ask("shard2", "INSERT INTO author VALUES (%s, 'somebody')", author.id)
+    assert Author.objects.scatter_count(deadline=10.0) == (2, True)
