@@ -16,8 +16,8 @@ SHARD_HOSTS = (MAIN, ("shard-1",), ("shard-2",))
 
 # An application's label stands for all of its tables, `label.model` for one.
 SHOP_APPS = frozenset({"sessions", "stateless", "products", "storefront"})
-MAP_APPS = frozenset({"sharding.bucketmap", "sharding.mapversion"})
-SHARD_APPS = frozenset({"sharding.shardidentity", "sharding.bucket"})
+MAP_APPS = frozenset({"sharding.bucketmap", "sharding.mapversion", "sharding.move", "sharding.movebucket"})
+SHARD_APPS = frozenset({"sharding.shardidentity", "sharding.bucket", "sharding.change"})
 # What each sharded context keeps in its own database, and what in its shards.
 CONTEXTS = {
     "users": (MAP_APPS | {"users.emaildirectory"}, SHARD_APPS | {"users.user"}),

@@ -23,6 +23,8 @@ LEASE = 0.5  # seconds
 PAUSE = (
     0.2  # seconds after a failure in which nobody asks again: else a queue of callers would wait one after the other
 )
+# The target, the buckets, the source.
+REASSIGN = "UPDATE sharding_bucketmap SET shard = %s WHERE bucket = ANY(%s) AND shard = %s"
 
 
 class ShardMap:
@@ -108,10 +110,7 @@ def reassign(alias: str, buckets: Iterable[int], source: int, target: int) -> in
     the commit.
     """
     with connections[alias].cursor() as cursor:
-        cursor.execute(
-            "UPDATE sharding_bucketmap SET shard = %s WHERE bucket = ANY(%s) AND shard = %s",
-            [target, sorted(buckets), source],
-        )
+        cursor.execute(REASSIGN, [target, sorted(buckets), source])
         return int(cursor.rowcount)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 
 class ShardMismatchError(Exception):
@@ -75,17 +76,80 @@ class Bucket(models.Model):
     bucket = models.SmallIntegerField(primary_key=True)
     state = models.TextField(choices=State.choices, default=State.ACTIVE)
     last = models.BigIntegerField(default=0)
+    logged = models.BooleanField(default=False, db_default=False, help_text="Whether writes are noted in Change.")
 
     class Meta:
         constraints = (
             models.CheckConstraint(
                 name="sharding_bucket_state", condition=Q(state__in=["active", "blocked", "incoming", "moved"])
             ),
-            # Because of this index a change of the state locks the row FOR UPDATE, which waits for the writers' locks
-            # FOR KEY SHARE (the fence); a new `last` locks it FOR NO KEY UPDATE, which does not.
-            models.UniqueConstraint(name="sharding_bucket_with_state", fields=["bucket", "state"]),
+            # Because of this index a change of the state (or of `logged`) locks the row FOR UPDATE, which waits for
+            # the writers' locks FOR KEY SHARE (the fence); a new `last` locks it FOR NO KEY UPDATE, which does not.
+            models.UniqueConstraint(name="sharding_bucket_with_state", fields=["bucket", "state", "logged"]),
         )
 
     def __str__(self) -> str:
         """Return the bucket and its state."""
         return f"bucket {self.bucket}: {self.state}"
+
+
+class Change(models.Model):
+    """In each shard: a row of a `logged` bucket that was written. The fence notes it, the mover copies it again."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.TextField(help_text="The table.")
+    row = models.BigIntegerField()
+    bucket = models.SmallIntegerField()
+
+    class Meta:
+        indexes = (models.Index(name="sharding_change_by_bucket", fields=["bucket"]),)
+
+    def __str__(self) -> str:
+        """Return the row."""
+        return f"{self.name} {self.row}"
+
+
+class Move(models.Model):
+    """A move of buckets from one shard to another: how far it is. Beside the map."""
+
+    class Step(models.TextChoices):
+        """In this order, the last two aside. The bucket's writes are refused from `blocked` to `flipped`."""
+
+        PLANNED = "planned"
+        COPYING = "copying"
+        CATCHING_UP = "catching_up"
+        BLOCKED = "blocked"
+        VERIFIED = "verified"
+        FLIPPED = "flipped"
+        ACTIVE = "active"
+        CLEANED = "cleaned"
+        ABORTING = "aborting"
+        ABORTED = "aborted"
+
+    id = models.BigAutoField(primary_key=True)
+    source = models.SmallIntegerField()
+    target = models.SmallIntegerField()
+    step = models.TextField(choices=Step.choices, default=Step.PLANNED)
+    created = models.DateTimeField(db_default=Now())
+    blocked = models.DateTimeField(null=True, help_text="When it last began to refuse writes.")
+    active = models.DateTimeField(null=True, help_text="When the target took them.")
+
+    def __str__(self) -> str:
+        """Return what moves where."""
+        return f"move {self.pk}: shard {self.source} to {self.target}, {self.step}"
+
+
+class MoveBucket(models.Model):
+    """A bucket of a move."""
+
+    id = models.BigAutoField(primary_key=True)
+    move = models.ForeignKey(Move, models.CASCADE, related_name="buckets")
+    bucket = models.SmallIntegerField()
+    copied = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="sharding_movebucket_once", fields=["move", "bucket"]),)
+
+    def __str__(self) -> str:
+        """Return the bucket."""
+        return f"bucket {self.bucket}"

@@ -64,6 +64,7 @@ class _Gathered[T]:
     answers: dict[str, T]  # by alias
     missing: tuple[str, ...]
     whole: bool  # each bucket was shown by somebody
+    twice: bool  # a bucket was shown by two, whose snapshots are from before and after it changed sides
 
 
 def _pool(alias: str) -> ThreadPoolExecutor:
@@ -102,6 +103,7 @@ def _gather[T](until: float, question: Callable[[str], T]) -> _Gathered[T]:
     wait(futures.values(), max(0.0, until - time.monotonic()))
     answers: dict[str, T] = {}
     seen: set[int] = set()
+    twice = False
     for alias, future in futures.items():
         if future.cancel() or not future.done():
             log.warning("%s did not answer in time", alias)
@@ -111,16 +113,17 @@ def _gather[T](until: float, question: Callable[[str], T]) -> _Gathered[T]:
         except AWAY as error:  # anything else is the query's own fault, and would fail on every shard
             log.warning("%s did not answer: %s", alias, " ".join(str(error).split()))
         else:
+            twice = twice or not seen.isdisjoint(shown)
             seen |= shown
     missing = tuple(alias for alias in futures if alias not in answers)
-    return _Gathered(answers, missing, whole=len(seen) == BUCKETS)
+    return _Gathered(answers, missing, whole=len(seen) == BUCKETS, twice=twice)
 
 
 def _gather_whole[T](deadline: float, question: Callable[[str], T]) -> _Gathered[T]:
     until = time.monotonic() + deadline
     gathered = _gather(until, question)
-    # All shards have answered and yet a bucket was nowhere: it changed sides in between. It is there now.
-    if not gathered.missing and not gathered.whole:
+    # All shards have answered and yet a bucket was nowhere, or at two: it changed sides in between.
+    if not gathered.missing and (gathered.twice or not gathered.whole):
         gathered = _gather(until, question)
     return gathered
 
@@ -157,7 +160,7 @@ def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadlin
 
 
 def scatter_count(query: ShardedQuerySet[Any], deadline: float) -> tuple[int, bool]:
-    """Return how many rows `query` has on all shards, and whether a part is missing."""
+    """Return how many rows `query` has on all shards, and whether a part is missing (or, in a move, counted twice)."""
     _refuse_shaped(query)
     gathered = _gather_whole(deadline, lambda alias: _shown(query.order_by(), alias).count())
-    return sum(gathered.answers.values()), bool(gathered.missing) or not gathered.whole
+    return sum(gathered.answers.values()), bool(gathered.missing) or gathered.twice or not gathered.whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from sharding import map as maps
 from sharding.errors import BucketMoved, CrossShardTransaction
 from sharding.fence import SQLSTATE
 
+PATIENCE = 2.0  # seconds that a write waits for a bucket that is about to move: a move blocks it for less
+PAUSE = 0.05  # seconds between two tries
 # What a statement begins with that writes nothing.
 _READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
 
@@ -52,19 +55,25 @@ def watch(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
 
 
 def fenced[T](write: Callable[[], T]) -> T:
-    """Return what `write` returns; if a bucket has moved under it, read the map anew and do it once more.
+    """Return what `write` returns; if a bucket moves under it, read the map anew and do it again, for PATIENCE seconds.
 
-    Not inside a transaction, which the database has broken off: then, and when the second try fails too, raises
-    BucketMoved. `write` must ask the map by itself.
+    Not inside a transaction on a shard, which the database has broken off, and without a wait inside any other one,
+    which would hold its locks meanwhile. In the end raises BucketMoved. `write` must ask the map by itself.
     """
     inside = bool(open_shards())
-    try:
-        return write()
-    except BucketMoved:
-        maps.current().expire()
-        if inside:
-            raise
-    return write()
+    patience = 0.0 if any(one.in_atomic_block for one in connections.all(initialized_only=True)) else PATIENCE
+    until = time.monotonic() + patience
+    tries = 0
+    while True:
+        try:
+            return write()
+        except BucketMoved:
+            maps.current().expire()
+            if inside or (tries > 0 and time.monotonic() >= until):
+                raise
+        if tries > 0:  # the first time at once: perhaps only the map was old
+            time.sleep(PAUSE)
+        tries += 1
 
 
 @contextmanager

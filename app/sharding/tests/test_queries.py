@@ -11,6 +11,7 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from django.test.utils import CaptureQueriesContext
 
 from sharding import map as maps
+from sharding import transactions
 from sharding.errors import BucketMoved, CrossShardRelation, CrossShardTransaction, ShardKeyRequired
 from sharding.ids import bucket_of
 from sharding.tests.shelves import Author, Book, Leaf, author_on, move, set_state
@@ -225,7 +226,10 @@ def test_a_write_with_an_old_map_is_done_where_the_bucket_has_gone(name: str) ->
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_to_a_blocked_bucket_is_an_error_that_calls_for_another_try_later(name: str) -> None:
+def test_a_write_to_a_bucket_that_stays_blocked_is_an_error_that_calls_for_another_try_later(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "PATIENCE", 0.1)
     author = author_on(0)
     set_state("shard0", bucket_of(author.id), "blocked")
     with pytest.raises(BucketMoved):

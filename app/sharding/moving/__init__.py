@@ -1,0 +1,1 @@
+"""Move buckets from shard to shard while users write. `docs/resharding.md` says how and why."""

@@ -1,0 +1,380 @@
+"""The steps of a move. Each can be broken off anywhere and is begun again; what it has done is done once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Self
+
+import psycopg
+from psycopg import errors
+
+from sharding.map import LEASE, REASSIGN
+from sharding.moving import index
+from sharding.moving.copy import Table, catch_up, copy_bucket, find_tables, remove
+from sharding.moving.session import Connection, MoveError, Sessions, as_mover, connect, one_line
+from sharding.moving.state import BEFORE_THE_FLIP, OVER, Job, Step, create, go, jobs, not_copied, ranges, set_copied
+from sharding.moving.verify import differing
+
+BUDGET = 1.0  # seconds from the first blocked bucket to the end of the comparison; the wait for the map comes after
+WAIT = LEASE + 0.1  # seconds after the flip until nobody has the old map
+FEW = 200  # changes that may be left when the buckets are blocked
+ROUNDS = 50  # of catching up
+TRIES = 8  # to block the buckets within the budget
+COPIES = 3  # of a bucket whose rows differ
+# Shorter than PostgreSQL's deadlock_timeout (1 s): where mover and writer wait for each other, the mover gives way.
+LOCK_TIMEOUT = "400ms"
+WRITING = (Step.PLANNED, Step.COPYING, Step.CATCHING_UP)  # the source takes writes
+TOO_SLOW = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
+
+
+def _nothing(_what: str, _done: int, _of: int) -> None:
+    """Report to nobody."""
+
+
+class Mover:
+    """Moves buckets of the context whose map is in the database `context`.
+
+    `tables`: the sharded tables; what a foreign key names comes first. `report` is told the step, how much of it is
+    done, and of how much; what it raises breaks the move off.
+    """
+
+    def __init__(
+        self,
+        context: str,
+        shards: Mapping[int, str],
+        tables: Sequence[str],
+        report: Callable[[str, int, int], None] = _nothing,
+    ) -> None:
+        self._alias, self._shards, self._names, self._report = context, shards, tables, report
+        self._sessions = Sessions()
+        self._slow = self._differed = 0
+
+    def __enter__(self) -> Self:
+        """Become the only mover of the context. Raises MoveError if there is one."""
+        self._sessions[self._alias]  # its lock
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the connections."""
+        self._sessions.close()
+
+    @property
+    def _context(self) -> Connection:
+        return self._sessions[self._alias]
+
+    def _ends(self, job: Job) -> tuple[Connection, Connection]:
+        return self._sessions[self._shards[job.source]], self._sessions[self._shards[job.target]]
+
+    def _tables(self, job: Job) -> list[Table]:
+        return find_tables(*self._ends(job), self._names)
+
+    # ── what a command does ─────────────────────────────────────────────────────────────────────────
+    def unfinished(self) -> Job | None:
+        """Return the move that was begun and is not over."""
+        return next(iter(jobs(self._context, set(Step) - set(OVER))), None)
+
+    def all(self) -> list[Job]:
+        """Return all moves."""
+        return jobs(self._context, Step)
+
+    @staticmethod
+    def look(context: str) -> list[Job]:
+        """Return all moves, whoever is at work."""
+        with connect(context) as connection:
+            return jobs(connection, Step)
+
+    def start(self, source: int, target: int, buckets: Sequence[int]) -> Job:
+        """Plan a move. Raises MoveError for what cannot be moved, and while another one is unfinished."""
+        if one := self.unfinished():
+            raise MoveError(f"{one} is unfinished ({one.step}): `reshard resume` or `reshard abort` it first")
+        if source == target or target not in self._shards or source not in self._shards:
+            raise MoveError(f"there is nothing to move from shard {source} to {target}")
+        # Both are there and have the tables: else the move would only be in the way.
+        find_tables(self._sessions[self._shards[source]], self._sessions[self._shards[target]], self._names)
+        return create(self._context, source, target, sorted(set(buckets)))
+
+    def run(self, job: Job) -> Job:
+        """Do what is left of `job`. Raises MoveError if it cannot go on; the same call resumes it."""
+        steps: dict[Step, Callable[[Job], None]] = {
+            Step.PLANNED: self._prepare,
+            Step.COPYING: self._copy,
+            Step.CATCHING_UP: self._catch_up,
+            Step.BLOCKED: self._verify,
+            Step.VERIFIED: self._flip,
+            Step.FLIPPED: self._activate,
+            Step.ABORTING: self._abort,
+        }
+        with self._said(job), self._released(job):
+            if job.step in WRITING:  # a run that was killed while it released them
+                self._unblock(job)
+            while job.step not in OVER:
+                self._report(job.step, 0, 1)
+                steps[job.step](job)
+            self._report(job.step, 1, 1)
+        return job
+
+    def abort(self, job: Job) -> Job:
+        """Put everything back as it was. Raises MoveError after the flip."""
+        if job.step not in BEFORE_THE_FLIP:
+            raise MoveError(
+                f"move {job.id} is {job.step}: too late to abort, for shard {job.target} has the buckets. To move them"
+                f" back: reshard move --buckets {ranges(job.buckets)} --to {job.source}"
+            )
+        with self._said(job):
+            if job.step != Step.ABORTING:
+                go(self._context, job, Step.ABORTING)
+            self._report(job.step, 0, 1)
+            self._abort(job)
+        return job
+
+    def clean(self, job: Job) -> Job:
+        """Delete what a finished move has left behind on its source: the way back costs a copy from then on."""
+        if job.step != Step.ACTIVE:
+            raise MoveError(f"move {job.id} is {job.step}: only a finished move has something to clean")
+        with self._said(job):
+            source, _ = self._ends(job)
+            tables = self._tables(job)
+            for done, bucket in enumerate(job.buckets):
+                self._report("cleaning", done, len(job.buckets))
+                self._clean(job, source, tables, bucket)
+            go(self._context, job, Step.CLEANED)
+            self._drop_indexes(job)
+        return job
+
+    @contextmanager
+    def _said(self, job: Job) -> Iterator[None]:
+        """Let what the databases say be one line. A later run finds how far this one came."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise MoveError(
+                f"{job} stopped at {job.step}: {one_line(error)}. `reshard resume` goes on from there"
+            ) from error
+
+    @contextmanager
+    def _released(self, job: Job) -> Iterator[None]:
+        """Let nobody wait for a move that stopped before the flip: where the target is lost, users write on."""
+        try:
+            yield
+        except (psycopg.Error, MoveError, KeyboardInterrupt):
+            if job.step in {Step.BLOCKED, Step.VERIFIED}:
+                with suppress(psycopg.Error, MoveError):
+                    self._release(job, Step.CATCHING_UP)
+            raise
+
+    # ── the steps ───────────────────────────────────────────────────────────────────────────────────
+    def _prepare(self, job: Job) -> None:
+        source, target = self._ends(job)
+        tables = self._tables(job)
+        for end in (source, target):
+            index.make(end, tables)
+        # What an earlier move has left behind there is replaced.
+        made = target.execute(
+            "INSERT INTO sharding_bucket (bucket, state, last) SELECT unnest(%s::smallint[]), 'incoming', 0"
+            " ON CONFLICT (bucket) DO UPDATE SET state = 'incoming', logged = false"
+            " WHERE sharding_bucket.state IN ('incoming', 'moved')",
+            [job.buckets],
+        )
+        if made.rowcount != len(job.buckets):
+            raise MoveError(f"shard {job.target} holds some of these buckets against the map: look at sharding_bucket")
+        # Waits for who is writing: what is written later is noted, what was before is in the copy.
+        for bucket in job.buckets:
+            self._set(source, bucket, "logged = true", "active")
+        noted = source.execute("SELECT FROM sharding_bucket WHERE bucket = ANY(%s) AND logged", [job.buckets])
+        if noted.rowcount != len(job.buckets):
+            raise MoveError(f"shard {job.source} lacks some of these buckets against the map: look at sharding_bucket")
+        go(self._context, job, Step.COPYING)
+
+    def _copy(self, job: Job) -> None:
+        source, target = self._ends(job)
+        tables = self._tables(job)
+        left = not_copied(self._context, job)
+        for bucket in left:
+            self._report(job.step, len(job.buckets) - len(left) + left.index(bucket), len(job.buckets))
+            copy_bucket(source, target, tables, bucket)
+            set_copied(self._context, job, [bucket], copied=True)
+        go(self._context, job, Step.CATCHING_UP)
+
+    def _catch_up(self, job: Job) -> None:
+        tables = self._tables(job)
+        for number in range(ROUNDS):
+            self._report(job.step, number, ROUNDS)
+            if catch_up(*self._ends(job), tables, job.buckets) <= FEW:
+                go(self._context, job, Step.BLOCKED)
+                return
+        raise MoveError(f"{job}: rows are written faster than they can be copied: resume it at a quieter time")
+
+    def _verify(self, job: Job) -> None:
+        source, target = self._ends(job)
+        tables = self._tables(job)
+        until = time.monotonic() + BUDGET
+        try:
+            with source.transaction():
+                source.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                blocked = source.execute(
+                    "UPDATE sharding_bucket SET state = 'blocked' WHERE bucket = ANY(%s)"
+                    " AND state IN ('active', 'blocked')",
+                    [job.buckets],
+                )
+                if blocked.rowcount != len(job.buckets):
+                    raise MoveError(f"shard {job.source} lacks some buckets of move {job.id}: look at sharding_bucket")
+            self._report(job.step, 1, 3)
+            with self._limited(until, source, target):
+                catch_up(source, target, tables, job.buckets)
+            self._report(job.step, 2, 3)
+            with self._limited(until, source, target):
+                different = differing(source, target, tables, job.buckets)
+            self._hand_over(job)
+        except TOO_SLOW as error:
+            self._too_slow(job, error)
+            return
+        if different:
+            self._copy_again(job, different)
+        elif time.monotonic() > until:
+            self._too_slow(job, TimeoutError(f"it took longer than {BUDGET} s"))
+        else:
+            go(self._context, job, Step.VERIFIED)
+
+    def _flip(self, job: Job) -> None:
+        for end in self._ends(job):
+            end.execute("SELECT")  # both are there
+        before = job.step
+        try:
+            with self._context.transaction():
+                go(self._context, job, Step.FLIPPED)
+                flipped = self._context.execute(REASSIGN, [job.target, job.buckets, job.source])
+                if flipped.rowcount != len(job.buckets):
+                    raise MoveError(f"the map does not say any more that shard {job.source} holds the buckets: abort")
+        except BaseException:
+            job.step = before
+            raise
+
+    def _activate(self, job: Job) -> None:
+        source, target = self._ends(job)
+        time.sleep(WAIT)  # since the commit of the flip, or for longer
+        # In this order no question to all shards counts a row twice; one that finds a bucket nowhere asks again.
+        source.execute(
+            "UPDATE sharding_bucket SET state = 'moved', logged = false WHERE bucket = ANY(%s)"
+            " AND state IN ('blocked', 'moved')",
+            [job.buckets],
+        )
+        self._report(job.step, 1, 2)
+        target.execute(
+            "UPDATE sharding_bucket SET state = 'active' WHERE bucket = ANY(%s) AND state = 'incoming'", [job.buckets]
+        )
+        go(self._context, job, Step.ACTIVE)
+
+    # ── ways back ───────────────────────────────────────────────────────────────────────────────────
+    def _release(self, job: Job, step: Step) -> None:
+        """Let the source take writes again. First of all the step: from then on nobody flips the map."""
+        go(self._context, job, step)
+        self._unblock(job)
+
+    def _unblock(self, job: Job) -> None:
+        source = self._sessions[self._shards[job.source]]  # whether or not the target is there
+        for bucket in job.buckets:
+            self._set(source, bucket, "state = 'active'", "blocked")
+
+    def _too_slow(self, job: Job, error: Exception) -> None:
+        self._release(job, Step.CATCHING_UP)
+        self._slow += 1
+        if self._slow >= TRIES:
+            raise MoveError(
+                f"{job} could not be blocked and compared within {BUDGET} s ({one_line(error)}): resume it at a quieter"
+                " time, or abort it and move fewer buckets with --at-once"
+            ) from error
+        time.sleep(0.2)  # for those who waited
+
+    def _copy_again(self, job: Job, different: list[tuple[str, int]]) -> None:
+        buckets = sorted({bucket for _, bucket in different})
+        set_copied(self._context, job, buckets, copied=False)
+        self._release(job, Step.COPYING)
+        self._differed += 1
+        if self._differed >= COPIES:
+            raise MoveError(
+                f"{job}: rows of {', '.join(sorted({name for name, _ in different}))} differ in the buckets"
+                f" {ranges(buckets)}, again after {COPIES} copies. The map is unchanged; find out why, then resume or"
+                " abort"
+            )
+
+    def _abort(self, job: Job) -> None:
+        source = self._sessions[self._shards[job.source]]  # users write there: before the target is needed
+        for bucket in job.buckets:
+            self._set(source, bucket, "state = 'active', logged = false", "active", "blocked")
+        source.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [job.buckets])
+        _, target = self._ends(job)
+        tables = [Table(name, ()) for name in self._names]  # to delete from, whatever columns they have
+        for done, bucket in enumerate(job.buckets):
+            self._report(job.step, done, len(job.buckets))
+            with as_mover(target):
+                mine = target.execute(
+                    "SELECT FROM sharding_bucket WHERE bucket = %s AND state = 'incoming' FOR UPDATE", [bucket]
+                ).fetchone()
+                if mine is not None:
+                    remove(target, tables, [bucket])
+                    target.execute("DELETE FROM sharding_bucket WHERE bucket = %s", [bucket])
+        go(self._context, job, Step.ABORTED)
+        self._drop_indexes(job)
+
+    def _clean(self, job: Job, source: Connection, tables: list[Table], bucket: int) -> None:
+        held = self._context.execute("SELECT shard FROM sharding_bucketmap WHERE bucket = %s", [bucket]).fetchone()
+        if held == (job.source,):
+            return  # it has come back
+        with as_mover(source):
+            left = source.execute(
+                "SELECT FROM sharding_bucket WHERE bucket = %s AND state = 'moved' FOR UPDATE", [bucket]
+            ).fetchone()
+            if left is not None:
+                remove(source, tables, [bucket])
+                source.execute("DELETE FROM sharding_change WHERE bucket = %s", [bucket])
+                source.execute("DELETE FROM sharding_bucket WHERE bucket = %s", [bucket])
+
+    def _drop_indexes(self, job: Job) -> None:
+        if not jobs(self._context, set(Step) - {Step.CLEANED, Step.ABORTED}):
+            for end in self._ends(job):
+                index.drop(end, [Table(name, ()) for name in self._names])
+
+    # ── small things ────────────────────────────────────────────────────────────────────────────────
+    def _hand_over(self, job: Job) -> None:
+        source, target = self._ends(job)
+        counters = source.execute(
+            "SELECT bucket, last FROM sharding_bucket WHERE bucket = ANY(%s)", [job.buckets]
+        ).fetchall()
+        target.execute(
+            "UPDATE sharding_bucket SET last = given.last"
+            " FROM unnest(%s::smallint[], %s::bigint[]) AS given (bucket, last)"
+            " WHERE sharding_bucket.bucket = given.bucket AND state = 'incoming'",
+            [[bucket for bucket, _ in counters], [last for _, last in counters]],
+        )
+
+    def _set(self, shard: Connection, bucket: int, values: str, *states: str) -> None:
+        """Change a bucket if it is in one of `states`. Gives way to writers that hold it for long."""
+        for left in reversed(range(TRIES)):
+            try:
+                with shard.transaction():
+                    shard.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                    shard.execute(
+                        f"UPDATE sharding_bucket SET {values} WHERE bucket = %s AND state = ANY(%s)",  # noqa: S608 - our own words
+                        [bucket, list(states)],
+                    )
+            except TOO_SLOW:
+                if not left:
+                    raise
+                time.sleep(0.2)  # for those who waited
+            else:
+                return
+
+    @contextmanager
+    def _limited(self, until: float, *ends: Connection) -> Iterator[None]:
+        """Let no statement of the block run for longer than until `until`."""
+        left = max(1, int((until - time.monotonic()) * 1000))
+        try:
+            for end in ends:
+                end.execute(f"SET statement_timeout = {left}")
+            yield
+        finally:
+            for end in ends:
+                with suppress(psycopg.Error):  # a lost connection has said so already
+                    end.execute("SET statement_timeout = 0")
