@@ -58,8 +58,11 @@ load_settings() {
 # check_connections [REPLICAS]: fail where so many replicas of web could need more connections than one PostgreSQL server
 # takes: each process has a pool for each of three aliases, which may all lead to one server, and one connection to watch it.
 check_connections() {
-  local replicas=${1:-3} pool web worker processes needed most
+  local replicas=${1:-3} pool web worker processes needed most number
   pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2)
+  for number in "WEB_REPLICAS=$replicas" "POOL_SIZE=$pool" "WEB_WORKERS=$web" "WORKER_PROCESSES=$worker"; do
+    [[ $number =~ =[1-9][0-9]{0,2}$ ]] || fail "$number: must be a whole number from 1 to 999"
+  done
   processes=$((replicas * web + worker))
   needed=$((processes * (3 * pool + 1)))
   most=$(($(sed -n 's/^ *max_connections: //p' "$root/postgres/patroni.yml") - 10)) # Patroni, replication's set-up, a person

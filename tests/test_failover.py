@@ -62,6 +62,7 @@ def test_a_primary_that_freezes_is_replaced_and_takes_no_write_when_it_comes_bac
             said = probe.run(
                 *command, "-c", "SELECT 'written'", check=False, environment={"PGPASSWORD": secret("db_shop_app")}
             )
+            assert "authentication" not in said, said
             assert "written" not in said, f"{old} took a write though it is not the primary any more"
         eventually(f"{old} to stream", lambda: roles(broken), is_whole, within=REJOINED)
     assert primary(broken) != old

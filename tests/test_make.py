@@ -55,6 +55,7 @@ def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
             ("up", "COMPOSE_PROJECT_NAME=My Shop"),
             "COMPOSE_PROJECT_NAME=My Shop: must be small letters, digits, - and _",
         ),
+        (("up", "POOL_SIZE=four"), "POOL_SIZE=four: must be a whole number from 1 to 999"),
         (("scale", "N=many"), "how many? make scale N=6"),
     ],
 )

@@ -58,7 +58,7 @@ class ReplicationMiddleware:
         ):
             return None
         _leave_out_what_broke()
-        trail.replica = routing.second_choice()
+        trail.replica, trail.primary_said = routing.second_choice(), True
         try:
             response = match.func(request, *match.args, **match.kwargs)
         except (OperationalError, InterfaceError):
