@@ -7,4 +7,5 @@ export TEST_REDIS=/tmp/redis.sock # not a port: two runs may be at it on one mac
 redis-server --port 0 --unixsocket "$TEST_REDIS" --save '' --appendonly no --daemonize no --dir /tmp >/tmp/redis.log &
 redis=$!
 trap 'kill "$redis"' EXIT
-pg_virtualenv -v 17 -o fsync=off "$@"
+# 50 threads at once, each with a connection to two databases, are more than the 100 of the default.
+pg_virtualenv -v 17 -o fsync=off -o max_connections=300 "$@"

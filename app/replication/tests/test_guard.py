@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.conf import LazySettings
 from django.db import connections, transaction
+from django.test import Client
 
 from replication import state, use_primary
 from replication.guard import UnsaidPrimaryRead
@@ -45,3 +46,14 @@ def test_a_read_in_a_transaction_and_one_after_a_write_are_let_through() -> None
 def test_a_read_of_a_replica_is_no_business_of_the_guard() -> None:
     with connections["replica1"].cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+def test_a_read_that_is_sent_to_the_primary_on_its_second_try_is_let_through(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = "replication.tests.test_routing"
+    for alias in settings.REPLICAS:
+        connections[alias].ensure_connection()
+        with use_primary(), connections["default"].cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [connections[alias].connection.info.backend_pid])
+    answer = Client().get("/read")
+    assert answer.status_code == 200
+    assert answer["X-Database"].endswith("default")
