@@ -26,8 +26,14 @@ for name in django_secret_key patroni_rest postgres_replicator postgres_rewind \
   if [[ ! -s $dir/$name ]]; then random | tr -d '\n' | write "$name"; fi
 done
 
+have openssl || fail "openssl is needed to make keys and the certificate for https: install it and try again"
+# A pair for each service that signs tokens. The public file may hold several keys: docs/decisions/identity.md.
+for name in identity_users identity_orders; do
+  if [[ ! -s $dir/${name}_key ]]; then openssl genpkey -algorithm ed25519 | write "${name}_key"; fi
+  if [[ ! -s $dir/${name}_public ]]; then openssl pkey -in "$dir/${name}_key" -pubout | write "${name}_public"; fi
+done
+
 if [[ ! -s $dir/tls_certificate || ! -s $dir/tls_key ]]; then
-  have openssl || fail "openssl is needed to make the certificate for https: install it and try again"
   temporary=$(mktemp -d "$dir/.tls.XXXXXX")
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 825 \
     -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 \

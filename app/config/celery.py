@@ -39,6 +39,8 @@ app.conf.update(
     # A publish gives up in seconds; a request never hangs on the queue.
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
     worker_hijack_root_logger=False,
+    # A task that needs the databases of a context runs where they are: in that context's own worker.
+    task_routes={"users.*": {"queue": "users"}},
     # Each worker also reads a queue of its own: the pulse goes there.
     worker_direct=True,
     worker_max_tasks_per_child=1000,
@@ -49,6 +51,11 @@ app.conf.update(
     beat_schedule={
         "clear-expired-sessions": {
             "task": "stateless.tasks.clear_expired_sessions",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "repair-directory": {
+            "task": "users.tasks.repair_directory",
             "schedule": 60.0,
             "options": {"expires": 60},
         },

@@ -145,6 +145,7 @@ def databases(service: str) -> Databases:
         return Databases({}, {})
     if service == "migrate":
         return _migrate()
-    if service in CONTEXTS:
-        return _sharded(service)
+    context = service.removesuffix("-worker")
+    if context in CONTEXTS:
+        return _sharded(context)
     return Databases(settings=_own("shop", "app"), apps={"default": SHOP_APPS})

@@ -6,10 +6,10 @@ from typing import Any
 
 from observability import metrics
 
-from config import environment
+from config import environment, services
 from config.warmup import warm_up
 
-bind = "0.0.0.0:8000"
+bind = f"0.0.0.0:{services.PORTS[environment.text('SERVICE', 'web')]}"
 
 # Threads, because most of a request is waiting for a database; a few processes, because of the GIL.
 # A replica is scaled by adding replicas, so it is kept small.

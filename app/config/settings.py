@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from observability import logs
@@ -10,21 +11,27 @@ from observability.replica import replica_name
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from config import environment, names
+from config import environment, names, services
 from config.databases import databases
+from config.identity import keyring
 
 names.install()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-SERVICE = environment.choice("SERVICE", "web", ["web", "users", "orders", "worker", "beat", "migrate", "build"])
+SERVICE = environment.choice(
+    "SERVICE", "web", ["web", *services.APIS, "worker", "users-worker", "beat", "migrate", "build"]
+)
+_API = SERVICE in services.APIS
 _BUILD = SERVICE == "build"  # collectstatic while the image is built: no secrets, no database
 
 DEBUG = environment.flag("DEBUG")
 EXPOSE_TOPOLOGY = environment.flag("EXPOSE_TOPOLOGY")
-SECRET_KEY = "build" if _BUILD else environment.secret("SECRET_KEY")
+# Signs sessions. The services have none, so they need no secret that would let them forge one.
+SECRET_KEY = environment.secret("SECRET_KEY") if SERVICE in ("web", "worker", "beat", "migrate") else token_hex()
 REPLICA_NAME = "build" if _BUILD else replica_name()
-# The load balancer refuses other hosts as well; empty means any, which is for the demo only.
-ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS") or ["*"]
+# The load balancer refuses other hosts as well; empty means any, which is for the demo only. A service is called by its
+# name in the network, and by the gateway, which has looked at the host.
+ALLOWED_HOSTS = ["*"] if _API else environment.words("ALLOWED_HOSTS") or ["*"]
 # bin/entrypoint makes this file when the container is told to stop.
 DRAIN_MARKER = "/run/app/draining"
 
@@ -33,6 +40,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "config",
+    "identity",
     "replication",
     "sharding",
     "stateless",
@@ -55,8 +63,17 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+if _API:  # no pages: no static files, and the table of the sessions is another service's
+    MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(("config.static.", "stateless."))]
 
-ROOT_URLCONF = "config.urls"
+ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
+APPEND_SLASH = not _API
+# Whether a browser gets errors as pages.
+ERROR_PAGES = not _API
+# What a new worker asks itself for before it serves.
+WARM_UP_PATHS = {"users": ["/api/users/openapi.json"], "orders": ["/api/orders/openapi.json"]}.get(
+    SERVICE, ["/api/products/"] if _API else ["/", "/api/products/"]
+)
 WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
     {
@@ -86,6 +103,11 @@ REPLICA_WEIGHTS: dict[str, int] = {}  # by alias; 1 where it is not named
 REPLICATION_GUARD = environment.flag("REPLICATION_GUARD")
 HEALTH_DATABASES = "replication.condition.condition"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ── identity ────────────────────────────────────────────────────────────────────────────────────────
+# What this service signs with, and whose signatures it believes.
+IDENTITY = keyring(SERVICE) if _API else None
+PASSWORD_HASHERS = ["identity.passwords.Argon2"]
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
 CACHES: dict[str, dict[str, Any]] = {

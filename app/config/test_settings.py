@@ -13,7 +13,14 @@ for _name in ("SECRET_KEY", "DB_SHOP_PASSWORD", "REDIS_CACHE_PASSWORD", "REDIS_Q
     os.environ[f"{_name}_FILE"] = str(_secrets / _name)
 os.environ["SERVICE"] = "web"
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: E402 - the environment comes first
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from identity import keys as _keys  # noqa: E402 - the environment comes first
+
 from config.databases import CONTEXTS  # noqa: E402 - the environment comes first
+from config.services import ISSUERS  # noqa: E402 - the environment comes first
 from config.settings import *  # noqa: E402, F403 - the environment comes first
 from config.settings import CACHES, DATABASE_APPS, STORAGES  # noqa: E402
 
@@ -53,3 +60,14 @@ REPLICA_NAME = "test-1"
 STATIC_ROOT = _secrets
 # A hash that takes as long as it should would be most of what the tests of registration wait for.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+# Keys of this run, one pair a service that signs. Requests are served as `users` would.
+def _pair() -> tuple[_keys.Signer, dict[str, Ed25519PublicKey]]:
+    private = Ed25519PrivateKey.generate()
+    kid = _keys.thumbprint(private.public_key())
+    return _keys.Signer(kid, private), {kid: private.public_key()}
+
+
+KEYS = {issuer: _pair() for issuer in ISSUERS}
+IDENTITY = _keys.keyring("users", KEYS["users"][0], {issuer: public for issuer, (_, public) in KEYS.items()})

@@ -14,8 +14,6 @@ from django.apps import apps
 from django.conf import settings
 from django.template.loader import get_template
 
-PATHS = ("/", "/api/products/")
-
 log = logging.getLogger(__name__)
 
 
@@ -29,12 +27,12 @@ def load_everything() -> None:
 
 
 def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
-    """Ask `application` for the busiest pages once, so that its connections are open.
+    """Ask `application` for the busiest pages (`settings.WARM_UP_PATHS`) once, so that its connections are open.
 
     A page that fails is only logged: a replica that starts while a database is away must start all the same.
     The time is bounded by the pages' own time-outs.
     """
-    for path in PATHS:
+    for path in settings.WARM_UP_PATHS:
         answered: list[str] = []
 
         def start(status: str, _headers: Any, _error: Any = None, answered: list[str] = answered) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, JsonResponse
 
@@ -52,4 +53,6 @@ def unavailable(request: HttpRequest, error: BaseException | None) -> JsonRespon
 
 def wants_html(request: HttpRequest) -> bool:
     """Return whether a person reads the answer: a browser on a page, not a program or the API."""
+    if not getattr(settings, "ERROR_PAGES", True):  # a service without pages
+        return False
     return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")

@@ -22,13 +22,14 @@ import unicodedata
 from datetime import timedelta
 
 from django.contrib.auth.hashers import make_password
+from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from sharding.errors import BucketMoved
 
-from users.models import EmailDirectory, User
+from users.models import EMAIL_MAX, EmailDirectory, User
 
 PATIENCE = timedelta(seconds=30)  # how long whoever reserved an address has for it
 ABANDONED = timedelta(hours=1)  # no request sleeps for so long and then goes on: its id can be forgotten
@@ -48,6 +49,8 @@ def normalise(email: str) -> str:
     """Return the form in which an address is unique. Raises ValidationError if it is none."""
     email = unicodedata.normalize("NFKC", email).strip().lower()
     validate_email(email)
+    if len(email) > EMAIL_MAX:  # by now: NFKC can make it longer
+        raise ValidationError(f"An address has at most {EMAIL_MAX} characters.")
     return email
 
 

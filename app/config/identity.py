@@ -1,0 +1,25 @@
+"""This service's keys, from files. A bad one stops it with one line that names the setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from identity import keys
+
+from config import environment
+from config.services import ISSUERS
+
+
+def keyring(service: str) -> keys.Keyring:
+    """Return what `service` signs with, from IDENTITY_KEY_FILE where it is an issuer, and whom it believes."""
+    signer = _read("IDENTITY_KEY", keys.signer) if service in ISSUERS else None
+    public = {issuer: _read(f"IDENTITY_{issuer.upper()}_KEYS", keys.public_keys) for issuer in ISSUERS}
+    return keys.keyring(service, signer, public)
+
+
+def _read[T](name: str, parse: Callable[[str], T]) -> T:
+    pem = environment.secret(name)
+    try:
+        return parse(pem)
+    except ValueError as error:
+        environment.refuse(f"{name}_FILE", str(error))

@@ -1,0 +1,15 @@
+"""The paths of one of the services: `/api/<service>/…`, as the gateway passes them on."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.conf import settings
+from django.urls import path
+
+handler400 = "problem.views.bad_request"
+handler403 = "problem.views.forbidden"
+handler404 = "problem.views.not_found"
+handler500 = "problem.views.server_error"
+
+urlpatterns = [path(f"api/{settings.SERVICE}/", import_module(f"{settings.SERVICE}.api").api.urls)]

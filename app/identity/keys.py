@@ -1,0 +1,81 @@
+"""Who signs, and whom to believe: Ed25519 keys in PEM.
+
+Each service that signs has a key pair of its own; the private half is in no other service. A key is named (`kid`) by its
+RFC 7638 thumbprint, so that nobody has to invent names, and a file of public keys may hold several: the old one and the
+new one while keys are being changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+_PUBLIC = re.compile(r"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A private key and its name."""
+
+    kid: str
+    key: Ed25519PrivateKey = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """What one service signs with (nothing, if it only verifies), and by `kid` the issuer and the key that it believes."""
+
+    service: str
+    signer: Signer | None
+    trusted: Mapping[str, tuple[str, Ed25519PublicKey]]
+
+
+def thumbprint(key: Ed25519PublicKey) -> str:
+    """Return the key's name: its RFC 7638 thumbprint."""
+    jwk = {"crv": "Ed25519", "kty": "OKP", "x": _base64(key.public_bytes_raw())}
+    return _base64(hashlib.sha256(json.dumps(jwk, separators=(",", ":")).encode()).digest())
+
+
+def signer(pem: str) -> Signer:
+    """Return the private key in `pem`. Raises ValueError if there is none."""
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("holds no private key in PEM") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("must hold an Ed25519 key")
+    return Signer(thumbprint(key.public_key()), key)
+
+
+def public_keys(pem: str) -> dict[str, Ed25519PublicKey]:
+    """Return the public keys in `pem` by their names. Raises ValueError if there is none, or one of another kind."""
+    found: dict[str, Ed25519PublicKey] = {}
+    for block in _PUBLIC.findall(pem):
+        try:
+            key = load_pem_public_key(block.encode())
+        except (ValueError, UnsupportedAlgorithm):
+            raise ValueError("holds a public key that cannot be read") from None
+        if not isinstance(key, Ed25519PublicKey):
+            raise ValueError("must hold Ed25519 keys only")
+        found[thumbprint(key)] = key
+    if not found:
+        raise ValueError("holds no public key in PEM")
+    return found
+
+
+def keyring(service: str, private: Signer | None, public: Mapping[str, Mapping[str, Ed25519PublicKey]]) -> Keyring:
+    """Return the keyring of `service`; `public` names the keys of each issuer."""
+    trusted = {kid: (issuer, key) for issuer, keys in public.items() for kid, key in keys.items()}
+    return Keyring(service, private, trusted)
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
