@@ -59,8 +59,10 @@ class Mover:
         context = self._shards.context
         both = [connect(self._shards.stack, "main", context, f"{context}_owner") for _ in range(2)]
         row = self._shards.map.execute("SELECT coalesce(max(id), 0) FROM sharding_move").fetchone()
+        hold = Hold(self._shards.map, both, row[0] if row else 0)
         try:
-            yield Hold(self._shards.map, both, row[0] if row else 0)
+            yield hold
+            hold.joined()
         finally:
             for one in both:
                 one.close()
@@ -84,7 +86,7 @@ class Hold:
             eventually("a move", lambda: self._one(question), within=30, interval=0.01)
             self._lock()
         for _ in range(20):
-            self._join()
+            self.joined()
             if self._step == step or (self._step, step) not in {("catching_up", "verified"), ("blocked", "verified")}:
                 break
             self.let_go_on()
@@ -101,7 +103,8 @@ class Hold:
         eventually("the second hold to be in the queue", lambda: self._one(queued), within=10, interval=0.01)
         old.execute("COMMIT")
 
-    def _join(self) -> None:
+    def joined(self) -> None:
+        """Wait until the row is locked again."""
         if self._next is not None:
             self._next.join(60)
             assert not self._next.is_alive(), "the mover did not go on"

@@ -16,7 +16,7 @@ from sharding.moving.copy import Table, catch_up, copy_bucket, find_tables
 from sharding.moving.locks import LOCK_TIMEOUT, REST, TOO_SLOW, TRIES, change, limited
 from sharding.moving.session import Connection, MoveError, Sessions, connect, one_line
 from sharding.moving.state import BEFORE_THE_FLIP, OVER, Job, Step, create, go, jobs, not_copied, ranges, set_copied
-from sharding.moving.verify import differing
+from sharding.moving.verify import differing, differing_rows
 
 BUDGET = 1.0  # seconds from the first blocked bucket to the end of the comparison; the wait for the map comes after
 WAIT = LEASE + 0.1  # seconds after the flip until nobody has the old map
@@ -47,6 +47,9 @@ class Mover:
         self._alias, self._shards, self._names, self._report = context, shards, tables, report
         self._sessions = Sessions()
         self._slow = self._differed = 0
+        # The rows that were copied again since all others were compared; None before that. Whoever resumes a move does
+        # not know them, and compares anew.
+        self._touched: dict[str, set[int]] | None = None
 
     def __enter__(self) -> Self:
         """Become the only mover of the context. Raises MoveError if there is one."""
@@ -189,6 +192,7 @@ class Mover:
     def _copy(self, job: Job) -> None:
         source, target = self._ends(job)
         tables = self._tables(job)
+        self._touched = None
         left = not_copied(self._context, job)
         for bucket in left:
             self._report(job.step, len(job.buckets) - len(left) + left.index(bucket), len(job.buckets))
@@ -198,14 +202,35 @@ class Mover:
 
     def _catch_up(self, job: Job) -> None:
         tables = self._tables(job)
+        self._follow(job, tables)
+        if self._touched is None:
+            different = differing(*self._ends(job), tables, job.buckets)
+            if different:
+                self._copy_again(job, different)
+                return
+            self._touched = {}
+            self._follow(job, tables)
+        go(self._context, job, Step.BLOCKED)
+
+    def _follow(self, job: Job, tables: Sequence[Table]) -> None:
+        """Copy what is logged until little of it is left."""
         for number in range(ROUNDS):
             self._report(job.step, number, ROUNDS)
-            if catch_up(*self._ends(job), tables, job.buckets) <= FEW:
-                go(self._context, job, Step.BLOCKED)
+            if self._catch_up_once(job, tables) <= FEW:
                 return
         raise MoveError(f"{job}: rows are written faster than they can be copied: resume it at a quieter time")
 
+    def _catch_up_once(self, job: Job, tables: Sequence[Table]) -> int:
+        rows = catch_up(*self._ends(job), tables, job.buckets)
+        if self._touched is not None:
+            for name, ids in rows.items():
+                self._touched.setdefault(name, set()).update(ids)
+        return sum(map(len, rows.values()))
+
     def _verify(self, job: Job) -> None:
+        if self._touched is None:
+            self._release(job, Step.CATCHING_UP)
+            return
         source, target = self._ends(job)
         tables = self._tables(job)
         until = time.monotonic() + BUDGET
@@ -221,10 +246,10 @@ class Mover:
                     raise MoveError(f"shard {job.source} lacks some buckets of move {job.id}: look at sharding_bucket")
             self._report(job.step, 1, 3)
             with limited(until, source, target):
-                catch_up(source, target, tables, job.buckets)
+                self._catch_up_once(job, tables)
             self._report(job.step, 2, 3)
             with limited(until, source, target):
-                different = differing(source, target, tables, job.buckets)
+                different = differing_rows(source, target, tables, self._touched)
             self._hand_over(job)
         except TOO_SLOW as error:
             self._too_slow(job, error)
