@@ -112,16 +112,18 @@ def ask_server(lab: Laboratory) -> dict[str, Held]:
 def findings(samples: Samples, server: Mapping[str, Held]) -> list[str]:
     """Say what the figures mean."""
     direct, through = server["client"], server["pgbouncer"]
-    added = [
-        samples.typical(ONE.key("through"), metric).middle - samples.typical(ONE.baseline, metric).middle
+    added = {
+        metric: f"{number(samples.typical(ONE.key('through'), metric).middle)} µs instead of"
+        f" {number(samples.typical(ONE.baseline, metric).middle)},"
+        f" {times(samples.ratio(ONE.key('through'), ONE.baseline, metric))}"
         for metric in ("p50", "p99")
-    ]
+    }
     return [
         f"{ALL.title}: through PgBouncer pools in the processes serve"
         f" {times(samples.ratio(ALL.key('through'), ALL.baseline, 'rate'))} the requests for"
         f" {times(samples.ratio(ALL.key('through'), ALL.baseline, 'cpu'))} the CPU time;"
         f" {number(samples.typical(ALL.key('through'), 'cpu pgbouncer').middle)} µs a request are PgBouncer's own.",
-        f"{ONE.title}: it adds {number(added[0])} µs to the median and {number(added[1])} µs to the 99th percentile.",
+        f"{ONE.title}: the median is {added['p50']}; the 99th percentile {added['p99']}.",
         f"Connections at the server after that load: {direct.connections} directly (each of {PROCESSES} processes"
         " keeps up"
         f" to {THREADS}, and one for the watch), {through.connections} through PgBouncer. One that is idle holds"
@@ -178,7 +180,11 @@ def measure(scene: Scene) -> Report:
         ],
         findings=[*findings(samples, server), f"PgBouncer itself holds {own:.1f} MiB."],
         losses=[
-            *(line for group in GROUPS for line in worse(samples, group.keyed, group.baseline, METRICS)),
+            *(
+                f"{group.title}: {line}"
+                for group in GROUPS
+                for line in worse(samples, group.keyed, group.baseline, METRICS)
+            ),
             *(f"{name}: {after}." for name, (before, after) in broken.items() if after != before),
         ],
         tables=[

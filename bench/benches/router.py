@@ -100,7 +100,7 @@ def draw(samples: Samples, path: Path) -> None:
 
 def measure(scene: Scene) -> Report:
     """Run the bench and draw its plot."""
-    rounds, seconds = (3, 0.2) if scene.quick else (12, 0.3)
+    rounds, seconds = (5, 0.1) if scene.quick else (25, 0.12)
     with laboratory(scene, PROGRAM, SERVICES) as lab:
         samples = lab.compare(QUERY.trials | REQUEST.trials, rounds, seconds)
     draw(samples, scene.plot)

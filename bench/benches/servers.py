@@ -23,7 +23,7 @@ SERVICES = ("primary", "standby-1", "standby-2", "shard-one", "shard-two", "shar
 PROCESSES, THREADS = 2, 8
 SHARE = 0.1  # of a core for each server, where the machine shall not be the limit
 PERIOD = 20_000  # microseconds: the kernel's 100,000 would make a server stand still for 90 ms at a time
-RATE = Metric("rate", "a second", less_is_better=False)
+RATE = Metric("rate", "operations/s", less_is_better=False)
 METRICS = [RATE, Metric("p50", "p50 µs"), Metric("p99", "p99 µs"), Metric("cpu", "CPU µs")]
 
 
@@ -144,7 +144,7 @@ def draw(samples: Samples, path: Path) -> None:
     with figure(
         path,
         "What more PostgreSQL servers gain",
-        f"a second, {PROCESSES * THREADS} callers, {os.cpu_count()} cores; dashed: as many times one server's",
+        f"operations a second, {PROCESSES * THREADS} callers, {os.cpu_count()} cores; dashed: as many times one server's",
         height=4.8,
         width=12,
     ) as canvas:
@@ -168,7 +168,7 @@ def draw(samples: Samples, path: Path) -> None:
             axes.tick_params(axis="x", length=0)
             axes.set_xlabel("replicas" if shown[0].startswith("reads") else "shards")
             axes.set_ylim(0, max(rates[0].middle * len(shown), *(rate.high for rate in rates)) * 1.15)
-        canvas.axes[0].set_ylabel("a second")
+        canvas.axes[0].set_ylabel("operations a second")
 
 
 def measure(scene: Scene) -> Report:
@@ -207,6 +207,6 @@ def measure(scene: Scene) -> Report:
         findings=findings(samples),
         losses=losses(samples),
         tables=[comparison(samples, group.names, group.baseline, METRICS, group.title) for group in GROUPS],
-        rounds=[every_round(samples, group.names, RATE, f"{group.title}: a second") for group in GROUPS],
+        rounds=[every_round(samples, group.names, RATE, f"{group.title}: operations a second") for group in GROUPS],
         void=[f"{title}: {reason}" for title, reason in reasons.items() if reason],
     )

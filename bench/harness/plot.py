@@ -81,7 +81,7 @@ def bars(
     axes.set_yticks(range(len(names)), names.values())
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.set_xlim(0, max(samples.typical(key, metric.key).high for key in names) * 1.5)
+    axes.set_xlim(0, max(samples.typical(key, metric.key).high for key in names) * 1.65)
     axes.set_xlabel(f"{metric.title}  (black line: 95 % interval)")
     axes.spines["left"].set_color(QUIET)
     if parts:

@@ -30,7 +30,8 @@ class Program:
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         try:
             self.operations = self._answer(self._start)["ready"]
         except BaseException:
@@ -43,8 +44,9 @@ class Program:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
+        with self._process.stdout as output:
+            for line in output:
+                self._lines.put(line)
         self._lines.put("")
 
     def _answer(self, seconds: float) -> dict[str, Any]:
@@ -81,3 +83,4 @@ class Program:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(END_SECONDS)
+        self._reader.join(END_SECONDS)

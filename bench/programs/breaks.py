@@ -34,6 +34,7 @@ def connector(alias: str) -> Connect:
             "password": known["PASSWORD"],
             "connect_timeout": LIMIT,
             "sslmode": "disable",
+            "client_encoding": "utf-8",
         }
         return psycopg.connect(**parameters | more, autocommit=True)
 
@@ -163,7 +164,8 @@ def roles(alias: str) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rpartition("ERROR: ")[2].rpartition("FATAL: ")[2].strip()[:100]
+    """Return what was wrong, without where."""
+    return str(error).splitlines()[0].rpartition("failed: ")[2].removeprefix("FATAL:  ").strip()
 
 
 CHECKS: dict[str, Callable[[Connect], str]] = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connections
 from sharding.fill import fill
+from sharding.ids import BUCKETS, SEQUENCE_BITS, compose
 from users.models import EmailDirectory, User
 
 DEADLINE = 60.0  # seconds until all servers answer
@@ -22,8 +24,12 @@ def prepare(users: int = 0) -> None:
     if settings.SHARDS:
         fill("default", settings.SHARDS)
     EmailDirectory.objects.create(email=EMAIL, user_id=7, state=EmailDirectory.State.ACTIVE)
+    # Ids as if they had come one after the other over a long time: so each part of the table has rows of every shard.
     User.objects.bulk_create(
-        (User(email=f"{number}@example.org", name=f"user {number}") for number in range(users)),
+        (
+            User(id=compose(number << SEQUENCE_BITS, random.randrange(BUCKETS)), email="user@example.org", name="user")
+            for number in range(users)
+        ),
         across_shards=True,
         batch_size=5_000,
     )

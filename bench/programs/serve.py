@@ -51,9 +51,10 @@ class Worker:
         if "call" in question:
             return {"value": self._calls[question["call"]]()}
         # All meet first: so each thread takes one of the tasks, and none begins before the others.
-        meeting = threading.Barrier(question["threads"])
+        number = question.get("threads", 1)
+        meeting = threading.Barrier(number)
         operation = self._operations[question["run"]]
-        tasks = [pool.submit(repeat, operation, question["seconds"], meeting) for _ in range(question["threads"])]
+        tasks = [pool.submit(repeat, operation, question["seconds"], meeting) for _ in range(number)]
         return {"threads": [task.result() for task in tasks]}
 
 
