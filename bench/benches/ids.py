@@ -35,15 +35,12 @@ def findings(samples: Samples) -> list[str]:
     one, many = samples.typical("new_id", "rate").middle, samples.typical("take, block", "rate").middle
     return [
         f"One connection takes {number(one)} ids a second one by one,"
-        f" {times(samples.ratio('new_id', 'nextval', 'rate'))}"
-        " those of a sequence: an id is an update of its bucket's row, and the reckoning of a bucket and its shard.",
-        f"100 at a time it takes {number(many)},"
-        f" {times(samples.ratio('take, block', 'nextval, block', 'rate'))} those of a sequence in the same way: it"
-        " is one"
-        " update for all 100.",
+        f" {times(samples.ratio('new_id', 'nextval', 'rate'))} those of a sequence: an id is an update of its"
+        " bucket's row, and the reckoning of a bucket and its shard.",
+        f"100 at a time it takes {number(many)}, {times(samples.ratio('take, block', 'nextval, block', 'rate'))}"
+        " those of a sequence in the same way: it is one update for all 100.",
         f"A UUIDv7 in Python is made {number(samples.typical('uuid7', 'rate').middle)} times a second, by nobody's"
-        " leave;"
-        " it has 128 bits, and says nothing of its shard.",
+        " leave; it has 128 bits, and says nothing of its shard.",
     ]
 
 
@@ -71,17 +68,15 @@ def measure(scene: Scene) -> Report:
     return Report(
         title="New ids",
         question="How many ids a second does one connection take from buckets, against a sequence of the same server"
-        " and"
-        " against UUIDs that need none?",
+        " and against UUIDs that need none?",
         method=[
-            f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, all in one"
-            " process and one thread.",
+            f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, all in"
+            " one process and one thread.",
             "*Bucket, one*: `User.objects.new_id()` of a random bucket; *100 at a time*: `sharding.ids.take`, which"
-            " is what"
-            " `bulk_create` calls. *Sequence*: `nextval`, one by one and over `generate_series`. All in autocommit.",
+            " is what `bulk_create` calls. *Sequence*: `nextval`, one by one and over `generate_series`. All in"
+            " autocommit.",
             "The server's data are in memory: a commit waits for no disk. On a disk each update of a bucket waits"
-            " for one;"
-            " a sequence writes to the log once in 32 values and waits for nothing.",
+            " for one; a sequence writes to the log once in 32 values and waits for nothing.",
         ],
         findings=findings(samples),
         losses=[
@@ -92,8 +87,8 @@ def measure(scene: Scene) -> Report:
                 "nextval, block",
                 METRICS,
             ),
-            "A sequence as a column's default needs no statement of its own. An id of a bucket is one more round trip"
-            " before each single insert; `bulk_create` needs one for each bucket.",
+            "A sequence as a column's default needs no statement of its own. An id of a bucket is one more round"
+            " trip before each single insert; `bulk_create` needs one for each bucket.",
         ],
         tables=[comparison(samples, ALL_NAMES, "nextval", METRICS)],
         rounds=[every_round(samples, ALL_NAMES, RATE, "Ids a second")],

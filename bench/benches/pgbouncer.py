@@ -125,13 +125,11 @@ def findings(samples: Samples, server: Mapping[str, Held]) -> list[str]:
         f" {number(samples.typical(ALL.key('through'), 'cpu pgbouncer').middle)} µs a request are PgBouncer's own.",
         f"{ONE.title}: the median is {added['p50']}; the 99th percentile {added['p99']}.",
         f"Connections at the server after that load: {direct.connections} directly (each of {PROCESSES} processes"
-        " keeps up"
-        f" to {THREADS}, and one for the watch), {through.connections} through PgBouncer. One that is idle holds"
-        f" {direct.memory:.1f} MiB of the server's memory.",
+        f" keeps up to {THREADS}, and one for the watch), {through.connections} through PgBouncer. One that is idle"
+        f" holds {direct.memory:.1f} MiB of the server's memory.",
         "Without a pool in the process PgBouncer serves"
         f" {times(samples.ratio(ALL.key('through, new'), ALL.baseline, 'rate'))} the requests: SCRAM costs the"
-        " client the"
-        " same, whoever answers it.",
+        " client the same, whoever answers it.",
     ]
 
 
@@ -167,14 +165,11 @@ def measure(scene: Scene) -> Report:
         method=[
             f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement.",
             f"A request is Django's own handler with a query by primary key, without HTTP, in {PROCESSES} processes"
-            " of"
-            f" {THREADS} threads: 3 replicas as the stack runs them. Application, PgBouncer and PostgreSQL are"
-            " containers"
-            " on one machine; `scram-sha-256` on both sides of PgBouncer, no TLS, `pool_mode = transaction`,"
-            " `default_pool_size = 8`, `max_prepared_statements = 200`.",
+            f" of {THREADS} threads: 3 replicas as the stack runs them. Application, PgBouncer and PostgreSQL are"
+            " containers on one machine; `scram-sha-256` on both sides of PgBouncer, no TLS, `pool_mode ="
+            " transaction`, `default_pool_size = 8`, `max_prepared_statements = 200`.",
             "Connections are counted by `pg_stat_activity` at the end. Memory is what a server process shares with"
-            " no other"
-            " (`Private_*` in /proc/PID/smaps_rollup).",
+            " no other (`Private_*` in /proc/PID/smaps_rollup).",
             "What breaks is tried before, with the server's free connection taken by another client between the"
             " statements, as it happens under load (bench/programs/breaks.py).",
         ],

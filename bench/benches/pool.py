@@ -44,8 +44,7 @@ def findings(samples: Samples) -> list[str]:
         )
     said += [
         f"{NAMES['pool'].capitalize()} serves {times(samples.ratio('pool', key, 'rate'))} the requests of:"
-        f" {NAMES[key]},"
-        " which asks the server before each request whether the connection is alive."
+        f" {NAMES[key]}, which asks the server before each request whether the connection is alive."
         for key in ("checked", "django")
     ]
     client = samples.typical("new", "cpu client").middle / samples.typical("new", "cpu").middle
@@ -77,20 +76,18 @@ def measure(scene: Scene) -> Report:
     void = samples.void(CONTROL, "pool", "rate")
     return Report(
         title="Pooled connections",
-        question="How many requests a second does a view with one query serve over a pooled connection, a new one"
-        " for each"
-        " request, and one that its thread keeps?",
+        question="How many requests a second does a view with one query serve over a pooled connection, a new one for"
+        " each request, and one that its thread keeps?",
         method=[
-            f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, all in one"
-            " process and one thread.",
-            "A request is Django's own handler in the process, without middleware and HTTP, so the connection's part"
-            " is at"
-            " its largest; the query is a row by its primary key. The server is in a container of its own, with"
-            " `scram-sha-256` and no TLS, as in the stack.",
-            "*The project's pool*: `replication.backend`; a connection that the server has closed is seen by a system"
-            " call. *New*: `CONN_MAX_AGE=0`. *Persistent*: `CONN_MAX_AGE=None`, one connection a thread; *checked*:"
-            " with `CONN_HEALTH_CHECKS`, a query more for each request. *Django's own pool*: `OPTIONS['pool']`,"
-            " checked.",
+            f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, all in"
+            " one process and one thread.",
+            "A request is Django's own handler in the process, without middleware and HTTP, so the connection's"
+            " part is at its largest; the query is a row by its primary key. The server is in a container of its"
+            " own, with `scram-sha-256` and no TLS, as in the stack.",
+            "*The project's pool*: `replication.backend`; a connection that the server has closed is seen by a"
+            " system call. *New*: `CONN_MAX_AGE=0`. *Persistent*: `CONN_MAX_AGE=None`, one connection a thread;"
+            " *checked*: with `CONN_HEALTH_CHECKS`, a query more for each request. *Django's own pool*:"
+            " `OPTIONS['pool']`, checked.",
         ],
         findings=findings(samples),
         losses=worse(samples, NAMES, "pool", METRICS),

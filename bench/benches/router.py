@@ -110,21 +110,17 @@ def measure(scene: Scene) -> Report:
         question="How much longer does a query take when the router chooses its server, than when Django is told the"
         " alias?",
         method=[
-            f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, all in one"
-            " process and one thread.",
+            f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, all in"
+            " one process and one thread.",
             "The query is a row by its primary key, by the ORM, over a pooled connection to one standby in a"
-            " container of"
-            " its own: the cheapest query there is, so the router's part is at its largest.",
+            " container of its own: the cheapest query there is, so the router's part is at its largest.",
             "*Told the alias*: a manager bound to the alias; no router is asked, no watcher looks at the statement."
             " *Router*: the stack's three routers, its two replica aliases, its watcher. *With a position*: the"
-            " caller"
-            " has written, and the standby has replayed it, as it has for all but the first moments.",
+            " caller has written, and the standby has replayed it, as it has for all but the first moments.",
             "The requests go through Django's own handler in the process, with the connection taken from the pool"
-            " and given"
-            " back.",
+            " and given back.",
             f"The effect looked for is {MOST - 1:.0%}, so the control must be closer than in other benches: its"
-            " interval"
-            f" within 1 ± {TOLERANCE:.0%}, and not wider than {WIDEST:.0%}.",
+            f" interval within 1 ± {TOLERANCE:.0%}, and not wider than {WIDEST:.0%}.",
         ],
         findings=findings(samples),
         losses=[line for group in GROUPS for line in worse(samples, group.names, group.baseline, METRICS)],

@@ -132,9 +132,8 @@ def losses(samples: Samples) -> list[str]:
     return [
         *found,
         f"This machine has {os.cpu_count()} cores, and the client alone keeps most of them busy. More servers add no"
-        " cores"
-        " here: they gain where each is held to a share of the machine, as it is when it runs on a machine of its"
-        " own.",
+        " cores here: they gain where each is held to a share of the machine, as it is when it runs on a machine of"
+        " its own.",
         "A replica adds reads, never writes: each of them replays every write.",
     ]
 
@@ -144,7 +143,8 @@ def draw(samples: Samples, path: Path) -> None:
     with figure(
         path,
         "What more PostgreSQL servers gain",
-        f"operations a second, {PROCESSES * THREADS} callers, {os.cpu_count()} cores; dashed: as many times one server's",
+        f"operations a second, {PROCESSES * THREADS} callers, {os.cpu_count()} cores; dashed: as many times one"
+        " server's",
         height=4.8,
         width=12,
     ) as canvas:
@@ -190,19 +190,15 @@ def measure(scene: Scene) -> Report:
             f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement;"
             f" {PROCESSES} processes with {THREADS} threads each, in one container, each thread asking again at"
             " once.",
-            "A read is a row by its primary key, chosen by the router as in a request of its own. A write is a user:"
-            " an id"
-            " from a random bucket of the shards in question, then an insert through the fence, each committed by"
-            " itself.",
+            "A read is a row by its primary key, chosen by the router as in a request of its own. A write is a"
+            " user: an id from a random bucket of the shards in question, then an insert through the fence, each"
+            " committed by itself.",
             "A primary with two streaming standbys, and three shards, each a server in a container of its own with"
-            " the same"
-            " settings, all running all the time. Their data are in memory, so that they share no disk. No standby is"
-            " waited for.",
+            " the same settings, all running all the time. Their data are in memory, so that they share no disk. No"
+            " standby is waited for.",
             f"Limited: each server gets {SHARE} of a core (`docker update --cpu-quota`). On one machine that is the"
-            " only fair"
-            " way to see what servers on machines of their own would gain: without it all share the same cores, with"
-            " each"
-            " other and with the client, and one server already has what there is.",
+            " only fair way to see what servers on machines of their own would gain: without it all share the same"
+            " cores, with each other and with the client, and one server already has what there is.",
         ],
         findings=findings(samples),
         losses=losses(samples),

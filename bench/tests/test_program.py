@@ -78,7 +78,11 @@ def test_a_load_process_that_dies_is_said(serving: list[str]) -> None:
 
 
 def test_a_program_that_cannot_prepare_is_no_program(tmp_path: Path) -> None:
-    script = f"import sys; sys.path.insert(0, {str(BENCH)!r})\nfrom programs.serve import serve\nserve({{}}, lambda: 1 / 0)"
+    script = (
+        f"import sys; sys.path.insert(0, {str(BENCH)!r})\n"
+        "from programs.serve import serve\n"
+        "serve({}, lambda: 1 / 0)\n"
+    )
     with pytest.raises(BenchError, match="ended with status 1"), Program([sys.executable, "-c", script]):
         pass
 
