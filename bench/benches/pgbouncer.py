@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,7 @@ class Group:
 
 POOLED = {"pool": "pool in the process", "through": "pool in the process, through PgBouncer"}
 OTHERS = {
+    "persistent": "persistent, directly",
     "through, persistent": "persistent, through PgBouncer",
     "through, new": "new connection each request, through PgBouncer",
 }
@@ -77,15 +78,18 @@ ONE = Group("One caller", 1, 1, POOLED)
 ALL = Group(f"{PROCESSES * THREADS} callers", PROCESSES, THREADS, POOLED | OTHERS)
 GROUPS = [ONE, ALL]
 
-# The server's processes for clients: their address, and the memory in KiB that no other process shares.
+# The server's processes for clients: their address, the name they gave, and the KiB that no other process shares.
 BACKENDS = r"""
-psql --username bench --dbname postgres --no-align --tuples-only --field-separator ' ' --command \
-  "SELECT pid, host(client_addr) FROM pg_stat_activity
+psql --username bench --dbname postgres --no-align --tuples-only --field-separator '|' --command \
+  "SELECT pid, host(client_addr), application_name FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND client_addr IS NOT NULL" |
-while read -r pid address; do
-  printf '%s %s\n' "$address" "$(awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$pid/smaps_rollup")"
+while IFS='|' read -r pid address name; do
+  size=$(awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$pid/smaps_rollup")
+  printf '%s|%s|%s\n' "$address" "$name" "$size"
 done
 """
+# By way in: the container that the connections come from, and the aliases that made them.
+WAYS = {"directly": ("client", ["pool"]), "through PgBouncer": ("pgbouncer", list(POOLED | OTHERS))}
 PGBOUNCER_MEMORY = "awk '/^Private_/ { sum += $2 } END { print sum }' /proc/$(pgrep -o pgbouncer)/smaps_rollup"
 
 
@@ -97,21 +101,24 @@ class Held:
     memory: float
 
 
-def held(answer: str, address: str) -> Held:
-    """Return what the lines of BACKENDS say of the connections from `address`."""
-    sizes = [int(size) for line in answer.splitlines() for place, size in [line.split()] if place == address]
+def held(answer: str, address: str, names: Container[str]) -> Held:
+    """Return what the lines of BACKENDS say of the connections from `address` that gave one of the names."""
+    lines = [line.split("|") for line in answer.splitlines()]
+    sizes = [int(size) for place, name, size in lines if place == address and name in names]
     return Held(len(sizes), sum(sizes) / len(sizes) / 1024 if sizes else 0.0)
 
 
 def ask_server(lab: Laboratory) -> dict[str, Held]:
-    """Count the server's connections by where they come from. The pools keep theirs for a minute."""
+    """Count the server's connections by their way in. The pools keep theirs for a minute."""
     answer = docker(["exec", lab.containers["primary"].id, "bash", "-c", BACKENDS])
-    return {name: held(answer, lab.containers[name].addresses["data"]) for name in ("client", "pgbouncer")}
+    return {
+        way: held(answer, lab.containers[service].addresses["data"], names) for way, (service, names) in WAYS.items()
+    }
 
 
 def findings(samples: Samples, server: Mapping[str, Held]) -> list[str]:
     """Say what the figures mean."""
-    direct, through = server["client"], server["pgbouncer"]
+    direct, through = server["directly"], server["through PgBouncer"]
     added = {
         metric: f"{number(samples.typical(ONE.key('through'), metric).middle)} µs instead of"
         f" {number(samples.typical(ONE.baseline, metric).middle)},"
@@ -151,7 +158,7 @@ def draw(samples: Samples, path: Path) -> None:
 
 def measure(scene: Scene) -> Report:
     """Run the bench and draw its plot."""
-    rounds, seconds = (2, 0.4) if scene.quick else (7, 0.7)
+    rounds, seconds = (2, 0.4) if scene.quick else (7, 0.6)
     with laboratory(scene, PROGRAM, SERVICES) as lab:
         broken = lab.program.call("breaks")
         samples = lab.compare(ONE.trials | ALL.trials, rounds, seconds)
@@ -186,10 +193,7 @@ def measure(scene: Scene) -> Report:
             *(comparison(samples, group.all_names, group.baseline, METRICS, group.title) for group in GROUPS),
             Table(
                 ["", "connections at the server", "MiB each"],
-                [
-                    [name, number(server[key].connections), number(server[key].memory, 1)]
-                    for key, name in {"client": "directly", "pgbouncer": "through PgBouncer"}.items()
-                ],
+                [[way, number(one.connections), number(one.memory, 1)] for way, one in server.items()],
                 "Connections",
             ),
             Table(

@@ -25,7 +25,7 @@ METRICS = [
     P50,
     Metric("p99", "p99 µs"),
     Metric("cpu", "CPU µs/page"),
-    Metric("cpu client", "of it the client's"),
+    Metric("cpu client", "CPU µs/page of the client"),
 ]
 
 

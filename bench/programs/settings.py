@@ -62,6 +62,8 @@ DATABASES = {
     "through, persistent": bare("pgbouncer", port=6432, age=None, CONN_HEALTH_CHECKS=False),
     **{alias: database([PARTS[number]]) for number, alias in SHARDS.items()},
 }
+for _alias, _settings in DATABASES.items():  # so that the server can tell whose connections it has
+    _settings["OPTIONS"]["application_name"] = _alias
 _OWN, _SHARDED = CONTEXTS["users"]
 DATABASE_APPS = {"default": _OWN, **dict.fromkeys(SHARDS.values(), _SHARDED)}
 # As in the stack (app/config/settings.py).

@@ -81,9 +81,9 @@ def test_the_program_is_told_which_servers_there_are() -> None:
 
 
 def test_connections_are_counted_by_where_they_come_from() -> None:
-    answer = "172.18.0.4 2048\n172.18.0.5 1024\n172.18.0.4 4096\n"
-    assert pgbouncer.held(answer, "172.18.0.4") == pgbouncer.Held(2, 3.0)
-    assert pgbouncer.held(answer, "172.18.0.9") == pgbouncer.Held(0, 0.0)
+    answer = "172.18.0.4|pool|2048\n172.18.0.5|pool|1024\n172.18.0.4|pool|4096\n172.18.0.4|through, new|8192\n"
+    assert pgbouncer.held(answer, "172.18.0.4", ["pool"]) == pgbouncer.Held(2, 3.0)
+    assert pgbouncer.held(answer, "172.18.0.9", ["pool"]) == pgbouncer.Held(0, 0.0)
 
 
 def test_rates_of_threads_add_up_and_times_are_put_together() -> None:
