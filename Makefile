@@ -4,7 +4,7 @@
 export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT TIME_FACTOR
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean ps logs scale switchover load-large test test-unit test-integration test-failure lint bench requirements
+.PHONY: help up down clean ps logs scale deploy switchover load-large test test-unit test-integration test-failure lint bench requirements
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -28,6 +28,9 @@ logs: ## follow the logs (S=web for one service)
 
 scale: ## run N web replicas: make scale N=6
 	@scripts/stack.sh scale "$(N)"
+
+deploy: ## put this work tree in place of what runs, one container after the other
+	@scripts/deploy.sh
 
 switchover: ## move PostgreSQL's primary to another node
 	@scripts/switchover.sh

@@ -60,6 +60,22 @@ load_settings() {
   export COMPOSE_PROFILES=$LB${EXTRA_REPLICAS:+,$EXTRA_REPLICAS}${EXTRA_SHARDS:+,$EXTRA_SHARDS}
 }
 
+# Of what load_settings has found.
+check_settings() {
+  case $LB in nginx | haproxy) ;; *) fail "LB=$LB: must be nginx or haproxy" ;; esac
+  local name
+  for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
+    if [[ ! ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || ((${!name} > 65535)); then
+      fail "$name=${!name}: must be a port number from 1 to 65535"
+    fi
+  done
+  for name in EXTRA_REPLICAS EXTRA_SHARDS; do
+    [[ ${!name:-} =~ ^([a-z0-9][a-z0-9.-]*(,|$))*$ ]] || fail "$name=${!name}: must be host names, separated by commas"
+  done
+  [[ $COMPOSE_PROJECT_NAME =~ ^[a-z0-9][a-z0-9_-]*$ ]] \
+    || fail "COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME: must be small letters, digits, - and _"
+}
+
 # check_connections [REPLICAS]: fail where so many replicas of web could need more connections than one PostgreSQL server
 # takes: each process has a pool for each of three aliases (and of those of EXTRA_REPLICAS), which may all lead to one
 # server, and one connection to watch it.

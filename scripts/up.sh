@@ -6,6 +6,7 @@ source "$(dirname "$0")/lib.sh"
 cd "$root"
 
 main() {
+  load_settings
   check_settings
   "$root/scripts/engine.sh"
   check_disk
@@ -18,22 +19,6 @@ main() {
   build_images
   start
   tell
-}
-
-check_settings() {
-  load_settings
-  case $LB in nginx | haproxy) ;; *) fail "LB=$LB: must be nginx or haproxy" ;; esac
-  local name
-  for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
-    if [[ ! ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || ((${!name} > 65535)); then
-      fail "$name=${!name}: must be a port number from 1 to 65535"
-    fi
-  done
-  for name in EXTRA_REPLICAS EXTRA_SHARDS; do
-    [[ ${!name:-} =~ ^([a-z0-9][a-z0-9.-]*(,|$))*$ ]] || fail "$name=${!name}: must be host names, separated by commas"
-  done
-  [[ $COMPOSE_PROJECT_NAME =~ ^[a-z0-9][a-z0-9_-]*$ ]] \
-    || fail "COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME: must be small letters, digits, - and _"
 }
 
 check_disk() {
@@ -57,7 +42,7 @@ check_ports() {
 
 # Where there is no ss, what listens on 127.0.0.1 is found by connecting to it.
 listens() {
-  if have ss; then ss -Hltn "sport = :$1" | grep -q .; else (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; fi
+  if have ss; then [[ -n $(ss -Hltn "sport = :$1") ]]; else (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; fi
 }
 
 stop_the_other_load_balancer() {

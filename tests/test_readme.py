@@ -2,7 +2,8 @@
 
 In each section the fenced ```console blocks are run: lines that begin with `$ ` are commands, the lines
 after them what they print; `…` stands for anything. A section whose heading is followed by
-`<!-- not tested: reason -->` is left out, and with `<!-- disruptive -->` it is run with the failure tests.
+`<!-- not tested: reason -->` is left out, and with `<!-- disruptive -->` it is run with the failure tests, under readers
+who must all be answered.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
+from support.client import Site
+from support.load import Load, assert_all_answered
 from support.restore import restore
 from support.settings import ROOT
 from support.stack import Stack, run
@@ -88,12 +91,22 @@ def test_every_section_that_is_left_out_says_why() -> None:
         for one in _TESTED
     ],
 )
-def test_the_commands_of_the_section_work_as_shown(stack: Stack, section: Section) -> None:
+def test_the_commands_of_the_section_work_as_shown(stack: Stack, site: Site, section: Section) -> None:
+    if section.note != "disruptive":
+        follow(section)
+        return
+    readers = Load(site, ["/", "/api/products/?limit=5"], rate=20, threads=4, longest=2 * SECONDS)
     try:
-        for command, expected in section.commands:
-            printed = run("bash", "-euo", "pipefail", "-c", command, timeout=SECONDS)
-            if expected.strip():
-                assert pattern(expected).fullmatch(printed), f"$ {command}\nshown:\n{expected}\nprinted:\n{printed}"
+        with readers:
+            follow(section)
+        assert_all_answered(readers)
     finally:
-        if section.note == "disruptive":
-            restore(stack)
+        restore(stack)
+
+
+def follow(section: Section) -> None:
+    """Run the commands, and compare what they print."""
+    for command, expected in section.commands:
+        printed = run("bash", "-euo", "pipefail", "-c", command, timeout=SECONDS)
+        if expected.strip():
+            assert pattern(expected).fullmatch(printed), f"$ {command}\nshown:\n{expected}\nprinted:\n{printed}"

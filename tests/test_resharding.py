@@ -61,6 +61,7 @@ def test_buckets_move_and_nobody_who_uses_them_notices(shards: Shards, traffic: 
         said = mover.run("move", "--buckets", ",".join(map(str, shards.buckets)), "--to", str(TARGET))
         after = time.monotonic()
         eventually("some answers from the new shard", lambda: time.monotonic() - after > 3, within=5)
+    print(said, traffic.summary())
     waited = re.search(r"waited ([0-9.]+) s", said)
     assert waited, said
     assert float(waited[1]) <= PAUSE, said

@@ -60,6 +60,7 @@ class Load:
     rate: float = 60.0
     threads: int = 4
     keepalive: bool = True
+    longest: float = LONGEST
     outcomes: list[Outcome] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class Load:
         connection: http.client.HTTPConnection | None = None
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             now = time.monotonic()
-            if now - self.began > LONGEST * TIME_FACTOR:
+            if now - self.began > self.longest * TIME_FACTOR:
                 break
             # A caller that was held up does not send what it missed all at once.
             due = max(due + interval, now)

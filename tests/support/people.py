@@ -31,7 +31,15 @@ _ITEMS = f"""
       FROM (SELECT (n::bigint << 21) | (bucket::bigint << 11) AS id
               FROM generate_series(1, {EACH}) AS n, unnest(%s::int[]) AS bucket) AS ids
 """
-TABLES = {"users": ("users_user",), "orders": ("orders_order", "orders_orderitem")}
+_FILL = {"users": (_USERS,), "orders": (_ORDERS, _ITEMS)}
+# With what was ordered for the sample's users.
+_EMPTY = {
+    "users": (f"DELETE FROM users_user WHERE id < {END}",),
+    "orders": (
+        f"DELETE FROM orders_orderitem WHERE order_id IN (SELECT id FROM orders_order WHERE user_id < {END})",
+        f"DELETE FROM orders_order WHERE user_id < {END}",
+    ),
+}
 
 
 @dataclass
@@ -64,7 +72,7 @@ class Shards:
 
     def fill(self, number: int, buckets: list[int]) -> None:
         """Put the sample into buckets that a shard holds."""
-        for statement in {"users": (_USERS,), "orders": (_ORDERS, _ITEMS)}[self.context]:
+        for statement in _FILL[self.context]:
             self.by_number[number].execute(statement, [buckets])
 
     def empty(self) -> None:
@@ -72,8 +80,8 @@ class Shards:
         for shard in self.by_number.values():
             with shard.transaction():
                 shard.execute("SET LOCAL sharding.mover = 'on'")  # also where a move has left it behind
-                for table in reversed(TABLES[self.context]):
-                    shard.execute(f"DELETE FROM {table} WHERE id < {END}")
+                for statement in _EMPTY[self.context]:
+                    shard.execute(statement)
 
     def places(
         self, table: str, columns: str, also: Iterable[int] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
@@ -197,7 +198,7 @@ class Orders(Traffic):
             elif answer.status_code == 404:
                 self.saw(row, None, "GET")
         elif kind < 0.85:
-            self._place(session, row & ~ORDER, f"traffic-{dice.getrandbits(64)}")
+            self._place(session, row & ~ORDER, uuid.uuid4().hex)
         else:
             self._delete(row)
 
@@ -214,6 +215,7 @@ class Orders(Traffic):
         self.wrong.append(f"an order of {user} with the key {key} could not be placed twice")
 
     def _delete(self, row: int) -> None:
+        self._connections()  # before the clock runs: they are slow to make
         started = time.monotonic()
         status = 503
         while status == 503 and time.monotonic() - started < PATIENCE * TIME_FACTOR:
