@@ -63,6 +63,10 @@ class Connection(http.client.HTTPConnection):
         self.sock = sock
         return sock
 
+    def __del__(self) -> None:
+        """Close it: a thread that ends leaves its idle connections behind."""
+        self.close()
+
 
 class Kept(threading.local):
     """The idle connections of the thread that asks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -113,9 +114,17 @@ def _problem(request: HttpRequest, status: int, detail: str, extra: dict[str, st
     return JsonResponse(body, status=status, content_type="application/problem+json", headers=extra)
 
 
-@cache
+_building = threading.Lock()
+
+
 def gateway() -> Gateway:
-    """Return the gateway of this process, as the settings have it."""
+    """Return the gateway of this process: the same for all threads, from the first request on."""
+    with _building:
+        return _from_settings()
+
+
+@cache
+def _from_settings() -> Gateway:
     policy = Policy(concurrency=settings.GATEWAY_CONCURRENCY)
     services = {}
     for name, url in settings.GATEWAY_SERVICES.items():
