@@ -47,6 +47,8 @@ MIDDLEWARE = [
     "observability.middleware.RequestIdMiddleware",
     "health.middleware.HealthMiddleware",
     "problem.middleware.ProblemMiddleware",
+    # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
+    *([] if SERVICE == "web" else ["gateway.deadline.DeadlineMiddleware"]),
     "observability.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.static.StaticMiddleware",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,8 +135,8 @@ class Service:
         metrics.breaker.labels(self.name).set(state)
 
     def _unavailable(self, reason: str, detail: str, seconds: float) -> Refused:
-        after = str(max(1, round(seconds + 0.5)))
-        return Refused(503, reason, f"The service {self.name!r} {detail} at the moment.", {"Retry-After": after})
+        after = {"Retry-After": str(max(1, math.ceil(seconds)))}
+        return Refused(503, reason, f"The service {self.name!r} {detail} at the moment.", after)
 
 
 def _repeatable(request: Request, failure: Failed) -> bool:

@@ -96,7 +96,8 @@ def test_headers_of_the_hop_do_not_come_back() -> None:
     passed = headers.from_service(
         message(
             "Connection: X-Hop", "Connection: close", "X-Hop: 1", "Keep-Alive: timeout=5", "Transfer-Encoding: chunked",
-            "Server: x", "Date: x", "Proxy-Authenticate: x", "Upgrade: h2c", "Trailer: x", "X-Accel-Redirect: /secret", "ETag: x",
+            "Server: x", "Date: x", "Proxy-Authenticate: x", "Upgrade: h2c", "Trailer: x", "X-Accel-Redirect: /x",
+            "ETag: x",
         )
     )  # fmt: skip
     assert passed == [("ETag", "x")]
@@ -123,7 +124,8 @@ def test_the_length_of_an_answer_is_declared_once(lines: list[str], length: int 
 @pytest.mark.parametrize(
     "lines",
     [
-        ["Content-Length: x"], ["Content-Length: -1"], ["Content-Length: +1"], ["Content-Length: 5", "Content-Length: 6"],
+        ["Content-Length: x"], ["Content-Length: -1"], ["Content-Length: +1"],
+        ["Content-Length: 5", "Content-Length: 6"],
         ["Content-Length: 5", "Content-Length: 5"], ["Content-Length: 5, 5"],
         ["Transfer-Encoding: chunked", "Content-Length: 5"], ["Transfer-Encoding: gzip, chunked"],
         ["Transfer-Encoding: identity"], ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
