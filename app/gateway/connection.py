@@ -34,6 +34,10 @@ class TimedSocket(socket.socket):
         self._hurry()
         super().sendall(data, flags)
 
+    def __del__(self) -> None:
+        """Close it: a thread that ends leaves its idle connections behind."""
+        self.close()
+
     def _hurry(self) -> None:
         left = self.until - time.monotonic()
         if left <= 0:
@@ -62,10 +66,6 @@ class Connection(http.client.HTTPConnection):
             raise
         self.sock = sock
         return sock
-
-    def __del__(self) -> None:
-        """Close it: a thread that ends leaves its idle connections behind."""
-        self.close()
 
 
 class Kept(threading.local):

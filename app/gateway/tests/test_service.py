@@ -17,6 +17,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import pytest
+from django.core.signals import request_finished
+from django.db import close_old_connections
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
@@ -76,6 +78,14 @@ def _content(response: HttpResponseBase) -> bytes:
 def count(metric: str, **labels: str) -> float:
     """Return a metric of the service."""
     return REGISTRY.get_sample_value(f"gateway_{metric}", {"service": "cars", **labels}) or 0.0
+
+
+@pytest.fixture(autouse=True)
+def no_database() -> Iterator[None]:
+    """Keep Django from looking after connections of other tests when an answer is closed."""
+    request_finished.disconnect(close_old_connections)
+    yield
+    request_finished.connect(close_old_connections)
 
 
 @pytest.fixture
@@ -269,6 +279,15 @@ def test_connections_are_kept_and_used_again(upstreams: Start) -> None:
     site = Site(replica)
     assert [site.ask(method).status for method in ("GET", "POST", "HEAD", "GET")] == [200, 200, 200, 200]
     assert replica.connections == 1
+
+
+def test_a_thread_that_ends_leaves_no_connection_open(upstreams: Start) -> None:
+    replica = upstreams()
+    site = Site(replica)
+    thread = threading.Thread(target=site.ask)
+    thread.start()
+    thread.join(5)
+    eventually(lambda: replica.seen and not replica._open)
 
 
 def test_each_thread_has_a_connection_of_its_own(upstreams: Start) -> None:
