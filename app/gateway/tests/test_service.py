@@ -242,10 +242,10 @@ def test_a_read_that_a_replica_drops_or_hangs_on_is_asked_of_another_one(upstrea
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
-@pytest.mark.parametrize("fault", [close, hang])
-def test_a_write_is_never_sent_twice(upstreams: Start, method: str, fault: Any) -> None:
+@pytest.mark.parametrize(("fault", "body"), [(close, b""), (close, b"once"), (hang, b"")])
+def test_a_write_is_never_sent_twice(upstreams: Start, method: str, fault: Any, body: bytes) -> None:
     replicas = [upstreams(fault) for _ in range(3)]
-    assert Site(*replicas).ask(method, body=b"once").status in (502, 504)
+    assert Site(*replicas).ask(method, body=body).status in (502, 504)
     assert sum(len(replica.seen) for replica in replicas) == 1
 
 
@@ -379,11 +379,11 @@ def test_bytes_that_nobody_asked_for_never_become_the_next_answer(upstreams: Sta
 
 
 def test_an_answer_that_is_not_read_to_its_end_spoils_no_other(upstreams: Start) -> None:
-    replica = upstreams(say(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000))
+    replica = upstreams(say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf "))  # the other half is on its way
     site = Site(replica, concurrency=1)
-    response = site.begin()
-    response.close()  # as gunicorn does when the caller has gone
-    assert len(site.ask().body) == 300_000
+    site.begin().close()  # as gunicorn does when the caller has gone
+    replica.respond = say(OK)
+    assert site.ask().body == b"{}"
     assert replica.connections == 2
 
 
