@@ -16,7 +16,7 @@ from django.test import RequestFactory
 from gateway import rate
 from gateway.callers import by_address
 from gateway.rate import Rate
-from gateway.tests.upstream import eventually
+from gateway.tests.upstream import Upstream, eventually, hang
 
 URL = settings.CACHES["default"]["LOCATION"]
 
@@ -69,6 +69,18 @@ def test_redis_hung_costs_one_short_wait_and_then_nothing_until_it_is_asked_agai
         started = time.monotonic()
         assert [limit.take("x") for _ in range(1000)] == [None] * 1000
         assert time.monotonic() - started < 0.5
+
+
+def test_one_thread_asks_whether_a_hung_redis_is_back_for_all_the_others() -> None:
+    silent = Upstream(hang)
+    limit = Rate(1, 60, f"redis://127.0.0.1:{silent.port}/0", "")
+    assert limit.take("x") is None
+    before = silent.connections
+    limit._again = 0.0  # the pause is over
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(limit.take, "x" * 64)) == [None] * 64
+    assert silent.connections == before + 1
+    silent.close()
 
 
 def test_callers_are_counted_again_when_redis_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
