@@ -55,6 +55,8 @@ MIDDLEWARE = [
     "observability.middleware.RequestIdMiddleware",
     "health.middleware.HealthMiddleware",
     "problem.middleware.ProblemMiddleware",
+    # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
+    *([] if SERVICE == "web" else ["gateway.deadline.DeadlineMiddleware"]),
     "observability.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.static.StaticMiddleware",
@@ -132,6 +134,16 @@ SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
 QUEUE_URL = "" if _BUILD else f"redis://:{environment.secret('REDIS_QUEUE_PASSWORD')}@redis-queue:6379/0"
+
+# ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
+# Where /api/<service>/ goes, and the only thing that says so. To have the products answered by their own service, not
+# by web, add "products": "http://products:8002".
+GATEWAY_SERVICES = {"users": "http://users:8001", "orders": "http://orders:8003"}
+# Calls of one process to one service at a time: half of its threads, so that a hung one leaves the others.
+GATEWAY_CONCURRENCY = max(1, environment.integer("WEB_THREADS", 4, least=1, most=64) // 2)
+# Requests of one caller in a minute, 0 for any number; and who a caller is.
+GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
+GATEWAY_CALLER = "gateway.callers.by_address"
 
 # ── web ─────────────────────────────────────────────────────────────────────────────────────────────
 STATIC_URL = "/static/"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.conf import settings
 from django.urls import include, path, re_path
-from problem import Problem
+from gateway.views import forward
 
 handler400 = "problem.views.bad_request"
 handler403 = "problem.views.forbidden"
@@ -12,14 +12,10 @@ handler404 = "problem.views.not_found"
 handler500 = "problem.views.server_error"
 
 
-def unknown_service(request: HttpRequest, service: str) -> HttpResponse:
-    """Answer 404 for what stands below /api/ and is no service."""
-    raise Problem(404, f"There is no service with the name {service!r}.")
-
-
 urlpatterns = [
-    path("api/products/", include("products.urls")),
-    re_path(r"^api/(?P<service>[^/]*)(?:/.*)?$", unknown_service, name="unknown-service"),
+    # As long as the products are no service of their own.
+    *([] if "products" in settings.GATEWAY_SERVICES else [path("api/products/", include("products.urls"))]),
+    re_path(r"^api(?:/|$)", forward, name="gateway"),
     path("", include("stateless.urls")),
     path("", include("storefront.urls")),
 ]

@@ -26,8 +26,10 @@ class ProblemMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         response = self.get_response(request)
-        if response.status_code < HTTPStatus.BAD_REQUEST or response.get("Content-Type", "").startswith(
-            ("application/problem+json", "application/json")
+        if (
+            response.status_code < HTTPStatus.BAD_REQUEST
+            or getattr(response, "passed_on", False)  # another server's, which passes as it is
+            or response.get("Content-Type", "").startswith(("application/problem+json", "application/json"))
         ):
             return response
         if wants_html(request) and not response.streaming and response.content:

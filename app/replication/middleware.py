@@ -35,7 +35,7 @@ class ReplicationMiddleware:
             response[causal.HEADER] = lsn.render(after)
             secure = request.is_secure()
             response.set_cookie(COOKIE, str(after), REMEMBERED, httponly=True, samesite="Lax", secure=secure)
-        elif trail.after:
+        elif trail.after and causal.HEADER not in response:  # a later one may come from another service
             response[causal.HEADER] = lsn.render(trail.after)
         for alias, number in trail.queries.items():
             metrics.queries.labels(alias).inc(number)

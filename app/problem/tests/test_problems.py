@@ -81,6 +81,16 @@ def test_a_problem_passes_through_unchanged() -> None:
     assert b"It is taken." in ProblemMiddleware(view)(RequestFactory().get("/")).content
 
 
+def test_an_answer_of_another_server_passes_through_unchanged() -> None:
+    def view(_request: HttpRequest) -> HttpResponse:
+        response = HttpResponse(b"its own words", status=500, content_type="text/plain")
+        response.passed_on = True  # type: ignore[attr-defined]  # as the gateway marks it
+        return response
+
+    answer = ProblemMiddleware(view)(RequestFactory().get("/api/users/"))
+    assert (answer["Content-Type"], answer.content) == ("text/plain", b"its own words")
+
+
 class LosesItsDatabase:
     """A middleware that needs a database after the view, as the one of the sessions does."""
 

@@ -1,0 +1,19 @@
+"""Who calls, as far as the rate limit is concerned."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from django.http import HttpRequest
+
+
+def by_address(request: HttpRequest) -> str:
+    """Return the address that the load balancer saw; of IPv6 the network, since a caller has all of its addresses."""
+    text = request.META.get("HTTP_X_REAL_IP") or request.META.get("REMOTE_ADDR", "")
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return "address:unknown"
+    if address.version == 6:
+        return f"address:{ipaddress.ip_network((address, 64), strict=False).network_address}"
+    return f"address:{address}"

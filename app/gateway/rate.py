@@ -1,0 +1,105 @@
+"""How much a caller may ask for: one counter for all replicas, in Redis, in one round trip.
+
+The generic cell rate algorithm (ITU-T I.371) keeps one number for a caller: when the requests of the past will be paid
+for. So there is no window at whose edge twice as much fits, and nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from dataclasses import dataclass
+
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from gateway import metrics
+from redis import Redis, RedisError
+
+log = logging.getLogger(__name__)
+
+# A limit that cannot be asked for must cost next to nothing: less than this, once in a while.
+TIMEOUT = 0.05  # seconds
+PAUSE = 1.0  # seconds without a question after one that had no answer
+
+# Redis's own clock, in microseconds: the replicas' clocks differ. Rendered by %.0f, since Lua would shorten the number.
+_SCRIPT = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local window, each = tonumber(ARGV[1]), tonumber(ARGV[2])
+local paid = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+local after = paid + each
+if after - now > window then
+  return {0, 0, string.format('%.0f', after - now - window)}
+end
+redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000))
+local left = math.floor((window - (after - now)) / each)
+return {1, left, string.format('%.0f', after - now - (window - (left + 1) * each))}
+"""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a caller has left: `left` requests now, and another one in `seconds`."""
+
+    allowed: bool
+    left: int
+    seconds: int
+
+
+class Rate:
+    """`quota` requests in `window` seconds for each caller, counted in the Redis at `url`."""
+
+    def __init__(self, quota: int, window: int, url: str, password: str) -> None:
+        self._quota, self._window = quota, window
+        client = Redis.from_url(
+            url,
+            password=password or None,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._script = client.register_script(_SCRIPT)
+        self._lock = threading.Lock()
+        self._again: float | None = None  # when to ask next, while Redis is away
+
+    def take(self, caller: str) -> Quota | None:
+        """Count one request of `caller`. None, which means yes, while Redis does not answer."""
+        if not self._may_ask():
+            metrics.rate_limit_errors.inc()
+            return None
+        microseconds = self._window * 1_000_000
+        try:
+            allowed, left, wait = self._script([f"gateway:rate:{caller}"], [microseconds, microseconds // self._quota])
+        except RedisError as error:
+            self._away(error)
+            metrics.rate_limit_errors.inc()
+            return None
+        if self._again is not None:
+            self._again = None
+            log.warning("callers are counted again")
+        return Quota(bool(allowed), int(left), math.ceil(int(wait) / 1_000_000))
+
+    def headers(self, quota: Quota) -> dict[str, str]:
+        """Return the headers of draft-ietf-httpapi-ratelimit-headers-10."""
+        return {
+            "RateLimit-Policy": f'"caller";q={self._quota};w={self._window}',
+            "RateLimit": f'"caller";r={quota.left};t={quota.seconds}',
+        }
+
+    def _may_ask(self) -> bool:
+        if self._again is None:
+            return True
+        with self._lock:  # one asks, for all the others
+            now = time.monotonic()
+            if self._again is not None and now < self._again:
+                return False
+            self._again = now + PAUSE
+            return True
+
+    def _away(self, error: RedisError) -> None:
+        if self._again is None:
+            log.warning("callers are not counted: %s", error)
+        self._again = time.monotonic() + PAUSE

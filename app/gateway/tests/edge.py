@@ -1,0 +1,27 @@
+"""The application with all its middlewares, for gunicorn; its services come in the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.urls import re_path
+
+from gateway import rate
+from gateway.views import forward
+
+rate.TIMEOUT = 5.0  # on a busy machine nobody is to be let through uncounted
+settings.ROOT_URLCONF = "gateway.tests.edge"
+settings.GATEWAY_SERVICES = json.loads(os.environ["GATEWAY_TEST_SERVICES"])
+settings.GATEWAY_RATE = int(os.environ["GATEWAY_TEST_RATE"])
+settings.GATEWAY_CALLER = "gateway.tests.edge.caller"
+urlpatterns = [re_path(r"^api(?:/|$)", forward, name="gateway")]
+handler400, handler404 = "problem.views.bad_request", "problem.views.not_found"
+application = get_wsgi_application()
+
+
+def caller(_request: object) -> str:
+    """Say that everyone is the same, and nobody else's."""
+    return os.environ["GATEWAY_TEST_CALLER"]
