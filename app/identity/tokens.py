@@ -17,6 +17,7 @@ from typing import Any
 
 import jwt
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from identity.keys import Keyring
 
@@ -97,5 +98,7 @@ def _sign(claims: dict[str, Any], seconds: int) -> str:
 
 
 def _ring() -> Keyring:
-    ring: Keyring = settings.IDENTITY
+    ring = settings.IDENTITY
+    if not isinstance(ring, Keyring):
+        raise ImproperlyConfigured("settings.IDENTITY is no Keyring: this service neither makes nor checks tokens")
     return ring
