@@ -106,7 +106,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ── identity ────────────────────────────────────────────────────────────────────────────────────────
 # What this service signs with, and whose signatures it believes.
-IDENTITY = keyring(SERVICE) if _API else None
+IDENTITY = keyring(SERVICE)
 PASSWORD_HASHERS = ["identity.passwords.Argon2"]
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────

@@ -93,7 +93,7 @@ def test_a_name_that_nobody_has_is_unavailable_in_time() -> None:
 
 
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    away = b"HTTP/1.1 302 Found\r\nLocation: http://example.invalid/\r\n"
+    away = b"HTTP/1.1 302 Found\r\nLocation: http://example.org/\r\n"
     with servers.serving(servers.answer(b"{}", away)) as url:
         point_to(url, monkeypatch)
         with pytest.raises(Unavailable, match="status 302"):

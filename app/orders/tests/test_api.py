@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
@@ -47,7 +47,7 @@ def _service(settings: Settings) -> None:
 
 
 @pytest.fixture
-def shop(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+def shop(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """The products service, and a function that makes a product and returns its id."""
     monkeypatch.setattr(services, "address", lambda _service: live_server.url)
     category = Category.objects.create(slug="tents", name="Tents")
@@ -57,7 +57,7 @@ def shop(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
         made = Product.objects.create(sku=sku, name=sku, category=category, price_amount=price, currency=currency)
         return int(made.pk)
 
-    yield make
+    return make
 
 
 def bearer(settings: Settings, user_id: int, *, staff: bool = False) -> dict[str, str]:
@@ -163,9 +163,7 @@ def test_a_product_that_does_not_exist_is_a_problem_of_the_caller(
     assert not Order.objects.for_user(ADA).exists()
 
 
-def test_products_of_two_currencies_are_no_order(
-    client: Client, settings: Settings, shop: Callable[..., int]
-) -> None:
+def test_products_of_two_currencies_are_no_order(client: Client, settings: Settings, shop: Callable[..., int]) -> None:
     assert_problem(place(client, bearer(settings, ADA), [item(shop()), item(shop(5, "JPY"))]), 400, "EUR and JPY")
 
 
@@ -224,10 +222,10 @@ def test_ones_orders_come_in_pages_the_latest_first(client: Client, settings: Se
     made = fill(ADA, 25)
     fill(EVE, 3)
     found, query, pages = [], "", 0
-    while query is not None:
+    while pages == 0 or query:
         page = client.get(f"{ORDERS}?limit=10{query}", headers=bearer(settings, ADA)).json()
         found += [order["id"] for order in page["items"]]
-        query = f"&cursor={page['next']}" if page["next"] else None
+        query = f"&cursor={page['next']}" if page["next"] else ""
         pages += 1
     assert (found, pages) == (made, 3)
 
@@ -357,7 +355,7 @@ def test_a_bad_body_is_a_problem_of_the_caller(client: Client, settings: Setting
     assert_problem(place(client, bearer(settings, ADA), body), 400)
 
 
-@pytest.mark.parametrize("key", ["", " ", "a b", "a\0b", "é", "\ud800".encode("utf-8", "replace").decode() * 300, "k" * 201])
+@pytest.mark.parametrize("key", ["", " ", "a b", "a\0b", "é", "\x7f", "k" * 201])
 def test_a_bad_key_is_a_problem_of_the_caller(client: Client, settings: Settings, key: str) -> None:
     assert_problem(place(client, bearer(settings, ADA), [item(1)], key), 400)
 

@@ -29,9 +29,6 @@ def bearer(*, staff: bool) -> dict[str, str]:
     return {"authorization": f"Bearer {tokens.for_user(7, is_staff=staff)}"}
 
 
-STAFF = {"staff": True}
-
-
 def send(client: Client, method: str, path: str, body: Any, *, staff: bool = True) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body)
     return client.generic(method, LIST + path, data, content_type="application/json", headers=bearer(staff=staff))
@@ -51,9 +48,7 @@ def assert_problem(answer: Any, status: int, says: str = "") -> None:
         "categories", "0", "x", "-1", "01", "99999999999999999999999999999", "%00",
     ],
 )  # fmt: skip
-def test_reads_are_answered_as_by_web(
-    client: Client, settings: Settings, make_product: MakeProduct, path: str
-) -> None:
+def test_reads_are_answered_as_by_web(client: Client, settings: Settings, make_product: MakeProduct, path: str) -> None:
     for number in range(4):
         make_product(featured=number % 2 == 0)
     here = client.get(LIST + path, headers={"x-request-id": "one"})
@@ -82,7 +77,8 @@ def test_the_number_of_queries_does_not_grow_with_the_catalogue(
 
 
 def test_staff_add_change_and_remove_a_product(client: Client) -> None:
-    category_at("outdoor/tents"), category_at("coffee")
+    category_at("outdoor/tents")
+    category_at("coffee")
     made = send(client, "POST", "", TENT | {"stock": 3})
     assert made.status_code == 201
     product = made.json()
@@ -139,7 +135,7 @@ def test_a_product_needs_a_category_that_exists(client: Client, make_product: Ma
 BODIES: list[Any] = [
     b"", b"{", b"[]", b"null", b"[" * 100_000, b"\xff", {}, TENT | {"price": 5}, TENT | {"price": {"amount": -1}},
     TENT | {"price": {"amount": 1.5}}, TENT | {"price": {"amount": "5"}}, TENT | {"price": {"amount": 2**53}},
-    TENT | {"price": {"amount": 5, "currency": "XXX"}}, TENT | {"price": {"amount": 5, "currency": "eur"}},
+    TENT | {"price": {"amount": 5, "currency": "ABC"}}, TENT | {"price": {"amount": 5, "currency": "eur"}},
     TENT | {"name": ""}, TENT | {"name": "a\0"}, TENT | {"name": "a\nb"}, TENT | {"name": "\ud800"},
     TENT | {"name": "n" * 201}, TENT | {"sku": " "}, TENT | {"sku": "s" * 129}, TENT | {"description": "a\0"},
     TENT | {"description": "d" * 20_001}, TENT | {"stock": -1}, TENT | {"stock": 2**31}, TENT | {"stock": True},

@@ -1,4 +1,4 @@
-"""A user's page with orders from the orders service, and without them when it is away. The other side is a real server."""
+"""A user's page with the orders, and without them when the orders service is away. The other side is a real server."""
 
 from __future__ import annotations
 
