@@ -65,6 +65,7 @@ MIDDLEWARE = [
 ]
 if _API:  # no pages: no static files, and the table of the sessions is another service's
     MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(("config.static.", "stateless."))]
+    MIDDLEWARE.insert(MIDDLEWARE.index("problem.middleware.ProblemMiddleware") + 1, "config.body.ChunkedBodyMiddleware")
 
 ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
 APPEND_SLASH = not _API

@@ -75,6 +75,10 @@ class Api(NinjaAPI):
         self.add_exception_handler(RequestDataTooBig, _status(413, "The body is too large."))
         self.add_exception_handler(UnreadablePostError, _status(400, "The body has not arrived whole."))
 
+    def get_content_type(self) -> str:
+        """Return the type of what is no error: JSON has no charset."""
+        return "application/json"
+
     def _get_urls(self) -> Any:
         urls = super()._get_urls()
         for router in self._get_bound_routers():

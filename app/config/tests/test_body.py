@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 
 import pytest
+from django.conf import LazySettings
+from django.core.exceptions import BadRequest, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from config.body import DrainBodyMiddleware
+from config.body import ChunkedBodyMiddleware, DrainBodyMiddleware
 
 
 @pytest.mark.parametrize(("terminated", "left"), [(True, 0), (False, 200_000)])
@@ -21,3 +23,45 @@ def test_the_rest_of_the_body_is_read_where_the_server_ends_the_stream(terminate
     request.META |= {"wsgi.input": body, "wsgi.input_terminated": terminated}
     assert DrainBodyMiddleware(view)(request).status_code == 200
     assert len(body.read()) == left
+
+
+class Broken(io.BytesIO):
+    """A stream of chunks that are none: gunicorn's errors are OSErrors."""
+
+    def read(self, *_args: object) -> bytes:
+        raise OSError("invalid chunk")
+
+
+def chunked(body: io.BytesIO) -> HttpRequest:
+    request = RequestFactory().generic("POST", "/api/users/")
+    request.META |= {"wsgi.input": body, "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    return request
+
+
+def echo(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.body)
+
+
+def test_a_body_in_chunks_is_there_for_the_view() -> None:
+    assert ChunkedBodyMiddleware(echo)(chunked(io.BytesIO(b"x" * 5000))).content == b"x" * 5000
+
+
+def test_a_body_with_a_length_is_left_alone() -> None:
+    request = RequestFactory().post("/api/users/", b"text", content_type="text/plain")
+    request.META["wsgi.input_terminated"] = True
+    assert ChunkedBodyMiddleware(echo)(request).content == b"text"
+
+
+def test_of_an_endless_body_no_more_is_read_than_may_be(settings: LazySettings) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1024
+    body = io.BytesIO(b"x" * 5000)
+    with pytest.raises(RequestDataTooBig):
+        ChunkedBodyMiddleware(echo)(chunked(body))
+    assert body.tell() == 1025
+
+
+def test_chunks_that_are_none_are_the_callers_error() -> None:
+    with pytest.raises(BadRequest):
+        ChunkedBodyMiddleware(echo)(chunked(Broken()))
+    request = chunked(Broken())
+    assert DrainBodyMiddleware(lambda _request: HttpResponse(status=400))(request).status_code == 400
