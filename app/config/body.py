@@ -9,8 +9,10 @@ from contextlib import suppress
 from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
+from gunicorn.http.errors import ParseException
 
 _CHUNK = 65536
+_BROKEN = (OSError, ParseException)  # what gunicorn raises for chunks that are none, or that do not come
 
 
 class DrainBodyMiddleware:
@@ -29,7 +31,7 @@ class DrainBodyMiddleware:
         response = self.get_response(request)
         # Only a server that ends the stream by itself, as gunicorn does, may be read to the end.
         if request.META.get("wsgi.input_terminated"):
-            with suppress(OSError):  # it was chunked, and badly
+            with suppress(*_BROKEN):
                 while request.META["wsgi.input"].read(_CHUNK):
                     pass
         return response
@@ -50,7 +52,7 @@ class ChunkedBodyMiddleware:
         if request.META.get("wsgi.input_terminated") and "HTTP_TRANSFER_ENCODING" in request.META:
             try:
                 body = request.META["wsgi.input"].read((settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0) + 1)
-            except OSError as error:
+            except _BROKEN as error:
                 raise BadRequest("the body is not well chunked") from error
             request._stream = io.BytesIO(body)  # where Django reads the body from
             request.META["CONTENT_LENGTH"] = str(len(body))
