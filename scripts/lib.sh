@@ -49,25 +49,31 @@ load_settings() {
     value=${!name:-$(recorded "$name")}
     [[ -n $value ]] && export "$name=$value"
   done
+  for name in EXTRA_REPLICAS EXTRA_SHARDS; do # an empty one says that there is none any more
+    export "$name=${!name-$(recorded "$name")}"
+  done
   export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-scale-out}
   export HTTP_PORT=${HTTP_PORT:-8080} HTTPS_PORT=${HTTPS_PORT:-8443} PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090}
   LB=${LB:-${COMPOSE_PROFILES:-nginx}}
-  export LB COMPOSE_PROFILES=$LB
+  export LB=${LB%%,*}
+  # A server that was added has its name for a profile: the setting that names it also starts it.
+  export COMPOSE_PROFILES=$LB${EXTRA_REPLICAS:+,$EXTRA_REPLICAS}${EXTRA_SHARDS:+,$EXTRA_SHARDS}
 }
 
 # check_connections [REPLICAS]: fail where so many replicas of web could need more connections than one PostgreSQL server
 # takes. Each process has a pool for each alias, which may all lead to one server, and one connection to watch it. The
-# first server of the main cluster has the most: web, worker and one replica of products with three aliases; one replica
-# of users, of orders, and users-worker with a fourth, the shard that is there. A shard of its own has the last three only.
+# first server of the main cluster has the most: web, worker and one replica of products with three aliases (and those of
+# EXTRA_REPLICAS); one replica of users, of orders, and users-worker with one more, the shard that is there.
 check_connections() {
-  local replicas=${1:-3} pool web worker service needed most number
+  local replicas=${1:-3} pool web worker service aliases needed most number
   pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2) service=$(setting SERVICE_WORKERS 1)
   for number in "WEB_REPLICAS=$replicas" "POOL_SIZE=$pool" "WEB_WORKERS=$web" "WORKER_PROCESSES=$worker" "SERVICE_WORKERS=$service"; do
     [[ $number =~ =[1-9][0-9]{0,2}$ ]] || fail "$number: must be a whole number from 1 to 999"
   done
-  needed=$(((replicas * web + worker + service) * (3 * pool + 1) + (2 * service + 1) * (4 * pool + 1)))
+  aliases=$((3 + $(tr ',' '\n' <<<"${EXTRA_REPLICAS:-}" | grep -c . || true))) # grep fails where there is none
+  needed=$(((replicas * web + worker + service) * (aliases * pool + 1) + (2 * service + 1) * ((aliases + 1) * pool + 1)))
   most=$(($(sed -n 's/^ *max_connections: //p' "$root/postgres/patroni.yml") - 10)) # Patroni, replication's set-up, a person
-  ((needed <= most)) || fail "$replicas replicas x $web processes x 3 aliases x POOL_SIZE=$pool, with workers and services, may need\
+  ((needed <= most)) || fail "$replicas replicas x $web processes x $aliases aliases x POOL_SIZE=$pool, with workers and services, may need\
  $needed connections to one PostgreSQL server, which takes $most: choose a smaller POOL_SIZE or fewer replicas"
 }
 
@@ -86,7 +92,7 @@ remember_settings() {
   owner=$(recorded COMPOSE_PROJECT_NAME)
   [[ -z $owner || $owner == "$COMPOSE_PROJECT_NAME" ]] || return 0
   touch "$root/.env"
-  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
+  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT EXTRA_REPLICAS EXTRA_SHARDS; do
     line=$name=${!name}
     if grep -q "^$name=" "$root/.env"; then
       sed -i "s|^$name=.*|$line|" "$root/.env"

@@ -34,13 +34,15 @@ clean() {
 
 # What compose down does not know any more: containers, volumes and networks of an older compose.yaml.
 remove_leftovers() {
-  local label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" ids
+  local label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" ids name
   ids=$(docker ps -aq --filter "$label") && [[ -z $ids ]] || xargs docker rm --force <<<"$ids" >/dev/null
   ids=$(docker volume ls -q --filter "$label") && [[ -z $ids ]] || xargs docker volume rm <<<"$ids" >/dev/null
   ids=$(docker network ls -q --filter "$label") && [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null
   # The images of the tests and of the benches belong to no service.
-  ids=$(docker image ls -q "$COMPOSE_PROJECT_NAME-tools"; docker image ls -q "$COMPOSE_PROJECT_NAME-bench-tools")
-  [[ -z $ids ]] || xargs docker image rm --force <<<"$ids" >/dev/null
+  # By name: another stack's image may be the same one.
+  for name in tools bench-tools; do
+    ids=$(docker image ls -q "$COMPOSE_PROJECT_NAME-$name") && [[ -z $ids ]] || docker image rm "$COMPOSE_PROJECT_NAME-$name" >/dev/null
+  done
 }
 
 # The secrets go with the last stack of this clone.

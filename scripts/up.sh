@@ -29,6 +29,9 @@ check_settings() {
       fail "$name=${!name}: must be a port number from 1 to 65535"
     fi
   done
+  for name in EXTRA_REPLICAS EXTRA_SHARDS; do
+    [[ ${!name:-} =~ ^([a-z0-9][a-z0-9.-]*(,|$))*$ ]] || fail "$name=${!name}: must be host names, separated by commas"
+  done
   [[ $COMPOSE_PROJECT_NAME =~ ^[a-z0-9][a-z0-9_-]*$ ]] \
     || fail "COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME: must be small letters, digits, - and _"
 }

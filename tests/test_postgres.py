@@ -142,6 +142,18 @@ def test_an_application_role_reads_and_writes_the_rows_of_its_tables(probe: Prob
     probe.sql(WRITER, "shop", "shop_app", "; ".join(statements))
 
 
+def test_an_application_role_takes_ids_and_cannot_say_which_shard_holds_what(probe: Probe) -> None:
+    allowed = "UPDATE sharding_bucket SET last = last WHERE bucket = 0"
+    refused = {
+        "users_shard_1": ("UPDATE sharding_bucket SET state = 'active'", "DELETE FROM sharding_change"),
+        "users": ("UPDATE sharding_bucketmap SET shard = 0", "INSERT INTO sharding_move (source, target) VALUES (0, 1)"),
+    }
+    hosts = {"users_shard_1": "shard-1", "users": WRITER}
+    probe.sql("shard-1", "users_shard_1", "users_app", allowed)
+    questions = [(hosts[where], where, "users_app", query) for where, queries in refused.items() for query in queries]
+    assert all("permission denied" in told for told in probe.sql_each(questions))
+
+
 # ── the shards ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(("hosts", "database"), SHARDS)
 def test_each_shard_is_migrated_and_has_no_table_of_the_shop(probe: Probe, hosts: str, database: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from config import environment
 
 MAIN = ("postgres-1", "postgres-2", "postgres-3")
-SHARD_HOSTS = (MAIN, ("shard-1",), ("shard-2",))
+SHARD_HOSTS = (("shard-1",), ("shard-2",))  # shard 0 is on the main servers
 
 # An application's label stands for all of its tables, `label.model` for one.
 SHOP_APPS = frozenset({"sessions", "stateless", "products", "storefront"})
@@ -84,22 +84,21 @@ def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attribut
     }
 
 
-def _from(hosts: tuple[str, ...], first: int) -> tuple[str, ...]:
-    return hosts[first:] + hosts[:first]
+def _main() -> tuple[str, ...]:
+    """Return the servers of the main cluster; those of EXTRA_REPLICAS (host names) were added to it."""
+    return (*MAIN, *environment.words("EXTRA_REPLICAS"))
 
 
 def _own(context: str, role: str) -> dict[str, dict[str, Any]]:
-    """Return the aliases of a context's own database: the primary and the two replicas."""
-
-    def own(hosts: tuple[str, ...], attributes: str, **more: Any) -> dict[str, Any]:
-        return _database(context, context, role, hosts, attributes) | more
-
-    return {
-        "default": own(MAIN, "read-write"),
+    """Return the aliases of a context's own database: the primary, and a replica for each further server."""
+    hosts = _main()
+    aliases = {"default": _database(context, context, role, hosts, "read-write")}
+    for number in range(1, len(hosts)):
         # Each replica alias goes to a standby of its own, and to any standby, then the primary, where that is down.
-        "replica1": own(_from(MAIN, 1), "prefer-standby", STANDBY=0),
-        "replica2": own(_from(MAIN, 2), "prefer-standby", STANDBY=1),
-    }
+        nearest = hosts[number:] + hosts[:number]
+        replica = _database(context, context, role, nearest, "prefer-standby")
+        aliases[f"replica{number}"] = replica | {"STANDBY": number - 1}
+    return aliases
 
 
 def _shards(context: str, role: str, prefix: str) -> dict[int, tuple[str, dict[str, Any]]]:
@@ -107,7 +106,7 @@ def _shards(context: str, role: str, prefix: str) -> dict[int, tuple[str, dict[s
 
     The shards of EXTRA_SHARDS (host names, numbered from 3) hold nothing until buckets are moved to them.
     """
-    hosts = [*SHARD_HOSTS, *((host,) for host in environment.words("EXTRA_SHARDS"))]
+    hosts = [_main(), *SHARD_HOSTS, *((host,) for host in environment.words("EXTRA_SHARDS"))]
     return {
         number: (f"{prefix}{number}", _database(f"{context}_shard_{number}", context, role, host, "read-write"))
         for number, host in enumerate(hosts)
@@ -127,11 +126,11 @@ def _sharded(context: str) -> Databases:
 
 def _migrate() -> Databases:
     """Return every database of every context, each opened by its owner, for the one-shot `migrate`."""
-    settings = {"default": _database("shop", "shop", "owner", MAIN, "read-write")}
+    settings = {"default": _database("shop", "shop", "owner", _main(), "read-write")}
     apps = {"default": SHOP_APPS}
     shards = {}
     for context, (own_apps, shard_apps) in CONTEXTS.items():
-        settings[context] = _database(context, context, "owner", MAIN, "read-write")
+        settings[context] = _database(context, context, "owner", _main(), "read-write")
         apps[context] = own_apps
         aliases = _shards(context, "owner", f"{context}_shard_")
         settings |= dict(aliases.values())

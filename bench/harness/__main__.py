@@ -13,14 +13,24 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NoReturn
 
-from benches import proxy, replicas, startup
+from benches import ids, pgbouncer, pool, proxy, replicas, router, scatter, servers, startup
 
 from harness import machine
 from harness.errors import BenchError
 from harness.progress import say
 from harness.scene import Scene
 
-BENCHES: Mapping[str, ModuleType] = {"proxy": proxy, "startup": startup, "replicas": replicas}
+BENCHES: Mapping[str, ModuleType] = {
+    "proxy": proxy,
+    "startup": startup,
+    "replicas": replicas,
+    "router": router,
+    "pool": pool,
+    "pgbouncer": pgbouncer,
+    "servers": servers,
+    "ids": ids,
+    "scatter": scatter,
+}
 EX_USAGE = 64
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from harness.report import Metric, number, times
+from harness.rounds import Samples
 
 INK = "#1f2933"
 QUIET = "#9aa5b1"
@@ -47,3 +50,39 @@ def figure(path: Path, title: str, subtitle: str, width: float = 10, height: flo
         path.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(path, dpi=150)
         pyplot.close(canvas)
+
+
+def bars(
+    axes: Any,
+    samples: Samples,
+    names: Mapping[str, str],
+    metric: Metric,
+    parts: Mapping[str, tuple[str, str]] | None = None,
+) -> None:
+    """Draw each variant (key to name) as a bar with its interval, its value and its ratio to the first, the baseline.
+
+    `parts`: the metrics that the value is made of, with what they are called and their colours.
+    """
+    axes.grid(visible=False, axis="y")
+    baseline = next(iter(names))
+    for row, key in enumerate(names):
+        whole = samples.typical(key, metric.key)
+        pieces = parts or {metric.key: ("", BLUE)}
+        left = 0.0
+        for piece, (label, colour) in pieces.items():
+            width = samples.typical(key, piece).middle
+            axes.barh(row, width, left=left, color=colour, height=0.62, label=label if row == 0 else None)
+            left += width
+        axes.plot([whole.low, whole.high], [row, row], color=INK, linewidth=1.6, solid_capstyle="butt")
+        text = number(whole.middle, metric.digits)
+        if key != baseline:
+            text += f"   {times(samples.ratio(key, baseline, metric.key), metric.ratio_digits)}"
+        axes.text(max(whole.high, left), row, f"  {text}", va="center", fontsize=10)
+    axes.set_yticks(range(len(names)), names.values())
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(0, max(samples.typical(key, metric.key).high for key in names) * 1.65)
+    axes.set_xlabel(f"{metric.title}  (black line: 95 % interval)")
+    axes.spines["left"].set_color(QUIET)
+    if parts:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=len(parts))

@@ -14,12 +14,13 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 @dataclass(frozen=True)
 class Metric:
-    """A value of a measurement: its key, how it is written, and whether less of it is better."""
+    """A value of a measurement: its key, how it and its ratios are written, and whether less of it is better."""
 
     key: str
     title: str
     less_is_better: bool = True
     digits: int = 0
+    ratio_digits: int = 2
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,19 @@ def bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def times(ratio: Estimate) -> str:
+def times(ratio: Estimate, digits: int = 2) -> str:
     """Return a ratio with its interval: 1.23 times, 1.20 to 1.26."""
-    return f"{ratio.middle:.2f}{TIMES} ({ratio.low:.2f} to {ratio.high:.2f})"
+    return f"{ratio.middle:.{digits}f}{TIMES} ({ratio.low:.{digits}f} to {ratio.high:.{digits}f})"
+
+
+def target(ratio: Estimate, *, least: float = 0.0, most: float = float("inf")) -> str:
+    """Return how a ratio stands to what was aimed at; where the bounds of its interval disagree, that is said."""
+    aim = f"at least {least:g}{TIMES}" if least else f"at most {most:g}{TIMES}"
+    if least <= ratio.low and ratio.high <= most:
+        return f"the target of {aim} is met"
+    if ratio.high < least or ratio.low > most:
+        return f"**the target of {aim} is missed**"
+    return f"whether the target of {aim} is met these rounds cannot tell"
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -107,7 +118,8 @@ def comparison(
         row = [name]
         for metric in metrics:
             row.append(number(samples.typical(key, metric.key).middle, metric.digits))
-            row.append("1" if key == baseline else times(samples.ratio(key, baseline, metric.key)))
+            ratio = samples.ratio(key, baseline, metric.key)
+            row.append("1" if key == baseline else times(ratio, metric.ratio_digits))
         rows.append(row)
     return Table(header, rows, title)
 
@@ -121,7 +133,7 @@ def worse(samples: Samples, names: Mapping[str, str], baseline: str, metrics: Se
                 continue
             ratio = samples.ratio(key, baseline, metric.key)
             if ratio.above_one if metric.less_is_better else ratio.below_one:
-                found.append(f"{name}: {times(ratio)} the {metric.title} of {names[baseline]}.")
+                found.append(f"{name}: {times(ratio, metric.ratio_digits)} the {metric.title} of {names[baseline]}.")
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.stats import Estimate, estimate, ratios, void_reason
+from harness.stats import TOLERANCE, WIDEST, Estimate, estimate, ratios, void_reason
 
 Measurement = Mapping[str, float]
 
@@ -36,9 +36,11 @@ class Samples:
         """Return the median of the rounds' ratios, with its interval."""
         return estimate(ratios(self.values[variant][metric], self.values[baseline][metric]))
 
-    def void(self, control: str, baseline: str, metric: str) -> str | None:
+    def void(
+        self, control: str, baseline: str, metric: str, tolerance: float = TOLERANCE, widest: float = WIDEST
+    ) -> str | None:
         """Return why the run is void, by the control that is the baseline under another name."""
-        return void_reason(self.ratio(control, baseline, metric))
+        return void_reason(self.ratio(control, baseline, metric), tolerance, widest)
 
 
 def turns(variants: Sequence[Variant], rounds: int, *, mirrored: bool = True) -> list[tuple[int, Variant]]:

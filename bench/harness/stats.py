@@ -51,11 +51,14 @@ def ratios(values: Sequence[float], baseline: Sequence[float]) -> list[float]:
     return [value / base for value, base in zip(values, baseline, strict=True)]
 
 
-def void_reason(control: Estimate) -> str | None:
-    """Return why a run with this A/A control cannot be believed, or None where it can."""
+def void_reason(control: Estimate, tolerance: float = TOLERANCE, widest: float = WIDEST) -> str | None:
+    """Return why a run with this A/A control cannot be believed, or None where it can.
+
+    A bench of a small effect asks for more: `widest` less than the effect.
+    """
     found = f"{control.middle:.3f} ({control.low:.3f} to {control.high:.3f})"
-    if control.low > 1 + TOLERANCE or control.high < 1 - TOLERANCE:
+    if control.low > 1 + tolerance or control.high < 1 - tolerance:
         return f"the same variant differs from itself: {found}"
-    if control.high - control.low > WIDEST:
+    if control.high - control.low > widest:
         return f"too much noise to tell: the same variant over itself is {found}"
     return None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness.report import TIMES, Metric, Report, Table, comparison, every_round, number, times, worse
+from harness.report import TIMES, Metric, Report, Table, comparison, every_round, number, target, times, worse
 from harness.rounds import Samples
 from harness.stats import Estimate
 
@@ -82,3 +82,17 @@ def test_a_page_is_written_where_it_belongs(tmp_path: Path) -> None:
 
 def test_a_table_s_figures_are_right_aligned() -> None:
     assert Table(["", "a"], [["x", "1"]]).markdown() == "|  | a |\n| :-- | --: |\n| x | 1 |"
+
+
+def test_a_target_is_met_missed_or_not_told() -> None:
+    assert target(Estimate(1.01, 1.0, 1.02), most=1.02) == f"the target of at most 1.02{TIMES} is met"
+    assert target(Estimate(1.05, 1.04, 1.06), most=1.02) == f"**the target of at most 1.02{TIMES} is missed**"
+    assert "cannot tell" in target(Estimate(1.01, 1.0, 1.03), most=1.02)
+    assert target(Estimate(13, 12.1, 14), least=12) == f"the target of at least 12{TIMES} is met"
+    assert "missed" in target(Estimate(11, 10, 11.9), least=12)
+    assert "cannot tell" in target(Estimate(12, 11, 13), least=12)
+
+
+def test_a_metric_says_how_close_its_ratios_are_looked_at() -> None:
+    table = comparison(SAMPLES, NAMES, "direct", [Metric("cpu", "CPU µs", ratio_digits=3)])
+    assert table.rows[1][2] == f"1.500{TIMES} (1.500 to 1.500)"

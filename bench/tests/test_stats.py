@@ -61,3 +61,10 @@ def test_a_variant_that_differs_from_itself_voids_the_run(control: Estimate) -> 
 
 def test_a_control_that_is_anywhere_voids_the_run() -> None:
     assert "too much noise" in (void_reason(Estimate(1.0, 0.85, 1.2)) or "")
+
+
+def test_a_bench_of_a_small_effect_needs_a_quieter_machine() -> None:
+    control = Estimate(1.0, 0.97, 1.02)
+    assert void_reason(control) is None
+    assert "too much noise" in (void_reason(control, tolerance=0.01, widest=0.02) or "")
+    assert "differs from itself" in (void_reason(Estimate(1.02, 1.015, 1.025), tolerance=0.01, widest=0.02) or "")

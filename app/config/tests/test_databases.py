@@ -39,6 +39,16 @@ def test_another_shard_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert databases("migrate").shards["orders"][3] == "orders_shard_3"
 
 
+def test_another_replica_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTRA_REPLICAS", "postgres-4")
+    found = databases("web").settings
+    assert list(found) == ["default", "replica1", "replica2", "replica3"]
+    assert found["default"]["HOST"] == "postgres-1,postgres-2,postgres-3,postgres-4"
+    assert found["replica3"]["HOST"] == "postgres-4,postgres-1,postgres-2,postgres-3"
+    assert [found[f"replica{number}"]["STANDBY"] for number in (1, 2, 3)] == [0, 1, 2]
+    assert found["replica3"]["PORT"] == "5432,5432,5432,5432"
+
+
 def test_the_migration_opens_every_database_by_its_own_name() -> None:
     found = databases("migrate")
     assert set(found.apps) == set(found.settings) == {

@@ -15,6 +15,7 @@ from django.db import connections
 from config.tests import empty_settings
 
 pytestmark = pytest.mark.django_db(transaction=True)
+APP = f"{empty_settings.DATABASES['default']['USER']}_app"
 MANAGE = Path(empty_settings.__file__).parents[2] / "manage.py"
 
 
@@ -25,9 +26,11 @@ def empty_databases(transactional_db: None) -> Iterator[None]:
     with connections["default"].cursor() as cursor:
         for name in names:
             cursor.execute(f'CREATE DATABASE "{name}"')
+        cursor.execute(f'CREATE ROLE "{APP}"')
         yield
         for name in names:
             cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        cursor.execute(f'DROP ROLE "{APP}"')
 
 
 def prepare() -> subprocess.Popen[str]:
@@ -84,6 +87,24 @@ def test_two_at_once_migrate_each_database_once_and_put_each_table_where_it_belo
         assert ask(f"users_shard_{number}", "SELECT name FROM sharding_shardidentity") == [(f"users_shard_{number}",)]
         assert ask(f"users_shard_{number}", "SELECT count(*) FROM sharding_bucket") == [(342 if number == 0 else 341,)]
     assert ask("users", "SELECT version FROM sharding_mapversion") == [(1,)]
+
+
+@pytest.mark.usefixtures("empty_databases")
+def test_the_application_may_take_ids_and_cannot_say_which_shard_holds_what() -> None:
+    said(prepare())
+
+    def may(alias: str, right: str, table: str, column: str) -> object:
+        question = f"SELECT has_column_privilege('{APP}', '{table}', '{column}', '{right}')"
+        return ask(alias, question)[0][0]
+
+    assert may("users_shard_1", "UPDATE", "sharding_bucket", "last")
+    assert not may("users_shard_1", "UPDATE", "sharding_bucket", "state")
+    ask("users", f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{APP}"')
+    assert may("users", "UPDATE", "sharding_bucketmap", "shard")
+    said(prepare())
+    assert not may("users", "UPDATE", "sharding_bucketmap", "shard")
+    assert not may("users", "INSERT", "sharding_move", "step")
+    assert may("users", "UPDATE", "users_emaildirectory", "state")
 
 
 @pytest.mark.usefixtures("empty_databases")

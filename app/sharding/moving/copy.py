@@ -45,9 +45,24 @@ def _columns(connection: Connection, name: str) -> dict[str, str]:
     return dict(rows.fetchall())
 
 
+def _refuse_acting_keys(target: Connection, names: Sequence[str]) -> None:
+    """Raise MoveError for a foreign key that deletes or changes rows by itself: it would do so to copied ones as well."""
+    acting = target.execute(
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd')"
+        " AND conrelid = ANY(SELECT to_regclass(quote_ident(name)) FROM unnest(%s::text[]) AS name)",
+        [names],
+    ).fetchone()
+    if acting is not None:
+        raise MoveError(
+            f"the foreign key {acting[1]} of {acting[0]} has an ON DELETE of its own: rows of such a table are not moved"
+        )
+
+
 def find_tables(source: Connection, target: Connection, names: Iterable[str]) -> list[Table]:
     """Return the tables `names`. Raises MoveError unless they have the same columns on both shards."""
     found = []
+    names = list(names)
+    _refuse_acting_keys(target, names)
     for name in names:
         here, there = _columns(source, name), _columns(target, name)
         if not here or here != there:
@@ -94,26 +109,37 @@ def copy_bucket(source: Connection, target: Connection, tables: Sequence[Table],
             _stream(source, target, table, of_buckets([bucket]))
 
 
-def catch_up(source: Connection, target: Connection, tables: Sequence[Table], buckets: Sequence[int]) -> int:
-    """Copy the present state of the rows that the log names; return how many entries it had.
+def logged(source: Connection, buckets: Sequence[int]) -> dict[str, set[int]]:
+    """Return the rows of `buckets` that the log names, by table."""
+    found: dict[str, set[int]] = {}
+    entries = source.execute("SELECT name, row FROM sharding_change WHERE bucket = ANY(%s)", [list(buckets)])
+    for name, row in entries:
+        found.setdefault(name, set()).add(row)
+    return found
+
+
+def catch_up(
+    source: Connection, target: Connection, tables: Sequence[Table], buckets: Sequence[int]
+) -> dict[str, set[int]]:
+    """Copy the present state of the rows that the log names; return them, by table.
 
     All of them in one snapshot: what two rows exchanged (a unique value, say) arrives at once.
     """
     with snapshot(source), as_mover(target):
-        entries = source.execute(
-            "SELECT id, name, row FROM sharding_change WHERE bucket = ANY(%s)", [list(buckets)]
-        ).fetchall()
+        entries = source.execute("SELECT id FROM sharding_change WHERE bucket = ANY(%s)", [list(buckets)]).fetchall()
         if not entries:
-            return 0
+            return {}
+        rows = logged(source, buckets)
         _hold(target, buckets)
         for table in reversed(tables):
-            rows = sorted({row for _, name, row in entries if name == table.name})
-            target.execute(sql.SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table.quoted), [rows])
+            target.execute(
+                sql.SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table.quoted), [sorted(rows.get(table.name, ()))]
+            )
         for table in tables:
             changed = sql.SQL(
                 "id IN (SELECT row FROM sharding_change WHERE name = {} AND bucket = ANY({}::bigint[]))"
             ).format(sql.Literal(table.name), sql.Literal(sorted(buckets)))
             _stream(source, target, table, changed)
     # By their ids, not up to the last: an entry with a smaller id may be committed later.
-    source.execute("DELETE FROM sharding_change WHERE id = ANY(%s)", [[entry[0] for entry in entries]])
-    return len(entries)
+    source.execute("DELETE FROM sharding_change WHERE id = ANY(%s)", [[id_ for (id_,) in entries]])
+    return rows

@@ -42,17 +42,31 @@ def rows_of(shards: Mapping[int, str], held: Mapping[int, int], tables: Sequence
     return rows
 
 
-def even(shards: Sequence[int], held: Mapping[int, int], weights: Mapping[int, int]) -> list[Wanted]:
-    """Return the moves that even out what the shards carry: as few buckets as it takes.
+def even(
+    shards: Sequence[int], held: Mapping[int, int], weights: Mapping[int, int], without: int | None = None
+) -> list[Wanted]:
+    """Return the moves that even out what the shards carry: as few buckets as it takes. `without`: one to be emptied.
 
     Always from who carries most to who carries least, the heaviest bucket that does not turn them round.
     """
-    carried = dict.fromkeys(shards, 0)
+    carried = {shard: 0 for shard in shards if shard != without}
     having: dict[int, list[int]] = {shard: [] for shard in shards}
     for bucket, shard in held.items():
-        carried[shard] += weights[bucket]
         having[shard].append(bucket)
+        if shard != without:
+            carried[shard] += weights[bucket]
+    arrived = dict.fromkeys(shards, 0)
     moves: dict[tuple[int, int], list[int]] = {}
+
+    def go(bucket: int, source: int, target: int) -> None:
+        having[source].remove(bucket)  # each goes once: not on to a third shard
+        carried[target] += weights[bucket]
+        arrived[target] += 1
+        moves.setdefault((source, target), []).append(bucket)
+
+    if without is not None:
+        for bucket in sorted(having[without], key=lambda one: -weights[one]):
+            go(bucket, without, min(carried, key=lambda one: (carried[one], arrived[one])))
     while True:
         source, target = max(carried, key=lambda one: carried[one]), min(carried, key=lambda one: carried[one])
         gap = carried[source] - carried[target]
@@ -60,10 +74,8 @@ def even(shards: Sequence[int], held: Mapping[int, int], weights: Mapping[int, i
         if not fitting:
             break
         bucket = max(fitting, key=lambda one: (weights[one], -one))
-        having[source].remove(bucket)  # each goes once: not on to a third shard
         carried[source] -= weights[bucket]
-        carried[target] += weights[bucket]
-        moves.setdefault((source, target), []).append(bucket)
+        go(bucket, source, target)
     return [Wanted(source, target, sorted(buckets)) for (source, target), buckets in sorted(moves.items())]
 
 

@@ -17,9 +17,11 @@ from django.db import connections
 LOCK = 7_241_002
 # What this program does not use of Django's parameters.
 _DJANGOS = ("pool", "cursor_factory", "context", "prepare_threshold")
-# A mover whose host vanished, or which is frozen, keeps its locks no longer than this.
+# A mover whose host vanished, or which is frozen, keeps its locks no longer than this; one that was killed a second,
+# even in the middle of a statement.
 _SETTINGS = """
     SET TIME ZONE 'UTC';
+    SET client_connection_check_interval = '1s';
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
     SET idle_in_transaction_session_timeout = '60s'
 """

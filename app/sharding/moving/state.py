@@ -11,6 +11,7 @@ from sharding.moving.session import Connection, MoveError
 Step = Move.Step
 OVER = (Step.ACTIVE, Step.CLEANED, Step.ABORTED)
 BEFORE_THE_FLIP = (Step.PLANNED, Step.COPYING, Step.CATCHING_UP, Step.BLOCKED, Step.VERIFIED, Step.ABORTING)
+WIDTH = 60  # of a list of buckets in a message
 
 
 @dataclass
@@ -25,8 +26,11 @@ class Job:
     pause: float | None  # seconds for which its writes were refused
 
     def __str__(self) -> str:
-        """Return what moves where."""
-        return f"move {self.id}: {len(self.buckets)} buckets ({ranges(self.buckets)}), {self.source} to {self.target}"
+        """Return what moves where, in a line that is not too long."""
+        which = ranges(self.buckets)
+        if len(which) > WIDTH:
+            which = f"from {min(self.buckets)} to {max(self.buckets)}, not all between"
+        return f"move {self.id}: {len(self.buckets)} buckets ({which}), shard {self.source} to {self.target}"
 
 
 def ranges(buckets: Iterable[int]) -> str:

@@ -8,25 +8,22 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 import psycopg
-from psycopg import errors
 
 from sharding.map import LEASE, REASSIGN
 from sharding.moving import index
-from sharding.moving.copy import Table, catch_up, copy_bucket, find_tables, remove
-from sharding.moving.session import Connection, MoveError, Sessions, as_mover, connect, one_line
+from sharding.moving.back import discard, release
+from sharding.moving.copy import Table, catch_up, copy_bucket, find_tables
+from sharding.moving.locks import LOCK_TIMEOUT, REST, TOO_SLOW, TRIES, change, limited
+from sharding.moving.session import Connection, MoveError, Sessions, connect, one_line
 from sharding.moving.state import BEFORE_THE_FLIP, OVER, Job, Step, create, go, jobs, not_copied, ranges, set_copied
-from sharding.moving.verify import differing
+from sharding.moving.verify import differing, differing_rows
 
 BUDGET = 1.0  # seconds from the first blocked bucket to the end of the comparison; the wait for the map comes after
 WAIT = LEASE + 0.1  # seconds after the flip until nobody has the old map
 FEW = 200  # changes that may be left when the buckets are blocked
 ROUNDS = 50  # of catching up
-TRIES = 8  # to block the buckets within the budget
 COPIES = 3  # of a bucket whose rows differ
-# Shorter than PostgreSQL's deadlock_timeout (1 s): where mover and writer wait for each other, the mover gives way.
-LOCK_TIMEOUT = "400ms"
 WRITING = (Step.PLANNED, Step.COPYING, Step.CATCHING_UP)  # the source takes writes
-TOO_SLOW = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
 
 
 def _nothing(_what: str, _done: int, _of: int) -> None:
@@ -50,6 +47,9 @@ class Mover:
         self._alias, self._shards, self._names, self._report = context, shards, tables, report
         self._sessions = Sessions()
         self._slow = self._differed = 0
+        # The rows that were copied again since all others were compared; None before that. Whoever resumes a move does
+        # not know them, and compares anew.
+        self._touched: dict[str, set[int]] | None = None
 
     def __enter__(self) -> Self:
         """Become the only mover of the context. Raises MoveError if there is one."""
@@ -138,7 +138,9 @@ class Mover:
             tables = self._tables(job)
             for done, bucket in enumerate(job.buckets):
                 self._report("cleaning", done, len(job.buckets))
-                self._clean(job, source, tables, bucket)
+                held = self._context.execute("SELECT shard FROM sharding_bucketmap WHERE bucket = %s", [bucket])
+                if held.fetchone() != (job.source,):  # else it has come back
+                    discard(source, tables, bucket, "moved")
             go(self._context, job, Step.CLEANED)
             self._drop_indexes(job)
         return job
@@ -181,7 +183,7 @@ class Mover:
             raise MoveError(f"shard {job.target} holds some of these buckets against the map: look at sharding_bucket")
         # Waits for who is writing: what is written later is noted, what was before is in the copy.
         for bucket in job.buckets:
-            self._set(source, bucket, "logged = true", "active")
+            change(source, bucket, "logged = true", "active")
         noted = source.execute("SELECT FROM sharding_bucket WHERE bucket = ANY(%s) AND logged", [job.buckets])
         if noted.rowcount != len(job.buckets):
             raise MoveError(f"shard {job.source} lacks some of these buckets against the map: look at sharding_bucket")
@@ -190,6 +192,7 @@ class Mover:
     def _copy(self, job: Job) -> None:
         source, target = self._ends(job)
         tables = self._tables(job)
+        self._touched = None
         left = not_copied(self._context, job)
         for bucket in left:
             self._report(job.step, len(job.buckets) - len(left) + left.index(bucket), len(job.buckets))
@@ -199,14 +202,35 @@ class Mover:
 
     def _catch_up(self, job: Job) -> None:
         tables = self._tables(job)
+        self._follow(job, tables)
+        if self._touched is None:
+            different = differing(*self._ends(job), tables, job.buckets)
+            if different:
+                self._copy_again(job, different)
+                return
+            self._touched = {}
+            self._follow(job, tables)
+        go(self._context, job, Step.BLOCKED)
+
+    def _follow(self, job: Job, tables: Sequence[Table]) -> None:
+        """Copy what is logged until little of it is left."""
         for number in range(ROUNDS):
             self._report(job.step, number, ROUNDS)
-            if catch_up(*self._ends(job), tables, job.buckets) <= FEW:
-                go(self._context, job, Step.BLOCKED)
+            if self._catch_up_once(job, tables) <= FEW:
                 return
         raise MoveError(f"{job}: rows are written faster than they can be copied: resume it at a quieter time")
 
+    def _catch_up_once(self, job: Job, tables: Sequence[Table]) -> int:
+        rows = catch_up(*self._ends(job), tables, job.buckets)
+        if self._touched is not None:
+            for name, ids in rows.items():
+                self._touched.setdefault(name, set()).update(ids)
+        return sum(map(len, rows.values()))
+
     def _verify(self, job: Job) -> None:
+        if self._touched is None:
+            self._release(job, Step.CATCHING_UP)
+            return
         source, target = self._ends(job)
         tables = self._tables(job)
         until = time.monotonic() + BUDGET
@@ -221,11 +245,11 @@ class Mover:
                 if blocked.rowcount != len(job.buckets):
                     raise MoveError(f"shard {job.source} lacks some buckets of move {job.id}: look at sharding_bucket")
             self._report(job.step, 1, 3)
-            with self._limited(until, source, target):
-                catch_up(source, target, tables, job.buckets)
+            with limited(until, source, target):
+                self._catch_up_once(job, tables)
             self._report(job.step, 2, 3)
-            with self._limited(until, source, target):
-                different = differing(source, target, tables, job.buckets)
+            with limited(until, source, target):
+                different = differing_rows(source, target, tables, self._touched)
             self._hand_over(job)
         except TOO_SLOW as error:
             self._too_slow(job, error)
@@ -275,7 +299,7 @@ class Mover:
     def _unblock(self, job: Job) -> None:
         source = self._sessions[self._shards[job.source]]  # whether or not the target is there
         for bucket in job.buckets:
-            self._set(source, bucket, "state = 'active'", "blocked")
+            change(source, bucket, "state = 'active'", "blocked")
 
     def _too_slow(self, job: Job, error: Exception) -> None:
         self._release(job, Step.CATCHING_UP)
@@ -285,7 +309,7 @@ class Mover:
                 f"{job} could not be blocked and compared within {BUDGET} s ({one_line(error)}): resume it at a quieter"
                 " time, or abort it and move fewer buckets with --at-once"
             ) from error
-        time.sleep(0.2)  # for those who waited
+        time.sleep(REST)
 
     def _copy_again(self, job: Job, different: list[tuple[str, int]]) -> None:
         buckets = sorted({bucket for _, bucket in different})
@@ -300,36 +324,14 @@ class Mover:
             )
 
     def _abort(self, job: Job) -> None:
-        source = self._sessions[self._shards[job.source]]  # users write there: before the target is needed
-        for bucket in job.buckets:
-            self._set(source, bucket, "state = 'active', logged = false", "active", "blocked")
-        source.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [job.buckets])
+        release(self._sessions[self._shards[job.source]], job.buckets)  # users write there: before the target is needed
         _, target = self._ends(job)
         tables = [Table(name, ()) for name in self._names]  # to delete from, whatever columns they have
         for done, bucket in enumerate(job.buckets):
             self._report(job.step, done, len(job.buckets))
-            with as_mover(target):
-                mine = target.execute(
-                    "SELECT FROM sharding_bucket WHERE bucket = %s AND state = 'incoming' FOR UPDATE", [bucket]
-                ).fetchone()
-                if mine is not None:
-                    remove(target, tables, [bucket])
-                    target.execute("DELETE FROM sharding_bucket WHERE bucket = %s", [bucket])
+            discard(target, tables, bucket, "incoming")
         go(self._context, job, Step.ABORTED)
         self._drop_indexes(job)
-
-    def _clean(self, job: Job, source: Connection, tables: list[Table], bucket: int) -> None:
-        held = self._context.execute("SELECT shard FROM sharding_bucketmap WHERE bucket = %s", [bucket]).fetchone()
-        if held == (job.source,):
-            return  # it has come back
-        with as_mover(source):
-            left = source.execute(
-                "SELECT FROM sharding_bucket WHERE bucket = %s AND state = 'moved' FOR UPDATE", [bucket]
-            ).fetchone()
-            if left is not None:
-                remove(source, tables, [bucket])
-                source.execute("DELETE FROM sharding_change WHERE bucket = %s", [bucket])
-                source.execute("DELETE FROM sharding_bucket WHERE bucket = %s", [bucket])
 
     def _drop_indexes(self, job: Job) -> None:
         if not jobs(self._context, set(Step) - {Step.CLEANED, Step.ABORTED}):
@@ -348,33 +350,3 @@ class Mover:
             " WHERE sharding_bucket.bucket = given.bucket AND state = 'incoming'",
             [[bucket for bucket, _ in counters], [last for _, last in counters]],
         )
-
-    def _set(self, shard: Connection, bucket: int, values: str, *states: str) -> None:
-        """Change a bucket if it is in one of `states`. Gives way to writers that hold it for long."""
-        for left in reversed(range(TRIES)):
-            try:
-                with shard.transaction():
-                    shard.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-                    shard.execute(
-                        f"UPDATE sharding_bucket SET {values} WHERE bucket = %s AND state = ANY(%s)",  # noqa: S608 - our own words
-                        [bucket, list(states)],
-                    )
-            except TOO_SLOW:
-                if not left:
-                    raise
-                time.sleep(0.2)  # for those who waited
-            else:
-                return
-
-    @contextmanager
-    def _limited(self, until: float, *ends: Connection) -> Iterator[None]:
-        """Let no statement of the block run for longer than until `until`."""
-        left = max(1, int((until - time.monotonic()) * 1000))
-        try:
-            for end in ends:
-                end.execute(f"SET statement_timeout = {left}")
-            yield
-        finally:
-            for end in ends:
-                with suppress(psycopg.Error):  # a lost connection has said so already
-                    end.execute("SET statement_timeout = 0")

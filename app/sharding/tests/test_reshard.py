@@ -24,7 +24,7 @@ from sharding.moving import steps
 from sharding.moving.session import MoveError
 from sharding.moving.state import Job, Step
 from sharding.moving.steps import Mover
-from sharding.moving.verify import differing
+from sharding.moving import verify
 from sharding.tests.shelves import TABLES, Author, Book, Leaf, author_on, move, set_state
 
 pytestmark = [
@@ -292,28 +292,38 @@ def test_buckets_move_back_before_and_after_the_source_is_cleaned() -> None:
     assert clean_and_whole()
 
 
-def test_a_difference_is_copied_again_and_never_flipped(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("comparison", ["differing", "differing_rows"])
+def test_a_difference_is_copied_again_and_never_flipped(monkeypatch: pytest.MonkeyPatch, comparison: str) -> None:
+    """By a comparison while users write, and by the one of what they wrote, while they must not."""
     buckets = maps.current().buckets_of(0)[:4]
     authors = library(16, buckets)
     before = everything()
+
+    compare = getattr(verify, comparison)
 
     def spoil(*arguments: Any) -> list[tuple[str, int]]:
         with transaction.atomic(using="shard2"):
             ask("shard2", "SET LOCAL sharding.mover = 'on'")
             ask("shard2", "UPDATE author SET name = 'spoilt' WHERE id = %s", authors[1].id)
-        return differing(*arguments)
+        found: list[tuple[str, int]] = compare(*arguments)
+        return found
 
-    with mover() as one:
+    def write(what: str, _done: int, of: int) -> None:
+        if what == "blocked" and of == 1:  # before it is
+            Author.objects.filter(pk=authors[1].id).update(name=str(random.random()))
+
+    with mover(write) as one:
         job = one.start(0, 2, buckets)
         with monkeypatch.context() as patch:
-            patch.setattr(steps, "differing", spoil)
+            patch.setattr(steps, comparison, spoil)
             with pytest.raises(MoveError, match=r"rows of author differ in the buckets 3, again after 3 copies"):
                 one.run(job)
         assert job.step == Step.COPYING
         assert maps.current().buckets_of(0)[:4] == buckets
         authors[1].name = "still writable"
         authors[1].save()
-        before = everything()
+    before = everything()
+    with mover() as one:
         one.run(job)
         one.clean(job)
     assert everything() == before

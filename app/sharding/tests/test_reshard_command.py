@@ -41,6 +41,17 @@ def test_a_plan_by_rows_evens_out_the_rows() -> None:
     assert even([0, 1], held, {0: 100, 1: 0, 2: 0, 3: 0}) == []
 
 
+def test_a_shard_that_is_to_go_gives_all_it_has_even_empty_buckets() -> None:
+    held = {bucket: bucket % 4 for bucket in range(1024)}
+    moves = even(range(4), held, dict.fromkeys(held, 1), without=3)
+    assert {one.source for one in moves} == {3}
+    assert sorted(len(one.buckets) for one in moves) == [85, 85, 86]
+    weights = dict.fromkeys(held, 0) | {3: 10, 7: 10}
+    moves = even(range(4), held, weights, without=3)
+    assert sum(len(one.buckets) for one in moves) == 256
+    assert not [one for one in moves if {3, 7} <= set(one.buckets)]
+
+
 def test_buckets_of_several_shards_are_a_move_for_each() -> None:
     assert grouped({0: 0, 1: 1, 2: 2, 3: 0}, [0, 1, 2, 3], 2) == [Wanted(0, 2, [0, 3]), Wanted(1, 2, [1])]
 
@@ -78,6 +89,15 @@ def test_a_new_shard_is_filled_by_the_plan(settings: LazySettings) -> None:
     assert "nothing to move" in reshard("plan", "--by", "buckets")
 
 
+def test_a_shard_is_emptied_by_the_plan() -> None:
+    assert "to 0" in reshard("plan", "--without", "2")
+    reshard("move", "--plan", "--without", "2", "--at-once", "1024")
+    reshard("clean")
+    maps.current().expire()
+    assert maps.current().buckets_of(2) == []
+    assert not Bucket.objects.using("shard2").exists()
+
+
 BAD = {
     ("move",): "say which --buckets",
     ("move", "--buckets", "0-2000", "--to", "1"): "must be numbers from 0 to 1023",
@@ -85,6 +105,8 @@ BAD = {
     ("move", "--buckets", "0", "--to", "9"): "there is no shard 9: there are 0-2",
     ("move", "--buckets", "0", "--to", "1", "--plan"): "either --plan, or",
     ("move", "--plan", "--at-once", "0"): "--at-once must be 1 or more",
+    ("move", "--plan", "--without", "9"): "--without 9: there are only the shards 0-2",
+    ("move", "--buckets", "0", "--to", "1", "--without", "2"): "--without is for --plan",
     ("plan", "--context", "nobody"): "there is no context nobody: there are default",
     ("status", "--to", "1"): "are for move, not for status",
 }

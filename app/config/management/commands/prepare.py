@@ -16,6 +16,8 @@ from sharding.fill import fill
 from sharding.models import ShardMismatchError
 from sharding.registry import models_on
 
+from config.privileges import restrict
+
 # Any number will do, as long as nothing else uses it. Held for the session, in the first database.
 LOCK = 7_241_001
 # Databases at once: on few servers, so that one slow database holds up no other and the servers are not flooded.
@@ -51,6 +53,7 @@ class Command(BaseCommand):
             if executor.migration_plan(executor.loader.graph.leaf_nodes()):
                 self.stdout.write(f"migrating {alias}")
                 call_command("migrate", database=alias, interactive=False, verbosity=0)
+            restrict(alias)
         except Exception as error:
             return f"{alias}: {type(error).__name__}: {error}"
         finally:

@@ -35,6 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--to", type=int, help="move: the number of the shard")
         parser.add_argument("--plan", action="store_true", help="move: what `plan` says")
         parser.add_argument("--by", choices=["rows", "buckets"], default="rows", help="plan: what is to be even")
+        parser.add_argument("--without", type=int, help="plan: the number of a shard that is to hold nothing any more")
         parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"move: buckets in one move ({AT_ONCE})")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -58,11 +59,14 @@ class Command(BaseCommand):
     def _mover(self) -> Mover:
         return Mover(self._context, self._shards, self._tables, self._bar)
 
-    def _wanted(self, by: str) -> list[Wanted]:
+    def _wanted(self, options: dict[str, Any]) -> list[Wanted]:
+        without = options["without"]
+        if without is not None and (without not in self._shards or len(self._shards) == 1):
+            raise CommandError(f"--without {without}: there are only the shards {ranges(self._shards)}")
         held = self._held()
         ones = dict.fromkeys(held, 1)
-        weights = ones if by == "buckets" else rows_of(self._shards, held, self._tables)
-        return even(sorted(self._shards), held, weights)
+        weights = ones if options["by"] == "buckets" else rows_of(self._shards, held, self._tables)
+        return even(sorted(self._shards), held, weights, without)
 
     def _held(self) -> dict[int, int]:
         held = holders(self._context)
@@ -77,7 +81,7 @@ class Command(BaseCommand):
         for number in sorted(self._shards):
             mine = [bucket for bucket, shard in held.items() if shard == number]
             self.stdout.write(f"shard {number}: {len(mine)} buckets, {sum(rows[bucket] for bucket in mine)} rows")
-        wanted = self._wanted(options["by"])
+        wanted = self._wanted(options)
         for one in wanted:
             self.stdout.write(
                 f"reshard move --context {self._context} --buckets {ranges(one.buckets)} --to {one.target}"
@@ -102,8 +106,10 @@ class Command(BaseCommand):
         if options["plan"]:
             if options["buckets"] or options["to"] is not None:
                 raise CommandError("either --plan, or --buckets and --to")
-            wanted = self._wanted(options["by"])
+            wanted = self._wanted(options)
         else:
+            if options["without"] is not None:
+                raise CommandError("--without is for --plan")
             if not options["buckets"] or options["to"] is None:
                 raise CommandError("say which --buckets to move --to which shard, or --plan")
             if options["to"] not in self._shards:

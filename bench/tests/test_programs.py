@@ -1,0 +1,90 @@
+"""The operations of the benches still do what they say, on the servers of this run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.conf import LazySettings
+from django.db import connections
+from django.test import Client
+from programs import breaks, ids, pool, router, scatter, servers
+from programs.prepare import prepare
+from programs.serve import Operation
+from users.models import User
+
+SHARDS = ["shard0", "shard1", "shard2"]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2", *SHARDS]),
+    pytest.mark.usefixtures("unknown_map"),
+]
+
+
+@pytest.fixture
+def sequence(settings: LazySettings) -> Iterator[None]:
+    """The servers of the bench `ids`: one shard."""
+    settings.SHARDS = {0: "shard0"}
+    settings.DATABASE_APPS = {alias: settings.DATABASE_APPS[alias] for alias in ("default", "shard0")}
+    ids.prepare()
+    yield
+    with connections["shard0"].cursor() as cursor:
+        cursor.execute("DROP SEQUENCE bench_ids")
+
+
+def users() -> dict[str, int]:
+    return {alias: User.objects.using(alias).count() for alias in SHARDS}
+
+
+@pytest.mark.parametrize("operation", [router.later, router.first, *map(servers.read, range(3))])
+def test_reads_find_their_row(operation: Operation) -> None:
+    prepare()
+    assert operation() == 1
+
+
+def test_writes_go_to_as_many_shards_as_the_variant_has() -> None:
+    prepare()
+    for _ in range(30):
+        servers.write(1)()
+    assert users() == {"shard0": 30, "shard1": 0, "shard2": 0}
+    for _ in range(60):
+        servers.write(2)()
+    found = users()
+    assert found["shard2"] == 0
+    assert found["shard0"] > 30
+    assert found["shard1"] > 0
+
+
+def test_a_page_is_a_page_however_it_is_asked() -> None:
+    prepare(900)
+    after = scatter.starts()[0]
+    whole = [user.id for user in scatter.scattered(after)]
+    assert whole == [user.id for user in scatter.in_turn(after)][: scatter.PAGE]
+    assert len(whole) == scatter.PAGE
+    assert {user._state.db for user in scatter.one_shard("shard0", after)} == {"shard0"}
+    for operation in scatter.OPERATIONS.values():
+        assert operation() == 1
+
+
+@pytest.mark.usefixtures("sequence")
+@pytest.mark.parametrize("name", ids.OPERATIONS)
+def test_ids_are_counted_one_by_one(name: str) -> None:
+    assert ids.OPERATIONS[name]() == (1 if name in ("nextval", "new_id") else ids.BLOCK)
+
+
+def test_a_uuid_is_of_version_7_and_later_ones_are_greater() -> None:
+    made = [ids.uuid7() for _ in range(1000)]
+    assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}
+    assert len(set(made)) == 1000
+    assert [one.int >> 80 for one in made] == sorted(one.int >> 80 for one in made)
+
+
+def test_the_view_reads_its_row(settings: LazySettings, client: Client) -> None:
+    prepare()
+    settings.ROOT_URLCONF = "programs.views"
+    assert client.get("/routed").content == b"active"
+    assert pool.prepared("default")() == 1
+
+
+@pytest.mark.parametrize("name", breaks.CHECKS)
+def test_directly_nothing_breaks(name: str) -> None:
+    assert breaks.CHECKS[name](breaks.connector("default")) == breaks.WORKS

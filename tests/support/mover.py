@@ -1,0 +1,122 @@
+"""The command `reshard` in containers of its own: started, held at a step, and killed there."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from support.people import Shards
+from support.sql import Connection, connect
+from support.stack import run
+from support.wait import eventually
+
+LOCK = 7_241_002  # the advisory lock of whoever moves
+_NEWEST = "SELECT step FROM sharding_move WHERE id = (SELECT max(id) FROM sharding_move) FOR UPDATE"
+_WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE {})"
+
+
+class Mover:
+    """`reshard` for one context."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._name = f"{shards.stack.project}-mover"
+
+    def _command(self, action: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        return ("migrate", "python", "-m", "django", "reshard", action, "--context", self._shards.context, *arguments)
+
+    def run(self, action: str, *arguments: str) -> str:
+        """Run it to its end and return what it says."""
+        return run("docker", "compose", "run", "--rm", "-T", *self._command(action, arguments), timeout=180)
+
+    def start(self, action: str, *arguments: str) -> None:
+        """Start it and go on."""
+        run("docker", "rm", "--force", self._name, check=False)
+        run("docker", "compose", "run", "--detach", "--name", self._name, *self._command(action, arguments))
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, and wait until the databases have noticed."""
+        run("docker", "kill", self._name)
+        eventually("the locks of the killed mover to be gone", self._locks, lambda seen: seen == 0, within=10)
+
+    def finish(self) -> str:
+        """Wait for its end, which must be a good one, and return what it said."""
+        status = run("docker", "wait", self._name, timeout=180).strip()
+        said = run("docker", "logs", self._name)
+        run("docker", "rm", "--force", self._name, check=False)
+        assert status == "0", said
+        return said
+
+    def _locks(self) -> int:
+        question = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"  # noqa: E501
+        rows = [one.execute(question).fetchone() for one in (self._shards.map, *self._shards.by_number.values())]
+        return sum(row[0] for row in rows if row)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Hold]:
+        """Let no move go from one step to the next in the block, unless the hold says so."""
+        context = self._shards.context
+        both = [connect(self._shards.stack, "main", context, f"{context}_owner") for _ in range(2)]
+        row = self._shards.map.execute("SELECT coalesce(max(id), 0) FROM sharding_move").fetchone()
+        hold = Hold(self._shards.map, both, row[0] if row else 0)
+        try:
+            yield hold
+            hold.joined()
+        finally:
+            for one in both:
+                one.close()
+
+
+class Hold:
+    """Two connections that take turns in locking the row of the newest move: whoever waits in the queue is next."""
+
+    def __init__(self, observer: Connection, both: list[Connection], before: int) -> None:
+        self._observer, self._both, self._before = observer, both, before
+        self._next: threading.Thread | None = None
+        self._step = ""
+
+    def until(self, step: str) -> None:
+        """Wait until the newest move has just begun `step`, and hold it there.
+
+        From `blocked` a move goes back when it was too slow, and comes again: that is let happen.
+        """
+        if self._next is None:
+            question = f"SELECT count(*) FROM sharding_move WHERE id > {self._before}"
+            eventually("a move", lambda: self._one(question), within=30, interval=0.01)
+            self._lock()
+        for _ in range(20):
+            self.joined()
+            if self._step == step or (self._step, step) not in {("catching_up", "verified"), ("blocked", "verified")}:
+                break
+            self.let_go_on()
+        assert self._step == step, f"the move is at {self._step}, not at {step}"
+
+    def let_go_on(self) -> None:
+        """Wait until the mover wants to go to the next step, let it, and hold it there."""
+        waiting = _WAITING.format("query LIKE 'UPDATE sharding_move%'")
+        eventually("the mover to want the next step", lambda: self._one(waiting), within=60, interval=0.02)
+        old = self._both[1]
+        self._next = threading.Thread(target=self._lock)
+        self._next.start()
+        queued = _WAITING.format("query LIKE 'SELECT step FROM sharding_move%'")
+        eventually("the second hold to be in the queue", lambda: self._one(queued), within=10, interval=0.01)
+        old.execute("COMMIT")
+
+    def joined(self) -> None:
+        """Wait until the row is locked again."""
+        if self._next is not None:
+            self._next.join(60)
+            assert not self._next.is_alive(), "the mover did not go on"
+
+    def _lock(self) -> None:
+        holder = self._both.pop(0)
+        self._both.append(holder)  # the last one holds
+        holder.execute("BEGIN")
+        row = holder.execute(_NEWEST).fetchone()
+        assert row is not None
+        self._step = str(row[0])
+
+    def _one(self, question: str) -> int:
+        row = self._observer.execute(question).fetchone()
+        return int(row[0]) if row else 0
