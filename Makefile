@@ -4,7 +4,7 @@
 export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT TIME_FACTOR
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean ps logs scale deploy switchover load-large test test-unit test-integration test-failure lint bench requirements
+.PHONY: help up down clean ps logs scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -34,6 +34,9 @@ deploy: ## put this work tree in place of what runs, one container after the oth
 
 switchover: ## move PostgreSQL's primary to another node
 	@scripts/switchover.sh
+
+staff: ## make the demo's staff user at first, then print a fresh token
+	@scripts/staff.sh
 
 load-large: ## import Debian's package index (about 68,000 products) into the live catalogue
 	@scripts/load-large.sh

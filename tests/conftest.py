@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 from support.client import Site
 from support.probe import Probe
 from support.prometheus import Prometheus
 from support.restore import assert_at_rest, restore
+from support.services import Person, Services, leftovers, register
+from support.services import staff as make_staff
 from support.stack import Stack
 
 _stack = Stack()
@@ -68,6 +70,31 @@ def probe(stack: Stack) -> Iterator[Probe]:
     probe = Probe.start(stack)
     yield probe
     probe.stop()
+
+
+@pytest.fixture
+def services(stack: Stack) -> Services:
+    """The three services, inside: looked up anew, since a container that was started again may have moved."""
+    return Services.of(stack)
+
+
+@pytest.fixture(scope="session")
+def staff(stack: Stack) -> Person:
+    """The demo's staff user; its token is good for 15 minutes."""
+    return make_staff()
+
+
+@pytest.fixture
+def person(services: Services) -> Iterator[Callable[[], Person]]:
+    """A function that registers a user, who goes after the test."""
+    made: list[Person] = []
+
+    def make() -> Person:
+        made.append(register(services))
+        return made[-1]
+
+    yield make
+    leftovers(services, made)
 
 
 @pytest.fixture(scope="session")

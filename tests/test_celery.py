@@ -12,6 +12,11 @@ INSERT = (
     "INSERT INTO django_session (session_key, session_data, expire_date)"
     " VALUES ('tests-expired-session', '', now() - interval '1 day') ON CONFLICT DO NOTHING"
 )
+RESERVE = (
+    "INSERT INTO users_emaildirectory (email, user_id, state, created_at) VALUES"
+    " ('tests-abandoned@example.org', 2048, 'pending', now() - interval '2 hours') ON CONFLICT DO NOTHING"
+)
+RESERVED = "SELECT count(*) FROM users_emaildirectory WHERE email = 'tests-abandoned@example.org'"
 COUNT = "SELECT count(*) FROM django_session WHERE session_key = 'tests-expired-session'"
 
 
@@ -24,6 +29,17 @@ def test_the_periodic_task_really_clears_expired_sessions(probe: Probe) -> None:
         INSERT,
     )  # fmt: skip
     eventually("the expired session to be gone", count, lambda seen: seen == "0", within=90, interval=1)
+
+
+def test_an_address_that_nobody_went_on_to_register_is_freed_by_the_worker_of_users(probe: Probe) -> None:
+    probe.sql(WRITER, "users", "users_app", RESERVE)
+    eventually(
+        "the abandoned address to be free",
+        lambda: probe.sql(WRITER, "users", "users_app", RESERVED),
+        lambda seen: seen == "0",
+        within=90,
+        interval=1,
+    )
 
 
 def test_the_worker_logs_what_it_did(stack: Stack) -> None:
@@ -40,6 +56,6 @@ def test_there_is_one_beat(stack: Stack) -> None:
     assert len(stack.containers("beat")) == 1
 
 
-def test_the_health_checks_of_worker_and_beat_pass(stack: Stack) -> None:
-    for name in ("worker", "beat"):
-        stack.run_in(name, "healthcheck", name)
+def test_the_health_checks_of_workers_and_beat_pass(stack: Stack) -> None:
+    for name, what in (("worker", "worker"), ("users-worker", "worker"), ("beat", "beat")):
+        stack.run_in(name, "healthcheck", what)

@@ -74,6 +74,10 @@ def test_every_setting_of_compose_is_explained_in_the_example() -> None:
         ("web", "DRAIN_SECONDS=-1"),
         ("web", "LOG_LEVEL=loud"),
         ("worker", "WORKER_PROCESSES=none"),
+        ("users", "IDENTITY_KEY_FILE=/run/secrets/redis_cache"),
+        ("users", "IDENTITY_KEY_FILE=/run/secrets/identity_users_public"),
+        ("products", "IDENTITY_USERS_KEYS_FILE=/run/secrets/missing"),
+        ("orders", "WEB_THREADS=0"),
     ],
 )
 def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service: str, setting: str) -> None:

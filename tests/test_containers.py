@@ -7,8 +7,8 @@ from support.settings import LOAD_BALANCERS
 from support.stack import Container, Stack
 
 SERVICES = [
-    "web", "worker", "beat", "postgres-1", "postgres-2", "postgres-3", "shard-1", "shard-2", "etcd",
-    "redis-cache", "redis-queue", "prometheus", "redis-exporter",
+    "web", "users", "products", "orders", "worker", "users-worker", "beat", "postgres-1", "postgres-2", "postgres-3",
+    "shard-1", "shard-2", "etcd", "redis-cache", "redis-queue", "prometheus", "redis-exporter",
 ]  # fmt: skip
 
 
@@ -75,6 +75,21 @@ def test_no_password_is_in_an_environment_or_a_command_line(containers: list[Con
             name, _, value = word.partition("=")
             secret = any(part in name for part in ("PASSWORD", "SECRET", "TOKEN")) and not name.endswith("_FILE")
             assert not (secret and value), f"{one.name}: {name}"
+
+
+def test_a_service_has_the_secrets_of_its_own_context_and_no_other(stack: Stack) -> None:
+    redis, public = {"redis_cache", "redis_queue"}, {"identity_users_public", "identity_orders_public"}
+    wanted = {
+        "web": redis | {"django_secret_key", "db_shop_app"},
+        "worker": redis | {"django_secret_key", "db_shop_app"},
+        "beat": redis | {"django_secret_key", "db_shop_app"},
+        "users": redis | public | {"db_users_app", "identity_users_key"},
+        "users-worker": redis | {"db_users_app"},
+        "products": redis | public | {"db_shop_app"},
+        "orders": redis | public | {"db_orders_app", "identity_orders_key"},
+    }
+    for service, names in wanted.items():
+        assert set(stack.run_in(service, "ls", "/run/secrets").split()) == names, service
 
 
 def test_only_the_load_balancer_is_published_and_prometheus_on_this_machine_only(stack: Stack) -> None:

@@ -10,7 +10,8 @@ import pytest
 from support.settings import ROOT
 
 TOOLKIT = {
-    "replication", "sharding", "caching", "cdn", "health", "gateway", "events", "observability", "problem",
+    "replication", "sharding", "caching", "cdn", "health", "gateway", "events", "identity", "observability",
+    "problem",
 }  # fmt: skip
 DOMAINS = {"storefront", "users", "products", "orders"}
 APP, TESTS = ROOT / "app", ROOT / "tests"

@@ -46,6 +46,13 @@ def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
     assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
 
 
+@pytest.mark.parametrize("setting", ["SERVICE_WORKERS=4", "WORKER_PROCESSES=9", "POOL_SIZE=7"])
+def test_the_connections_of_workers_and_services_count_too(stack: Stack, unchanged: object, setting: str) -> None:
+    error = refused("up", setting, f"LB={stack.load_balancer}")
+    assert "connections to one PostgreSQL server" in error
+    assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -56,6 +63,7 @@ def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
             "COMPOSE_PROJECT_NAME=My Shop: must be small letters, digits, - and _",
         ),
         (("up", "POOL_SIZE=four"), "POOL_SIZE=four: must be a whole number from 1 to 999"),
+        (("up", "SERVICE_WORKERS=0"), "SERVICE_WORKERS=0: must be a whole number from 1 to 999"),
         (("scale", "N=many"), "how many? make scale N=6"),
     ],
 )

@@ -33,6 +33,9 @@ def test_each_replica_of_everything_is_scraped(prometheus: Prometheus, stack: St
     nodes = len(MAIN_NODES) + len(SHARD_NODES)
     wanted = {
         "web": REPLICAS,
+        "users": 1,
+        "products": 1,
+        "orders": 1,
         "patroni": nodes,
         "etcd": 1,
         "redis": 2,

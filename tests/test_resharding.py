@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from support.client import Site
 from support.mover import Mover
 from support.people import EACH, Shards
 from support.settings import TIME_FACTOR
@@ -37,10 +38,9 @@ def shards(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Shards]:
 
 
 @pytest.fixture
-def traffic(shards: Shards, product: int) -> Traffic:
-    """What uses the sample, and what it knows of it."""
-    url = shards.stack.inside(shards.context)
-    return Users(shards, url) if shards.context == "users" else Orders(shards, url, product)
+def traffic(shards: Shards, site: Site, product: int) -> Traffic:
+    """What uses the sample through the load balancer, and what it knows of it."""
+    return Users(shards, site.url) if shards.context == "users" else Orders(shards, site.url, product)
 
 
 def assert_nothing_is_lost(shards: Shards, traffic: Traffic, holder: int) -> None:

@@ -16,6 +16,7 @@ import requests
 from identity import tokens
 from observability import request_id
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from config import services
 
@@ -39,7 +40,7 @@ class Answer:
 
 
 def get(service: str, path: str, *, seconds: float) -> Answer:
-    """Return the answer to `GET path`. Raises Unavailable after `seconds` (a little more if bytes trickle in)."""
+    """Return the answer to `GET path`. Raises Unavailable after `seconds`, or twice that if it goes silent within."""
     until = time.monotonic() + seconds
     try:
         try:
@@ -48,23 +49,24 @@ def get(service: str, path: str, *, seconds: float) -> Answer:
             raise
         except requests.ConnectionError:  # refused, reset, or closed meanwhile: there may be another replica
             return _get(service, path, until)
-    except (requests.RequestException, ValueError) as error:
+    except (requests.RequestException, HTTPError, ValueError) as error:
         raise Unavailable(f"{service}: {type(error).__name__}: {error}") from error
 
 
 def _get(service: str, path: str, until: float) -> Answer:
-    headers = {"Authorization": f"Bearer {tokens.for_service(service)}", "Accept": "application/json"}
+    headers = {"Authorization": f"Bearer {tokens.for_service(service)}", "Accept-Encoding": "identity"}
     if identifier := request_id.current.get():
         headers["X-Request-ID"] = identifier
     url = services.address(service) + path
     with _session().get(
         url, headers=headers, timeout=(min(CONNECT, _left(until)), _left(until)), stream=True, allow_redirects=False
     ) as response:
-        if response.status_code >= 500:
+        if response.status_code >= 500 or response.is_redirect:
             raise requests.HTTPError(f"status {response.status_code}")
         body = bytearray()
-        for chunk in response.iter_content(_CHUNK):
-            body += chunk
+        # read1 returns what is there; iter_content would wait for a whole chunk, however slowly it comes.
+        while part := response.raw.read1(_CHUNK):
+            body += part
             _left(until)
             if len(body) > LONGEST:
                 raise ValueError(f"an answer of more than {LONGEST} bytes")

@@ -7,11 +7,16 @@ from collections.abc import Callable
 from identity import keys
 
 from config import environment
-from config.services import ISSUERS
+from config.services import APIS, ISSUERS
 
 
 def keyring(service: str) -> keys.Keyring:
-    """Return what `service` signs with, from IDENTITY_KEY_FILE where it is an issuer, and whom it believes."""
+    """Return what `service` signs with, from IDENTITY_KEY_FILE where it is an issuer, and whom it believes.
+
+    One that has no API signs nothing and believes nobody.
+    """
+    if service not in APIS:
+        return keys.keyring(service, None, {})
     signer = _read("IDENTITY_KEY", keys.signer) if service in ISSUERS else None
     public = {issuer: _read(f"IDENTITY_{issuer.upper()}_KEYS", keys.public_keys) for issuer in ISSUERS}
     return keys.keyring(service, signer, public)

@@ -67,6 +67,7 @@ MIDDLEWARE = [
 ]
 if _API:  # no pages: no static files, and the table of the sessions is another service's
     MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(("config.static.", "stateless."))]
+    MIDDLEWARE.insert(MIDDLEWARE.index("problem.middleware.ProblemMiddleware") + 1, "config.body.ChunkedBodyMiddleware")
 
 ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
 APPEND_SLASH = not _API
@@ -108,7 +109,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ── identity ────────────────────────────────────────────────────────────────────────────────────────
 # What this service signs with, and whose signatures it believes.
-IDENTITY = keyring(SERVICE) if _API else None
+IDENTITY = keyring(SERVICE)
 PASSWORD_HASHERS = ["identity.passwords.Argon2"]
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
@@ -138,7 +139,8 @@ QUEUE_URL = "" if _BUILD else f"redis://:{environment.secret('REDIS_QUEUE_PASSWO
 # ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
 # Where /api/<service>/ goes, and the only thing that says so. To have the products answered by their own service, not
 # by web, add "products": "http://products:8002".
-GATEWAY_SERVICES = {"users": "http://users:8001", "orders": "http://orders:8003"}
+# Products are served by web itself as well: most pages need them, and no other service's data is in between.
+GATEWAY_SERVICES = {name: services.address(name) for name in ("users", "orders")}
 # Calls of one process to one service at a time: half of its threads, so that a hung one leaves the others.
 GATEWAY_CONCURRENCY = max(1, environment.integer("WEB_THREADS", 4, least=1, most=64) // 2)
 # Requests of one caller in a minute, 0 for any number; and who a caller is.

@@ -1,8 +1,8 @@
 """Who signs, and whom to believe: Ed25519 keys in PEM.
 
-Each service that signs has a key pair of its own; the private half is in no other service. A key is named (`kid`) by its
-RFC 7638 thumbprint, so that nobody has to invent names, and a file of public keys may hold several: the old one and the
-new one while keys are being changed.
+Each service that signs has a key pair of its own; the private half is in no other service. A key is named (`kid`) by
+its RFC 7638 thumbprint, so that nobody has to invent names, and a file of public keys may hold several: the old one and
+the new one while keys are being changed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Signer:
 
 @dataclass(frozen=True)
 class Keyring:
-    """What one service signs with (nothing, if it only verifies), and by `kid` the issuer and the key that it believes."""
+    """What one service signs with (None, if it only verifies), and by `kid` each issuer and key that it believes."""
 
     service: str
     signer: Signer | None

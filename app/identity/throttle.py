@@ -1,7 +1,7 @@
 """Count attempts in Redis, over all replicas, and refuse those that are too many.
 
-The counting is one script, so that two replicas never let the same attempt through. Without Redis nobody is refused: the
-hash of a password is slow enough that guessing stays slow, and a cache that is away must not keep everybody out.
+The counting is one script, so that two replicas never let the same attempt through. Without Redis nobody is refused:
+the hash of a password is slow enough that guessing stays slow, and a cache that is away must not keep everybody out.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from config import calls
 
-SECONDS = 1.5  # for all products of an order
+SECONDS = 1.0  # for all products of an order
 
 
 class UnknownProduct(Exception):  # noqa: N818 - said of the product

@@ -75,6 +75,10 @@ class Api(NinjaAPI):
         self.add_exception_handler(RequestDataTooBig, _status(413, "The body is too large."))
         self.add_exception_handler(UnreadablePostError, _status(400, "The body has not arrived whole."))
 
+    def get_content_type(self) -> str:
+        """Return the type of what is no error: JSON has no charset."""
+        return "application/json"
+
     def _get_urls(self) -> Any:
         urls = super()._get_urls()
         for router in self._get_bound_routers():
@@ -99,6 +103,7 @@ class Api(NinjaAPI):
         return schema
 
 
+# The exception's type is Any below: ninja's own annotation of a handler wants its class as well.
 def _status(status: int, detail: str) -> Any:
     def answer(request: HttpRequest, _error: Exception) -> HttpResponse:
         return problem_response(request, status, detail)
@@ -106,23 +111,23 @@ def _status(status: int, detail: str) -> Any:
     return answer
 
 
-def _problem(request: HttpRequest, error: Problem) -> HttpResponse:
+def _problem(request: HttpRequest, error: Any) -> HttpResponse:
     return problem_response(request, error.status, error.detail, error.headers)
 
 
-def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+def _http_error(request: HttpRequest, error: Any) -> HttpResponse:
     if isinstance(error.__cause__, Problem):  # ninja wraps what its parser raises
         return _problem(request, error.__cause__)
     return problem_response(request, error.status_code, error.message)
 
 
-def _unauthorised(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+def _unauthorised(request: HttpRequest, error: Any) -> HttpResponse:
     if "Authorization" in request.headers:
         return problem_response(request, 401, error.message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
     return problem_response(request, 401, "This needs a token.", {"WWW-Authenticate": "Bearer"})
 
 
-def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
     told = [f"{_name(one['loc'])}: {one['msg']}" for one in error.errors[:_TOLD]]
     return problem_response(request, 400, "; ".join(told))
 

@@ -60,7 +60,7 @@ class ShardedModel(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the object on its shard; give it an id first if it has none.
 
-        Waits up to 2 s for a bucket that is moving; raises BucketMoved if that is not enough, or in a transaction.
+        Waits up to 1.5 s for a bucket that is moving; raises BucketMoved if that is not enough, or in a transaction.
         """
         had_id = self.id is not None
 

@@ -15,7 +15,9 @@ from sharding import map as maps
 from sharding.errors import BucketMoved, CrossShardTransaction
 from sharding.fence import SQLSTATE
 
-PATIENCE = 2.0  # seconds that a write waits for a bucket that is about to move: a move blocks it for less
+# Seconds that a write waits for a bucket that is about to move: longer than a move blocks it, and short enough for the 503
+# to come before whoever passes requests on gives up (the load balancers after 2 s).
+PATIENCE = 1.5
 PAUSE = 0.05  # seconds between two tries
 # What a statement begins with that writes nothing.
 _READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")

@@ -7,7 +7,7 @@ from typing import Any
 
 from config import calls
 
-SECONDS = 0.6  # for all of it: a page without orders is better than one that waits
+SECONDS = 0.4  # for all of it: a page without orders is better than one that waits
 LATEST = 20
 
 log = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ GROUPS = {
     PURPLE: ("redis-exporter", "nginx", "haproxy", "prometheus"),
     BLUE: ("etcd", "postgres", "shard", "redis"),
     ORANGE: ("migrate",),
-    GREEN: ("web", "worker", "beat"),
+    GREEN: ("web", "users", "products", "orders", "worker", "beat"),
 }
 LEGEND = {BLUE: "data", ORANGE: "migrations, catalogue", GREEN: "application", PURPLE: "in front, monitoring"}
 

@@ -22,15 +22,16 @@ BROWSER = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
 
 @dataclass(frozen=True)
 class Site:
-    """The site at one port of this machine."""
+    """The site at one port of this machine, or of `host`."""
 
     port: int
     secure: bool = False
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
         """The address without a path."""
-        return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.secure else 'http'}://{self.host}:{self.port}"
 
     def session(self) -> Browser:
         """Return a caller that keeps cookies and connections."""
@@ -51,7 +52,7 @@ class Site:
 
     def connect(self, timeout: float = 20.0) -> socket.socket:
         """Return an open connection, for requests that no client library would send. `timeout` in seconds."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=timeout * TIME_FACTOR)
+        connection = socket.create_connection((self.host, self.port), timeout=timeout * TIME_FACTOR)
         if not self.secure:
             return connection
         context = ssl.create_default_context()
@@ -69,7 +70,7 @@ class Site:
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5 * TIME_FACTOR) as connection:
+            with socket.create_connection((self.host, self.port), timeout=5 * TIME_FACTOR) as connection:
                 context.wrap_socket(connection, server_hostname="localhost").close()
         except (ssl.SSLError, ConnectionError):
             return False

@@ -10,7 +10,8 @@ from support.settings import MAIN_NODES, REPLICAS
 from support.stack import Stack
 from support.wait import eventually
 
-FROZEN = ("web", "worker")  # services whose processes a test may have stopped one by one
+# Services whose processes a test may have stopped one by one.
+FROZEN = ("web", "users", "products", "orders", "worker", "users-worker")
 
 
 def cluster(stack: Stack) -> list[dict[str, Any]]:

@@ -156,10 +156,6 @@ class Stack:
         assert bindings, f"{service} publishes no port for {port}"
         return int(bindings[0]["HostPort"])
 
-    def inside(self, service: str) -> str:
-        """Return the address of a service in the stack's own network, which this machine reaches."""
-        return f"http://{self.container(service).address('app')}:{PORTS[service]}"
-
     def scale(self, replicas: int) -> None:
         """Run the one command that the promise is about."""
         self.compose("up", "--detach", "--scale", f"web={replicas}", timeout=180)
@@ -229,7 +225,6 @@ class Stack:
         return lines
 
 
-PORTS = {"web": 8000, "users": 8001, "products": 8002, "orders": 8003}
 LINES = 6  # of each container's log in a report
 WELL = re.compile(r'"status": ?[234]\d\d\b')
 

@@ -18,7 +18,7 @@ from sharding.moving.session import Connection, MoveError, Sessions, connect, on
 from sharding.moving.state import BEFORE_THE_FLIP, OVER, Job, Step, create, go, jobs, not_copied, ranges, set_copied
 from sharding.moving.verify import differing, differing_rows
 
-BUDGET = 1.0  # seconds from the first blocked bucket to the end of the comparison; the wait for the map comes after
+BUDGET = 0.7  # seconds from the first blocked bucket to the end of the comparison; the wait for the map comes after
 WAIT = LEASE + 0.1  # seconds after the flip until nobody has the old map
 FEW = 200  # changes that may be left when the buckets are blocked
 ROUNDS = 50  # of catching up

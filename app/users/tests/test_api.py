@@ -204,8 +204,9 @@ def test_a_user_changes_name_and_address(client: Client) -> None:
     assert patch(client, user.id, {}, bearer(user.id)).json() == answer.json()
     eve()
     assert_problem(patch(client, user.id, {"email": "eve@example.org"}, bearer(user.id)), 409)
-    for bad in ({"name": ""}, {"email": "no address"}, {"password": "other"}, {"is_staff": True}, []):
-        assert_problem(patch(client, user.id, bad, bearer(user.id)), 400)
+    wrong: list[Any] = [{"name": ""}, {"email": "no address"}, {"password": "other"}, {"is_staff": True}, []]
+    for body in wrong:
+        assert_problem(patch(client, user.id, body, bearer(user.id)), 400)
 
 
 def test_a_user_who_is_deleted_is_gone_and_the_address_is_free(client: Client) -> None:

@@ -1,0 +1,133 @@
+"""A call to another service is signed, ends in time, and says so when it has no answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from django.conf import settings as django_settings
+from identity import keys, tokens
+from observability import request_id
+from pytest_django import Settings
+
+from config import calls, services
+from config.calls import Unavailable
+from config.tests import servers
+
+SLACK = 0.5  # seconds beyond the deadline on a busy machine
+
+
+def point_to(url: str, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(services, "address", lambda _service: url)
+
+
+def test_an_answer_comes_with_its_status_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    with servers.serving(servers.answer(b'{"a": 1}')) as url:
+        point_to(url, monkeypatch)
+        assert calls.get("orders", "/x", seconds=2) == calls.Answer(200, {"a": 1})
+    with servers.serving(servers.answer(b"{}", b"HTTP/1.1 404 Not Found\r\n")) as url:
+        point_to(url, monkeypatch)
+        assert calls.get("orders", "/x", seconds=2).status == 404
+
+
+def test_a_call_carries_a_token_for_that_service_only_and_the_requests_id(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    seen: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        seen.append(servers.request(connection))
+        connection.sendall(servers.HEAD + b"Content-Length: 2\r\n\r\n{}")
+
+    request_id.current.set("abc-1")
+    with servers.serving(behave) as url:
+        point_to(url, monkeypatch)
+        calls.get("orders", "/api/orders/?user_id=7", seconds=2)
+    head = seen[0].decode()
+    assert head.startswith("GET /api/orders/?user_id=7 HTTP/1.1\r\n")
+    assert "X-Request-ID: abc-1\r\n" in head
+    token = head.split("Authorization: Bearer ")[1].split("\r\n")[0]
+    ring = django_settings.IDENTITY
+    settings.IDENTITY = keys.Keyring("orders", None, ring.trusted)
+    assert tokens.verify(token) == tokens.Caller(service="users")
+    settings.IDENTITY = keys.Keyring("products", None, ring.trusted)
+    with pytest.raises(tokens.BadToken):
+        tokens.verify(token)
+
+
+BAD: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "nobody listens": servers.nobody,
+    "takes no connection": servers.unreachable,
+    "hangs": lambda: servers.serving(servers.hang),
+    "hangs up": lambda: servers.serving(servers.reset),
+    "trickles": lambda: servers.serving(servers.trickle),
+    "no JSON": lambda: servers.serving(servers.answer(b"<html>")),
+    "an error of its own": lambda: servers.serving(servers.answer(b"{}", b"HTTP/1.1 500 Oh\r\n")),
+    "no HTTP": lambda: servers.serving(servers.answer(b"", b"hello\r\n")),
+    "half an answer": lambda: servers.serving(
+        lambda connection: connection.sendall(servers.HEAD + b"Content-Length: 9\r\n\r\n{")
+    ),
+    "an endless answer": lambda: servers.serving(servers.answer(b" " * (calls.LONGEST + 1))),
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_a_service_without_a_usable_answer_is_unavailable_in_time(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with BAD[how]() as url:
+        point_to(url, monkeypatch)
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match="orders"):
+            calls.get("orders", "/x", seconds=0.6)
+        assert time.monotonic() - started < 0.6 + SLACK
+
+
+def test_a_name_that_nobody_has_is_unavailable_in_time() -> None:
+    started = time.monotonic()
+    with pytest.raises(Unavailable):
+        calls.get("products", "/x", seconds=0.6)
+    assert time.monotonic() - started < 0.6 + SLACK
+
+
+def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = b"HTTP/1.1 302 Found\r\nLocation: http://example.org/\r\n"
+    with servers.serving(servers.answer(b"{}", away)) as url:
+        point_to(url, monkeypatch)
+        with pytest.raises(Unavailable, match="status 302"):
+            calls.get("orders", "/x", seconds=2)
+
+
+def test_a_connection_that_the_other_side_has_closed_costs_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[int] = []
+    answered = threading.Event()
+
+    def once(connection: socket.socket) -> None:
+        """Promise to keep the connection, answer one request, and read the next one without an answer."""
+        connections.append(1)
+        servers.request(connection)
+        connection.sendall(servers.HEAD + b"Content-Length: 2\r\n\r\n{}")
+        answered.set()
+        servers.request(connection)
+
+    with servers.serving(once) as url:
+        point_to(url, monkeypatch)
+        for _ in range(3):
+            assert calls.get("orders", "/x", seconds=2).status == 200
+    assert len(connections) == 3
+
+
+def test_connections_are_kept_by_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[int] = []
+
+    def behave(connection: socket.socket) -> None:
+        connections.append(1)
+        servers.answer(b"{}")(connection)
+
+    with servers.serving(behave) as url:
+        point_to(url, monkeypatch)
+        for _ in range(5):
+            calls.get("orders", "/x", seconds=2)
+    assert len(connections) == 1

@@ -1,0 +1,140 @@
+"""Each service as its container runs it: with its own settings, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from config.celery import app as celery
+
+APP = Path(__file__).resolve().parents[2]
+SECRETS = {
+    "users": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_USERS_PASSWORD", "IDENTITY_KEY"],
+    "products": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_SHOP_PASSWORD"],
+    "orders": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_ORDERS_PASSWORD", "IDENTITY_KEY"],
+    "users-worker": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_USERS_PASSWORD"],
+}
+LOOK = """
+import json
+from io import StringIO
+import django
+django.setup()
+from django.conf import settings
+from django.core.management import call_command
+from django.test import Client
+call_command("check", stdout=StringIO())
+client = Client()
+status = {path: client.get(path, headers={"accept": "text/html"}).status_code for path in %r}
+ring = settings.IDENTITY
+print(json.dumps({
+    "status": status,
+    "databases": sorted(settings.DATABASES),
+    "users": sorted({one["USER"] for one in settings.DATABASES.values()}),
+    "signs": ring.signer is not None,
+    "believes": sorted(issuer for issuer, _ in ring.trusted.values()),
+}))
+"""
+
+
+def _another() -> bytes:
+    public = Ed25519PrivateKey.generate().public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def environment(service: str, folder: Path) -> dict[str, str]:
+    """Return an environment in which `service` has the secrets that compose.yaml gives it, and no other."""
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    files = {name: pem if name == "IDENTITY_KEY" else b"secret" for name in SECRETS[service]}
+    if service != "users-worker":
+        files |= {"IDENTITY_USERS_KEYS": public, "IDENTITY_ORDERS_KEYS": _another()}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    made = kept | {"SERVICE": service, "DJANGO_SETTINGS_MODULE": "config.settings", "LOG_LEVEL": "CRITICAL"}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        made[f"{name}_FILE"] = str(folder / name)
+    return made
+
+
+def look(service: str, folder: Path, paths: list[str], **changed: str) -> subprocess.CompletedProcess[str]:
+    """Run LOOK as `service`."""
+    return subprocess.run(
+        [sys.executable, "-c", LOOK % (paths,)],
+        cwd=APP,
+        env=environment(service, folder) | changed,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("service", ["users", "products", "orders"])
+def test_a_service_starts_with_its_own_secrets_and_serves_its_own_paths_only(service: str, tmp_path: Path) -> None:
+    others = {"users", "products", "orders"} - {service}
+    nowhere = ["/", "/counter/", "/session/", "/api/", f"/api/{service}", *(f"/api/{other}/" for other in others)]
+    seen = look(service, tmp_path, [f"/api/{service}/openapi.json", "/health/live", *nowhere])
+    assert seen.returncode == 0, seen.stderr
+    told = json.loads(seen.stdout)
+    assert told["status"] == {
+        f"/api/{service}/openapi.json": 200,
+        "/health/live": 200,
+        **dict.fromkeys(nowhere, 404),
+    }
+    assert told["users"] == [{"products": "shop"}.get(service, service) + "_app"]
+    shards = [] if service == "products" else ["shard0", "shard1", "shard2"]
+    assert told["databases"] == ["default", "replica1", "replica2", *shards]
+    assert told["signs"] == (service != "products")
+    assert told["believes"] == ["orders", "users"]
+
+
+def test_the_worker_of_users_has_the_databases_of_users_and_no_key(tmp_path: Path) -> None:
+    seen = look("users-worker", tmp_path, [])
+    assert seen.returncode == 0, seen.stderr
+    told = json.loads(seen.stdout)
+    assert told["databases"] == ["default", "replica1", "replica2", "shard0", "shard1", "shard2"]
+    assert (told["users"], told["signs"], told["believes"]) == (["users_app"], False, [])
+
+
+@pytest.mark.parametrize(
+    ("service", "variable"),
+    [
+        ("users", "IDENTITY_KEY_FILE"),
+        ("users", "IDENTITY_USERS_KEYS_FILE"),
+        ("products", "IDENTITY_ORDERS_KEYS_FILE"),
+        ("orders", "DB_ORDERS_PASSWORD_FILE"),
+    ],
+)
+@pytest.mark.parametrize("value", ["", "/nothing/here"])
+def test_a_service_without_a_secret_says_which_in_one_line(
+    service: str, variable: str, value: str, tmp_path: Path
+) -> None:
+    seen = look(service, tmp_path, [], **{variable: value})
+    assert seen.returncode == os.EX_USAGE
+    assert len(seen.stderr.splitlines()) == 1, seen.stderr
+    assert seen.stderr.startswith(f'{service}: {variable}="{value}": ')
+
+
+def test_a_file_that_holds_no_key_is_said_in_one_line(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("secret")
+    for variable in ("IDENTITY_KEY_FILE", "IDENTITY_USERS_KEYS_FILE"):
+        seen = look("users", tmp_path, [], **{variable: str(other)})
+        assert seen.returncode == os.EX_USAGE
+        assert seen.stderr.strip().splitlines()[0].startswith(f'users: {variable}="{other}": holds no ')
+
+
+def test_a_task_of_users_goes_to_the_queue_of_users_and_any_other_to_the_common_one() -> None:
+    def queue(task: str) -> str:
+        return str(celery.amqp.router.route({}, task)["queue"].name)
+
+    assert queue("users.tasks.repair_directory") == "users"
+    assert queue("stateless.tasks.clear_expired_sessions") == "celery"

@@ -1,0 +1,179 @@
+"""The products service: it reads as web does, and staff change the catalogue."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from identity import tokens
+from pytest_django import Settings
+
+from products.models import Product
+from products.tests.conftest import MakeProduct, category_at
+
+pytestmark = pytest.mark.django_db
+LIST = "/api/products/"
+TENT = {"sku": "T-1", "name": "Tent", "category": "outdoor-tents", "price": {"amount": 24900, "currency": "EUR"}}
+
+
+@pytest.fixture(autouse=True)
+def _service(settings: Settings, _urls: None) -> None:
+    settings.ROOT_URLCONF = "products.tests.service_urls"
+
+
+def bearer(*, staff: bool) -> dict[str, str]:
+    return {"authorization": f"Bearer {tokens.for_user(7, is_staff=staff)}"}
+
+
+def send(client: Client, method: str, path: str, body: Any, *, staff: bool = True) -> Any:
+    data = body if isinstance(body, bytes) else json.dumps(body)
+    return client.generic(method, LIST + path, data, content_type="application/json", headers=bearer(staff=staff))
+
+
+def assert_problem(answer: Any, status: int, says: str = "") -> None:
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    assert says in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "", "?limit=2", "?featured=true", "?featured=maybe", "?q=thing", "?q=%00", "?category=outdoor", "?category=x",
+        "?cursor=x", "?limit=", "?limit=0", "?limit=99999999999999999999999", "?colour=red", "?%ff=%fe", "?q=a&q=b",
+        "categories", "0", "x", "-1", "01", "99999999999999999999999999999", "%00",
+    ],
+)  # fmt: skip
+def test_reads_are_answered_as_by_web(client: Client, settings: Settings, make_product: MakeProduct, path: str) -> None:
+    for number in range(4):
+        make_product(featured=number % 2 == 0)
+    here = client.get(LIST + path, headers={"x-request-id": "one"})
+    settings.ROOT_URLCONF = "products.tests.urls"
+    there = client.get(LIST + path, headers={"x-request-id": "one"})
+    assert (here.status_code, here.content) == (there.status_code, there.content)
+    assert here["Content-Type"] == there["Content-Type"]
+
+
+def test_a_product_is_read_as_by_web(client: Client, make_product: MakeProduct) -> None:
+    product = make_product(name="Tent")
+    assert client.get(f"{LIST}{product.pk}").json()["name"] == "Tent"
+    assert client.head(f"{LIST}{product.pk}").status_code == 200
+
+
+@pytest.mark.parametrize(("path", "queries"), [("", 1), ("?category=outdoor", 2), ("categories", 1), ("999", 1)])
+@pytest.mark.parametrize("products", [1, 30])
+def test_the_number_of_queries_does_not_grow_with_the_catalogue(
+    client: Client, make_product: MakeProduct, path: str, queries: int, products: int
+) -> None:
+    for number in range(products):
+        make_product(f"outdoor/part{number}", featured=True)
+    with CaptureQueriesContext(connection) as captured:
+        client.get(LIST + path)
+    assert len(captured) == queries, captured.captured_queries
+
+
+def test_staff_add_change_and_remove_a_product(client: Client) -> None:
+    category_at("outdoor/tents")
+    category_at("coffee")
+    made = send(client, "POST", "", TENT | {"stock": 3})
+    assert made.status_code == 201
+    product = made.json()
+    assert product == client.get(f"{LIST}{product['id']}").json()
+    assert (product["price"], product["stock"], product["sold"]) == (TENT["price"], 3, 0)
+
+    change = {"price": {"amount": 5, "currency": "JPY"}, "category": "coffee", "featured": True}
+    changed = send(client, "PATCH", str(product["id"]), change)
+    assert changed.json() == product | {
+        "price": {"amount": 5, "currency": "JPY"},
+        "category": {"slug": "coffee", "name": "Coffee"},
+        "featured": True,
+    }
+    assert client.get(f"{LIST}{product['id']}").json() == changed.json()
+    assert send(client, "PATCH", str(product["id"]), {}).json() == changed.json()
+
+    assert send(client, "DELETE", str(product["id"]), b"").status_code == 204
+    assert_problem(client.get(f"{LIST}{product['id']}"), 404)
+    assert_problem(send(client, "DELETE", str(product["id"]), b""), 404)
+
+
+def test_a_change_leaves_the_other_fields_as_somebody_else_has_just_made_them(
+    client: Client, make_product: MakeProduct
+) -> None:
+    product = make_product()
+    Product.objects.filter(pk=product.pk).update(stock=77)
+    assert send(client, "PATCH", str(product.pk), {"name": "New"}).json()["stock"] == 77
+
+
+def test_only_staff_change_the_catalogue(client: Client, make_product: MakeProduct) -> None:
+    product = make_product(name="Tent")
+    for method, path in (("POST", ""), ("PATCH", str(product.pk)), ("DELETE", str(product.pk))):
+        body = TENT if method == "POST" else {"name": "changed"}
+        assert_problem(send(client, method, path, body, staff=False), 403)
+        answer = client.generic(method, LIST + path, json.dumps(body), content_type="application/json")
+        assert_problem(answer, 401)
+        forged = client.generic(method, LIST + path, "{}", headers={"authorization": "Bearer a.b.c"})
+        assert_problem(forged, 401)
+    assert list(Product.objects.values_list("name", flat=True)) == ["Tent"]
+
+
+def test_a_sku_is_one_products(client: Client, make_product: MakeProduct) -> None:
+    first, second = make_product(sku="A"), make_product(sku="B")
+    assert_problem(send(client, "POST", "", TENT | {"sku": "A"}), 409)
+    assert_problem(send(client, "PATCH", str(second.pk), {"sku": "A"}), 409)
+    assert send(client, "PATCH", str(first.pk), {"sku": "A"}).status_code == 200
+
+
+def test_a_product_needs_a_category_that_exists(client: Client, make_product: MakeProduct) -> None:
+    assert_problem(send(client, "POST", "", TENT), 400, "category")
+    assert_problem(send(client, "PATCH", str(make_product().pk), {"category": "nowhere"}), 400, "category")
+
+
+BODIES: list[Any] = [
+    b"", b"{", b"[]", b"null", b"[" * 100_000, b"\xff", {}, TENT | {"price": 5}, TENT | {"price": {"amount": -1}},
+    TENT | {"price": {"amount": 1.5}}, TENT | {"price": {"amount": "5"}}, TENT | {"price": {"amount": 2**53}},
+    TENT | {"price": {"amount": 5, "currency": "ABC"}}, TENT | {"price": {"amount": 5, "currency": "eur"}},
+    TENT | {"name": ""}, TENT | {"name": "a\0"}, TENT | {"name": "a\nb"}, TENT | {"name": "\ud800"},
+    TENT | {"name": "n" * 201}, TENT | {"sku": " "}, TENT | {"sku": "s" * 129}, TENT | {"description": "a\0"},
+    TENT | {"description": "d" * 20_001}, TENT | {"stock": -1}, TENT | {"stock": 2**31}, TENT | {"stock": True},
+    TENT | {"featured": "yes"}, TENT | {"sold": 5}, TENT | {"id": 5}, TENT | {"image_url": "/x"},
+    TENT | {"category": "a/b"}, TENT | {"category": "a\n"}, TENT | {"category": "-" * 150},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES, ids=[str(number) for number in range(len(BODIES))])
+def test_a_bad_body_is_a_problem_of_the_caller(client: Client, body: Any) -> None:
+    category_at("outdoor/tents")
+    assert_problem(send(client, "POST", "", body), 400)
+    assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize("product_id", ["0", "999", "9" * 30, "-1", "abc", "1.0", "%00", "\u0661", "01", "1'"])
+def test_an_id_that_no_product_has_is_404_for_staff_too(client: Client, product_id: str) -> None:
+    assert_problem(send(client, "PATCH", product_id, {"name": "n"}), 404)
+    assert_problem(send(client, "DELETE", product_id, b""), 404)
+
+
+def test_another_method_is_405_and_says_which_are_possible(client: Client) -> None:
+    for method, path, allowed in (
+        ("PUT", "", {"GET", "HEAD", "POST"}),
+        ("OPTIONS", "7", {"GET", "HEAD", "PATCH", "DELETE"}),
+        ("POST", "categories", {"GET", "HEAD"}),
+    ):
+        answer = client.generic(method, LIST + path)
+        assert_problem(answer, 405)
+        assert set(answer["Allow"].split(", ")) == allowed
+
+
+def test_the_openapi_document_names_every_endpoint(client: Client) -> None:
+    document = client.get(f"{LIST}openapi.json").json()
+    assert {path: set(methods) for path, methods in document["paths"].items()} == {
+        "/api/products/": {"get", "post"},
+        "/api/products/categories": {"get"},
+        "/api/products/{product_id}": {"get", "patch", "delete"},
+    }
+    names = [one["name"] for one in document["paths"]["/api/products/"]["get"]["parameters"]]
+    assert names == ["category", "featured", "q", "cursor", "limit"]

@@ -1,0 +1,79 @@
+"""The three services: users and orders through the load balancer and the gateway, products at its container."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from support.client import Site
+from support.stack import Stack, run
+
+PORTS = {"users": 8001, "products": 8002, "orders": 8003}
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class Services:
+    """One `Site` for each service."""
+
+    users: Site
+    products: Site
+    orders: Site
+
+    @classmethod
+    def of(cls, stack: Stack) -> Services:
+        """Return those of the stack that runs."""
+        front = Site(stack.published(stack.load_balancer, 8080))
+        products = Site(PORTS["products"], host=stack.container("products").address("app"))
+        return cls(users=front, products=products, orders=front)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who calls: with a token, and as a user with an id."""
+
+    id: int
+    email: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with each call."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+def fresh_email() -> str:
+    """Return an address that nobody has."""
+    return f"tests-{secrets.token_hex(8)}@example.org"
+
+
+def register(services: Services, email: str = "") -> Person:
+    """Register a user and log in."""
+    email = email or fresh_email()
+    made = services.users.post("/api/users/", json={"email": email, "name": "Test", "password": PASSWORD})
+    assert made.status_code == 201, made.text
+    answer = services.users.post("/api/users/token", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    return Person(made.json()["id"], email, answer.json()["token"])
+
+
+def staff() -> Person:
+    """Return the demo's staff user, as `make staff` gives it."""
+    token = run("make", "--no-print-directory", "staff").strip()
+    assert token.count(".") == 2, token
+    assert not token.split()[1:], token
+    return Person(0, "staff@shop.example", token)
+
+
+def place(services: Services, who: Person, key: str, items: list[dict[str, Any]]) -> requests.Response:
+    """Post an order."""
+    return services.orders.post("/api/orders/", json={"items": items}, headers={**who.headers, "Idempotency-Key": key})
+
+
+def leftovers(services: Services, people: list[Person]) -> None:
+    """Delete the users of a test."""
+    for one in people:
+        services.users.request("DELETE", f"/api/users/{one.id}", headers=one.headers)
