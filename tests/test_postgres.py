@@ -146,7 +146,10 @@ def test_an_application_role_takes_ids_and_cannot_say_which_shard_holds_what(pro
     allowed = "UPDATE sharding_bucket SET last = last WHERE bucket = 0"
     refused = {
         "users_shard_1": ("UPDATE sharding_bucket SET state = 'active'", "DELETE FROM sharding_change"),
-        "users": ("UPDATE sharding_bucketmap SET shard = 0", "INSERT INTO sharding_move (source, target) VALUES (0, 1)"),
+        "users": (
+            "UPDATE sharding_bucketmap SET shard = 0",
+            "INSERT INTO sharding_move (source, target) VALUES (0, 1)",
+        ),
     }
     hosts = {"users_shard_1": "shard-1", "users": WRITER}
     probe.sql("shard-1", "users_shard_1", "users_app", allowed)

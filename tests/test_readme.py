@@ -2,8 +2,8 @@
 
 In each section the fenced ```console blocks are run: lines that begin with `$ ` are commands, the lines
 after them what they print; `…` stands for anything. A section whose heading is followed by
-`<!-- not tested: reason -->` is left out, and with `<!-- disruptive -->` it is run with the failure tests, under readers
-who must all be answered.
+`<!-- not tested: reason -->` is left out, and with `<!-- disruptive -->` it is run with the failure tests, under
+readers who must all be answered.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from sharding import map as maps
 from sharding.errors import BucketMoved, CrossShardTransaction
 from sharding.fence import SQLSTATE
 
-# Seconds that a write waits for a bucket that is about to move: longer than a move blocks it, and short enough for the 503
-# to come before whoever passes requests on gives up (the load balancers after 2 s).
+# Seconds that a write waits for a bucket that is about to move: longer than a move blocks it, and short enough for the
+# 503 to come before whoever passes requests on gives up (the load balancers after 2 s).
 PATIENCE = 1.5
 PAUSE = 0.05  # seconds between two tries
 # What a statement begins with that writes nothing.

@@ -49,7 +49,10 @@ class Mover:
         return said
 
     def _locks(self) -> int:
-        question = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"  # noqa: E501
+        question = (
+            f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {LOCK}"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         rows = [one.execute(question).fetchone() for one in (self._shards.map, *self._shards.by_number.values())]
         return sum(row[0] for row in rows if row)
 

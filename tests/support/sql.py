@@ -1,4 +1,4 @@
-"""PostgreSQL from this machine, as a role of the application: to make rows and to compare them without the application."""
+"""PostgreSQL from this machine, as a role of the application: rows are made and compared without the application."""
 
 from __future__ import annotations
 
@@ -30,4 +30,3 @@ def connect(stack: Stack, host: str, database: str, role: str) -> Connection:
 def shard_hosts() -> dict[int, str]:
     """Return the host of each shard by its number."""
     return {0: "main", 1: "shard-1", 2: "shard-2"}
-

@@ -46,15 +46,16 @@ def _columns(connection: Connection, name: str) -> dict[str, str]:
 
 
 def _refuse_acting_keys(target: Connection, names: Sequence[str]) -> None:
-    """Raise MoveError for a foreign key that deletes or changes rows by itself: it would do so to copied ones as well."""
+    """Raise MoveError for a foreign key that deletes or changes rows by itself: it would do so to copied ones too."""
     acting = target.execute(
-        "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd')"
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint"
+        " WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd')"
         " AND conrelid = ANY(SELECT to_regclass(quote_ident(name)) FROM unnest(%s::text[]) AS name)",
         [names],
     ).fetchone()
     if acting is not None:
         raise MoveError(
-            f"the foreign key {acting[1]} of {acting[0]} has an ON DELETE of its own: rows of such a table are not moved"
+            f"the foreign key {acting[1]} of {acting[0]} has an ON DELETE of its own: such a table cannot be moved"
         )
 
 

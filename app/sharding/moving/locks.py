@@ -1,4 +1,4 @@
-"""Change a bucket's state without standing in the writers' way: how long to wait for them, and how often to ask again."""
+"""Change a bucket's state without standing in the writers' way: how long to wait for them, and how often to try."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ type Rows = Mapping[str, Iterable[int]]  # ids by table
 type Fingerprints = dict[tuple[str, int], tuple[int, str]]
 
 
-def _fingerprints(
-    connection: Connection, tables: Sequence[Table], which: sql.Composable, rows: Rows
-) -> Fingerprints:
+def _fingerprints(connection: Connection, tables: Sequence[Table], which: sql.Composable, rows: Rows) -> Fingerprints:
     """Return by table and bucket the number of rows, and the sum of their hashes, which no order changes."""
     found: Fingerprints = {}
     for table in tables:

@@ -20,11 +20,10 @@ from django.db import connections, transaction
 
 from sharding import map as maps
 from sharding.ids import BUCKETS, bucket_of, take
-from sharding.moving import steps
+from sharding.moving import steps, verify
 from sharding.moving.session import MoveError
 from sharding.moving.state import Job, Step
 from sharding.moving.steps import Mover
-from sharding.moving import verify
 from sharding.tests.shelves import TABLES, Author, Book, Leaf, author_on, move, set_state
 
 pytestmark = [
@@ -328,6 +327,18 @@ def test_a_difference_is_copied_again_and_never_flipped(monkeypatch: pytest.Monk
         one.clean(job)
     assert everything() == before
     assert clean_and_whole()
+
+
+def test_a_table_whose_foreign_key_deletes_by_itself_is_not_moved() -> None:
+    constraint = ask("shard2", "SELECT conname FROM pg_constraint WHERE conrelid = 'leaf'::regclass AND contype = 'f'")
+    name = constraint[0][0]
+    change = "ALTER TABLE leaf DROP CONSTRAINT {0}, ADD CONSTRAINT {0} FOREIGN KEY (book_id) REFERENCES book (id) {1}"
+    ask("shard2", change.format(name, "ON DELETE CASCADE"))
+    try:
+        with mover() as one, pytest.raises(MoveError, match=r"of leaf has an ON DELETE of its own"):
+            one.start(0, 2, [0])
+    finally:
+        ask("shard2", change.format(name, "DEFERRABLE INITIALLY DEFERRED"))
 
 
 def test_there_is_one_mover_at_a_time() -> None:
