@@ -74,8 +74,14 @@ def probe(stack: Stack) -> Iterator[Probe]:
 
 @pytest.fixture
 def services(stack: Stack) -> Services:
-    """The three services, inside: looked up anew, since a container that was started again may have moved."""
+    """The three services, users and orders through the load balancer and the gateway."""
     return Services.of(stack)
+
+
+@pytest.fixture
+def inside(stack: Stack) -> Services:
+    """Each service at its container: looked up anew, since one that was started again may have moved."""
+    return Services.inside(stack)
 
 
 @pytest.fixture(scope="session")

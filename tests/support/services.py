@@ -1,4 +1,4 @@
-"""The three services: users and orders through the load balancer and the gateway, products at its container."""
+"""The three services: users and orders through the load balancer and the gateway, or each at its container."""
 
 from __future__ import annotations
 
@@ -27,8 +27,12 @@ class Services:
     def of(cls, stack: Stack) -> Services:
         """Return those of the stack that runs."""
         front = Site(stack.published(stack.load_balancer, 8080))
-        products = Site(PORTS["products"], host=stack.container("products").address("app"))
-        return cls(users=front, products=products, orders=front)
+        return cls(users=front, products=cls.inside(stack).products, orders=front)
+
+    @classmethod
+    def inside(cls, stack: Stack) -> Services:
+        """Return each at the address of its first container, without gateway and load balancer."""
+        return cls(**{name: Site(port, host=stack.container(name).address("app")) for name, port in PORTS.items()})
 
 
 @dataclass(frozen=True)
