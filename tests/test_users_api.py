@@ -187,24 +187,24 @@ def test_without_a_shard_its_users_get_503_in_time_and_everybody_else_is_served(
     shards.close()
     getattr(broken, how)(SHARD_NODES[0])
 
-    def ask(number: int) -> tuple[int, float]:
+    def ask(number: int) -> tuple[int, float, str]:
         started = time.monotonic()
         answer = services.users.get(f"/api/users/{people[number].id}", headers=people[number].headers)
         if answer.status_code == 503:
             assert_problem(answer, 503)
             assert answer.headers["Retry-After"] == "1"
-        return answer.status_code, time.monotonic() - started
+        return answer.status_code, time.monotonic() - started, answer.text
 
     lost = next(number for number, one in enumerate(people) if one.id >> 11 & 1023 in away)
     # A server that hangs is known to after 1.5 s; until then its users wait, and may be told 504.
-    first, took = ask(lost)
+    first, took, _ = ask(lost)
     assert first in {503, 504}
     assert took < 2.5 * TIME_FACTOR
     eventually("503", lambda: ask(lost)[0], lambda status: status == 503, within=2)
     # Several at once: nobody waits for a place behind those who ask the lost shard.
-    for turn, (status, took) in enumerate(at_once(5 * len(people), 8, lambda turn: ask(turn % len(people)))):
+    for turn, (status, took, said) in enumerate(at_once(5 * len(people), 8, lambda turn: ask(turn % len(people)))):
         bucket = people[turn % len(people)].id >> 11 & 1023
-        assert status == (503 if bucket in away else 200), f"{bucket}: {status}"
+        assert status == (503 if bucket in away else 200), f"{bucket}: {status} {said}"
         assert took < 1.0 * TIME_FACTOR
     started = time.monotonic()
     page = services.users.get("/api/users/?limit=50", headers=staff.headers)
