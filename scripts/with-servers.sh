@@ -7,5 +7,7 @@ export TEST_REDIS=/tmp/redis.sock # not a port: two runs may be at it on one mac
 redis-server --port 0 --unixsocket "$TEST_REDIS" --save '' --appendonly no --daemonize no --dir /tmp >/tmp/redis.log &
 redis=$!
 trap 'kill "$redis"' EXIT
+# A port that is free: of two runs that start at once each would take the same one.
+port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
 # 50 threads at once, each with a connection to two databases, are more than the 100 of the default.
-pg_virtualenv -v 17 -o fsync=off -o max_connections=300 "$@"
+pg_virtualenv -v 17 -c "--port=$port" -o fsync=off -o max_connections=300 "$@"
