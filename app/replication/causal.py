@@ -18,21 +18,22 @@ log = logging.getLogger(__name__)
 PRIMARY = "default"
 
 
-def usable(alias: str) -> bool:
-    """Return whether the replica `alias` is up and not too far behind. One of another backend is taken as it is."""
+def replayed(alias: str) -> int | None:
+    """Return how far the replica `alias` is known to have replayed the log; None if it is away, or too far behind.
+
+    One of another backend is taken as it is.
+    """
     connection = connections[alias]
     cluster = getattr(connection, "cluster", None)
-    return cluster is None or cluster.standby(connection.settings_dict["STANDBY"]) is not None
-
-
-def seen(alias: str, position: int) -> bool:
-    """Return whether the replica `alias` is known to have replayed `position`."""
-    connection = connections[alias]
-    cluster = getattr(connection, "cluster", None)
-    if position == 0 or cluster is None:
-        return True
-    host = connection.host  # type: ignore[attr-defined]  # of replication.backend
-    return host is not None and cluster.position(host) >= position
+    if cluster is None:
+        return lsn.MAXIMUM
+    host = cluster.standby(connection.settings_dict["STANDBY"])
+    if host is None:
+        return None
+    if connection.connection is not None:  # it goes on to where it goes
+        host = connection.host  # type: ignore[attr-defined]  # of replication.backend
+    position: int = cluster.position(host)
+    return position
 
 
 def ask(alias: str) -> int:

@@ -66,7 +66,7 @@ class Cluster:
     def standbys(self) -> list[str]:
         """Return the hosts that may be read: up, and not too far behind."""
         lagging = self._lagging
-        return [server.host for server in self._known() if server.up and server.standby and server.host not in lagging]
+        return [host for host, server in self._known().items() if server.up and server.standby and host not in lagging]
 
     def standby(self, number: int) -> str | None:
         """Return the host of standby `number`, or where that is away, of another; None where all are."""
@@ -75,7 +75,7 @@ class Cluster:
 
     def any_standby(self) -> str | None:
         """Return a host that is up and can be read, however far behind; None where there is none."""
-        return next((server.host for server in self._known() if server.up and server.standby), None)
+        return next((server.host for server in self._known().values() if server.up and server.standby), None)
 
     def position(self, host: str) -> int:
         """Return how far `host` had replayed or written the log at the last answer."""
@@ -128,7 +128,7 @@ class Cluster:
         self._pid = 0
 
     # ── watching ────────────────────────────────────────────────────────────────────────────────────
-    def _known(self) -> list[Server]:
+    def _known(self) -> dict[str, Server]:
         """Return the servers; the first caller starts the threads: after gunicorn has forked, never before."""
         if self._pid != os.getpid():
             with self._lock:
@@ -136,7 +136,7 @@ class Cluster:
                     self._reset()
                     self._start()
                     self._pid = os.getpid()
-        return list(self._servers.values())
+        return self._servers
 
     def _start(self) -> None:
         watched = list(self._servers.values())
@@ -198,7 +198,7 @@ class Cluster:
             metrics.evictions.labels(server.host, "lag").inc()
 
     def _leader(self) -> Server | None:
-        leaders = [server for server in self._known() if server.up and not server.standby]
+        leaders = [server for server in self._known().values() if server.up and not server.standby]
         return max(leaders, key=lambda server: server.timeline, default=None)
 
     def _note_history(self, server: Server) -> None:

@@ -76,12 +76,13 @@ def _from_primary(trail: state.Trail, reason: str) -> str:
 
 def _choose(trail: state.Trail) -> str:
     """Return a replica that this reader may read, or the primary where there is none."""
-    usable = [alias for alias in settings.REPLICAS if causal.usable(alias)]
-    if not usable:
-        return _from_primary(trail, "no replica")
-    caught_up = [alias for alias in usable if causal.seen(alias, trail.after)]
+    known = {alias: causal.replayed(alias) for alias in settings.REPLICAS}
+    caught_up = [alias for alias, position in known.items() if position is not None and position >= trail.after]
     if caught_up:
         return _weighted(caught_up)
+    usable = [alias for alias, position in known.items() if position is not None]
+    if not usable:
+        return _from_primary(trail, "no replica")
     # What is known is up to half a second old: ask one of them, once.
     alias = _weighted(usable)
     try:
@@ -93,5 +94,7 @@ def _choose(trail: state.Trail) -> str:
 
 
 def _weighted(aliases: list[str]) -> str:
+    if not settings.REPLICA_WEIGHTS:
+        return random.choice(aliases)  # noqa: S311 - no secret
     weights = [settings.REPLICA_WEIGHTS.get(alias, 1) for alias in aliases]
     return random.choices(aliases, weights)[0]  # noqa: S311 - no secret

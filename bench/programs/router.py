@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from functools import cache
 from typing import Any
 
@@ -15,12 +16,12 @@ from programs.serve import Operation, serve
 from programs.views import request
 
 MIDDLEWARE = "replication.middleware.ReplicationMiddleware"
-PLAIN = EmailDirectory.objects.db_manager("plain")
+PLAIN = [EmailDirectory.objects.db_manager(alias) for alias in ("plain1", "plain2")]
 
 
 def unwatch(connection: Any, **_kwargs: Any) -> None:
     """Take the watcher of the queries off the alias that asks no router."""
-    if connection.alias == "plain":
+    if connection.alias.startswith("plain"):
         connection.execute_wrappers.clear()
 
 
@@ -34,7 +35,13 @@ def written() -> int:
 
 def without() -> int:
     """One query that is told its alias."""
-    PLAIN.get(pk=EMAIL)
+    PLAIN[0].get(pk=EMAIL)
+    return 1
+
+
+def either() -> int:
+    """One query that is told one of two aliases, by chance: another connection than last time, or the same."""
+    random.choice(PLAIN).get(pk=EMAIL)
     return 1
 
 
@@ -63,7 +70,7 @@ def _handler() -> Operation:
 
 @cache
 def _bare() -> Operation:
-    return request("/named/plain")
+    return request("/either")
 
 
 def without_middleware() -> int:
@@ -74,6 +81,7 @@ def without_middleware() -> int:
 OPERATIONS: dict[str, Operation] = {
     "query": without,
     "query, later": later,
+    "either": either,
     "query, first": first,
     "request": without_middleware,
     "request, routed": with_middleware,

@@ -50,8 +50,9 @@ DATABASES = {
     # With one standby both go there, so that the choice costs what it costs and the server is the same.
     "replica1": database(MAIN, STANDBY=0),
     "replica2": database(MAIN, STANDBY=1),
-    # The same standby once more, for queries that ask no router.
-    "plain": database(MAIN, STANDBY=0),
+    # The same twice more, for queries that ask no router.
+    "plain1": database(MAIN, STANDBY=0),
+    "plain2": database(MAIN, STANDBY=1),
     "new": bare(MAIN[0], CONN_HEALTH_CHECKS=False),
     "persistent": bare(MAIN[0], age=None, CONN_HEALTH_CHECKS=False),
     "checked": bare(MAIN[0], age=None),

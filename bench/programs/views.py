@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,12 @@ def named(_request: HttpRequest, alias: str) -> HttpResponse:
     return HttpResponse(EmailDirectory.objects.db_manager(alias).get(pk=EMAIL).state)
 
 
-urlpatterns = [path("routed", routed), path("named/<alias>", named)]
+def either(request: HttpRequest) -> HttpResponse:
+    """Read the same row from one of two aliases, by chance."""
+    return named(request, random.choice(["plain1", "plain2"]))
+
+
+urlpatterns = [path("routed", routed), path("either", either), path("named/<alias>", named)]
 
 
 def request(url: str, middleware: list[str] | None = None, **headers: str) -> Callable[[], int]:

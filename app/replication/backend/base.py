@@ -51,11 +51,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._host: str | None = None
+        self._hosts: tuple[str, tuple[str, ...]] = ("", ())  # the setting, and the hosts that it names
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of this alias, in an order that does not depend on the alias."""
+        setting: str = self.settings_dict["HOST"]
+        if self._hosts[0] is not setting:
+            self._hosts = (setting, tuple(sorted(setting.split(","))))
+        return self._hosts[1]
 
     @property
     def cluster(self) -> clusters.Cluster:
         """The cluster of this alias's hosts; one for all aliases that name the same."""
-        hosts = tuple(sorted(self.settings_dict["HOST"].split(",")))
+        hosts = self.hosts
+        found = _clusters.get(hosts)  # without the lock: asked for each query
+        if found is not None:
+            return found
         with _lock:
             if hosts not in _clusters:
                 limits = self.settings_dict.get("LAG", {})
@@ -105,13 +117,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not self.pooled or self._host is None:
             return None
         key = (self.alias, self._host)
+        found = _pools.get(key)  # without the lock: asked for several times a request
+        if found is not None:
+            return found
         with _lock:
             if key not in _pools:
                 _pools[key] = self._make_pool(self._host)
             return _pools[key]
 
     def _make_pool(self, host: str) -> Pool:
-        cluster = _clusters[tuple(sorted(self.settings_dict["HOST"].split(",")))]
+        cluster = _clusters[self.hosts]
         parameters = self._parameters(host)
         if self.settings_dict.get("STANDBY") is not None:
             parameters["target_session_attrs"] = "any"
@@ -143,6 +158,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg.OperationalError:
             self.cluster.suspect(host)
             raise
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        """Tell the driver only if it does not know: that takes time, and Django does it at each request."""
+        if self.connection.autocommit != autocommit:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]  # not in the stubs
 
     def close_pool(self) -> None:
         """Close the pools of this alias."""
