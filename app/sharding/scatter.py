@@ -35,6 +35,9 @@ THREADS = 4  # for each shard
 AWAY = (OperationalError, InterfaceError, InternalError, TimeoutError)
 SHOWN = (Bucket.State.ACTIVE, Bucket.State.BLOCKED)
 
+# Asked with the alias of a shard, and whether that has buckets whose rows must not be shown.
+type Question[T] = Callable[[str, bool], T]
+
 log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
@@ -74,7 +77,7 @@ def _pool(alias: str) -> ThreadPoolExecutor:
         return _pools[alias]
 
 
-def _ask[T](alias: str, until: float, question: Callable[[str], T]) -> tuple[set[int], T]:
+def _ask[T](alias: str, until: float, question: Question[T]) -> tuple[set[int], T]:
     """Return the buckets that the shard shows and its answer. Runs in a thread of the pool."""
     try:
         left = int((until - time.monotonic()) * 1000)
@@ -86,15 +89,16 @@ def _ask[T](alias: str, until: float, question: Callable[[str], T]) -> tuple[set
                 f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {left}"
             )
             cursor.execute(
-                "SELECT coalesce(array_agg(bucket), '{}') FROM sharding_bucket WHERE state = ANY(%s)", [list(SHOWN)]
+                "SELECT coalesce(array_agg(bucket) FILTER (WHERE state = ANY(%s)), '{}'), count(*) FROM sharding_bucket",
+                [list(SHOWN)],
             )
-            shown = set(cursor.fetchone()[0])
-            return shown, question(alias)
+            shown, held = cursor.fetchone()
+            return set(shown), question(alias, held > len(shown))
     finally:
         connections[alias].close()  # back to the connection pool
 
 
-def _gather[T](until: float, question: Callable[[str], T]) -> _Gathered[T]:
+def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
     futures: dict[str, Future[tuple[set[int], T]]] = {}
     for alias in settings.SHARDS.values():
         # With the caller's context, so that what is logged and counted there is the caller's.
@@ -119,7 +123,7 @@ def _gather[T](until: float, question: Callable[[str], T]) -> _Gathered[T]:
     return _Gathered(answers, missing, whole=len(seen) == BUCKETS, twice=twice)
 
 
-def _gather_whole[T](deadline: float, question: Callable[[str], T]) -> _Gathered[T]:
+def _gather_whole[T](deadline: float, question: Question[T]) -> _Gathered[T]:
     until = time.monotonic() + deadline
     gathered = _gather(until, question)
     # All shards have answered and yet a bucket was nowhere, or at two: it changed sides in between.
@@ -128,8 +132,10 @@ def _gather_whole[T](deadline: float, question: Callable[[str], T]) -> _Gathered
     return gathered
 
 
-def _shown[M: Model](query: ShardedQuerySet[M], alias: str) -> ShardedQuerySet[M]:
-    """Return the rows of `query` on the shard, without those that are half copied or left behind there."""
+def _shown[M: Model](query: ShardedQuerySet[M], alias: str, hides: bool) -> ShardedQuerySet[M]:
+    """Return the rows of `query` on the shard, without those that are half copied or left behind there, if it has such."""
+    if not hides:
+        return query.using(alias)
     number = OuterRef("id").bitrightshift(SEQUENCE_BITS).bitand(BUCKETS - 1)
     return query.using(alias).filter(Exists(Bucket.objects.filter(bucket=number, state__in=SHOWN)))
 
@@ -143,7 +149,7 @@ def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadlin
     """Return the `limit` rows of `query` that follow the id `after`, from all shards."""
     _refuse_shaped(query)
     page = query.filter(id__gt=after).order_by("id")
-    gathered = _gather_whole(deadline, lambda alias: list(_shown(page, alias)[: limit + 1]))
+    gathered = _gather_whole(deadline, lambda alias, hides: list(_shown(page, alias, hides)[: limit + 1]))
     rows: list[M] = []
     for row in heapq.merge(*gathered.answers.values(), key=attrgetter("pk")):
         if rows and rows[-1].pk == row.pk:
@@ -162,5 +168,5 @@ def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadlin
 def scatter_count(query: ShardedQuerySet[Any], deadline: float) -> tuple[int, bool]:
     """Return how many rows `query` has on all shards, and whether a part is missing (or, in a move, counted twice)."""
     _refuse_shaped(query)
-    gathered = _gather_whole(deadline, lambda alias: _shown(query.order_by(), alias).count())
+    gathered = _gather_whole(deadline, lambda alias, hides: _shown(query.order_by(), alias, hides).count())
     return sum(gathered.answers.values()), bool(gathered.missing) or gathered.twice or not gathered.whole
