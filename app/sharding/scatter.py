@@ -89,7 +89,8 @@ def _ask[T](alias: str, until: float, question: Question[T]) -> tuple[set[int], 
                 f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {left}"
             )
             cursor.execute(
-                "SELECT coalesce(array_agg(bucket) FILTER (WHERE state = ANY(%s)), '{}'), count(*) FROM sharding_bucket",
+                "SELECT coalesce(array_agg(bucket) FILTER (WHERE state = ANY(%s)), '{}'), count(*)"
+                " FROM sharding_bucket",
                 [list(SHOWN)],
             )
             shown, held = cursor.fetchone()
@@ -133,7 +134,7 @@ def _gather_whole[T](deadline: float, question: Question[T]) -> _Gathered[T]:
 
 
 def _shown[M: Model](query: ShardedQuerySet[M], alias: str, hides: bool) -> ShardedQuerySet[M]:
-    """Return the rows of `query` on the shard, without those that are half copied or left behind there, if it has such."""
+    """Return the rows of `query` on the shard, without those that are half copied or left behind there."""
     if not hides:
         return query.using(alias)
     number = OuterRef("id").bitrightshift(SEQUENCE_BITS).bitand(BUCKETS - 1)
