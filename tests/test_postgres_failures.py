@@ -15,7 +15,7 @@ from support.wait import eventually
 pytestmark = pytest.mark.failure
 
 WRITES_BACK = 30.0  # seconds from the loss of the primary until a write succeeds
-SWITCHED = 10.0  # seconds that a switchover, which is planned, may keep writes waiting
+SWITCHED = 5.0  # seconds that a switchover, which is planned, may keep writes waiting
 
 
 def replicas_of(stack: Stack) -> list[str]:
