@@ -107,7 +107,8 @@ class Following:
 
 def with_source(found: Measurement) -> Measurement:
     """Add the CPU time of whichever source was at work."""
-    return {**found, "cpu source": sum(found[f"cpu {source}"] for source in SOURCES), "cpu target": found[f"cpu {TARGET}"]}
+    source = sum(found[f"cpu {one}"] for one in SOURCES)
+    return {**found, "cpu source": source, "cpu target": found[f"cpu {TARGET}"]}
 
 
 def move(lab: Laboratory, call: str) -> Measurement:
@@ -169,8 +170,8 @@ def findings(moved: Samples, written: Samples, wal: Mapping[str, float]) -> list
     said = []
     for group in GROUPS:
         parts = [
-            f"{what} {number(moved.typical(group.other, metric.key).middle, metric.digits)} {unit} by logical replication,"
-            f" {number(moved.typical(group.baseline, metric.key).middle, metric.digits)} {unit} by the mover,"
+            f"{what} {number(moved.typical(group.other, metric.key).middle, metric.digits)} {unit} by logical"
+            f" replication, {number(moved.typical(group.baseline, metric.key).middle, metric.digits)} {unit} by the mover,"
             f" {times(moved.ratio(group.other, group.baseline, metric.key))}"
             for what, metric, unit in (("ready after", READY, "s"), ("pause", PAUSE, "ms"))
         ]
@@ -181,13 +182,13 @@ def findings(moved: Samples, written: Samples, wal: Mapping[str, float]) -> list
     )
     said.append(
         f"A writer whose rows are logged does {times(written.ratio('logged', 'plain', 'rate'))} the updates of one"
-        f" without a move; one whose rows are followed {times(written.ratio('followed', 'plain', 'rate'))}. Without any"
-        f" move `wal_level = logical` alone leaves {times(written.ratio('logical', 'plain', 'rate'))}, and with a move of"
-        f" other rows {times(written.ratio('beside', 'plain', 'rate'))}; the log costs such a writer nothing."
+        f" without a move; one whose rows are followed {times(written.ratio('followed', 'plain', 'rate'))}. Without"
+        f" any move `wal_level = logical` alone leaves {times(written.ratio('logical', 'plain', 'rate'))}, and with a"
+        f" move of other rows {times(written.ratio('beside', 'plain', 'rate'))}; the log costs such a writer nothing."
     )
     said.append(
-        f"1,000 updates write {number(wal['plain'] / 1024)} KiB of WAL; {number(wal['logged'] / 1024)} KiB while they are"
-        f" logged ({wal['logged'] / wal['plain']:.2f}); with `wal_level = logical`"
+        f"1,000 updates write {number(wal['plain'] / 1024)} KiB of WAL; {number(wal['logged'] / 1024)} KiB while they"
+        f" are logged ({wal['logged'] / wal['plain']:.2f}); with `wal_level = logical`"
         f" {number(wal['logical'] / 1024)} KiB ({wal['logical'] / wal['plain']:.2f}), always and for all rows."
     )
     return said
@@ -223,33 +224,39 @@ def measure(scene: Scene) -> Report:
     }
     return Report(
         title="Moving buckets: the mover and logical replication",
-        question="Which moves 100 buckets sooner, for which do writes wait longer, and what does each cost a writer: row"
-        " copy with a log of ids, or PostgreSQL's logical replication?",
+        question="Which moves 100 buckets sooner, for which do writes wait longer, and what does each cost a writer:"
+        " row copy with a log of ids, or PostgreSQL's logical replication?",
         method=[
-            f"Moves: {rounds} rounds, the order turned round with every round. Each goes as far as the moment in which the"
-            " map could be changed, and is then undone; the 0.6 s until no process has an old map are the same for both"
-            " and not in it.",
-            "Two sources with the same 300,000 users, about 290 in each of 1024 buckets, and one target without any: plain"
-            " PostgreSQL servers in containers, data in memory. `shard-logical` has `wal_level = logical`, the others"
-            " `replica`.",
-            "*Mover*: `app/sharding/moving/` as it is, with its index by bucket, its copy, its log and its two comparisons."
-            " *Logical replication*: the same index, a publication with a row filter on the bucket, a slot, a subscription"
-            " with `copy_data` and `synchronous_commit = on` (without it a confirmation waits up to 0.2 s more); ready"
-            " when the table's state is `r` and the slot has confirmed what was written.",
+            f"Moves: {rounds} rounds, the order turned round with every round. Each goes as far as the moment in which"
+            " the map could be changed, and is then undone; the 0.6 s until no process has an old map are the same for"
+            " both and not in it.",
+            "Two sources with the same 300,000 users, about 290 in each of 1024 buckets, and one target without any:"
+            " plain PostgreSQL servers in containers, data in memory. `shard-logical` has `wal_level = logical`, the"
+            " others `replica`.",
+            "*Mover*: `app/sharding/moving/` as it is, with its index by bucket, its copy, its log and its two"
+            " comparisons. *Logical replication*: the same index, a publication with a row filter on the bucket, a slot,"
+            " a subscription with `copy_data` and `synchronous_commit = on` (without it a confirmation waits up to 0.2 s"
+            " more); ready when the table's state is `r` and the slot has confirmed what was written.",
             "*Pause*: from the blocking of the buckets until all rows are there (the rest of the log; the slot's"
             " `confirmed_flush_lsn` at the last write) and compared. The mover knows which rows were written after its"
             " first comparison and compares those. Logical replication has no such list: all are compared.",
             f"Writers: {turns} rounds, each once forth and once back over the variants, {seconds} s a measurement; one"
             " connection updates one row by its key again and again, each a commit. Where rows are followed, the target"
-            " takes each change in; what the log names is copied later, by the mover, and is in the moves' figures only.",
+            " takes each change in; what the log names is copied later, by the mover, and is in the moves' figures"
+            " only.",
             "WAL is counted, not timed: 1,000 updates of the same 1,000 rows for the third time, so that no whole pages"
-            " are in it. On a disk, with checkpoints, whole pages make all of them larger and their ratios smaller.",
-            "CPU time is the containers'; with logical replication that of the client is the waiting's, a question every"
-            " 2 ms.",
+            " are in it. With checkpoints, whole pages make all of them larger and their ratios smaller.",
+            "CPU time is the containers'; with logical replication that of the client is the waiting's, a question"
+            " every 2 ms.",
         ],
         findings=findings(moved, written, wal),
         losses=[
-            *(f"{group.title}: {line}" for group in GROUPS for line in worse(moved, group.names, group.baseline, MOVE)),
+            *(
+                f"{group.title}: {line}"
+                for group in GROUPS
+                for baseline in group.names  # each against the other
+                for line in worse(moved, group.names, baseline, MOVE)
+            ),
             *worse(written, NAMES, "plain", WRITE),
             "The target has no rows of its own here. Logical replication does not look at the fence nor at foreign keys"
             " there: triggers do not fire for what a subscription writes.",

@@ -1,8 +1,8 @@
 """Two ways to move the same buckets to another server, and what each costs a writer.
 
-The project's mover, from SOURCE, and PostgreSQL's logical replication, from LOGICAL, a server with `wal_level = logical`.
-Both have the same rows, of all buckets. Each call moves to TARGET and stops when every row is compared and the map could be
-changed; `back` puts everything back.
+The project's mover, from SOURCE, and PostgreSQL's logical replication, from LOGICAL, a server with `wal_level =
+logical`. Both have the same rows, of all buckets. Each call moves to TARGET and stops when every row is compared and the
+map could be changed; `back` puts everything back.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def rows(alias: str, buckets: range) -> list[int]:
 
 
 class Writer:
-    """A thread that writes to the buckets that move, `pace` times a second; while they take no writes it tries again."""
+    """A thread that writes to the buckets that move, `pace` times a second, and again where they take no writes."""
 
     def __init__(self, alias: str, pace: float) -> None:
         self._ids = rows(alias, MOVED)
@@ -289,7 +289,8 @@ def write(alias: str, buckets: range) -> int:
 def wal() -> dict[str, float]:
     """Return the bytes of WAL that COUNTED updates make, by how they are written down.
 
-    The same rows again and again, and the last time counts: so no page is in it as a whole, as it is once after a checkpoint.
+    The same rows again and again, and the last time counts: so no page is in it as a whole, as it is once after a
+    checkpoint.
     """
     found = {}
     for name in ("plain", "logged", "logical"):

@@ -15,7 +15,8 @@ from programs import move as program
 
 BENCH = Path(__file__).resolve().parents[1]
 
-# One server with a database for each alias: the program makes its slot by a statement of its own, so a server can follow itself.
+# One server with a database for each alias: the program makes its slot by a statement of its own, so a server can
+# follow itself.
 SERVING = f"""\
 import os, sys
 sys.path[:0] = [{str(BENCH)!r}, {str(BENCH.parent / "app")!r}]
