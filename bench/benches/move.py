@@ -171,8 +171,8 @@ def findings(moved: Samples, written: Samples, wal: Mapping[str, float]) -> list
     for group in GROUPS:
         parts = [
             f"{what} {number(moved.typical(group.other, metric.key).middle, metric.digits)} {unit} by logical"
-            f" replication, {number(moved.typical(group.baseline, metric.key).middle, metric.digits)} {unit} by the mover,"
-            f" {times(moved.ratio(group.other, group.baseline, metric.key))}"
+            f" replication, {number(moved.typical(group.baseline, metric.key).middle, metric.digits)} {unit} by the"
+            f" mover, {times(moved.ratio(group.other, group.baseline, metric.key))}"
             for what, metric, unit in (("ready after", READY, "s"), ("pause", PAUSE, "ms"))
         ]
         said.append(f"{group.title}: {'; '.join(parts)}.")
@@ -234,9 +234,10 @@ def measure(scene: Scene) -> Report:
             " plain PostgreSQL servers in containers, data in memory. `shard-logical` has `wal_level = logical`, the"
             " others `replica`.",
             "*Mover*: `app/sharding/moving/` as it is, with its index by bucket, its copy, its log and its two"
-            " comparisons. *Logical replication*: the same index, a publication with a row filter on the bucket, a slot,"
-            " a subscription with `copy_data` and `synchronous_commit = on` (without it a confirmation waits up to 0.2 s"
-            " more); ready when the table's state is `r` and the slot has confirmed what was written.",
+            " comparisons. *Logical replication*: the same index, a publication with a row filter on the bucket, a"
+            " slot, a subscription with `copy_data` and `synchronous_commit = on` (without it a confirmation waits for"
+            " up to `wal_writer_delay`, 0.2 s); ready when the table's state is `r` and the slot has confirmed what was"
+            " written.",
             "*Pause*: from the blocking of the buckets until all rows are there (the rest of the log; the slot's"
             " `confirmed_flush_lsn` at the last write) and compared. The mover knows which rows were written after its"
             " first comparison and compares those. Logical replication has no such list: all are compared.",

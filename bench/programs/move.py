@@ -1,8 +1,8 @@
 """Two ways to move the same buckets to another server, and what each costs a writer.
 
 The project's mover, from SOURCE, and PostgreSQL's logical replication, from LOGICAL, a server with `wal_level =
-logical`. Both have the same rows, of all buckets. Each call moves to TARGET and stops when every row is compared and the
-map could be changed; `back` puts everything back.
+logical`. Both have the same rows, of all buckets. Each call moves to TARGET and stops when every row is compared and
+the map could be changed; `back` puts everything back.
 """
 
 from __future__ import annotations
