@@ -48,8 +48,8 @@ NAME = "bench_move"  # of the publication, the slot and the subscription
 # Ids as if they had been taken one after the other, of any bucket: each page of the table has rows of many.
 FILL = f"""
     INSERT INTO users_user (id, email, name, password, is_staff, created_at)
-    SELECT (n::bigint >> {SEQUENCE_BITS}) << {BUCKET_BITS + SEQUENCE_BITS}
-           | (hashint4(n) & {BUCKETS - 1})::bigint << {SEQUENCE_BITS} | n & {(1 << SEQUENCE_BITS) - 1},
+    SELECT ((n::bigint >> {SEQUENCE_BITS}) << {BUCKET_BITS + SEQUENCE_BITS})
+           | ((hashint4(n) & {BUCKETS - 1})::bigint << {SEQUENCE_BITS}) | (n & {(1 << SEQUENCE_BITS) - 1}),
            'user' || n || '@example.org', 'user ' || n, repeat('x', 97), false, now()
       FROM generate_series(1, %s) AS n
 """  # noqa: S608 - made of our own numbers

@@ -15,6 +15,11 @@ from programs import move as program
 
 BENCH = Path(__file__).resolve().parents[1]
 
+# What the server's making says goes to standard error: the answers stand alone.
+SERVER = """\
+exec 3>&1 >&2
+exec pg_virtualenv -t -v 17 -c "--port=$0" -o wal_level=logical sh -c 'exec "$0" "$@" >&3' "$@"
+"""
 # One server with a database for each alias: the program makes its slot by a statement of its own, so a server can
 # follow itself.
 SERVING = f"""\
@@ -70,8 +75,8 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         port = free.getsockname()[1]
     # Nothing of the server that the other tests use.
     others = [word for name in os.environ if name.startswith(("PG", "DJANGO")) for word in ("-u", name)]
-    command = ["env", *others, "pg_virtualenv", "-t", "-v", "17", "-c", f"--port={port}", "-o", "wal_level=logical"]
-    with Program([*command, sys.executable, str(script), str(folder / "password")]) as running:
+    command = ["env", *others, "sh", "-c", SERVER, str(port), sys.executable, str(script), str(folder / "password")]
+    with Program(command) as running:
         yield running
 
 
