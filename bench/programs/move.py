@@ -198,12 +198,14 @@ def subscribe(source: Connection, target: Connection, buckets: Iterable[int]) ->
     _after.callback(_empty_target)
     _after.callback(_run, TARGET, sql.SQL("DROP SUBSCRIPTION {}").format(name))  # and with it the slot
     until(
-        lambda: target.execute(
-            "SELECT FROM pg_subscription_rel JOIN pg_subscription ON oid = srsubid"
-            " WHERE subname = %s HAVING count(*) > 0 AND bool_and(srsubstate = 'r')",
-            [NAME],
-        ).fetchone()
-        is not None,
+        lambda: (
+            target.execute(
+                "SELECT FROM pg_subscription_rel JOIN pg_subscription ON oid = srsubid"
+                " WHERE subname = %s HAVING count(*) > 0 AND bool_and(srsubstate = 'r')",
+                [NAME],
+            ).fetchone()
+            is not None
+        ),
         "the first copy",
     )
 
@@ -213,16 +215,18 @@ def confirmed(source: Connection) -> None:
     written = source.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
     assert written is not None
     until(
-        lambda: source.execute(
-            "SELECT FROM pg_replication_slots WHERE slot_name = %s AND confirmed_flush_lsn >= %s::pg_lsn",
-            [NAME, written[0]],
-        ).fetchone()
-        is not None,
+        lambda: (
+            source.execute(
+                "SELECT FROM pg_replication_slots WHERE slot_name = %s AND confirmed_flush_lsn >= %s::pg_lsn",
+                [NAME, written[0]],
+            ).fetchone()
+            is not None
+        ),
         "the slot's position",
     )
 
 
-def _run(alias: str, statement: sql.Composable) -> None:
+def _run(alias: str, statement: sql.Composed) -> None:
     with closing(connect(alias)) as shard:
         shard.execute(statement)
 
