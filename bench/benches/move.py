@@ -173,7 +173,11 @@ def findings(moved: Samples, written: Samples, wal: Mapping[str, float]) -> list
             f"{what} {number(moved.typical(group.other, metric.key).middle, metric.digits)} {unit} by logical"
             f" replication, {number(moved.typical(group.baseline, metric.key).middle, metric.digits)} {unit} by the"
             f" mover, {times(moved.ratio(group.other, group.baseline, metric.key))}"
-            for what, metric, unit in (("ready after", READY, "s"), ("pause", PAUSE, "ms"))
+            for what, metric, unit in (
+                ("ready after", READY, "s"),
+                ("pause", PAUSE, "ms"),
+                ("of it until all rows are there", DRAIN, "ms"),
+            )
         ]
         said.append(f"{group.title}: {'; '.join(parts)}.")
     said.append(

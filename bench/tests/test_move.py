@@ -22,10 +22,9 @@ exec pg_virtualenv -t -v 17 -c "--port=$0" -o wal_level=logical sh -c 'exec "$0"
 """
 # One server with a database for each alias: the program makes its slot by a statement of its own, so a server can
 # follow itself.
-SERVING = f"""\
+SERVING = """\
 import os, sys
-sys.path[:0] = [{str(BENCH)!r}, {str(BENCH.parent / "app")!r}]
-os.environ |= {{"DJANGO_SETTINGS_MODULE": "programs.settings", "BENCH_MAIN": "localhost", "BENCH_SHARDS": "a b c"}}
+os.environ |= {"DJANGO_SETTINGS_MODULE": "programs.settings", "BENCH_MAIN": "localhost", "BENCH_SHARDS": "a b c"}
 os.environ["BENCH_PASSWORD_FILE"] = sys.argv[1]
 with open(sys.argv[1], "w") as password:
     password.write(os.environ["PGPASSWORD"])
@@ -33,8 +32,8 @@ import django, psycopg
 from django.conf import settings
 with psycopg.connect(autocommit=True) as server:
     for alias in ("default", "shard0", "shard1", "shard2"):
-        server.execute(f'CREATE DATABASE "{{alias}}"')
-        settings.DATABASES[alias] |= {{"NAME": alias, "PORT": os.environ["PGPORT"], "USER": os.environ["PGUSER"]}}
+        server.execute(f'CREATE DATABASE "{alias}"')
+        settings.DATABASES[alias] |= {"NAME": alias, "PORT": os.environ["PGPORT"], "USER": os.environ["PGUSER"]}
         settings.DATABASES[alias]["HOST"] = "localhost"
 django.setup()
 from programs import move
@@ -49,7 +48,7 @@ ROWS = "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(one::text, 0)::n
 
 def state():
     sources = ("shard0", "shard1")
-    return {{
+    return {
         "here": [ask(one, ROWS + " WHERE (id >> 11) & 1023 < 100") for one in sources],
         "there": ask("shard2", ROWS),
         "blocked": [ask(one, "SELECT count(*) FROM sharding_bucket WHERE state <> 'active'") for one in sources],
@@ -60,9 +59,9 @@ def state():
         "subscriptions": ask("shard2", "SELECT count(*) FROM pg_subscription"),
         "indexes": sum(ask(one, "SELECT count(*) FROM pg_class WHERE relname = 'users_user_by_bucket'")
                        for one in (*sources, "shard2")),
-    }}
+    }
 
-move.serve(move.OPERATIONS, move.prepare, calls=move.CALLS | {{"state": state}})
+move.serve(move.OPERATIONS, move.prepare, calls=move.CALLS | {"state": state})
 """
 
 
@@ -75,8 +74,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         port = free.getsockname()[1]
     # Nothing of the server that the other tests use.
     others = [word for name in os.environ if name.startswith(("PG", "DJANGO")) for word in ("-u", name)]
-    command = ["env", *others, "sh", "-c", SERVER, str(port), sys.executable, str(script), str(folder / "password")]
-    with Program(command) as running:
+    path = f"PYTHONPATH={BENCH}:{BENCH.parent / 'app'}"
+    serve = [sys.executable, str(script), str(folder / "password")]
+    with Program(["env", *others, path, "sh", "-c", SERVER, str(port), *serve]) as running:
         yield running
 
 
