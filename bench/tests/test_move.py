@@ -82,7 +82,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 def count(rows: str) -> int:
     """Return how many rows there are."""
-    return int(rows.split()[0])
+    return int(rows.partition(" ")[0])
 
 
 @pytest.mark.parametrize(("call", "source"), [("mover", 0), ("replication", 1)])
