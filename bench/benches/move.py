@@ -187,8 +187,8 @@ def findings(moved: Samples, written: Samples, wal: Mapping[str, float]) -> list
     )
     update = {key: times(written.ratio(key, "plain", SPENT.key)) for key in NAMES}
     said.append(
-        f"An update costs the source {update['logged']} the CPU time while its row is logged, {update['followed']} while"
-        f" it is followed, and {update['beside']} while other rows of the table are, for the source decodes and filters"
+        f"An update costs the source {update['logged']} the CPU time while its row is logged, {update['followed']}"
+        f" while it is followed, and {update['beside']} while other rows of the table are, for the source decodes and filters"
         f" every change; the log costs such a writer nothing. `wal_level = logical` alone: {update['logical']}."
     )
     said.append(
