@@ -188,8 +188,9 @@ def findings(moved: Samples, written: Samples, wal: Mapping[str, float]) -> list
     update = {key: times(written.ratio(key, "plain", SPENT.key)) for key in NAMES}
     said.append(
         f"An update costs the source {update['logged']} the CPU time while its row is logged, {update['followed']}"
-        f" while it is followed, and {update['beside']} while other rows of the table are, for the source decodes and filters"
-        f" every change; the log costs such a writer nothing. `wal_level = logical` alone: {update['logical']}."
+        f" while it is followed, and {update['beside']} while other rows of the table are, for the source decodes and"
+        " filters every change; the log costs such a writer nothing. `wal_level = logical` alone:"
+        f" {update['logical']}."
     )
     said.append(
         "Of the updates a second that one writer does without a move are left"
@@ -223,7 +224,7 @@ def draw(moved: Samples, written: Samples, path: Path) -> None:
 
 def measure(scene: Scene) -> Report:
     """Run the bench and draw its plot."""
-    rounds, turns, seconds = (1, 1, 0.2) if scene.quick else (5, 5, 0.25)
+    rounds, turns, seconds = (1, 1, 0.2) if scene.quick else (4, 5, 0.25)
     with laboratory(scene, PROGRAM, SERVICES) as lab:
         moved = moves(lab, rounds)
         wal = lab.program.call("wal")
