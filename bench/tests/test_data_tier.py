@@ -7,9 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from benches import ids, pgbouncer, pool, router, scatter, servers
+from benches import ids, move, pgbouncer, pool, router, scatter, servers
 from harness.laboratory import CLIENT, OVERRIDE, environment
 from programs import ids as ids_program
+from programs import move as move_program
 from programs import pool as pool_program
 from programs import router as router_program
 from programs import scatter as scatter_program
@@ -21,6 +22,7 @@ _, _, _SERVICES = (ROOT / OVERRIDE).read_text(encoding="utf-8").partition("\nser
 SERVICES = re.findall(r"^  ([a-z0-9-]+):", _SERVICES, re.MULTILINE)
 OF = {
     ids: ids_program,
+    move: move_program,
     pgbouncer: pool_program,
     pool: pool_program,
     router: router_program,
@@ -49,7 +51,7 @@ def test_the_services_of_a_bench_are_in_the_override(bench: ModuleType) -> None:
     assert {CLIENT, *bench.SERVICES} <= set(SERVICES)
 
 
-@pytest.mark.parametrize("bench", [ids, pool, scatter])
+@pytest.mark.parametrize("bench", [ids, move, pool, scatter])
 def test_the_control_is_the_first_variant_once_more(bench: ModuleType) -> None:
     assert bench.TRIALS[bench.CONTROL] == bench.TRIALS[next(iter(bench.NAMES))]
 
