@@ -40,8 +40,8 @@ def findings(samples: Samples) -> list[str]:
         "In CPU time, of the client and all servers together, it is"
         f" {times(samples.ratio('scatter', 'one', 'cpu'))};"
         f" {samples.typical('scatter', 'cpu client').middle / samples.typical('scatter', 'cpu').middle:.0%} of it is"
-        " the client's. Each shard gives a whole page, of which two thirds are thrown away, tells which buckets it"
-        " shows, and looks for each row at its bucket.",
+        " the client's. Each shard gives a whole page, of which two thirds are thrown away, and tells which buckets"
+        " it shows.",
     ]
 
 
