@@ -81,12 +81,13 @@ check_settings() {
 # first server of the main cluster has the most: web, worker and one replica of products with three aliases (and those of
 # EXTRA_REPLICAS); one replica of users, of orders, and users-worker with one more, the shard that is there.
 check_connections() {
-  local replicas=${1:-3} pool web worker service aliases needed most number
+  local replicas=${1:-3} pool web worker service aliases needed most number extra
   pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2) service=$(setting SERVICE_WORKERS 1)
   for number in "WEB_REPLICAS=$replicas" "POOL_SIZE=$pool" "WEB_WORKERS=$web" "WORKER_PROCESSES=$worker" "SERVICE_WORKERS=$service"; do
     [[ $number =~ =[1-9][0-9]{0,2}$ ]] || fail "$number: must be a whole number from 1 to 999"
   done
-  aliases=$((3 + $(tr ',' '\n' <<<"${EXTRA_REPLICAS:-}" | grep -c . || true))) # grep fails where there is none
+  IFS=, read -ra extra <<<"${EXTRA_REPLICAS:-}"
+  aliases=$((3 + ${#extra[@]}))
   needed=$(((replicas * web + worker + service) * (aliases * pool + 1) + (2 * service + 1) * ((aliases + 1) * pool + 1)))
   most=$(($(sed -n 's/^ *max_connections: //p' "$root/postgres/patroni.yml") - 10)) # Patroni, replication's set-up, a person
   ((needed <= most)) || fail "$replicas replicas x $web processes x $aliases aliases x POOL_SIZE=$pool, with workers and services, may need\

@@ -21,8 +21,6 @@ main() {
 # With every profile, so that no container of the other load balancer is left.
 all() { COMPOSE_PROFILES='*' compose --profile nginx --profile haproxy --profile canary "$@"; }
 
-with_secrets() { if [[ ! -s $root/secrets/build_ca ]]; then "$root/scripts/secrets.sh"; fi; }
-
 down() { all down --remove-orphans; }
 
 clean() {

@@ -229,7 +229,7 @@ class Orders(Traffic):
             except psycopg.Error as error:
                 if error.sqlstate != MOVED:
                     raise
-                time.sleep(0.05)
+                time.sleep(0.05)  # between two tries, as the application makes them; the deadline is above
             else:
                 status = 204 if found else 404
         self.outcomes.append(Outcome("DELETE", row, status, time.monotonic() - started))

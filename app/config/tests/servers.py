@@ -62,7 +62,7 @@ def trickle(connection: socket.socket) -> None:
     connection.sendall(HEAD + b"Content-Length: 600\r\n\r\n")
     for _ in range(600):
         connection.sendall(b" ")
-        time.sleep(0.1)
+        time.sleep(0.1)  # this server is slow: it waits for nothing
 
 
 def request(connection: socket.socket) -> bytes:
