@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import replication
 import requests
 from identity import tokens
 from observability import request_id
@@ -54,7 +55,11 @@ def get(service: str, path: str, *, seconds: float) -> Answer:
 
 
 def _get(service: str, path: str, until: float) -> Answer:
-    headers = {"Authorization": f"Bearer {tokens.for_service(service)}", "Accept-Encoding": "identity"}
+    headers = {
+        "Authorization": f"Bearer {tokens.for_service(service)}",
+        "Accept-Encoding": "identity",
+        **replication.headers(),  # what the caller has written is seen there too
+    }
     if identifier := request_id.current.get():
         headers["X-Request-ID"] = identifier
     url = services.address(service) + path

@@ -13,12 +13,19 @@ from django.conf import settings as django_settings
 from identity import keys, tokens
 from observability import request_id
 from pytest_django import Settings
+from replication import state
 
 from config import calls, services
 from config.calls import Unavailable
 from config.tests import servers
 
 SLACK = 0.5  # seconds beyond the deadline on a busy machine
+
+
+@pytest.fixture(autouse=True)
+def a_request_of_its_own() -> None:
+    """What an earlier test has written is not this caller's."""
+    state.begin()
 
 
 def point_to(url: str, patch: pytest.MonkeyPatch) -> None:
@@ -34,7 +41,7 @@ def test_an_answer_comes_with_its_status_and_json(monkeypatch: pytest.MonkeyPatc
         assert calls.get("orders", "/x", seconds=2).status == 404
 
 
-def test_a_call_carries_a_token_for_that_service_only_and_the_requests_id(
+def test_a_call_carries_a_token_for_that_service_only_the_requests_id_and_what_was_written(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     seen: list[bytes] = []
@@ -44,12 +51,14 @@ def test_a_call_carries_a_token_for_that_service_only_and_the_requests_id(
         connection.sendall(servers.HEAD + b"Content-Length: 2\r\n\r\n{}")
 
     request_id.current.set("abc-1")
+    state.begin(after=0x16B374D48)
     with servers.serving(behave) as url:
         point_to(url, monkeypatch)
         calls.get("orders", "/api/orders/?user_id=7", seconds=2)
     head = seen[0].decode()
     assert head.startswith("GET /api/orders/?user_id=7 HTTP/1.1\r\n")
     assert "X-Request-ID: abc-1\r\n" in head
+    assert "X-Read-After: 1/6B374D48\r\n" in head
     token = head.split("Authorization: Bearer ")[1].split("\r\n")[0]
     ring = django_settings.IDENTITY
     settings.IDENTITY = keys.Keyring("orders", None, ring.trusted)
