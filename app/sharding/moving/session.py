@@ -15,6 +15,8 @@ from django.db import connections
 
 # Any number will do, as long as nothing else uses it.
 LOCK = 7_241_002
+# The server gives a lock back a little after its holder has closed its connection, or was killed.
+PATIENCE = "2s"
 # What this program does not use of Django's parameters.
 _DJANGOS = ("pool", "cursor_factory", "context", "prepare_threshold")
 # A mover whose host vanished, or which is frozen, keeps its locks no longer than this; one that was killed a second,
@@ -59,10 +61,13 @@ class Sessions:
 
     def _connect(self, alias: str) -> Connection:
         connection = connect(alias)
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
-        if row is None or not row[0]:
+        try:
+            with connection.transaction():  # only for SET LOCAL: the lock belongs to the session
+                connection.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
+                connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        except psycopg.errors.LockNotAvailable as error:
             connection.close()
-            raise MoveError(f"another mover is at work in {alias}: wait for its end")
+            raise MoveError(f"another mover is at work in {alias}: wait for its end") from error
         return connection
 
     def close(self) -> None:

@@ -348,6 +348,15 @@ def test_there_is_one_mover_at_a_time() -> None:
         pass
 
 
+def test_a_mover_waits_for_one_that_is_just_ending() -> None:
+    with mover() as one:
+        ending = threading.Timer(0.5, one.__exit__)
+        ending.start()
+        with mover():
+            pass
+        ending.join()
+
+
 def test_a_second_move_waits_for_the_first_one() -> None:
     with mover() as one:
         one.start(0, 2, [0])
