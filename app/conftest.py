@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from caching import process
 from django.conf import settings
+from django.core.cache import caches
+from django_redis import get_redis_connection
 from health import monitor
 from replication.backend.base import stop_watching
 from sharding import map as maps
@@ -18,6 +21,16 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     yield
     monitor.stop_all()
     stop_watching()
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> Iterator[None]:
+    """What one test has cached is not there for the next."""
+    yield
+    process.current.watch.stop()
+    process.renew()
+    caches["local"].clear()
+    get_redis_connection("default").flushdb()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A cache of two levels, in the process and in Redis, that agree."""
 
-from caching.bound import Change, CachingQuerySet, bind
+from caching.bound import CachingQuerySet, Change, bind
 from caching.decorator import CachedFunction, multi_level_cache
 from caching.depends import depends
 from caching.errors import UncacheableError

@@ -1,7 +1,7 @@
 """Changes of a model's rows, made by whatever way of Django's ORM, as invalidations.
 
-Django tells nobody of `QuerySet.update()` and `bulk_create()`: so the queryset here does. `save()` and `delete()` are told by
-signals, those of a whole queryset and of a cascade too.
+Django tells nobody of `QuerySet.update()` and `bulk_create()`: so the queryset here does. `save()` and `delete()`
+are told by signals, those of a whole queryset and of a cascade too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from caching.invalidation import forewarn, invalidate
 class Change:
     """What happens to rows of `model`.
 
-    `ids`: whose, the new ones' only if they are known. `written`: by the field's attribute (`category_id`), the values that
-    were written; an expression is among them as it is. Empty for rows that are deleted. `created`: they may be new.
+    `ids`: whose, the new ones' only if they are known. `written`: by the field's attribute (`category_id`), the
+    values that were written; an expression is among them as it is. Empty for rows that are deleted. `created`: they
+    may be new.
     """
 
     model: type[models.Model]
@@ -36,8 +37,8 @@ _bound: dict[type[models.Model], TagsOf] = {}
 
 
 def bind(model: type[models.Model], tags: TagsOf) -> None:
-    """Let each change of `model` invalidate what `tags` says of it. For changes of whole querysets the model's manager must
-    be of a CachingQuerySet: `objects = CachingQuerySet.as_manager()`."""
+    """Let each change of `model` invalidate what `tags` says of it. For changes of whole querysets the model's
+    manager must be of a CachingQuerySet: `objects = CachingQuerySet.as_manager()`."""
     _bound[model] = tags
     for signal in (pre_save, pre_delete):
         signal.connect(_before, sender=model, dispatch_uid="caching.before")
@@ -52,8 +53,8 @@ def tags_of(change: Change) -> set[str]:
 
 
 def _change_of(instance: models.Model, fields: Iterable[str] | None, *, created: bool) -> Change:
-    """Return the change that saving `instance` is. Without `update_fields` everything is written, what is as it was too:
-    another transaction may have changed it meanwhile."""
+    """Return the change that saving `instance` is. Without `update_fields` everything is written, what is as it was
+    too: another transaction may have changed it meanwhile."""
     names = None if fields is None else set(fields)
     written = {
         field.attname: [getattr(instance, field.attname)]
@@ -85,12 +86,13 @@ class CachingQuerySet[M: models.Model](models.QuerySet[M]):
         """Update the rows, which are locked first, in the order of their ids, so that it is known which they are."""
         with transaction.atomic(using=self._for_write_alias()):
             writer = self.using(self._for_write_alias())
-            ids = list(writer.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
+            rows = writer.order_by("pk").select_for_update(of=("self",), no_key=True)
+            ids = list(rows.values_list("pk", flat=True))
             if not ids:
                 return 0
             fields = {name: self.model._meta.get_field(name) for name in values}
             written = {getattr(fields[name], "attname", name): [_plain(value)] for name, value in values.items()}
-            number = models.QuerySet(self.model, using=writer.db).filter(pk__in=ids).update(**values)
+            number = models.QuerySet.update(writer.filter(pk__in=ids), **values)
             invalidate(*tags_of(Change(self.model, ids, written)), using=writer.db)
         return number
 

@@ -9,8 +9,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Concatenate, overload
+from typing import Any, Concatenate, Protocol, overload
 
 from caching import depends, invalidation, level, metrics, process
 from caching.errors import AwayError, UncacheableError
@@ -26,7 +27,7 @@ PATIENCE = 1.5  # seconds that a caller waits for another's computation: a load 
 LOCK = 10.0  # seconds after which a computation that does not end no longer keeps others from it
 LOOK = 0.02  # seconds between two looks for what another process computes
 
-type Tags[**P] = Iterable[str] | Callable[P, Iterable[str]]
+type Tags = Iterable[str] | Callable[..., Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,17 @@ class Peeked:
 class CachedFunction[**P, R]:
     """What the decorator makes of a function."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the decorator was given
         self,
         function: Callable[P, R],
         timeout: float,
         key: str | Callable[..., str] | None,
-        tags: Tags[P],
+        tags: Tags,
         stale: float,
         *,
         method: bool = False,
     ) -> None:
+        self.__name__ = function.__name__
         functools.update_wrapper(self, function)
         self._function = function
         self._options = (timeout, key, tags, stale)
@@ -86,9 +88,9 @@ class CachedFunction[**P, R]:
         if depends.computing() or source().must_be_fresh():
             # A value of this process may be the moment old that a message takes: too old to be part of another value,
             # which would keep it, and for who has just written.
-            held = self._fetch(key, args, kwargs, None)
-            depends.depends(*held.tags)
-            return held.take()  # type: ignore[no-any-return]
+            fetched = self._fetch(key, args, kwargs, None)
+            depends.depends(*fetched.tags)
+            return fetched.take()  # type: ignore[no-any-return]
         held = self._mine(key)
         if held is not None:
             self._l1.add()
@@ -242,10 +244,8 @@ class CachedFunction[**P, R]:
             return None
 
     def _release(self, key: str, owner: str) -> None:
-        try:
+        with suppress(AwayError):  # then it ends by itself
             process.current.shared.release(key, owner)
-        except AwayError:
-            pass  # it ends by itself
 
     def _make(self, key: str, args: Any, kwargs: Any, granted: tuple[str, Grant] | None, reason: str) -> Held:
         """Compute the value. It is kept in Redis if `granted`, and in this process if it is right by then."""
@@ -322,14 +322,21 @@ class BoundFunction[**P, R]:
 _pause = threading.Event()  # never set: to wait without a busy loop
 
 
-def multi_level_cache[**P, R](
-    *, timeout: float, key: str | Callable[..., str] | None = None, tags: Tags[P] = (), stale: float = 30.0
-) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
+class Decorator(Protocol):
+    """What `multi_level_cache(…)` returns."""
+
+    def __call__[**P, R](self, function: Callable[P, R]) -> CachedFunction[P, R]:
+        """Return the cached function."""
+
+
+def multi_level_cache(
+    *, timeout: float, key: str | Callable[..., str] | None = None, tags: Tags = (), stale: float = 30.0
+) -> Decorator:
     """Cache what a function returns for `timeout` seconds, None included, in this process and in Redis.
 
-    `key`: a text, or a function of the arguments that returns one, where the name and the arguments do not do. `tags`: what
-    invalidates the value, or a function of the arguments that returns it; what is said with `depends()` is added.
-    `stale`: seconds beyond `timeout` for which a value is still shown while one caller computes the next.
+    `key`: a text, or a function of the arguments that returns one, where the name and the arguments do not do.
+    `tags`: what invalidates the value, or a function of the arguments that returns it; what is said with `depends()`
+    is added. `stale`: seconds beyond `timeout` for which a value is still shown while one caller computes the next.
 
     The value is pickled. One that can't be changed (`caching.frozen`) is handed out as it is; of any other each caller
     gets a copy. Inside `atomic()` nothing is kept. Raises UncacheableError for what can't be a key or a value.
@@ -337,7 +344,7 @@ def multi_level_cache[**P, R](
     if not 0 < timeout < 10**8 or not 0 <= stale < 10**8:
         raise ValueError("timeout is more than 0 seconds, stale not less than 0, and neither years")
 
-    def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
+    def decorate[**P, R](function: Callable[P, R]) -> CachedFunction[P, R]:
         if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
             raise UncacheableError(f"{function!r} is no plain function: put the decorator next to it")
         if key is None and "<" in function.__qualname__:

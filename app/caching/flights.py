@@ -18,7 +18,8 @@ class Flight:
         self._landed = threading.Event()
 
     def land(self, held: Held | None, error: BaseException | None = None) -> None:
-        """Let those who wait go on. The first landing counts: a stale value may be given out before the new one is there."""
+        """Let those who wait go on. The first landing counts: a stale value may be given out before the new one is
+        there."""
         if not self._landed.is_set():
             self.held, self.error = held, error
             self._landed.set()

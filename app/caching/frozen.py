@@ -19,7 +19,8 @@ _ATOMS = frozenset(
 
 
 def frozen(value: object) -> bool:
-    """Return whether `value` can't be changed, nor anything in it: atoms, tuples, frozensets, frozen dataclasses, enums."""
+    """Return whether `value` can't be changed, nor anything in it: atoms, tuples, frozensets, frozen dataclasses,
+    enums."""
     kind = type(value)
     if kind in _ATOMS or isinstance(value, Enum):
         return True

@@ -23,7 +23,8 @@ _going: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
 def checked(tags: Iterable[str]) -> set[str]:
-    """Return `tags` as a set. Raises UncacheableError for what is no tag: ASCII without spaces, 300 characters at most."""
+    """Return `tags` as a set. Raises UncacheableError for what is no tag: ASCII without spaces, 300 characters at
+    most."""
     if isinstance(tags, str):
         raise UncacheableError(f"tags are several: ({tags!r},)")
     found = set(tags)
@@ -34,8 +35,8 @@ def checked(tags: Iterable[str]) -> set[str]:
 
 
 def invalidate(*tags: str, using: str = "default") -> None:
-    """Make every value wrong that bears one of `tags`, in every process: at once, or after the commit of the transaction
-    that is open on the database `using`. Raises nothing if Redis is away: it is told when it is back."""
+    """Make every value wrong that bears one of `tags`, in every process: at once, or after the commit of the
+    transaction that is open on the database `using`. Raises nothing if Redis is away: it is told when it is back."""
     wrong = checked(tags)
     if not wrong:
         return
@@ -52,7 +53,8 @@ def invalidate(*tags: str, using: str = "default") -> None:
 
 
 def forewarn(*tags: str) -> None:
-    """Say that `tags` are about to be changed: if nothing follows, they are invalid a few seconds later all the same."""
+    """Say that `tags` are about to be changed: if nothing follows, they are invalid a few seconds later all the
+    same."""
     if tags:
         process.current.watch.start()
         with suppress(AwayError):  # then it is told after the commit, when Redis is back

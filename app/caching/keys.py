@@ -26,7 +26,7 @@ _MEMO_MOST = 4096
 _CHOSEN = re.compile(r"[!-~]{1,200}")
 
 
-def written(value: object, where: str) -> str:
+def written(value: object, where: str) -> str:  # noqa: PLR0911 - one for each kind
     """Return `value` as text that no other value gives. Raises UncacheableError for what may change, or has no text."""
     if isinstance(value, Enum):
         return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
@@ -89,7 +89,9 @@ class Keys:
         if self._chosen is not None:
             key = self._chosen if isinstance(self._chosen, str) else self._chosen(*args, **kwargs)
             if not isinstance(key, str) or not _CHOSEN.fullmatch(key):
-                raise UncacheableError(f"{self.name}: a key is 1 to 200 characters of ASCII without spaces, not {key!r}")
+                raise UncacheableError(
+                    f"{self.name}: a key is 1 to 200 characters of ASCII without spaces, not {key!r}"
+                )
             return key
         parts: list[str] = []
         for position, (name, value) in enumerate(bound.arguments.items()):

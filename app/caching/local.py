@@ -131,7 +131,7 @@ class LocalCache(BaseCache):
         super().__init__(params)
         most = int(params.get("OPTIONS", {}).get("MAX_BYTES", 32 * 1024 * 1024))
         # Each thread has a backend object of its own; what it holds is the process's.
-        self.store = _stores.setdefault(name, Store(self._max_entries, most))  # type: ignore[attr-defined]  # Django's
+        self.store = _stores.setdefault(name, Store(self._max_entries, most))
         self._plain = self.key_func is default_key_func
 
     def _key(self, key: Any, version: int | None) -> str:
@@ -145,9 +145,7 @@ class LocalCache(BaseCache):
         held = self.store.get(self._key(key, version))
         return default if held is None or held.until <= time.monotonic() else held.take()
 
-    def set(
-        self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> None:  # type: ignore[override]  # Django's stubs know no fractions of a second
+    def set(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         """Keep the value. Raises UncacheableError where it can't be pickled."""
         name, until = self._key(key, version), self._until(timeout)
         held = Held.of(value, pack(value, f"the value of {key!r}"), until)
@@ -156,9 +154,7 @@ class LocalCache(BaseCache):
         else:
             self.store.put(name, held)
 
-    def add(
-        self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> bool:  # type: ignore[override]  # as above
+    def add(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Keep the value unless there is one; return whether it was kept."""
         with self.store.lock:
             if self.has_key(key, version):
@@ -166,7 +162,7 @@ class LocalCache(BaseCache):
             self.set(key, value, timeout, version)
             return True
 
-    def touch(self, key: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # type: ignore[override]  # as above
+    def touch(self, key: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Give the value a new time-out; return whether there is one."""
         with self.store.lock:
             held = self.store.get(self._key(key, version))

@@ -1,4 +1,5 @@
-"""What one process has one of. A child of gunicorn or Celery begins with new ones: connections and threads do not fork."""
+"""What one process has one of. A child of gunicorn or Celery begins with new ones: connections and threads do not
+fork."""
 
 from __future__ import annotations
 
@@ -87,7 +88,7 @@ class Process:
                 self.send_unsent()
             except (RedisError, OSError) as error:
                 if time.monotonic() > until:
-                    log.error("%d invalidations are lost: %s", len(self._unsent), error)  # noqa: TRY400 - it is expected
+                    log.error("%d invalidations are lost: %s", len(self._unsent), error)
                     return
                 threading.Event().wait(0.1)
 
@@ -102,4 +103,4 @@ def renew() -> None:
 
 
 os.register_at_fork(after_in_child=renew)
-atexit.register(lambda: current.last_try())
+atexit.register(lambda: current.last_try())  # noqa: PLW0108 - the one that is current then

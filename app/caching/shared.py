@@ -1,11 +1,11 @@
 """The second level: values in Redis, and the agreement on which of them are right.
 
-A clock in Redis counts invalidations. Each tag has the time of its last one; a value bears the time that the clock showed
-*before* it was computed, and its tags. It is right if none of its tags has a later time. So an old value that somebody
-writes late is wrong by itself, whoever wrote it and whatever it replaced.
+A clock in Redis counts invalidations. Each tag has the time of its last one; a value bears the time that the clock
+showed *before* it was computed, and its tags. It is right if none of its tags has a later time. So an old value that
+somebody writes late is wrong by itself, whoever wrote it and whatever it replaced.
 
-Redis may drop any key of a cache at any moment. A tag that is not there makes its values wrong; a clock that is not there
-begins anew, with another name, which makes all older times wrong.
+Redis may drop any key of a cache at any moment. A tag that is not there makes its values wrong; a clock that is not
+there begins anew, with another name, which makes all older times wrong.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ for i = 3, #KEYS do
 end
 return {{clock, redis.call('GET', KEYS[2])}}
 """
-# clock, tags… / seconds of a tag, time of the value: 1 if it is right. A tag that is missing may have been dropped after
-# an invalidation, so it gets the present time; if the clock stood still meanwhile, that is the value's own.
+# clock, tags… / seconds of a tag, time of the value: 1 if it is right. A tag that is missing may have been dropped
+# after an invalidation, so it gets the present time; if the clock stood still meanwhile, that is the value's own.
 SETTLE = f"""{_CLOCK}
 local mine, n = string.match(ARGV[2], '^([^:]+):(%d+)$')
 if mine ~= epoch then return 0 end
@@ -90,7 +90,8 @@ return clock
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A right value in Redis: its pickle, its tags, and the seconds until it should be computed again (0 or less: now)."""
+    """A right value in Redis: its pickle, its tags, and the seconds until it should be computed again (0 or less:
+    now)."""
 
     payload: bytes
     tags: tuple[str, ...]
@@ -128,7 +129,7 @@ class Shared:
         locked, (time, token), *rest = self._wire.exchange(take, clock, *self._questions(key, guess))
         return Grant(locked is not None, time, (token or b"").decode(), self._judge(rest, guess, stale))
 
-    def put(  # noqa: PLR0913 - the parts of a value
+    def put(  # noqa: PLR0913, PLR0917 - the parts of a value
         self, key: str, owner: str, time: bytes, tags: tuple[str, ...], payload: bytes, seconds: float
     ) -> bool:
         """Keep a value for `seconds` and give the lock back; return whether the value is right."""
@@ -147,16 +148,15 @@ class Shared:
 
     # ── invalidation ────────────────────────────────────────────────────────────────────────────────
     def forewarn(self, tags: Collection[str]) -> None:
-        """Let `tags` become invalid by themselves after a while: whoever changes them may be killed before it can say so."""
+        """Let `tags` become invalid by themselves after a while: whoever changes them may be killed before it can
+        say so."""
         self._wire.exchange(*(("PEXPIRE", name, FOREWARNED * 1000, "LT") for name in self._meta(tags)[2:]))
 
     def invalidate(self, tags: Collection[str], token: str, *, anyway: bool = False) -> None:
-        """Make every value wrong that bears one of `tags`, and tell all processes. `anyway`: whatever the breaker says."""
-        told = " ".join(tags)
-        command: Command = (
-            *("EVAL", INVALIDATE, 2 + len(tags), *self._meta(tags)),
-            *(secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), told),
-        )
+        """Make every value wrong that bears one of `tags`, and tell all processes. `anyway`: whatever the breaker
+        says."""
+        given: Command = (secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), " ".join(tags))
+        command: Command = ("EVAL", INVALIDATE, 2 + len(tags), *self._meta(tags), *given)
         (self._wire.push if anyway else self._wire.exchange)(command)
 
     # ── names and answers ───────────────────────────────────────────────────────────────────────────
@@ -170,7 +170,8 @@ class Shared:
 
     @staticmethod
     def _meta(tags: Iterable[str]) -> list[str]:
-        """Return the names of the clock, the token and the tags: in a Redis Cluster all on one node, for the scripts."""
+        """Return the names of the clock, the token and the tags: in a Redis Cluster all on one node, for the
+        scripts."""
         prefix = full("{caching}:")
         return [f"{prefix}clock", f"{prefix}token", *(f"{prefix}tag:{tag}" for tag in tags)]
 
@@ -194,4 +195,3 @@ class Shared:
             if its != epoch or int(n) > int(number):
                 return None
         return Found(payload, tags, milliseconds / 1000 - stale)
-

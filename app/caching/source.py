@@ -1,7 +1,7 @@
 """What the cache has to know of where values are computed from: `settings.CACHING_SOURCE`, the dotted name of a module.
 
-A cache above a database with replicas needs it: what is computed after an invalidation must be read from a server that has
-the change. Without the setting there is one database, which always has it.
+A cache above a database with replicas needs it: what is computed after an invalidation must be read from a server
+that has the change. Without the setting there is one database, which always has it.
 """
 
 from __future__ import annotations

@@ -57,9 +57,10 @@ def warm(
     margin: float = MARGIN,
     at_once: int = AT_ONCE,
     seconds: float = 60.0,
-    progress: Callable[[int, int], None] = lambda done, all: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
-    """Warm what the warmers (all, or those in `only`) name; begin nothing more after `seconds`. Raises no error of theirs."""
+    """Warm what the warmers (all, or those in `only`) name; begin nothing more after `seconds`. Raises no error of
+    theirs."""
     until = time.monotonic() + seconds
     work: list[tuple[Outcome, Call]] = []
     outcomes = [Outcome(name) for name in (only or _warmers)]

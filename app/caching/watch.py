@@ -1,4 +1,5 @@
-"""One thread a process listens for invalidations, asks Redis twice a second how it is, and sends what could not be sent."""
+"""One thread a process listens for invalidations, asks Redis twice a second how it is, and sends what could not be
+sent."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from redis.exceptions import RedisError, TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from caching import metrics
 from caching.ledger import Ledger
@@ -42,10 +44,8 @@ class Watch:
                     self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """Let the thread end, within BEAT."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(BEAT + ANSWER + 1.0)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

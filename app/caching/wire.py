@@ -48,7 +48,8 @@ class Breaker:
         self._good_since = None
 
     def answered(self, seconds: float) -> bool:
-        """Note that Redis has answered the watch after `seconds`; close if it has done so for GRACE. Tells if it closed."""
+        """Note that Redis has answered the watch after `seconds`; close if it does so since GRACE. Return whether it
+        closed just now."""
         now = time.monotonic()
         if not self.open or seconds > SLOW:
             self._good_since = None

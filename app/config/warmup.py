@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
+from caching.warming import warm
 from django.apps import apps
 from django.conf import settings
 from django.template.loader import get_template
 
 PATHS = ("/", "/api/products/")
+SECONDS = 5.0  # for what is not in the cache yet: the first process of all replicas fills it for the others
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
     A page that fails is only logged: a replica that starts while a database is away must start all the same.
     The time is bounded by the pages' own time-outs.
     """
+    warm(seconds=SECONDS)
     for path in PATHS:
         answered: list[str] = []
 

@@ -20,7 +20,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument("warmers", nargs="*", metavar="WARMER", help="names of warmers; all where none is given")
-        parser.add_argument("--margin", type=float, default=warming.MARGIN, help="seconds before the end: default %(default)s")
+        parser.add_argument(
+            "--margin", type=float, default=warming.MARGIN, help="seconds before the end: default %(default)s"
+        )
         parser.add_argument("--at-once", type=int, default=warming.AT_ONCE, help="default %(default)s")
         parser.add_argument("--seconds", type=float, default=60.0, help="begin nothing after this; default %(default)s")
 
