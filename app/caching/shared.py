@@ -25,44 +25,48 @@ EVERYTHING = "*"  # the tag of every value
 
 _CLOCK = """
 local clock = redis.call('GET', KEYS[1])
-local epoch, number
-if clock then epoch, number = string.match(clock, '^([^:]+):(%d+)$') end
-local function at(tag)
-  local time = redis.call('GET', tag)
-  if not time then return nil end
-  local its, n = string.match(time, '^([^:]+):(%d+)$')
-  if its ~= epoch then return nil end
-  return tonumber(n)
+local epoch, number, last = nil, 0, 0
+if clock then
+  epoch, number, last = string.match(clock, '^([^:]+):(%d+):(%d+)$')
+  number, last = tonumber(number), tonumber(last)
+end
+local function now() return epoch .. ':' .. string.format('%.0f', number) end
+local function tick() number = number + 1 end
+local function save() redis.call('SET', KEYS[1], now() .. ':' .. string.format('%.0f', last)) end
+local function missing(first)
+  local found = {}
+  for i = first, #KEYS do
+    local time = redis.call('GET', KEYS[i])
+    if not time or string.match(time, '^[^:]+') ~= epoch then found[#found + 1] = KEYS[i] end
+  end
+  return found
+end
+local function make(names, seconds)
+  -- At a time of its own: or an old value that bears the tag would be right again.
+  if #names > 0 then tick() save() end
+  for _, name in ipairs(names) do redis.call('SET', name, now(), 'EX', seconds) end
 end
 """
-_ENSURE = """
-if not epoch then
-  epoch = ARGV[1]; number = '0'; clock = epoch .. ':0'
-  redis.call('SET', KEYS[1], clock)
-end
-"""
+_ENSURE = "if not epoch then epoch = ARGV[1] save() end"
 # clock, token, tags… / name of a new clock, seconds of a tag: the time, and what a computation must have read.
 BEGIN = f"""{_CLOCK}{_ENSURE}
-for i = 3, #KEYS do
-  if not at(KEYS[i]) then redis.call('SET', KEYS[i], clock, 'EX', ARGV[2]) end
-end
-return {{clock, redis.call('GET', KEYS[2])}}
+make(missing(3), ARGV[2])
+return {{now(), redis.call('GET', KEYS[2])}}
 """
-# clock, tags… / seconds of a tag, time of the value: 1 if it is right. A tag that is missing may have been dropped
-# after an invalidation, so it gets the present time; if the clock stood still meanwhile, that is the value's own.
+# clock, tags… / seconds of a tag, time of the value: the time that it may bear, or nothing if it is wrong. If nothing at
+# all was invalidated since it was begun, it is right, and as good as one that begins now. Otherwise its tags tell; one
+# that is missing may have been dropped after an invalidation.
 SETTLE = f"""{_CLOCK}
 local mine, n = string.match(ARGV[2], '^([^:]+):(%d+)$')
-if mine ~= epoch then return 0 end
-local right = 1
+if mine ~= epoch then return false end
+local gone = missing(2)
+make(gone, ARGV[1])
+if last <= tonumber(n) then return now() end
+if #gone > 0 then return false end
 for i = 2, #KEYS do
-  local time = at(KEYS[i])
-  if not time then
-    time = tonumber(number)
-    redis.call('SET', KEYS[i], clock, 'EX', ARGV[1])
-  end
-  if time > tonumber(n) then right = 0 end
+  if tonumber(string.match(redis.call('GET', KEYS[i]), '%d+$')) > tonumber(n) then return false end
 end
-return right
+return ARGV[2]
 """
 # value / time, bytes, milliseconds: kept unless there is one of a later time.
 PUT = """
@@ -76,15 +80,15 @@ return 1
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 # clock, token, tags… / name of a new clock, token, its seconds, channel, message
 INVALIDATE = f"""{_CLOCK}{_ENSURE}
-clock = epoch .. ':' .. string.format('%.0f', tonumber(number) + 1)
-redis.call('SET', KEYS[1], clock)
-for i = 3, #KEYS do redis.call('SET', KEYS[i], clock, 'XX', 'KEEPTTL') end
+tick()
+last = number
+save()
+for i = 3, #KEYS do redis.call('SET', KEYS[i], now(), 'XX', 'KEEPTTL') end
 if ARGV[2] ~= '' then
   local known = redis.call('GET', KEYS[2])
   if not known or known < ARGV[2] then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
 end
-redis.call('PUBLISH', ARGV[4], ARGV[5])
-return clock
+return redis.call('PUBLISH', ARGV[4], ARGV[5])
 """
 
 
@@ -133,14 +137,14 @@ class Shared:
         self, key: str, owner: str, time: bytes, tags: tuple[str, ...], payload: bytes, seconds: float
     ) -> bool:
         """Keep a value for `seconds` and give the lock back; return whether the value is right."""
-        blob = b" ".join([time, *(tag.encode() for tag in tags)]) + b"\n" + payload
         clock, _, *names = self._meta(tags)
-        right, *_ = self._wire.exchange(
-            ("EVAL", SETTLE, 1 + len(tags), clock, *names, TAG_SECONDS, time),
-            ("EVAL", PUT, 1, self._value(key), time, blob, int(seconds * 1000)),
-            ("EVAL", RELEASE, 1, self._lock(key), owner),
-        )
-        return bool(right)
+        (right,) = self._wire.exchange(("EVAL", SETTLE, 1 + len(tags), clock, *names, TAG_SECONDS, time))
+        last: list[Command] = [("EVAL", RELEASE, 1, self._lock(key), owner)]
+        if right is not None:
+            blob = b" ".join([right, *(tag.encode() for tag in tags)]) + b"\n" + payload
+            last.insert(0, ("EVAL", PUT, 1, self._value(key), right, blob, int(seconds * 1000)))
+        self._wire.exchange(*last)
+        return right is not None
 
     def release(self, key: str, owner: str) -> None:
         """Give the lock back."""

@@ -53,9 +53,9 @@ def test_without_messages_a_value_is_old_for_no_longer_than_the_cap(cluster: Clu
     assert reader.value() == "old"
     with cluster.client as client:
         # As `invalidate` does it, but nobody is told.
-        clock = client.get(":1:{caching}:clock").decode().partition(":")[0] + ":1000"
+        epoch = str(client.get(":1:{caching}:clock"), "ascii").partition(":")[0]
         cluster.put("new")
-        client.mset({":1:{caching}:clock": clock, ":1:{caching}:tag:thing": clock})
+        client.mset({":1:{caching}:clock": f"{epoch}:1000:1000", ":1:{caching}:tag:thing": f"{epoch}:1000"})
     assert reader.value() == "old"
     until_new(reader, "new", CAP + 0.5)
     assert writer.value() == "new"
