@@ -53,9 +53,9 @@ BEGIN = f"""{_CLOCK}{_ENSURE}
 make(missing(3), ARGV[2])
 return {{now(), redis.call('GET', KEYS[2])}}
 """
-# clock, tags… / seconds of a tag, time of the value: the time that it may bear, or nothing if it is wrong. If nothing at
-# all was invalidated since it was begun, it is right, and as good as one that begins now. Otherwise its tags tell; one
-# that is missing may have been dropped after an invalidation.
+# clock, tags… / seconds of a tag, time of the value: the time that it may bear, or nothing if it is wrong. If
+# nothing at all was invalidated since it was begun, it is right, and as good as one that begins now. Otherwise its
+# tags tell; one that is missing may have been dropped after an invalidation.
 SETTLE = f"""{_CLOCK}
 local mine, n = string.match(ARGV[2], '^([^:]+):(%d+)$')
 if mine ~= epoch then return false end

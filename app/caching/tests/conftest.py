@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django import Settings
+
 import redis
+from caching.source import source
 
 APP = Path(__file__).parents[2]
 
@@ -27,6 +30,15 @@ def eventually(condition: Callable[[], object], seconds: float, what: str) -> fl
         assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
         pause.wait(0.01)
     return time.monotonic() - began
+
+
+@pytest.fixture(autouse=True)
+def _one_database(settings: Settings) -> Iterator[None]:
+    """No replicas: the project's own source is tested where it is, in config/."""
+    settings.CACHING_SOURCE = None
+    source.cache_clear()
+    yield
+    source.cache_clear()
 
 
 class Worker:

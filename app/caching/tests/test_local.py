@@ -31,7 +31,7 @@ def test_none_is_a_value(cache: BaseCache) -> None:
 
 
 def test_a_value_ends_with_its_time(cache: BaseCache) -> None:
-    cache.set("brief", 1, 0.02)  # type: ignore[arg-type]  # seconds, in parts
+    cache.set("brief", 1, 0.02)
     cache.set("over", 1, 0)
     cache.set("for ever", 1, None)
     assert cache.get("brief") == 1

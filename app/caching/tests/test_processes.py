@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
 from caching.decorator import CAP, PATIENCE
 from caching.tests.conftest import Cluster, Worker, eventually
-from caching.wire import GRACE, TIMEOUT
 from caching.watch import ANSWER, BEAT
+from caching.wire import GRACE, TIMEOUT
 
 NOTICED = 2 * (BEAT + ANSWER) + 1.0  # seconds until a process knows that Redis is away, or is there again
 MOMENT = 1.0  # seconds after an invalidation in which another process may show what was before
@@ -17,6 +18,10 @@ MOMENT = 1.0  # seconds after an invalidation in which another process may show 
 
 def until_new(worker: Worker, text: str, within: float) -> float:
     return eventually(lambda: worker.value() == text, within, f"{text!r} to be shown")
+
+
+def is_closed(worker: Worker) -> bool:
+    return worker.do("breaker") is False
 
 
 def test_what_one_process_changes_no_other_shows_old(cluster: Cluster) -> None:
@@ -149,7 +154,7 @@ def test_without_redis_calls_go_on_and_cost_nothing_and_it_is_used_again(cluster
     (third,) = cluster.spawn()
     assert third.value() == "new"
     for worker in (one, two):
-        eventually(lambda one=worker: one.do("breaker") is False, 5, "Redis to be used again")
+        eventually(partial(is_closed, worker), 5, "Redis to be used again")
         assert worker.value() == "new"
     before = cluster.computed
     assert {one.value(), two.value(), third.value()} == {"new"}
