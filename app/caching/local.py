@@ -75,15 +75,12 @@ class Store:
 
     def _begin(self) -> None:
         self._cache: LRUCache[str, Held] = LRUCache(0)
-        self._get: Callable[[str], Held | None] = self._cache.get
+        # Returns what is held, however old. Not a method: a call more would be a good part of the time of a look-up.
+        self.get: Callable[[str], Held | None] = self._cache.get
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._cache)
-
-    def get(self, key: str) -> Held | None:
-        """Return what is held, however old."""
-        return self._get(key)
 
     def put(self, key: str, held: Held) -> None:
         """Hold it, unless it alone is larger than everything may be."""

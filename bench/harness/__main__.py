@@ -13,14 +13,14 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NoReturn
 
-from benches import proxy, replicas, startup
+from benches import cache, proxy, replicas, startup
 
 from harness import machine
 from harness.errors import BenchError
 from harness.progress import say
 from harness.scene import Scene
 
-BENCHES: Mapping[str, ModuleType] = {"proxy": proxy, "startup": startup, "replicas": replicas}
+BENCHES: Mapping[str, ModuleType] = {"proxy": proxy, "startup": startup, "replicas": replicas, "cache": cache}
 EX_USAGE = 64
 
 

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.management import CommandError, call_command
 from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
 from django_redis import get_redis_connection
+from pytest_django import Settings
 
-from caching import UncacheableError, clear, depends, invalidate, metrics, multi_level_cache, process, warmer
+from caching import (
+    UncacheableError,
+    clear,
+    depends,
+    invalidate,
+    metrics,
+    multi_level_cache,
+    process,
+    warmer,
+    warming,
+)
 from caching.warming import warm
 
 computed: list[Any] = []
@@ -239,7 +255,9 @@ def test_what_redis_holds_and_nobody_can_read_is_as_good_as_none() -> None:
 
 
 @pytest.mark.parametrize("margin", [0.0, 120.0])
-def test_warming_computes_what_is_missing_or_about_to_expire(margin: float) -> None:
+def test_warming_computes_what_is_missing_or_about_to_expire(margin: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "_warmers", {})
+
     @warmer("tests")
     def _() -> Any:
         yield double, 1
@@ -298,3 +316,34 @@ def test_while_one_computes_what_has_expired_the_others_get_what_there_was() -> 
     threading.Event().wait(0.15)  # its time-out is what is tested
     assert sorted(several(20, counted)) == [1] * 19 + [2]
     assert counted() == 2
+
+
+def test_the_command_warms_and_says_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "_warmers", {"ours": lambda: [(double, 1), (double, 2)]})
+    double(1)
+    out = StringIO()
+    call_command("warm_cache", "--margin", "0", stdout=out)
+    assert out.getvalue().startswith("ours: computed 1, warm 1, failed 0, not begun 0\ndone in ")
+    with pytest.raises(CommandError, match="no warmer other; there are: ours"):
+        call_command("warm_cache", "other")
+
+
+def shown(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(double(3)))
+
+
+def plain(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("plain")
+
+
+urlpatterns = [path("shown", shown), path("plain", plain)]
+
+
+def test_an_answer_says_where_its_value_was_where_strangers_may_know(settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+    assert [Client().get("/shown")["X-Cache"] for _ in range(2)] == ["MISS", "L1"]
+    forget_here()
+    assert Client().get("/shown")["X-Cache"] == "L2"
+    assert "X-Cache" not in Client().get("/plain")
+    settings.EXPOSE_TOPOLOGY = False
+    assert "X-Cache" not in Client().get("/shown")
