@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,9 @@ from sharding.fill import fill
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """At the end let go of the databases: the watch keeps a connection of its own to each."""
     yield
+    for thread in threading.enumerate():
+        if thread.name == "caching":
+            thread.join(3)  # each closes its connection as it ends
     monitor.stop_all()
     stop_watching()
 
@@ -27,7 +31,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 def empty_cache() -> Iterator[None]:
     """What one test has cached is not there for the next."""
     yield
-    process.current.watch.stop()
+    process.current.end()
     process.renew()
     caches["local"].clear()
     get_redis_connection("default").flushdb()

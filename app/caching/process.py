@@ -80,6 +80,11 @@ class Process:
             metrics.unsent.set(len(self._unsent))
             return not self._unsent
 
+    def end(self) -> None:
+        """Let the thread end, and close the connections that nobody uses."""
+        self.watch.stop()
+        self.wire.close()
+
     def last_try(self) -> None:
         """At the end of a process: try once more to send what is unsent."""
         until = time.monotonic() + LAST_TRY

@@ -106,6 +106,11 @@ class Wire:
         self._idle.append(connection)
         return answers
 
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop().disconnect()
+
     def connect(self, timeout: float) -> Any:
         """Return a connection, opened when it is first used, that waits `timeout` seconds for anything."""
         pool = get_redis_connection(ALIAS).connection_pool

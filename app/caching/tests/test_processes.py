@@ -82,6 +82,10 @@ def test_500_callers_of_three_processes_cost_one_computation_and_wait_for_nothin
     cluster: Cluster, state: str
 ) -> None:
     workers = cluster.spawn(3, SECONDS_TO_COMPUTE="0.5", TIMEOUT="2")
+    # How long this machine takes to wake so many threads is not the cache's.
+    for worker in workers:
+        worker.send("control", 167)
+    control = max(one["seconds"] for worker in workers for one in worker.answer())
     if state == "expired":
         assert workers[0].value() == "old"
         time.sleep(2.2)  # the time-out is what is tested
@@ -92,7 +96,7 @@ def test_500_callers_of_three_processes_cost_one_computation_and_wait_for_nothin
     assert len(answers) == 501
     assert {(one["value"], one["error"]) for one in answers} == {("old", "")}
     assert cluster.computed - before == 1
-    assert max(one["seconds"] for one in answers) <= 0.5 + 0.1
+    assert max(one["seconds"] for one in answers) <= control + 0.1
 
 
 def test_an_exception_is_not_cached_and_locks_nobody_out(cluster: Cluster) -> None:

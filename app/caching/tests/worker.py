@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ def truth() -> str:
 
 def compute(seconds: float) -> str:
     """Read, then take so long: what was read may be old by then."""
-    with (FOLDER / "computed").open("a") as file:
-        file.write(f"{os.getpid()}\n")
     found = truth()
+    with (FOLDER / "computed").open("a") as file:  # who sees the line knows that it has read
+        file.write(f"{os.getpid()}\n")
     if found == "broken":
         time.sleep(seconds)
         raise LookupError(found)
@@ -59,20 +60,37 @@ def main() -> None:
             got, error = "", str(problem)
         return {"value": got, "error": error, "seconds": time.monotonic() - began}
 
-    def many(number: int) -> list[dict[str, Any]]:
+    def at_once(number: int, what: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         start = threading.Barrier(number)
 
-        def one() -> None:
+        def one(which: int) -> None:
             start.wait()
-            found.append(call())
+            found.append(what(which))
 
-        threads = [threading.Thread(target=one) for _ in range(number)]
+        threads = [threading.Thread(target=one, args=[which]) for which in range(number)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         return found
+
+    def many(number: int) -> list[dict[str, Any]]:
+        return at_once(number, lambda _: call())
+
+    def control(number: int) -> list[dict[str, Any]]:
+        # As many threads wait for one that takes as long, with no cache at all.
+        done = threading.Event()
+
+        def wait(which: int) -> dict[str, Any]:
+            began = time.monotonic()
+            if which == 0:
+                time.sleep(slow)
+                done.set()
+            done.wait()
+            return {"seconds": time.monotonic() - began}
+
+        return at_once(number, wait)
 
     def change(text: str) -> None:
         (FOLDER / "truth").write_text(text)
@@ -104,7 +122,7 @@ def main() -> None:
         there = value.peek()
         return there.level if there else None
 
-    known = [call, many, change, change_and_die, listening, breaker, fork, peek]
+    known = [call, many, control, change, change_and_die, listening, breaker, fork, peek]
     commands = {function.__name__: function for function in known}
     for line in sys.stdin:
         name, *arguments = json.loads(line)
