@@ -37,6 +37,23 @@ def compute(seconds: float) -> str:
     return found
 
 
+def at_once(number: int, what: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what so many threads get that begin together."""
+    found: list[dict[str, Any]] = []
+    start = threading.Barrier(number)
+
+    def one(which: int) -> None:
+        start.wait()
+        found.append(what(which))
+
+    threads = [threading.Thread(target=one, args=[which]) for which in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
 def main() -> None:
     """Do as told until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
@@ -59,21 +76,6 @@ def main() -> None:
         except LookupError as problem:
             got, error = "", str(problem)
         return {"value": got, "error": error, "seconds": time.monotonic() - began}
-
-    def at_once(number: int, what: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        start = threading.Barrier(number)
-
-        def one(which: int) -> None:
-            start.wait()
-            found.append(what(which))
-
-        threads = [threading.Thread(target=one, args=[which]) for which in range(number)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return found
 
     def many(number: int) -> list[dict[str, Any]]:
         return at_once(number, lambda _: call())
