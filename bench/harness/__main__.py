@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NoReturn
 
-from benches import ids, pgbouncer, pool, proxy, replicas, router, scatter, servers, startup
+from benches import cache, ids, pgbouncer, pool, proxy, replicas, router, scatter, servers, startup
 
 from harness import machine
 from harness.errors import BenchError
@@ -30,6 +30,7 @@ BENCHES: Mapping[str, ModuleType] = {
     "servers": servers,
     "ids": ids,
     "scatter": scatter,
+    "cache": cache,
 }
 EX_USAGE = 64
 
