@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
+from caching import process
 from django.conf import settings
+from django.core.cache import caches
+from django_redis import get_redis_connection
 from health import monitor
 from replication.backend.base import stop_watching
 from sharding import map as maps
@@ -16,8 +20,21 @@ from sharding.fill import fill
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """At the end let go of the databases: the watch keeps a connection of its own to each."""
     yield
+    for thread in threading.enumerate():
+        if thread.name == "caching":
+            thread.join(3)  # each closes its connection as it ends
     monitor.stop_all()
     stop_watching()
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> Iterator[None]:
+    """What one test has cached is not there for the next."""
+    yield
+    process.current.end()
+    process.renew()
+    caches["local"].clear()
+    get_redis_connection("default").flushdb()
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ password=$(<"$secret")
 
 # The configuration holds the hash only. -@dangerous takes away FLUSHALL, FLUSHDB, KEYS, CONFIG, DEBUG,
 # SHUTDOWN, MODULE, REPLICAOF, SAVE, MONITOR, ACL SETUSER and their like. Of these, monitoring needs
-# INFO, the slow log and latency, and only to read.
+# INFO, the slow log and latency, and only to read. app/caching/ needs EVAL and PUBLISH/SUBSCRIBE (&*) on the cache, which
+# this leaves: neither can do more than the user's other commands.
 hash=$(printf %s "$password" | sha256sum)
 umask 077
 printf 'include /etc/scale-out-redis/%s.conf\nuser default on #%s ~* &* +@all -@dangerous %s\n' \

@@ -59,6 +59,7 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "warm-cache": {"task": "caching.warm", "schedule": 60.0, "options": {"expires": 30}},
     },
 )
 app.autodiscover_tasks()

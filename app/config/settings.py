@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "config",
+    "caching",
     "identity",
     "replication",
     "sharding",
@@ -61,6 +62,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.static.StaticMiddleware",
     "replication.middleware.ReplicationMiddleware",
+    "caching.middleware.CacheLevelMiddleware",
     "stateless.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -125,8 +127,11 @@ CACHES: dict[str, dict[str, Any]] = {
             "SOCKET_TIMEOUT": 0.25,
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
         },
-    }
+    },
+    # Of each process: a replica has WEB_WORKERS of them.
+    "local": {"BACKEND": "caching.local.LocalCache", "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024}},
 }
+CACHING_SOURCE = "config.cache_source"
 # In the database, so that losing Redis loses nobody's session; read from the cache.
 SESSION_ENGINE = "stateless.sessions"
 SESSION_COOKIE_HTTPONLY = True

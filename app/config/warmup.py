@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
+from caching.warming import warm
 from django.apps import apps
 from django.conf import settings
 from django.template.loader import get_template
+
+SECONDS = 5.0  # for what is not in the cache yet: the first process of all replicas fills it for the others
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,8 @@ def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
     A page that fails is only logged: a replica that starts while a database is away must start all the same.
     The time is bounded by the pages' own time-outs.
     """
+    if "products" in settings.DATABASE_APPS.get("default", ()):  # what there is to warm is the shop's
+        warm(seconds=SECONDS)
     for path in settings.WARM_UP_PATHS:
         answered: list[str] = []
 

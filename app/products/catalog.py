@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from caching import depends
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
 
-from products import cursors
+from products import cursors, tags
 from products.models import Product
 from products.tree import Node
 
@@ -14,6 +15,12 @@ PAGE_SIZE = 24
 PAGE_SIZE_MAX = 100
 # Shorter words have no trigram of their own: the index could not find them inside a name.
 SUBSTRING_MIN = 3
+
+
+def product(key: int) -> Product | None:
+    """One product with its category."""
+    depends(tags.ALL, tags.product(key))
+    return products().filter(pk=key).first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ def find(
     limit: int = PAGE_SIZE,
 ) -> Page:
     """The page of products with an id above ``after``: one query, and never more than ``limit + 1`` rows."""
+    tags.depends_on_list(category, featured)
     found = products().filter(pk__gt=after)
     if category is not None:
         ids = [node.id for node in category.subtree()]
@@ -51,5 +59,6 @@ def find(
     if query:
         found = found.filter(matching(query))
     rows = list(found.order_by("pk")[: limit + 1])
+    tags.read(rows)  # the one too many as well: it decides whether there is a next page
     items = rows[:limit]
     return Page(items, cursors.encode(items[-1].pk) if len(rows) > limit else None)

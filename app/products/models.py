@@ -1,5 +1,6 @@
 """The catalogue: a tree of categories and the products in them."""
 
+from caching import CachingQuerySet
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
@@ -20,6 +21,8 @@ class Category(models.Model):
     name = models.CharField(max_length=NAME_MAX)
     position = models.IntegerField(default=100, help_text="Order among siblings; then by name.")
 
+    objects = models.Manager.from_queryset(CachingQuerySet)()
+
     class Meta:
         constraints = (
             models.CheckConstraint(name="category_slug_format", condition=Q(slug__regex=r"^[a-z0-9]+(-[a-z0-9]+)*$")),
@@ -37,7 +40,7 @@ class ProductManager(models.Manager["Product"]):
     """Leaves out the search vector, which is as large as the text and is never read in Python."""
 
     def get_queryset(self) -> models.QuerySet["Product"]:
-        return super().get_queryset().defer("search")
+        return CachingQuerySet(self.model, using=self._db).defer("search")
 
 
 class Product(models.Model):

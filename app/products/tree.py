@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Count, OuterRef, Subquery
+from caching import depends
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from products.models import Category, Product
@@ -48,7 +49,8 @@ class CategoryTree:
 
     def __init__(self, *, count_products: bool = False, using: str | None = None) -> None:
         """Runs one query. With ``count_products`` it also counts, which reads an index of every product."""
-        categories = Category.objects.using(using).order_by("position", "name", "id")
+        depends("categories", *(("lists", "products") if count_products else ()))  # products.tags, which needs this
+        categories: QuerySet[Category] = Category.objects.using(using).order_by("position", "name", "id")
         if count_products:
             counts = (
                 Product.objects.filter(category=OuterRef("pk"))

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from problem import Problem
 
-from products import catalog, params
-from products.models import Product
-from products.tree import CategoryTree
+from products import answers, params
 
 type View = Callable[..., HttpResponse]
 
@@ -26,19 +23,8 @@ def read_only(view: View) -> View:
     return wrapper
 
 
-def as_json(product: Product) -> dict[str, Any]:
-    return {
-        "id": product.pk,
-        "sku": product.sku,
-        "name": product.name,
-        "description": product.description,
-        "category": {"slug": product.category.slug, "name": product.category.name},
-        "price": {"amount": product.price_amount, "currency": product.currency},
-        "stock": product.stock,
-        "sold": product.sold,
-        "featured": product.featured,
-        "image_url": product.image_url,
-    }
+def answer(body: str) -> HttpResponse:
+    return HttpResponse(body, content_type="application/json")
 
 
 @read_only
@@ -51,26 +37,21 @@ def product_list(request: HttpRequest) -> HttpResponse:
         featured = params.featured(request.GET)
     except params.BadParameterError as error:
         raise Problem(400, str(error)) from error
-    category = None
-    if slug := request.GET.get("category", ""):
-        category = CategoryTree().by_slug.get(slug)
-        if category is None:
-            raise Problem(404, "there is no such category")
-    page = catalog.find(category=category, featured=featured, query=query, after=after, limit=limit)
-    return JsonResponse({"items": [as_json(product) for product in page.items], "next": page.next})
+    slug = request.GET.get("category", "")
+    if query:
+        return answer(answers.search(slug, featured, query, after, limit))
+    return answer(answers.listing(slug, featured, after, limit))
 
 
 @read_only
 def product_detail(request: HttpRequest, product_id: str) -> HttpResponse:
     key = params.identifier(product_id)
-    product = catalog.products().filter(pk=key).first() if key is not None else None
-    if product is None:
+    if key is None:
         raise Problem(404, "there is no such product")
-    return JsonResponse(as_json(product))
+    return answer(answers.detail(key))
 
 
 @read_only
 def category_list(request: HttpRequest) -> HttpResponse:
     """The whole tree; ``products`` of a category counts those of its descendants too."""
-    tree = CategoryTree(count_products=True)
-    return JsonResponse({"items": [root.as_json() for root in tree.roots], "next": None})
+    return answer(answers.categories())

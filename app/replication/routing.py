@@ -27,6 +27,27 @@ def use_primary() -> Iterator[None]:
         trail.on_primary -= 1
 
 
+@contextmanager
+def at_least(position: int) -> Iterator[bool]:
+    """Send the reads inside this block to a server that has replayed `position`; yield whether they go to one.
+
+    They do not where the primary is away and no replica has come so far yet: then they go where any read goes.
+    """
+    trail = state.current()
+    before = trail.after, trail.replica
+    seen = True
+    if position > trail.after and not trail.wrote:
+        trail.after = position
+        trail.replica = _choose(trail)
+        if trail.replica == PRIMARY and hasattr(connections[PRIMARY], "cluster") and second_choice() is None:
+            trail.after, trail.replica = before
+            seen = False
+    try:
+        yield seen
+    finally:
+        trail.after, trail.replica = before
+
+
 class ReplicaRouter:
     """Choose the primary for writes and for the reads that need it, and for the others one replica a request.
 

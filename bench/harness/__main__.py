@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NoReturn
 
-from benches import ids, move, pgbouncer, pool, proxy, replicas, router, scatter, servers, startup
+from benches import cache, ids, move, pgbouncer, pool, proxy, replicas, router, scatter, servers, startup
 
 from harness import machine
 from harness.errors import BenchError
@@ -31,6 +31,7 @@ BENCHES: Mapping[str, ModuleType] = {
     "ids": ids,
     "scatter": scatter,
     "move": move,
+    "cache": cache,
 }
 EX_USAGE = 64
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from itertools import batched
 from typing import Any
 
+from caching import invalidate
 from django.db import OperationalError, connections, transaction
 from psycopg import errors
 
+from products import tags
 from products.imports.categories import CategoryPaths
 from products.imports.records import Record
 from products.imports.rows import RejectedError, Row, check
@@ -40,6 +42,7 @@ _KEEP_LAST = """
 # New SKUs first, then the update: so a product that somebody else adds at this moment is updated, not lost,
 # and no id is used up by a row that exists.
 _INSERT = """
+    WITH created AS (
     INSERT INTO products_product (sku, name, category_id, price_amount, description, currency, stock, sold,
                                   featured, image_url, created_at, updated_at)
     SELECT sku, name, category_id, price_amount, COALESCE(description, ''), COALESCE(currency, 'EUR'),
@@ -48,6 +51,9 @@ _INSERT = """
     WHERE NOT EXISTS (SELECT FROM products_product p WHERE p.sku = s.sku)
     ORDER BY line
     ON CONFLICT (sku) DO NOTHING
+    RETURNING category_id, featured
+    )
+    SELECT count(*), array_agg(DISTINCT category_id), coalesce(bool_or(featured), false) FROM created
 """
 _COLUMNS = "name, category_id, price_amount, description, currency, stock, featured, image_url"
 _NEW = """s.name, s.category_id, s.price_amount, COALESCE(s.description, p.description),
@@ -57,8 +63,12 @@ _OLD = ", ".join(f"p.{column.strip()}" for column in _COLUMNS.split(","))
 _CHANGED = f"p.sku = s.sku AND ({_OLD}) IS DISTINCT FROM ({_NEW})"
 # Always in the order of ids, as every writer that takes several products does: so none waits in a circle.
 _LOCK_ROWS = f"""
-    SELECT count(*) FROM (
-        SELECT p.id FROM products_product p, import_product s WHERE {_CHANGED} ORDER BY p.id
+    SELECT (array_agg(id))[1:{tags.MANY + 1}], array_agg(DISTINCT category_id) FILTER (WHERE moves),
+           coalesce(bool_or(flips AND featured), false), coalesce(bool_or(flips), false)
+    FROM (
+        SELECT p.id, s.category_id, s.category_id <> p.category_id AS moves,
+               s.featured, s.featured <> p.featured AS flips
+        FROM products_product p, import_product s WHERE {_CHANGED} ORDER BY p.id
         FOR NO KEY UPDATE OF p
     ) locked
 """  # noqa: S608 -- our own words
@@ -112,10 +122,14 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
             result.replaced = count
             reports.replaced(line, sku, by)
         cursor.execute(_INSERT)
-        result.created = cursor.rowcount
+        result.created, shelves, featured = cursor.fetchone()
+        wrong = tags.of_products((), shelves=shelves or (), featured=featured)
         cursor.execute(_LOCK_ROWS)
+        ids, shelves, featured, flipped = cursor.fetchone()
+        wrong |= tags.of_products(ids or (), shelves=shelves or (), featured=featured, lists=flipped)
         cursor.execute(_UPDATE)
         result.updated = cursor.rowcount
+        invalidate(*wrong, using=DATABASE)  # after the commit
         if result.created + result.updated >= BATCH:
             # Or the next searches are planned for the table as it was. For a role that may not, only a warning.
             cursor.execute("ANALYZE products_product")

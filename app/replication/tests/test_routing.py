@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 
-from replication import state, use_primary
+from replication import at_least, state, use_primary
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
@@ -91,6 +91,18 @@ def test_use_primary_holds_for_its_block_only() -> None:
     with use_primary():
         assert {router.db_for_read(Product) for _ in range(50)} == {"default"}
     assert router.db_for_read(Product) in settings.REPLICAS
+
+
+def test_at_least_asks_for_a_position_for_its_block_only() -> None:
+    with at_least(7) as seen:
+        assert seen
+        assert state.current().after == 7
+        assert router.db_for_read(Product) in settings.REPLICAS
+    assert state.current().after == 0
+    router.db_for_write(Product)
+    with at_least(7) as seen:
+        assert seen
+        assert router.db_for_read(Product) == "default"
 
 
 def test_a_chosen_alias_wins() -> None:

@@ -1,0 +1,354 @@
+"""`@multi_level_cache`: a function's values, in this process and in Redis."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import pickle
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Concatenate, Protocol, overload
+
+from caching import depends, invalidation, level, metrics, process
+from caching.errors import AwayError, UncacheableError
+from caching.flights import Flight, Flights
+from caching.keys import Keys
+from caching.local import Held, pack
+from caching.shared import EVERYTHING, Found, Grant
+from caching.source import source
+
+CAP = 2.0  # seconds that a process believes a value without asking Redis again
+STALE_HOLD = 0.2  # the same for a value that is being computed anew
+PATIENCE = 1.5  # seconds that a caller waits for another's computation: a load balancer waits 2
+LOCK = 10.0  # seconds after which a computation that does not end no longer keeps others from it
+LOOK = 0.02  # seconds between two looks for what another process computes
+
+type Tags = Iterable[str] | Callable[..., Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Peeked:
+    """A value that was there: where, and the seconds until it is computed again."""
+
+    value: Any
+    level: str
+    remaining: float
+
+
+class CachedFunction[**P, R]:
+    """What the decorator makes of a function."""
+
+    def __init__(  # noqa: PLR0913 - what the decorator was given
+        self,
+        function: Callable[P, R],
+        timeout: float,
+        key: str | Callable[..., str] | None,
+        tags: Tags,
+        stale: float,
+        *,
+        method: bool = False,
+    ) -> None:
+        self.__name__ = function.__name__
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._options = (timeout, key, tags, stale)
+        self._timeout = timeout
+        self._stale = stale
+        self._tags = tags
+        self._keys = Keys(function, key, method=method)
+        self._flights = Flights()
+        name = self._keys.name
+        self._l1, self._l2, self._missed = (metrics.Tally(name, one) for one in ("L1", "L2", "miss"))
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """A method: its object is part of the key only if it says so."""
+        self._keys = Keys(self._function, self._options[1], method=True)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
+    @overload
+    def __get__[S, **Q](
+        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> BoundFunction[Q, R]: ...
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the method of an object."""
+        return self if instance is None else BoundFunction(self, instance)
+
+    # ── what callers use ────────────────────────────────────────────────────────────────────────────
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the value: of this process, of Redis, or computed now."""
+        key = self._keys.of(args, kwargs)
+        if invalidation.going_to_invalidate():
+            level.note(level.MISS)
+            return self._function(*args, **kwargs)
+        if depends.computing() or source().must_be_fresh():
+            # A value of this process may be the moment old that a message takes: too old to be part of another value,
+            # which would keep it, and for who has just written.
+            fetched = self._fetch(key, args, kwargs, None)
+            depends.depends(*fetched.tags)
+            return fetched.take()  # type: ignore[no-any-return]
+        held = self._mine(key)
+        if held is not None:
+            self._l1.add()
+            level.note(level.L1)
+            return held.take()  # type: ignore[no-any-return]
+        return self._together(key, args, kwargs).take()  # type: ignore[no-any-return]
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Make the value of these arguments wrong everywhere, after the commit of an open transaction."""
+        invalidation.invalidate(self._own_tag(self._keys.of(args, kwargs)))
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute the value now, keep it, and return it."""
+        key = self._keys.of(args, kwargs)
+        if invalidation.in_transaction():
+            return self._function(*args, **kwargs)
+        return self._make(key, args, kwargs, self._begin(key), "refresh").take()  # type: ignore[no-any-return]
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Peeked | None:
+        """Return what is there without computing anything; None where nothing is (a value None is a Peeked of None)."""
+        key = self._keys.of(args, kwargs)
+        held, where = self._mine(key), "L1"
+        if held is None:
+            held, where = self._from_redis(key), "L2"
+        return None if held is None else Peeked(held.take(), where, held.remaining - (time.monotonic() - held.at))
+
+    def warm(self, margin: float, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Compute the value if it is missing or will be computed again within `margin` seconds; return whether it was.
+
+        Not if another process is at it. Raises AwayError: without Redis there is nothing to warm.
+        """
+        key = self._keys.of(args, kwargs)
+        held = self._from_redis(key, raising=True)
+        if held is not None and held.remaining > margin:
+            return False
+        owner = secrets.token_hex(8)
+        grant = process.current.shared.begin(key, held.tags if held else (), self._stale, owner, LOCK)
+        if not grant.locked:
+            return False
+        self._make(key, args, kwargs, (owner, grant), "warm")
+        return True
+
+    # ── the first level ─────────────────────────────────────────────────────────────────────────────
+    def _mine(self, key: str) -> Held | None:
+        held = process.current.store.get(key)
+        if held is None or held.until <= time.monotonic() or not process.current.ledger.allows(held):
+            return None
+        return held
+
+    def _guess(self, key: str) -> tuple[str, ...]:
+        held = process.current.store.get(key)
+        return held.tags if held else ()
+
+    def _together(self, key: str, args: Any, kwargs: Any) -> Held:
+        """Fetch the value once for all threads of this process that want it."""
+        flight, mine = self._flights.join(key)
+        if mine:
+            try:
+                flight.land(held := self._fetch(key, args, kwargs, flight))
+            except BaseException as error:
+                flight.land(None, error)
+                raise
+            finally:
+                self._flights.end(key)
+            return held
+        began = time.monotonic()
+        if flight.thread == threading.get_ident() or not flight.wait(PATIENCE):
+            # It calls itself, or it takes too long.
+            return self._make(key, args, kwargs, self._begin(key), "impatience")
+        metrics.waits.labels(self._keys.name).observe(time.monotonic() - began)
+        if isinstance(flight.error, Exception):
+            raise flight.error
+        # What was asked for after an invalidation is not answered with what was begun before it.
+        held_there = flight.held
+        if held_there and held_there.until > time.monotonic() and process.current.ledger.allows(held_there):
+            self._l1.add()
+            level.note(level.L1)
+            return held_there
+        return self._fetch(key, args, kwargs, None)
+
+    # ── the second level, and the function itself ───────────────────────────────────────────────────
+    def _from_redis(self, key: str, *, raising: bool = False) -> Held | None:
+        now, position = time.monotonic(), process.current.ledger.position
+        process.current.watch.start()
+        try:
+            found = process.current.shared.look(key, self._guess(key), self._stale)
+        except AwayError:
+            if raising:
+                raise
+            return None
+        return self._hold(key, found, now, position) if found else None
+
+    def _hold(self, key: str, found: Found, now: float, position: int) -> Held | None:
+        """Keep in this process what was right in Redis at `now`, when the ledger stood at `position`."""
+        try:
+            # Redis holds what this application has put there, behind a password.
+            value = pickle.loads(found.payload)  # noqa: S301
+        except Exception:  # of another release of the application: as good as none
+            return None
+        held = Held.of(value, found.payload, now + min(CAP, found.remaining if found.remaining > 0 else STALE_HOLD))
+        held.tags, held.checked, held.remaining, held.at = found.tags, position, found.remaining, now
+        process.current.store.put(key, held)
+        return held
+
+    def _fetch(self, key: str, args: Any, kwargs: Any, flight: Flight | None) -> Held:
+        """Return the value of Redis, or computed, once for all processes; a stale one rather than waiting."""
+        held = self._from_redis(key)
+        if held is not None and held.remaining > 0:
+            return self._second(held)
+        if process.current.wire.breaker.open or invalidation.in_transaction():
+            return self._make(key, args, kwargs, None, "away" if process.current.wire.breaker.open else "transaction")
+        owner, until = secrets.token_hex(8), time.monotonic() + PATIENCE
+        began = time.monotonic()
+        while True:
+            now, position = time.monotonic(), process.current.ledger.position
+            try:
+                grant = process.current.shared.begin(key, self._guess(key), self._stale, owner, LOCK)
+            except AwayError:
+                return self._make(key, args, kwargs, None, "away")
+            found = self._hold(key, grant.found, now, position) if grant.found else None
+            if found is not None and found.remaining > 0:
+                if grant.locked:
+                    self._release(key, owner)
+                self._waited(began)
+                return self._second(found)
+            if grant.locked or now >= until:
+                if found is not None and flight is not None:
+                    flight.land(found)  # who waits in this process is served at once
+                self._waited(began)
+                reason = ("expired" if found else "missing") if grant.locked else "impatience"
+                return self._make(key, args, kwargs, (owner, grant), reason)
+            if found is not None:
+                return self._second(found)
+            _pause.wait(LOOK)
+
+    def _second(self, held: Held) -> Held:
+        self._l2.add()
+        level.note(level.L2)
+        return held
+
+    def _waited(self, began: float) -> None:
+        if (seconds := time.monotonic() - began) > LOOK:
+            metrics.waits.labels(self._keys.name).observe(seconds)
+
+    def _begin(self, key: str) -> tuple[str, Grant] | None:
+        owner = secrets.token_hex(8)
+        process.current.watch.start()
+        try:
+            return owner, process.current.shared.begin(key, self._guess(key), self._stale, owner, LOCK)
+        except AwayError:
+            return None
+
+    def _release(self, key: str, owner: str) -> None:
+        with suppress(AwayError):  # then it ends by itself
+            process.current.shared.release(key, owner)
+
+    def _make(self, key: str, args: Any, kwargs: Any, granted: tuple[str, Grant] | None, reason: str) -> Held:
+        """Compute the value. It is kept in Redis if `granted`, and in this process if it is right by then."""
+        self._missed.add()
+        level.note(level.MISS)
+        metrics.recomputations.labels(self._keys.name, reason).inc()
+        current, inside = process.current, invalidation.in_transaction()
+        began, position = time.monotonic(), current.ledger.position
+        token = granted[1].token if granted else ""
+        try:
+            with source().at_least(token) as new_enough, depends.collecting() as collected:
+                value = self._function(*args, **kwargs)
+                collected |= {self._own_tag(key), EVERYTHING, *self._said_tags(args, kwargs)}
+                tags = tuple(sorted(invalidation.checked(collected)))
+            payload = pack(value, f"the value of {self._keys.name}")
+        except BaseException:
+            if granted and granted[1].locked:
+                self._release(key, granted[0])
+            raise
+        held = Held.of(value, payload, began + min(CAP, self._timeout))
+        held.tags, held.checked, held.remaining, held.at = tags, position, self._timeout, began
+        if inside:  # it may be rolled back, or seen by nobody else
+            return held
+        if granted is None or not new_enough:
+            current.store.put(key, held)
+            if granted and granted[1].locked:
+                self._release(key, granted[0])
+            return held
+        checked, position = time.monotonic(), current.ledger.position
+        owner, grant = granted
+        try:
+            right = current.shared.put(key, owner, grant.time, tags, payload, self._timeout + self._stale)
+        except AwayError:
+            right = True  # as far as anybody knows; and only for as long as a value without Redis
+        else:
+            # Or nobody may have it but the caller, who asked before it was invalidated.
+            held.checked = position if right else 0
+            held.until, held.at = checked + min(CAP, self._timeout), checked
+        if right:
+            current.store.put(key, held)
+        return held
+
+    def _own_tag(self, key: str) -> str:
+        return f"={key}"
+
+    def _said_tags(self, args: Any, kwargs: Any) -> Iterable[str]:
+        return self._tags(*args, **kwargs) if callable(self._tags) else self._tags
+
+
+class BoundFunction[**P, R]:
+    """The same for a method of one object."""
+
+    def __init__(self, cached: CachedFunction[Any, R], instance: object) -> None:
+        self._cached = cached
+        self._instance = instance
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the value."""
+        return self._cached(self._instance, *args, **kwargs)
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Make the value wrong everywhere."""
+        self._cached.invalidate(self._instance, *args, **kwargs)
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute the value now."""
+        return self._cached.refresh(self._instance, *args, **kwargs)
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Peeked | None:
+        """Return what is there."""
+        return self._cached.peek(self._instance, *args, **kwargs)
+
+
+_pause = threading.Event()  # never set: to wait without a busy loop
+
+
+class Decorator(Protocol):
+    """What `multi_level_cache(…)` returns."""
+
+    def __call__[**P, R](self, function: Callable[P, R]) -> CachedFunction[P, R]:
+        """Return the cached function."""
+
+
+def multi_level_cache(
+    *, timeout: float, key: str | Callable[..., str] | None = None, tags: Tags = (), stale: float = 30.0
+) -> Decorator:
+    """Cache what a function returns for `timeout` seconds, None included, in this process and in Redis.
+
+    `key`: a text, or a function of the arguments that returns one, where the name and the arguments do not do.
+    `tags`: what invalidates the value, or a function of the arguments that returns it; what is said with `depends()`
+    is added. `stale`: seconds beyond `timeout` for which a value is still shown while one caller computes the next.
+
+    The value is pickled. One that can't be changed (`caching.frozen`) is handed out as it is; of any other each caller
+    gets a copy. Inside `atomic()` nothing is kept. Raises UncacheableError for what can't be a key or a value.
+    """
+    if not 0 < timeout < 10**8 or not 0 <= stale < 10**8:
+        raise ValueError("timeout is more than 0 seconds, stale not less than 0, and neither years")
+
+    def decorate[**P, R](function: Callable[P, R]) -> CachedFunction[P, R]:
+        if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise UncacheableError(f"{function!r} is no plain function: put the decorator next to it")
+        if key is None and "<" in function.__qualname__:
+            raise UncacheableError(f"{function.__qualname__} has no name that is its own: give a key")
+        return CachedFunction(function, timeout, key, tags, stale)
+
+    return decorate

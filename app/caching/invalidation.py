@@ -1,0 +1,88 @@
+"""Invalidate after the commit, never before; and warn before it, so that nothing is lost with a killed process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db import connections, transaction
+
+from caching import process
+from caching.errors import AwayError, UncacheableError
+from caching.shared import EVERYTHING
+from caching.source import source
+
+_TAG = re.compile(r"[!-~]{1,300}")
+
+# What a transaction under way is going to invalidate, by its connection. Each thread has connections of its own.
+_going: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+
+
+def checked(tags: Iterable[str]) -> set[str]:
+    """Return `tags` as a set. Raises UncacheableError for what is no tag: ASCII without spaces, 300 characters at
+    most."""
+    if isinstance(tags, str):
+        raise UncacheableError(f"tags are several: ({tags!r},)")
+    found = set(tags)
+    for tag in found:
+        if not isinstance(tag, str) or not _TAG.fullmatch(tag):
+            raise UncacheableError(f"not a tag: {tag!r}")
+    return found
+
+
+def invalidate(*tags: str, using: str = "default") -> None:
+    """Make every value wrong that bears one of `tags`, in every process: at once, or after the commit of the
+    transaction that is open on the database `using`. Raises nothing if Redis is away: it is told when it is back."""
+    wrong = checked(tags)
+    if not wrong:
+        return
+    connection = transaction.get_connection(using)
+    if not connection.in_atomic_block:
+        process.current.tell(wrong, source().token())
+        return
+    going = _going.setdefault(connection, set())
+    forewarn(*(wrong - going))
+    going |= wrong
+    # The first one to run takes all, so that a transaction of many changes asks for its position, and Redis, once. What
+    # was rolled back to a savepoint may be among them: that costs a computation, no more.
+    transaction.on_commit(partial(_tell, connection), using=using)
+
+
+def forewarn(*tags: str) -> None:
+    """Say that `tags` are about to be changed: if nothing follows, they are invalid a few seconds later all the
+    same."""
+    if tags:
+        process.current.watch.start()
+        with suppress(AwayError):  # then it is told after the commit, when Redis is back
+            process.current.shared.forewarn(checked(tags))
+
+
+def clear() -> None:
+    """Make every value wrong."""
+    process.current.tell({EVERYTHING}, source().token())
+
+
+def _tell(connection: Any) -> None:
+    if wrong := _going.pop(connection, None):
+        process.current.tell(wrong, source().token())
+
+
+def in_transaction() -> bool:
+    """Return whether this thread has a transaction open: what it computes may be rolled back, or old."""
+    return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
+
+
+def going_to_invalidate() -> bool:
+    """Return whether a transaction of this thread has changed what is cached: it must see its own changes."""
+    if not _going:
+        return False
+    for connection in connections.all(initialized_only=True):
+        if connection in _going:
+            if connection.in_atomic_block:
+                return True
+            _going.pop(connection, None)  # it was rolled back
+    return False

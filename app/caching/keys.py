@@ -1,0 +1,107 @@
+"""The key of a call: the function's name and its arguments, the same in every process and on every run.
+
+`hash()` would differ by process, and `str()` would take 1, "1" and True for one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model
+
+from caching.errors import UncacheableError
+
+_PLAIN = (bool, int, float, complex, bytes, type(None), Decimal, Fraction, UUID, date, datetime, time, timedelta)
+_MEMO = frozenset({str, int, bool, type(None)})
+_MEMO_MOST = 4096
+_CHOSEN = re.compile(r"[!-~]{1,200}")
+
+
+def written(value: object, where: str) -> str:  # noqa: PLR0911 - one for each kind
+    """Return `value` as text that no other value gives. Raises UncacheableError for what may change, or has no text."""
+    if isinstance(value, Enum):
+        return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
+    if isinstance(value, str):
+        return str.__repr__(value)
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, tuple):
+        return f"({','.join(written(item, where) for item in value)},)"
+    if isinstance(value, frozenset):
+        return f"{{{','.join(sorted(written(item, where) for item in value))}}}"
+    if isinstance(value, Model) and value.pk is not None:
+        return f"<{value._meta.label} {written(value.pk, where)}>"
+    own = own_key(value)
+    if own is None:
+        raise UncacheableError(
+            f"{where} is a {type(value).__name__}, which can't be part of a key:"
+            " give a number, a text, a tuple of such, or an object with `cache_key`"
+        )
+    return f"<{type(value).__module__}.{type(value).__qualname__} {own}>"
+
+
+def own_key(value: object) -> str | None:
+    """Return what an object itself says its key is: `cache_key`, a text or a method that returns one."""
+    said = None if isinstance(value, type) else getattr(value, "cache_key", None)
+    if callable(said):
+        said = said()
+    return None if said is None else str(said)
+
+
+class Keys:
+    """The keys of one function. Of a method `self` counts only if the object says its key."""
+
+    def __init__(self, function: Callable[..., Any], chosen: str | Callable[..., str] | None, *, method: bool) -> None:
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self._signature = inspect.signature(function)
+        self._chosen = chosen
+        self._method = method
+        self._memo: dict[Any, str] = {}
+
+    def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Return the key of a call. Raises UncacheableError for arguments that can't be part of one, and TypeError for
+        those that the function does not take."""
+        # Most calls have few arguments of the simplest kinds: their key is looked up, not made. The types belong to it,
+        # because 1 == True.
+        simple = not kwargs and all(type(value) in _MEMO for value in args)
+        memo = (*args, *map(type, args)) if simple else None
+        if memo is not None and (known := self._memo.get(memo)) is not None:
+            return known
+        key = self._make(args, kwargs)
+        if memo is not None:
+            if len(self._memo) >= _MEMO_MOST:
+                self._memo.clear()
+            self._memo[memo] = key
+        return key
+
+    def _make(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        if self._chosen is not None:
+            key = self._chosen if isinstance(self._chosen, str) else self._chosen(*args, **kwargs)
+            if not isinstance(key, str) or not _CHOSEN.fullmatch(key):
+                raise UncacheableError(
+                    f"{self.name}: a key is 1 to 200 characters of ASCII without spaces, not {key!r}"
+                )
+            return key
+        parts: list[str] = []
+        for position, (name, value) in enumerate(bound.arguments.items()):
+            if position == 0 and self._method:
+                parts.append(own_key(value) or "")
+                continue
+            kind = self._signature.parameters[name].kind
+            where = f"{self.name}: the argument {name}"
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                parts += [f"{one}={written(value[one], where)}" for one in sorted(value)]
+            else:
+                parts.append(f"{name}={written(value, where)}")
+        return f"{self.name}:{blake2b(chr(0).join(parts).encode(), digest_size=16).hexdigest()}"

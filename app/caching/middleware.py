@@ -1,0 +1,25 @@
+"""`X-Cache`: where the values of an answer came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from caching import level
+
+
+class CacheLevelMiddleware:
+    """Name the level farthest away that the answer needed, with EXPOSE_TOPOLOGY; nothing where none was asked."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        level.farthest.set(0)
+        response = self.get_response(request)
+        if settings.EXPOSE_TOPOLOGY and (farthest := level.farthest.get()):
+            response["X-Cache"] = level.NAMES[farthest]
+        return response

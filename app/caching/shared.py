@@ -1,0 +1,201 @@
+"""The second level: values in Redis, and the agreement on which of them are right.
+
+A clock in Redis counts invalidations. Each tag has the time of its last one; a value bears the time that the clock
+showed *before* it was computed, and its tags. It is right if none of its tags has a later time. So an old value that
+somebody writes late is wrong by itself, whoever wrote it and whatever it replaced.
+
+Redis may drop any key of a cache at any moment. A tag that is not there makes its values wrong; a clock that is not
+there begins anew, with another name, which makes all older times wrong.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from caching.watch import CHANNEL
+from caching.wire import Command, Wire, full
+
+TAG_SECONDS = 86_400
+TOKEN_SECONDS = 60  # longer than a replica may lag before it is left out
+FOREWARNED = 10  # seconds after which a tag is invalid by itself if the one who changes it was killed
+EVERYTHING = "*"  # the tag of every value
+
+_CLOCK = """
+local clock = redis.call('GET', KEYS[1])
+local epoch, number, last = nil, 0, 0
+if clock then
+  epoch, number, last = string.match(clock, '^([^:]+):(%d+):(%d+)$')
+  number, last = tonumber(number), tonumber(last)
+end
+local function now() return epoch .. ':' .. string.format('%.0f', number) end
+local function tick() number = number + 1 end
+local function save() redis.call('SET', KEYS[1], now() .. ':' .. string.format('%.0f', last)) end
+local function missing(first)
+  local found = {}
+  for i = first, #KEYS do
+    local time = redis.call('GET', KEYS[i])
+    if not time or string.match(time, '^[^:]+') ~= epoch then found[#found + 1] = KEYS[i] end
+  end
+  return found
+end
+local function make(names, seconds)
+  -- At a time of its own: or an old value that bears the tag would be right again.
+  if #names > 0 then tick() save() end
+  for _, name in ipairs(names) do redis.call('SET', name, now(), 'EX', seconds) end
+end
+"""
+_ENSURE = "if not epoch then epoch = ARGV[1] save() end"
+# clock, token, tags… / name of a new clock, seconds of a tag: the time, and what a computation must have read.
+BEGIN = f"""{_CLOCK}{_ENSURE}
+make(missing(3), ARGV[2])
+return {{now(), redis.call('GET', KEYS[2])}}
+"""
+# clock, tags… / seconds of a tag, time of the value: the time that it may bear, or nothing if it is wrong. If
+# nothing at all was invalidated since it was begun, it is right, and as good as one that begins now. Otherwise its
+# tags tell; one that is missing may have been dropped after an invalidation.
+SETTLE = f"""{_CLOCK}
+local mine, n = string.match(ARGV[2], '^([^:]+):(%d+)$')
+if mine ~= epoch then return false end
+local gone = missing(2)
+make(gone, ARGV[1])
+if last <= tonumber(n) then return now() end
+if #gone > 0 then return false end
+for i = 2, #KEYS do
+  if tonumber(string.match(redis.call('GET', KEYS[i]), '%d+$')) > tonumber(n) then return false end
+end
+return ARGV[2]
+"""
+# value / time, bytes, milliseconds: kept unless there is one of a later time.
+PUT = """
+local epoch, n = string.match(redis.call('GETRANGE', KEYS[1], 0, 63), '^([^: ]+):(%d+)')
+local mine, m = string.match(ARGV[1], '^([^:]+):(%d+)$')
+if epoch == mine and tonumber(n) > tonumber(m) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+# lock / owner
+RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+# clock, token, tags… / name of a new clock, token, its seconds, channel, message
+INVALIDATE = f"""{_CLOCK}{_ENSURE}
+tick()
+last = number
+save()
+for i = 3, #KEYS do redis.call('SET', KEYS[i], now(), 'XX', 'KEEPTTL') end
+if ARGV[2] ~= '' then
+  local known = redis.call('GET', KEYS[2])
+  if not known or known < ARGV[2] then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
+end
+return redis.call('PUBLISH', ARGV[4], ARGV[5])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A right value in Redis: its pickle, its tags, and the seconds until it should be computed again (0 or less:
+    now)."""
+
+    payload: bytes
+    tags: tuple[str, ...]
+    remaining: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a computation begins with: whether it has the lock, the clock's time, what it must have read, or the value,
+    if somebody has just put it there."""
+
+    locked: bool
+    time: bytes
+    token: str
+    found: Found | None
+
+
+class Shared:
+    """Redis, as the second level. Every method may raise AwayError."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    # ── values ──────────────────────────────────────────────────────────────────────────────────────
+    def look(self, key: str, guess: tuple[str, ...], stale: float) -> Found | None:
+        """Return the value of `key` if there is a right one. `guess`: the tags that it had when it was last seen here;
+        if it still has these, one exchange is enough."""
+        return self._judge(self._wire.exchange(*self._questions(key, guess)), guess, stale)
+
+    def begin(self, key: str, guess: tuple[str, ...], stale: float, owner: str, seconds: float) -> Grant:
+        """Try to take the lock of `key` as `owner`, for `seconds`, and look again."""
+        clock: Command = ("EVAL", BEGIN, 2 + len(guess), *self._meta(guess), secrets.token_hex(8), TAG_SECONDS)
+        take: Command = ("SET", self._lock(key), owner, "NX", "PX", int(seconds * 1000))
+        # The value is looked at after the lock was asked for: or it could be put there in between, unseen.
+        locked, (time, token), *rest = self._wire.exchange(take, clock, *self._questions(key, guess))
+        return Grant(locked is not None, time, (token or b"").decode(), self._judge(rest, guess, stale))
+
+    def put(  # noqa: PLR0913, PLR0917 - the parts of a value
+        self, key: str, owner: str, time: bytes, tags: tuple[str, ...], payload: bytes, seconds: float
+    ) -> bool:
+        """Keep a value for `seconds` and give the lock back; return whether the value is right."""
+        clock, _, *names = self._meta(tags)
+        (right,) = self._wire.exchange(("EVAL", SETTLE, 1 + len(tags), clock, *names, TAG_SECONDS, time))
+        last: list[Command] = [("EVAL", RELEASE, 1, self._lock(key), owner)]
+        if right is not None:
+            blob = b" ".join([right, *(tag.encode() for tag in tags)]) + b"\n" + payload
+            last.insert(0, ("EVAL", PUT, 1, self._value(key), right, blob, int(seconds * 1000)))
+        self._wire.exchange(*last)
+        return right is not None
+
+    def release(self, key: str, owner: str) -> None:
+        """Give the lock back."""
+        self._wire.exchange(("EVAL", RELEASE, 1, self._lock(key), owner))
+
+    # ── invalidation ────────────────────────────────────────────────────────────────────────────────
+    def forewarn(self, tags: Collection[str]) -> None:
+        """Let `tags` become invalid by themselves after a while: whoever changes them may be killed before it can
+        say so."""
+        self._wire.exchange(*(("PEXPIRE", name, FOREWARNED * 1000, "LT") for name in self._meta(tags)[2:]))
+
+    def invalidate(self, tags: Collection[str], token: str, *, anyway: bool = False) -> None:
+        """Make every value wrong that bears one of `tags`, and tell all processes. `anyway`: whatever the breaker
+        says."""
+        given: Command = (secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), " ".join(tags))
+        command: Command = ("EVAL", INVALIDATE, 2 + len(tags), *self._meta(tags), *given)
+        (self._wire.push if anyway else self._wire.exchange)(command)
+
+    # ── names and answers ───────────────────────────────────────────────────────────────────────────
+    @staticmethod
+    def _value(key: str) -> str:
+        return full(f"cached:{key}")
+
+    @staticmethod
+    def _lock(key: str) -> str:
+        return full(f"computing:{key}")
+
+    @staticmethod
+    def _meta(tags: Iterable[str]) -> list[str]:
+        """Return the names of the clock, the token and the tags: in a Redis Cluster all on one node, for the
+        scripts."""
+        prefix = full("{caching}:")
+        return [f"{prefix}clock", f"{prefix}token", *(f"{prefix}tag:{tag}" for tag in tags)]
+
+    def _questions(self, key: str, guess: tuple[str, ...]) -> list[Command]:
+        name = self._value(key)
+        asked: list[Command] = [("GET", name), ("PTTL", name)]
+        return [*asked, ("MGET", *self._meta(guess)[2:])] if guess else asked
+
+    def _judge(self, answers: list[Any], guess: tuple[str, ...], stale: float) -> Found | None:
+        blob, milliseconds = answers[:2]
+        if blob is None:
+            return None
+        head, _, payload = blob.partition(b"\n")
+        time, *names = head.decode().split(" ")
+        tags = tuple(names)
+        # The tags are read after the value: what happens in between makes it wrong, never right.
+        times = answers[2] if tags == guess else self._wire.exchange(("MGET", *self._meta(tags)[2:]))[0]
+        epoch, _, number = time.partition(":")
+        for one in times:
+            its, _, n = (one or b":0").decode().partition(":")
+            if its != epoch or int(n) > int(number):
+                return None
+        return Found(payload, tags, milliseconds / 1000 - stale)

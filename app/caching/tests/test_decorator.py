@@ -1,0 +1,349 @@
+"""The decorator in one process, with a real Redis."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.management import CommandError, call_command
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
+from django_redis import get_redis_connection
+from pytest_django import Settings
+
+from caching import (
+    UncacheableError,
+    clear,
+    depends,
+    invalidate,
+    metrics,
+    multi_level_cache,
+    process,
+    warmer,
+    warming,
+)
+from caching.warming import warm
+
+computed: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def _fresh(transactional_db: None) -> None:
+    computed.clear()
+    process.current.watch.start()
+    assert process.current.watch.heard.wait(5), "until it listens nothing is held for long"
+
+
+def forget_here() -> None:
+    """As another process: nothing in the first level."""
+    caches["local"].clear()
+
+
+@multi_level_cache(timeout=60)
+def double(number: int | None) -> int | None:
+    computed.append(number)
+    return None if number is None else 2 * number
+
+
+def test_a_value_is_computed_once_and_then_found_in_the_process_and_in_redis() -> None:
+    assert [double(4), double(4)] == [8, 8]
+    assert double.peek(4).level == "L1"  # type: ignore[union-attr]  # it is there
+    forget_here()
+    assert double.peek(4).level == "L2"  # type: ignore[union-attr]  # it is there
+    assert double(4) == 8
+    assert computed == [4]
+
+
+def test_none_is_cached() -> None:
+    assert [double(None), double(None)] == [None, None]
+    forget_here()
+    assert double(None) is None
+    assert computed == [None]
+    peeked = double.peek(None)
+    assert peeked is not None
+    assert peeked.value is None
+
+
+def test_peek_computes_nothing() -> None:
+    assert double.peek(5) is None
+    assert computed == []
+
+
+def test_refresh_computes_now() -> None:
+    assert [double(1), double.refresh(1), double(1)] == [2, 2, 2]
+    assert computed == [1, 1]
+
+
+def test_invalidate_makes_one_value_wrong_and_no_other() -> None:
+    double(1), double(2)
+    double.invalidate(number=1)
+    assert (double.peek(1), double.peek(2) is None) == (None, False)
+    forget_here()
+    assert (double.peek(1), double.peek(2) is None) == (None, False)
+
+
+def test_clear_makes_everything_wrong() -> None:
+    double(1), double(2)
+    clear()
+    forget_here()
+    assert (double.peek(1), double.peek(2)) == (None, None)
+
+
+@multi_level_cache(timeout=60, tags=lambda slug: (f"list:{slug}", "lists"))
+def page(slug: str) -> list[str]:
+    computed.append(slug)
+    depends("item:1")
+    return [slug]
+
+
+def test_a_value_bears_the_tags_that_were_said_by_it_and_while_it_was_made() -> None:
+    for tag in ("list:a", "lists", "item:1"):
+        page("a"), page("b")
+        invalidate(tag)
+        forget_here()
+        assert page.peek("a") is None
+        assert (page.peek("b") is None) == (tag != "list:a")
+
+
+def test_a_caller_that_changes_what_it_got_changes_nothing_for_others() -> None:
+    first = page("a")
+    first.append("mine")
+    page("a").append("mine")
+    assert page("a") == ["a"]
+    forget_here()
+    assert page("a") == ["a"]
+
+
+@multi_level_cache(timeout=60)
+def outer() -> str:
+    computed.append("outer")
+    return "of " + ",".join(page("a"))
+
+
+def test_a_value_made_of_another_falls_with_it() -> None:
+    assert outer() == "of a"
+    invalidate("item:1")
+    forget_here()
+    assert outer.peek() is None
+    assert outer() == "of a"
+    assert computed == ["outer", "a", "outer", "a"]
+
+
+@multi_level_cache(timeout=60)
+def fragile(fails: bool) -> str:
+    computed.append(fails)
+    if fails:
+        raise LookupError("not now")
+    return "whole"
+
+
+def test_an_exception_goes_to_the_caller_and_leaves_nothing_behind() -> None:
+    for _ in range(2):
+        with pytest.raises(LookupError, match="not now"):
+            fragile(True)
+    assert computed == [True, True]
+    assert not list(get_redis_connection("default").scan_iter("*computing:*")), "a lock"
+
+
+@multi_level_cache(timeout=60)
+def unpicklable() -> Any:
+    return threading.Lock()
+
+
+def test_a_value_that_cannot_be_pickled_is_refused_at_once() -> None:
+    with pytest.raises(UncacheableError, match=r"test_decorator\.unpicklable can't be cached"):
+        unpicklable()
+
+
+@multi_level_cache(timeout=60, tags=("with space",))
+def badly_tagged() -> int:
+    return 1
+
+
+def test_a_tag_that_is_none_is_refused_at_once() -> None:
+    with pytest.raises(UncacheableError, match="not a tag: 'with space'"):
+        badly_tagged()
+    with pytest.raises(UncacheableError, match="not a tag"):
+        invalidate("two words")
+
+
+@multi_level_cache(timeout=60)
+def factorial(number: int) -> int:
+    return number * factorial(number - 1) if number else 1
+
+
+def test_a_cached_function_may_call_itself() -> None:
+    assert factorial(5) == 120
+
+
+@multi_level_cache(timeout=60, key="round")
+def around() -> int:
+    computed.append("around")
+    return around() if len(computed) < 2 else 7
+
+
+def test_a_function_that_asks_for_the_value_that_it_makes_does_not_wait_for_itself() -> None:
+    assert around() == 7
+
+
+def test_in_a_transaction_nothing_is_kept_and_ones_own_change_is_seen() -> None:
+    assert double(1) == 2
+    with transaction.atomic():
+        assert [double(1), double(2), double(2)] == [2, 4, 4]
+        assert computed == [1, 2, 2], "what was there is used, what is computed inside is not kept"
+        double.invalidate(1)
+        assert double(1) == 2
+        assert computed == [1, 2, 2, 1], "who has changed it sees it"
+    assert double.peek(1) is None
+    assert double.peek(2) is None
+
+
+def test_what_is_rolled_back_invalidates_nothing() -> None:
+    double(1)
+    with transaction.atomic():
+        double.invalidate(1)
+        transaction.set_rollback(True)
+    assert double.peek(1) is not None
+
+
+def test_what_follows_a_savepoint_that_was_rolled_back_is_told() -> None:
+    double(1), double(2)
+    with transaction.atomic():
+        with transaction.atomic():
+            double.invalidate(1)
+            transaction.set_rollback(True)
+        double.invalidate(2)
+    assert double.peek(2) is None
+
+
+def test_a_tag_that_redis_has_dropped_makes_its_values_wrong_for_good() -> None:
+    page("a")
+    forget_here()
+    redis = get_redis_connection("default")
+    redis.delete(":1:{caching}:tag:list:a")
+    assert page.peek("a") is None
+    page("b"), page("a")
+    assert computed == ["a", "b", "a"]
+
+
+def test_a_clock_that_redis_has_dropped_makes_all_older_values_wrong_once_they_change() -> None:
+    page("a")
+    get_redis_connection("default").delete(":1:{caching}:clock")
+    invalidate("list:a")
+    forget_here()
+    assert page.peek("a") is None
+    page("a")
+    forget_here()
+    assert page.peek("a") is not None
+
+
+def test_what_redis_holds_and_nobody_can_read_is_as_good_as_none() -> None:
+    double(3)
+    forget_here()
+    redis = get_redis_connection("default")
+    (name,) = redis.scan_iter("*cached:*")
+    head = redis.get(name).partition(b"\n")[0]
+    redis.set(name, head + b"\nnonsense", px=60_000)
+    assert double(3) == 6
+    assert computed == [3, 3]
+
+
+@pytest.mark.parametrize("margin", [0.0, 120.0])
+def test_warming_computes_what_is_missing_or_about_to_expire(margin: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "_warmers", {})
+
+    @warmer("tests")
+    def _() -> Any:
+        yield double, 1
+        yield double, 2
+        yield fragile, True
+
+    double(1)
+    (outcome,) = warm(["tests"], margin=margin)
+    assert (outcome.computed, outcome.warm, outcome.failed, outcome.late) == ((2, 0, 1, 0) if margin else (1, 1, 1, 0))
+    assert double.peek(2) is not None
+
+
+def test_calls_are_counted_by_where_the_value_was() -> None:
+    def now(level: str) -> float:
+        metrics.tell()
+        return float(metrics.requests.labels("caching.tests.test_decorator.double", level)._value.get())
+
+    before = {level: now(level) for level in ("L1", "L2", "miss")}
+    double(9), double(9), double(9)
+    forget_here()
+    double(9)
+    assert {level: now(level) - before[level] for level in before} == {"L1": 2, "L2": 1, "miss": 1}
+
+
+def test_a_late_writer_puts_nothing_old_over_what_is_newer() -> None:
+    shared = process.current.shared
+    early = shared.begin("key", (), 0, "early", 10)
+    invalidate("thing")
+    late = shared.begin("key", (), 0, "late", 10)
+    assert shared.put("key", "late", late.time, ("thing",), b"new", 60)
+    assert not shared.put("key", "early", early.time, ("thing",), b"old", 60)
+    found = shared.look("key", (), 0)
+    assert found is not None
+    assert found.payload == b"new"
+
+
+def several(number: int, call: Callable[[], Any]) -> list[Any]:
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(call())) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+@multi_level_cache(timeout=0.1, stale=30, key="stale")
+def counted() -> int:
+    computed.append("counted")
+    threading.Event().wait(0.3 if len(computed) > 1 else 0)
+    return len(computed)
+
+
+def test_while_one_computes_what_has_expired_the_others_get_what_there_was() -> None:
+    assert counted() == 1
+    threading.Event().wait(0.15)  # its time-out is what is tested
+    assert sorted(several(20, counted)) == [1] * 19 + [2]
+    assert counted() == 2
+
+
+def test_the_command_warms_and_says_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "_warmers", {"ours": lambda: [(double, 1), (double, 2)]})
+    double(1)
+    out = StringIO()
+    call_command("warm_cache", "--margin", "0", stdout=out)
+    assert out.getvalue().startswith("ours: computed 1, warm 1, failed 0, not begun 0\ndone in ")
+    with pytest.raises(CommandError, match="no warmer other; there are: ours"):
+        call_command("warm_cache", "other")
+
+
+def shown(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(double(3)))
+
+
+def plain(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("plain")
+
+
+urlpatterns = [path("shown", shown), path("plain", plain)]
+
+
+def test_an_answer_says_where_its_value_was_where_strangers_may_know(settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+    assert [Client().get("/shown")["X-Cache"] for _ in range(2)] == ["MISS", "L1"]
+    forget_here()
+    assert Client().get("/shown")["X-Cache"] == "L2"
+    assert "X-Cache" not in Client().get("/plain")
+    settings.EXPOSE_TOPOLOGY = False
+    assert "X-Cache" not in Client().get("/shown")

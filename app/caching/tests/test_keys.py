@@ -1,0 +1,161 @@
+"""Keys: the same for the same call in every process, and never the same for two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from caching import UncacheableError, multi_level_cache
+from caching.keys import Keys
+
+
+class Colour(Enum):
+    """Any enum."""
+
+    RED = 1
+
+
+def listing(slug: str, page: int = 1, *more: Any, sort: str = "id", **filters: Any) -> None:
+    """A function with every kind of argument."""
+
+
+KEYS = Keys(listing, None, method=False)
+
+
+def key(*args: Any, **kwargs: Any) -> str:
+    return KEYS.of(args, kwargs)
+
+
+def test_a_key_names_the_module_and_the_function() -> None:
+    assert key("a").startswith("caching.tests.test_keys.listing:")
+
+
+def test_the_same_call_has_the_same_key_however_it_is_written() -> None:
+    assert key("a") == key("a", 1) == key(slug="a", page=1) == key("a", sort="id")
+    assert key("a", x=1, y=2) == key("a", y=2, x=1)
+    assert key("a", 1, frozenset({"x", "y", "z"})) == key("a", 1, frozenset({"z", "y", "x"}))
+
+
+def test_different_calls_have_different_keys() -> None:
+    calls = [
+        *(
+            ("1",),
+            (1,),
+            (True,),
+            (1.0,),
+            (Decimal(1),),
+            (None,),
+            ("None",),
+            (b"1",),
+            (Colour.RED,),
+            ((1,),),
+            ((True,),),
+        ),
+        *((("a", "b"),), (("a,b",),), ("a", 2), ("a", "2"), ("a', page='2",), (UUID(int=1),), (frozenset({1}),)),
+    ]
+    assert len({key(*call) for call in calls}) == len(calls)
+    assert key("a", x=1) != key("a", x="1") != key("a", y=1)
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, object(), (1, [2]), str])
+def test_what_may_change_or_has_no_text_of_its_own_is_refused_at_once(value: Any) -> None:
+    with pytest.raises(UncacheableError, match=r"test_keys\.listing: the argument slug is a \w+, which can't be part"):
+        key(value)
+
+
+def test_a_call_that_the_function_does_not_take_is_refused() -> None:
+    with pytest.raises(TypeError, match="missing a required argument"):
+        key()
+
+
+def test_a_key_is_the_same_in_a_process_with_other_hashes() -> None:
+    script = (
+        "import django; django.setup();"
+        "from caching.tests.test_keys import key, Colour;"
+        "print(key('a', 2, frozenset('abc'), Colour.RED, x=(1, None)))"
+    )
+    environment = {
+        **os.environ, "DJANGO_SETTINGS_MODULE": "config.test_settings", "PYTHONPATH": str(Path(__file__).parents[2])
+    }  # fmt: skip
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={**environment, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert seen == {f"{key('a', 2, frozenset('abc'), Colour.RED, x=(1, None))}\n".encode()}
+
+
+@dataclass
+class Shop:
+    """An object that says its key."""
+
+    name: str
+
+    @property
+    def cache_key(self) -> str:
+        """The key."""
+        return self.name
+
+    @multi_level_cache(timeout=60)
+    def motto(self, language: str = "en") -> str:
+        """A method."""
+        return f"{self.name} in {language}"
+
+
+class Plain:
+    """An object that says none."""
+
+    calls = 0
+
+    @multi_level_cache(timeout=60)
+    def answer(self, number: int) -> int:
+        """A method whose object does not matter."""
+        Plain.calls += 1
+        return number
+
+    @staticmethod
+    @multi_level_cache(timeout=60)
+    def fixed() -> str:
+        """No object at all."""
+        return "fixed"
+
+
+def test_a_method_is_cached_without_its_object_unless_that_says_its_key() -> None:
+    assert [Plain().answer(1), Plain().answer(number=1), Plain().answer(2)] == [1, 1, 2]
+    assert Plain.calls == 2
+    assert (Shop("a").motto(), Shop("b").motto(), Shop("a").motto("de")) == ("a in en", "b in en", "a in de")
+    assert Shop("a").motto.peek() is not None
+    Shop("a").motto.invalidate()
+    assert (Shop("a").motto.peek(), Shop("b").motto.peek() is None) == (None, False)
+    assert Plain.fixed() == "fixed"
+
+
+@pytest.mark.parametrize("chosen", ["with a space", "", "é", "x" * 201])
+def test_a_chosen_key_is_plain_text(chosen: str) -> None:
+    with pytest.raises(UncacheableError, match="a key is 1 to 200 characters"):
+        Keys(listing, chosen, method=False).of(("a",), {})
+
+
+def test_a_function_without_a_name_of_its_own_needs_a_key() -> None:
+    with pytest.raises(UncacheableError, match="has no name that is its own"):
+        multi_level_cache(timeout=1)(lambda: 1)
+
+
+def test_what_gives_no_value_is_refused() -> None:
+    async def later() -> None:
+        """Not now."""
+
+    with pytest.raises(UncacheableError, match="is no plain function"):
+        multi_level_cache(timeout=1, key="x")(later)
+    with pytest.raises(ValueError, match="timeout is more than 0"):
+        multi_level_cache(timeout=0)

@@ -1,0 +1,127 @@
+"""The program of the bench `cache`: times one operation for each line of JSON that it is sent."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import django
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
+from django_redis import get_redis_connection
+
+VALUE = "x" * 1300  # characters: a small fragment of a page
+KEYS = 20
+WARM_UP = 0.05  # seconds
+
+
+class Raw:
+    """Redis's protocol over a bare socket, as good as Python can do it: one send, one or two receives."""
+
+    def __init__(self, key: str) -> None:
+        given = get_redis_connection("default").connection_pool.connection_kwargs
+        if "path" in given:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.connect(given["path"])
+        else:
+            self._socket = socket.create_connection((given["host"], given["port"]))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if given.get("password"):
+            self._ask(self._command("AUTH", given["password"]), 5)
+        self._get = self._command("GET", key)
+
+    @staticmethod
+    def _command(*words: str) -> bytes:
+        parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
+        return f"*{len(words)}\r\n{parts}".encode()
+
+    def _ask(self, command: bytes, length: int) -> bytes:
+        self._socket.sendall(command)
+        answer = self._socket.recv(65536)
+        while len(answer) < length:
+            answer += self._socket.recv(65536)
+        return answer
+
+    def get(self) -> bytes:
+        """Return the whole answer to GET."""
+        self._socket.sendall(self._get)
+        answer = self._socket.recv(65536)
+        head = answer.index(b"\r\n")
+        length = head + 2 + int(answer[1:head]) + 2
+        while len(answer) < length:
+            answer += self._socket.recv(65536)
+        return answer
+
+
+def operations() -> dict[str, Callable[[], object]]:
+    """Return what can be timed, with everything in its place."""
+    # The application is found in its image only.
+    caching, process, pages = (import_module(name) for name in ("caching", "caching.process", "storefront.pages"))
+    bare, memory, local, redis = {"key": VALUE}, LocMemCache("bench", {}), caches["local"], caches["default"]
+    memory.set("key", VALUE)
+    local.set("key", VALUE, None)
+    many = [f"bench {number}" for number in range(KEYS)]
+    redis.set_many(dict.fromkeys(many, VALUE), 600)
+
+    @caching.multi_level_cache(timeout=600, key="bench")  # type: ignore[untyped-decorator]  # as above
+    def value() -> str:
+        return VALUE
+
+    value()
+    process.current.watch.heard.wait(5)
+    tags = process.current.store.get("bench").tags
+    raw = Raw(str(redis.make_key("cached:bench")))
+    page = pages.front
+    page()
+
+    def from_redis() -> object:
+        local.clear()
+        return page()
+
+    return {
+        "dict": lambda: bare.get("key"),
+        "LocMemCache": lambda: memory.get("key"),
+        "local": lambda: local.get("key"),
+        "decorator": value,
+        "raw GET": raw.get,
+        "L2": lambda: process.current.shared.look("bench", tags, 30.0),
+        "1 key": lambda: redis.get(many[0]),
+        "20 keys": lambda: redis.get_many(many),
+        "front, L1": page,
+        "front, L2": from_redis,
+        "front, database": page.__wrapped__,
+    }
+
+
+def timed(operation: Callable[[], object], seconds: float) -> float:
+    """Return the median over rounds of about a millisecond of the microseconds that `operation` takes."""
+    until, number = time.perf_counter() + WARM_UP, 0
+    while time.perf_counter() < until:
+        operation()
+        number += 1
+    batch = range(max(1, int(number * 0.001 / WARM_UP)))
+    found, until = [], time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        for _ in batch:
+            operation()
+        found.append((time.perf_counter() - began) / len(batch))
+    return sorted(found)[len(found) // 2] * 1e6
+
+
+def main() -> None:
+    """Time what is asked for, until the input ends."""
+    django.setup()
+    known = operations()
+    for line in sys.stdin:
+        question: dict[str, Any] = json.loads(line)
+        print(json.dumps({"us": timed(known[question["run"]], question["seconds"])}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

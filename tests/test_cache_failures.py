@@ -1,0 +1,78 @@
+"""The cache goes away and comes back: nothing fails, nothing is slow for long, nothing old is shown beyond the cap."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from support.client import Site
+from support.load import Load, assert_all_answered
+from support.prices import Prices, Writer
+from support.restore import health
+from support.settings import TIME_FACTOR
+from support.stack import Stack
+from support.wait import eventually
+
+pytestmark = pytest.mark.failure
+
+CAP = 2.0  # seconds: caching.decorator.CAP
+TOLD = 0.5  # seconds: a change and the reads around it are timed from outside
+
+
+def restart(stack: Stack) -> None:
+    stack.kill("redis-cache")
+    time.sleep(3.0)  # away for so long
+    stack.start("redis-cache")
+
+
+def pause(stack: Stack) -> None:
+    stack.pause("redis-cache")
+    time.sleep(3.0)  # away for so long; what it held comes back with it
+    stack.start("redis-cache")
+
+
+@pytest.mark.parametrize("interrupt", [restart, pause])
+def test_with_the_cache_interrupted_nothing_is_shown_that_is_older_than_the_cap(
+    broken: Stack, site: Site, interrupt: Callable[[Stack], None]
+) -> None:
+    items = site.get("/api/products/?limit=10").json()["items"]
+    prices = Prices(site, [one["id"] for one in items])
+    with Writer(broken) as writer:
+        with prices.read():
+            stopping = threading.Thread(target=interrupt, args=[broken])
+            for number, product in zip(range(400), itertools.cycle(prices.products), strict=False):
+                if number == 100:
+                    stopping.start()
+                writer.change(product, 20_000_000 + number)
+                prices.note(product, 20_000_000 + number)
+                time.sleep(0.02)  # changes all along
+            stopping.join()
+            time.sleep(2 * CAP)  # so that the last changes too are seen a while later
+        for one in items:
+            writer.change(one["id"], one["price"]["amount"])
+    assert not prices.errors, prices.errors[:5]
+    assert not prices.old(CAP + TOLD), prices.old(CAP + TOLD)[:10]
+
+
+def test_without_the_cache_no_request_fails_and_pages_are_at_most_three_times_as_slow(
+    broken: Stack, site: Site, product: int
+) -> None:
+    with Load(site, ["/", f"/products/{product}/", "/api/products/"], rate=40) as load:
+        eventually("200 requests before", lambda: len(load.outcomes) > 200, within=20)
+        gone = load.elapsed
+        broken.kill("redis-cache")
+        time.sleep(10.0)  # away for so long
+        back = load.elapsed
+        broken.start("redis-cache")
+        eventually("healthy again", lambda: health(site)["status"], lambda seen: seen == "healthy", within=20)
+    assert_all_answered(load)
+
+    def p95(since: float, until: float) -> float:
+        times = sorted(one.seconds for one in load.outcomes if since <= one.started < until)
+        return times[int(len(times) * 0.95)]
+
+    before, without = p95(0.0, gone), p95(gone, back)
+    assert without <= 3 * max(before, 0.010) * TIME_FACTOR, f"{before:.3f} s before, {without:.3f} s without"

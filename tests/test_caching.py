@@ -1,0 +1,93 @@
+"""The two-level cache: what is changed on one replica is seen on all, and a value is computed once for all."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from support.client import Site
+from support.load import at_once
+from support.prices import Prices, Writer
+from support.settings import REPLICAS, TIME_FACTOR
+from support.stack import Stack
+from support.wait import eventually
+
+TRIALS = 1000
+MOMENT = 1.0  # seconds after the answer to a change
+LEVELS = {"L1", "L2", "MISS"}
+CALLERS = 500
+
+
+@pytest.fixture
+def products(site: Site, stack: Stack) -> Iterator[list[int]]:
+    """Twenty products; they get their prices back."""
+    items = site.get("/api/products/?limit=20").json()["items"]
+    yield [one["id"] for one in items]
+    with Writer(stack) as writer:
+        for one in items:
+            writer.change(one["id"], one["price"]["amount"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/products/{}/", "/api/products/", "/api/products/{}", "/api/products/categories"]
+)
+def test_a_page_says_where_it_came_from_and_soon_comes_from_the_process(site: Site, product: int, path: str) -> None:
+    def levels() -> set[str]:
+        return {site.get(path.format(product)).headers["X-Cache"] for _ in range(4 * REPLICAS)}
+
+    assert eventually("L1", levels, lambda seen: "L1" in seen, within=10) <= LEVELS
+
+
+def test_a_search_is_not_cached(site: Site) -> None:
+    assert "X-Cache" not in site.get("/api/products/?q=e&limit=1").headers
+
+
+def test_a_price_changed_on_one_replica_is_never_seen_old_on_any_a_moment_later(
+    stack: Stack, site: Site, products: list[int]
+) -> None:
+    prices = Prices(site, products)
+    with Writer(stack) as writer, prices.read():
+        for number, product in zip(range(TRIALS), itertools.cycle(products), strict=False):
+            writer.change(product, 10_000_000 + number)
+            prices.note(product, 10_000_000 + number)
+        time.sleep(2 * MOMENT)  # so that the last changes too are seen a moment later
+    assert not prices.errors, prices.errors[:5]
+    assert len({one.replica for one in prices.seen}) == REPLICAS
+    assert {one.level for one in prices.seen} == LEVELS, "the readers were served by the cache, and by all of it"
+    assert not prices.old(MOMENT), prices.old(MOMENT)[:10]
+
+
+def test_a_change_is_seen_on_every_page_that_shows_it_and_by_its_author_at_once(
+    stack: Stack, site: Site, products: list[int]
+) -> None:
+    product = products[0]
+    slug = site.get(f"/api/products/{product}").json()["category"]["slug"]
+    pages = [f"/products/{product}/", f"/categories/{slug}/", f"/api/products/?category={slug}"]
+    for page in pages:
+        site.get(page)
+    with Writer(stack) as writer:
+        writer.change(product, 98_765_432)
+    time.sleep(MOMENT * TIME_FACTOR)
+    for page in pages:
+        for _ in range(4 * REPLICAS):
+            answer = site.get(page)
+            assert "98765432" in answer.text or "987,654.32" in answer.text, (page, answer.headers["X-Cache"])
+
+
+def test_500_callers_of_what_nobody_has_yet_cost_one_computation(stack: Stack, site: Site, products: list[int]) -> None:
+    with Writer(stack) as writer:
+        writer.change(products[1], 55_555_555)  # so that it is in no cache
+    answers = at_once(CALLERS, 100, lambda _: site.get(f"/api/products/{products[1]}"))
+    assert {one.status_code for one in answers} == {200}
+    assert {one.json()["price"]["amount"] for one in answers} == {55_555_555}
+    assert Counter(one.headers["X-Cache"] for one in answers)["MISS"] == 1
+
+
+def test_warm_cache_computes_what_is_missing_and_nothing_twice(stack: Stack) -> None:
+    first = stack.run_in("web", "python", "-m", "django", "warm_cache", "--margin", "0")
+    assert "front-page: " in first
+    again = stack.run_in("web", "python", "-m", "django", "warm_cache", "--margin", "0", "front-page")
+    assert "front-page: computed 0, warm 1, failed 0, not begun 0" in again
