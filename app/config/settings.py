@@ -76,9 +76,7 @@ APPEND_SLASH = not _API
 # Whether a browser gets errors as pages.
 ERROR_PAGES = not _API
 # What a new worker asks itself for before it serves.
-WARM_UP_PATHS = {"users": ["/api/users/openapi.json"], "orders": ["/api/orders/openapi.json"]}.get(
-    SERVICE, ["/api/products/"] if _API else ["/", "/api/products/"]
-)
+WARM_UP_PATHS = {"web": ["/"], "products": ["/api/products/"]}.get(SERVICE, [f"/api/{SERVICE}/openapi.json"])
 WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
     {
@@ -142,10 +140,8 @@ SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")
 QUEUE_URL = "" if _BUILD else f"redis://:{environment.secret('REDIS_QUEUE_PASSWORD')}@redis-queue:6379/0"
 
 # ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
-# Where /api/<service>/ goes, and the only thing that says so. To have the products answered by their own service, not
-# by web, add "products": "http://products:8002".
-# Products are served by web itself as well: most pages need them, and no other service's data is in between.
-GATEWAY_SERVICES = {name: services.address(name) for name in ("users", "orders")}
+# Where /api/<service>/ goes, and the only thing that says so.
+GATEWAY_SERVICES = {name: services.address(name) for name in services.APIS}
 # Calls of one process to one service at a time: half of its threads, so that a hung one leaves the others.
 GATEWAY_CONCURRENCY = max(1, environment.integer("WEB_THREADS", 4, least=1, most=64) // 2)
 # Requests of one caller in a minute, 0 for any number; and who a caller is.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.urls import include, path, re_path
 from gateway.views import forward
 
@@ -13,8 +12,6 @@ handler500 = "problem.views.server_error"
 
 
 urlpatterns = [
-    # As long as the products are no service of their own.
-    *([] if "products" in settings.GATEWAY_SERVICES else [path("api/products/", include("products.urls"))]),
     re_path(r"^api(?:/|$)", forward, name="gateway"),
     path("", include("stateless.urls")),
     path("", include("storefront.urls")),

@@ -13,7 +13,7 @@ from problem.api import NO_NUL, Api, problems
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from replication import use_primary
 
-from products import catalog, params, views
+from products import answers, catalog, params, views
 from products.imports.rows import DESCRIPTION_MAX, PRICE_MAX, STOCK_MAX
 from products.models import NAME_MAX, SKU_MAX, SLUG_MAX, Category, Product
 from products.money import DECIMALS
@@ -121,7 +121,7 @@ class Filters(Schema):
     limit: str = Field("", description=f"A whole number from 1; at most {catalog.PAGE_SIZE_MAX} are given.")
 
 
-# The three reads answer as web's do: the same functions, which check what they are asked.
+# What the three reads are asked is checked by the views.
 @api.get("", response={200: ProductPage, **problems(404)})
 def products(request: HttpRequest, filters: Query[Filters]) -> HttpResponse:
     """A page of products. 404: there is no such category."""
@@ -199,4 +199,4 @@ def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
         if "product_sku" not in str(error):
             raise
         raise Problem(409, "Another product has this SKU.") from error
-    return views.as_json(product)
+    return answers.as_json(product)

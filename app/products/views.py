@@ -1,33 +1,15 @@
-"""The product endpoints: read-only JSON."""
-
-from collections.abc import Callable
-from functools import wraps
+"""What anybody reads of the catalogue, as JSON."""
 
 from django.http import HttpRequest, HttpResponse
 from problem import Problem
 
 from products import answers, params
 
-type View = Callable[..., HttpResponse]
-
-
-def read_only(view: View) -> View:
-    """GET and HEAD only; anything else is a 405 problem that says so."""
-
-    @wraps(view)
-    def wrapper(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        if request.method not in ("GET", "HEAD"):
-            raise Problem(405, f"{request.method} is not possible here", {"Allow": "GET, HEAD"})
-        return view(request, *args, **kwargs)
-
-    return wrapper
-
 
 def answer(body: str) -> HttpResponse:
     return HttpResponse(body, content_type="application/json")
 
 
-@read_only
 def product_list(request: HttpRequest) -> HttpResponse:
     """A page of products; a category includes its descendants, and one that does not exist is a 404."""
     try:
@@ -43,7 +25,6 @@ def product_list(request: HttpRequest) -> HttpResponse:
     return answer(answers.listing(slug, featured, after, limit))
 
 
-@read_only
 def product_detail(request: HttpRequest, product_id: str) -> HttpResponse:
     key = params.identifier(product_id)
     if key is None:
@@ -51,7 +32,6 @@ def product_detail(request: HttpRequest, product_id: str) -> HttpResponse:
     return answer(answers.detail(key))
 
 
-@read_only
 def category_list(request: HttpRequest) -> HttpResponse:
     """The whole tree; ``products`` of a category counts those of its descendants too."""
     return answer(answers.categories())

@@ -141,7 +141,7 @@ def test_the_number_of_queries_does_not_grow_with_the_catalogue(
 
 
 def test_the_error_page_needs_no_request_and_no_database(settings: Settings) -> None:
-    settings.ROOT_URLCONF = "products.urls"  # a service without the shop's pages
+    settings.ROOT_URLCONF = "config.service_urls"  # a service without the shop's pages
     with CaptureQueriesContext(connection) as captured:
         assert "Something went wrong on our side" in render_to_string("500.html")
     assert len(captured) == 0
