@@ -74,7 +74,7 @@ def probe(stack: Stack) -> Iterator[Probe]:
 
 @pytest.fixture
 def services(stack: Stack) -> Services:
-    """The three services, users and orders through the load balancer and the gateway."""
+    """The three services, through the load balancer and the gateway."""
     return Services.of(stack)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from support.client import Site
 from support.load import Load, assert_all_answered
-from support.prices import Prices, Writer
+from support.prices import Prices, change
 from support.restore import health
 from support.settings import TIME_FACTOR
 from support.stack import Stack
@@ -40,19 +40,18 @@ def test_with_the_cache_interrupted_nothing_is_shown_that_is_older_than_the_cap(
 ) -> None:
     items = site.get("/api/products/?limit=10").json()["items"]
     prices = Prices(site, [one["id"] for one in items])
-    with Writer(broken) as writer:
-        with prices.read():
-            stopping = threading.Thread(target=interrupt, args=[broken])
-            for number, product in zip(range(400), itertools.cycle(prices.products), strict=False):
-                if number == 100:
-                    stopping.start()
-                writer.change(product, 20_000_000 + number)
-                prices.note(product, 20_000_000 + number)
-                time.sleep(0.02)  # changes all along
-            stopping.join()
-            time.sleep(2 * CAP)  # so that the last changes too are seen a while later
-        for one in items:
-            writer.change(one["id"], one["price"]["amount"])
+    with prices.read():
+        stopping = threading.Thread(target=interrupt, args=[broken])
+        for number, product in zip(range(400), itertools.cycle(prices.products), strict=False):
+            if number == 100:
+                stopping.start()
+            change(site, product, 20_000_000 + number)
+            prices.note(product, 20_000_000 + number)
+            time.sleep(0.02)  # changes all along
+        stopping.join()
+        time.sleep(2 * CAP)  # so that the last changes too are seen a while later
+    for one in items:
+        change(site, one["id"], one["price"]["amount"])
     assert not prices.errors, prices.errors[:5]
     assert not prices.old(CAP + TOLD), prices.old(CAP + TOLD)[:10]
 

@@ -15,7 +15,7 @@ from support.stack import Stack
 
 PAIRS = 1000
 CALLERS = 4
-UNCACHED = "/api/products/?q=e&limit=1"  # searches are not cached: each one reads a database
+UNCACHED = "/search/?q=e"  # searches are not cached: each one reads a database
 
 
 STARTUP = (

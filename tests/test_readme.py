@@ -95,7 +95,7 @@ def test_the_commands_of_the_section_work_as_shown(stack: Stack, site: Site, sec
     if section.note != "disruptive":
         follow(section)
         return
-    readers = Load(site, ["/", "/api/products/?limit=5"], rate=20, threads=4, longest=2 * SECONDS)
+    readers = Load(site, ["/", "/search/?q=e", "/api/products/?limit=5"], rate=20, threads=4, longest=2 * SECONDS)
     try:
         with readers:
             follow(section)

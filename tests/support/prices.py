@@ -3,63 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
+import itertools
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import requests
 
-from support.client import Site
+from support.client import Browser, Site
 from support.settings import TIME_FACTOR
-from support.stack import Stack
+from support.tokens import bearer
 
-# Through the ORM, in a replica's container, but in a process of its own: to the cache it is one more process.
-CHANGE = """
-import sys, django
-django.setup()
-from replication import state
-from products.models import Product
-for line in sys.stdin:
-    key, price = map(int, line.split())
-    state.begin()
-    Product.objects.filter(pk=key).update(price_amount=price)
-    print(key, flush=True)
-"""
+API = "/api/products/{}"
+PAGE = "/products/{}/"
+API_READS = 8  # one read of so many asks the service, through the gateway, which counts calls; the others ask web
+_SHOWN = re.compile(r'<p class="price">[^<]*')
 
 
-class Writer:
-    """Changes prices in one container of web, one after the other."""
+def change(site: Site, product: int, price: int) -> None:
+    """Change one price, as staff do. `price` in cents."""
+    body = {"price": {"amount": price, "currency": "EUR"}}
+    answer = site.request("PATCH", API.format(product), json=body, headers=bearer(1, staff=True))
+    assert answer.status_code == 200, answer.text
 
-    def __init__(self, stack: Stack) -> None:
-        container = stack.containers("web")[0].id
-        self._process = subprocess.Popen(
-            ["docker", "exec", "-i", container, "python", "-c", CHANGE],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10 * TIME_FACTOR)
-        self._process.kill()
-
-    def change(self, product: int, price: int) -> None:
-        """Change one price, and return when it is committed."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(f"{product} {price}\n")
-        self._process.stdin.flush()
-        while (line := self._process.stdout.readline()) and line.strip() != str(product):
-            pass  # a line of the log
-        assert line, "the writer has ended"
+def shown(answer: requests.Response) -> int:
+    """Return the price in a product's page or in the API's answer, in cents. Raises ValueError if there is none."""
+    if answer.status_code != 200:
+        raise ValueError(f"{answer.status_code} {answer.text[:200]}")
+    if answer.headers["Content-Type"].startswith("application/json"):
+        return int(answer.json()["price"]["amount"])
+    found = _SHOWN.search(answer.text)
+    if not found:
+        raise ValueError(f"no price in {answer.text[:200]}")
+    return int(re.sub(r"\D", "", found[0]))
 
 
 @dataclass(frozen=True)
@@ -100,6 +79,15 @@ class Prices:
         """Take note that the change was answered just now."""
         self.changes.setdefault(product, []).append((time.monotonic(), price))
 
+    def _read(self, caller: Browser, path: str, product: int) -> None:
+        began = time.monotonic()
+        try:
+            answer = caller.get(path.format(product))
+            replica, level = (answer.headers.get(name, "") for name in ("X-Served-By", "X-Cache"))
+            self.seen.append(Seen(began, product, shown(answer), replica, level))
+        except (requests.RequestException, ValueError) as error:
+            self.errors.append(f"{began}: {error!r}")
+
     @contextlib.contextmanager
     def read(self, threads: int = 4) -> Iterator[None]:
         """Read all the time, through the load balancer, while the block runs."""
@@ -107,18 +95,11 @@ class Prices:
 
         def work(number: int) -> None:
             with self.site.session() as caller:
-                turn = number
-                while not stop.is_set():
-                    product = self.products[turn % len(self.products)]
-                    turn += 1
-                    began = time.monotonic()
-                    try:
-                        answer = caller.get(f"/api/products/{product}")
-                        price = json.loads(answer.text)["price"]["amount"]
-                        replica, level = (answer.headers.get(name, "") for name in ("X-Served-By", "X-Cache"))
-                        self.seen.append(Seen(began, product, price, replica, level))
-                    except (requests.RequestException, KeyError, ValueError) as error:
-                        self.errors.append(f"{began}: {error!r}")
+                for turn in itertools.count(number):
+                    if stop.is_set():
+                        return
+                    path = API if turn % API_READS == 0 else PAGE
+                    self._read(caller, path, self.products[turn % len(self.products)])
 
         workers = [threading.Thread(target=work, args=[number]) for number in range(threads)]
         for worker in workers:

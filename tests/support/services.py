@@ -1,4 +1,4 @@
-"""The three services: users and orders through the load balancer and the gateway, or each at its container."""
+"""The three services, through the load balancer and the gateway, or each at its container."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Services:
     def of(cls, stack: Stack) -> Services:
         """Return those of the stack that runs."""
         front = Site(stack.published(stack.load_balancer, 8080))
-        return cls(users=front, products=cls.inside(stack).products, orders=front)
+        return cls(users=front, products=front, orders=front)
 
     @classmethod
     def inside(cls, stack: Stack) -> Services:
