@@ -70,4 +70,63 @@ cluster() {
   cluster-keeper & # ends with the container
 }
 
+# The queue's servers and Sentinels have a secret that the application has not.
+watched() {
+  local name
+  [[ ${NODE:-} =~ ^[a-z0-9-]+$ ]] || refuse "NODE=\"${NODE:-}\": must be the host name of this server"
+  for name in PRIMARY SENTINELS; do
+    [[ ${!name:-} =~ ^[a-z0-9-]+(\ [a-z0-9-]+)*$ ]] || refuse "$name=\"${!name:-}\": must be host names"
+  done
+  word=$(password sentinel)
+}
+
+replicated_queue() {
+  local word primary configuration=/var/lib/redis/redis.conf
+  watched
+  # Who is the primary: as the Sentinels say; where none answers, as it was here; at the very first start, as is set.
+  primary=$(ask_sentinels) || primary=$(sed -n 's/^replicaof \([^ ]*\) .*/\1/p' "$configuration" 2>/dev/null) || primary=$PRIMARY
+  {
+    user replicated-queue queue
+    printf 'user replica on #%s resetchannels -@all +ping +psync +replconf\n' "$(hash "$word")"
+    # What Redis's documentation lists for Sentinels.
+    printf 'user sentinel on #%s resetchannels &__sentinel__:hello -@all +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info +client|setname +client|kill +script|kill\n' "$(hash "$word")"
+    printf 'masteruser replica\nmasterauth %s\nreplica-announce-ip %s\n' "$word" "$NODE"
+    [[ -z $primary || $primary == "$NODE" ]] || echo "replicaof $primary 6379"
+  } >"$configuration"
+  exec redis-server "$configuration" # the Sentinels change it, so that it is known here who the primary was last
+}
+
+ask_sentinels() {
+  local sentinel address
+  for sentinel in $SENTINELS; do
+    address=$(REDISCLI_AUTH=$word timeout 1 redis-cli -h "$sentinel" -p 26379 --no-auth-warning --user sentinel SENTINEL GET-MASTER-ADDR-BY-NAME queue 2>/dev/null | head -n 1)
+    if [[ $address =~ ^[a-z0-9-]+$ ]]; then echo "$address" && return; fi
+  done
+  return 1
+}
+
+sentinel() {
+  local word application configuration=/var/lib/redis/sentinel.conf
+  watched
+  application=$(password queue)
+  # What it has learned since is in there too.
+  [[ -s $configuration ]] || cat >"$configuration" <<TEXT
+port 26379
+dir /var/lib/redis
+user default on #$(hash "$application") resetchannels -@all +ping +hello +auth +client|setinfo +client|setname +sentinel|masters +sentinel|get-master-addr-by-name
+user sentinel on #$(hash "$word") ~* &* +@all
+sentinel sentinel-user sentinel
+sentinel sentinel-pass $word
+sentinel resolve-hostnames yes
+sentinel announce-hostnames yes
+sentinel announce-ip $NODE
+sentinel monitor queue $PRIMARY 6379 2
+sentinel auth-user queue sentinel
+sentinel auth-pass queue $word
+sentinel down-after-milliseconds queue 3000
+sentinel failover-timeout queue 10000
+TEXT
+  exec redis-server "$configuration" --sentinel
+}
+
 main "$@"

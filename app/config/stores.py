@@ -40,6 +40,11 @@ def queue(password: str) -> tuple[str, dict[str, Any]]:
     options = {
         "master_name": "queue",
         # Without a retry of its own, or a Sentinel that is away would be asked ten times before the next one is.
-        "sentinel_kwargs": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retry": Retry(NoBackoff(), 0)},
+        "sentinel_kwargs": {
+            "password": password,
+            "socket_timeout": 0.5,
+            "socket_connect_timeout": 0.5,
+            "retry": Retry(NoBackoff(), 0),
+        },
     }
     return ";".join(f"sentinel://:{password}@{host}:26379/0" for host in sentinels), options
