@@ -14,7 +14,10 @@ from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
 from django.conf import settings
 
+from config import queue
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+queue.install()
 
 PULSE = Path("/run/app/pulse")
 PULSE_SECONDS = 5.0
@@ -26,8 +29,15 @@ app = Celery("scale-out")
 app.conf.update(
     broker_url=settings.QUEUE_URL,
     broker_connection_retry_on_startup=True,
-    # A message whose worker died is delivered again after this many seconds: longer than any task may take.
-    broker_transport_options={**TIMEOUTS, "visibility_timeout": 120, "socket_keepalive": True},
+    # A message whose worker died is delivered again after this many seconds: longer than any task may wait
+    # behind another one, and take.
+    broker_transport_options={
+        **TIMEOUTS,
+        **settings.QUEUE_OPTIONS,
+        "socket_keepalive": True,
+        "visibility_timeout": 60,
+        "unacked_restore_throttle": 1,  # it is looked for every ten seconds
+    },
     task_ignore_result=True,
     # A task is done when it has ended, not when it has begun: so a killed worker loses none.
     task_acks_late=True,

@@ -8,10 +8,8 @@ from typing import Any
 
 from observability import logs
 from observability.replica import replica_name
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from config import environment, names, services
+from config import environment, names, services, stores
 from config.databases import databases
 from config.identity import keyring
 
@@ -113,19 +111,11 @@ IDENTITY = keyring(SERVICE)
 PASSWORD_HASHERS = ["identity.passwords.Argon2"]
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
+_cache_password = "" if _BUILD else environment.secret("REDIS_CACHE_PASSWORD")
 CACHES: dict[str, dict[str, Any]] = {
-    "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": "redis://redis-cache:6379/0",
-        "OPTIONS": {
-            "PASSWORD": "" if _BUILD else environment.secret("REDIS_CACHE_PASSWORD"),
-            # A cache that is away must cost a request milliseconds, not an error and not a wait.
-            "IGNORE_EXCEPTIONS": True,
-            "SOCKET_CONNECT_TIMEOUT": 0.25,
-            "SOCKET_TIMEOUT": 0.25,
-            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
-        },
-    },
+    "default": stores.cache(_cache_password, 0.25),
+    # For what is counted at each request: uncounted rather than late.
+    "limits": stores.cache(_cache_password, 0.05),
     # Of each process: a replica has WEB_WORKERS of them.
     "local": {"BACKEND": "caching.local.LocalCache", "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024}},
 }
@@ -137,7 +127,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
-QUEUE_URL = "" if _BUILD else f"redis://:{environment.secret('REDIS_QUEUE_PASSWORD')}@redis-queue:6379/0"
+QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(environment.secret("REDIS_QUEUE_PASSWORD"))
 
 # ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
 # Where /api/<service>/ goes, and the only thing that says so.
@@ -147,6 +137,7 @@ GATEWAY_CONCURRENCY = max(1, environment.integer("WEB_THREADS", 4, least=1, most
 # Requests of one caller in a minute, 0 for any number; and who a caller is.
 GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
 GATEWAY_CALLER = "gateway.callers.by_address"
+GATEWAY_CACHE = "limits"  # where they are counted
 
 # ── web ─────────────────────────────────────────────────────────────────────────────────────────────
 STATIC_URL = "/static/"

@@ -51,8 +51,9 @@ DATABASE_APPS = {
     "default": frozenset().union(DATABASE_APPS["default"], *(own for own, _ in CONTEXTS.values())),
     **dict.fromkeys(SHARDS.values(), frozenset().union(*(sharded for _, sharded in CONTEXTS.values()))),
 }
-CACHES["default"]["LOCATION"] = f"unix://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?db=0"  # noqa: S108 - the run's own
-CACHES["default"]["OPTIONS"]["PASSWORD"] = ""
+for _alias in ("default", "limits"):
+    CACHES[_alias]["LOCATION"] = f"unix://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?db=0&client_name={_alias}"  # noqa: S108 - the run's own
+    CACHES[_alias]["OPTIONS"]["PASSWORD"] = ""
 # Hashed names need collectstatic; the live tests see them.
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 EXPOSE_TOPOLOGY = True
