@@ -50,8 +50,12 @@ class Edge:
                 if status != http.client.OK:
                     raise http.client.HTTPException(f"the edge answered {status}")
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
+
+    def close(self) -> None:
+        """Close the connection, which is opened again when it is needed."""
+        self._connection.close()
 
     def _send(self, headers: dict[str, str]) -> int:
         if self._connection.sock is not None:
@@ -112,6 +116,7 @@ class Purger:
     def _run(self) -> None:
         while tags := self._next():
             self._tell(tags)
+        self._edge.close()
 
     def _next(self) -> set[str]:
         """Wait until there is something to tell, and return it; nothing at the end."""
