@@ -35,7 +35,7 @@ for part in app tests bench nginx haproxy postgres redis prometheus; do
 done
 check "shellcheck" shellcheck "${shell[@]}"
 check "hadolint" hadolint --config .hadolint.yaml "${dockerfiles[@]}"
-for profile in nginx haproxy canary; do
+for profile in nginx haproxy canary cdn; do
   check "docker compose config ($profile)" docker compose --profile "$profile" config --quiet
 done
 

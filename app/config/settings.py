@@ -12,6 +12,7 @@ from observability.replica import replica_name
 from config import environment, names, services, stores
 from config.databases import databases
 from config.identity import keyring
+from config.static_url import static_origin
 
 names.install()
 
@@ -53,6 +54,7 @@ MIDDLEWARE = [
     "config.body.DrainBodyMiddleware",
     "observability.middleware.RequestIdMiddleware",
     "health.middleware.HealthMiddleware",
+    "cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
     "problem.middleware.ProblemMiddleware",
     # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
     *([] if SERVICE == "web" else ["gateway.deadline.DeadlineMiddleware"]),
@@ -139,8 +141,17 @@ GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
 GATEWAY_CALLER = "gateway.callers.by_address"
 GATEWAY_CACHE = "limits"  # where they are counted
 
+# ── CDN ─────────────────────────────────────────────────────────────────────────────────────────────
+# Answers with one of these are their caller's own: nobody else may get the position of his last write.
+CDN_PERSONAL_HEADERS = ("X-Read-After",)
+CDN_TAG_HEADER = environment.choice("CDN_TAG_HEADER", "Surrogate-Key", ["Surrogate-Key", "Cache-Tag"])
+# Who changes the catalogue tells the edge.
+_CHANGES = "default" in DATABASE_APPS and "products" in DATABASE_APPS["default"] and not _BUILD
+CDN_PURGE_URL = environment.origin("CDN_PURGE_URL") if _CHANGES else ""
+CDN_PURGE_SECRET = environment.secret("CDN_PURGE_SECRET") if CDN_PURGE_URL else ""
+
 # ── web ─────────────────────────────────────────────────────────────────────────────────────────────
-STATIC_URL = "/static/"
+STATIC_URL = f"{static_origin()}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
