@@ -69,6 +69,12 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "finish-variants": {
+            "task": "products.tasks.finish_variants",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "sweep-images": {"task": "products.tasks.sweep_images", "schedule": 600.0, "options": {"expires": 600}},
         "warm-cache": {"task": "caching.warm", "schedule": 60.0, "options": {"expires": 30}},
     },
 )
