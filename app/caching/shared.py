@@ -16,6 +16,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from time import time as time_of_day
 from typing import Any
 
 from caching.watch import CHANNEL
@@ -159,7 +160,9 @@ class Shared:
         (right,) = self._wire.exchange(settle)
         last: list[Command] = [("EVAL", RELEASE, 1, self._lock(key), owner)]
         if right is not None:
-            blob = b" ".join([right, *(tag.encode() for tag in tags)]) + b"\n" + payload
+            # When it ends stands in it too, by this machine's clock: asking Redis would be one more question each time.
+            end = f"{time_of_day() + seconds:.3f}".encode()
+            blob = b" ".join([right, end, *(tag.encode() for tag in tags)]) + b"\n" + payload
             last.insert(0, ("EVAL", PUT, 1, self._value(key), right, blob, int(seconds * 1000)))
         self._wire.exchange(*last)
         return right is not None
@@ -199,9 +202,11 @@ class Shared:
         return [f"{prefix}clock", f"{prefix}token", *(f"{prefix}tag:{tag}" for tag in tags)]
 
     def _questions(self, key: str, guess: tuple[str, ...]) -> list[Command]:
+        """Return the question for a value and the times of the tags `guess`: one, where all keys are on one server."""
         name = self._value(key)
-        asked: list[Command] = [("GET", name), ("PTTL", name)]
-        return [*asked, self._times(guess)] if guess else asked
+        if not self._wire.clustered:
+            return [("MGET", name, *self._meta(guess)[2:])]
+        return [("MGET", name), self._times(guess)] if guess else [("MGET", name)]
 
     def _times(self, tags: tuple[str, ...]) -> Command:
         """Return the question for the times of `tags`: in a cluster, for the clock and the node's name too."""
@@ -214,14 +219,15 @@ class Shared:
         return script.replace("@NODE@", "redis.call('CLUSTER', 'MYID')" if self._wire.clustered else "''")
 
     def _judge(self, answers: list[Any], guess: tuple[str, ...], stale: float) -> Found | None:
-        blob, milliseconds = answers[:2]
+        blob, *times = (one for answer in answers for one in answer)
         if blob is None:
             return None
         head, _, payload = blob.partition(b"\n")
-        time, *names = head.decode().split(" ")
+        time, end, *names = head.decode().split(" ")
         tags = tuple(names)
-        # The tags are read after the value: what happens in between makes it wrong, never right.
-        times = answers[2] if tags == guess else self._wire.exchange(self._times(tags))[0]
+        if tags != guess:
+            # They are read after the value: what happens in between makes it wrong, never right.
+            times = self._wire.exchange(self._times(tags))[0]
         epoch, _, number = time.partition(":")
         if len(times) < len(tags):
             return None
@@ -229,4 +235,4 @@ class Shared:
             its, _, n = (one or b":0").decode().partition(":")
             if its != epoch or int(n) > int(number):
                 return None
-        return Found(payload, tags, milliseconds / 1000 - stale)
+        return Found(payload, tags, float(end) - time_of_day() - stale)

@@ -30,6 +30,7 @@ ALIAS = "default"
 TIMEOUT = 0.1  # seconds for one exchange; on one network it takes 0.0002
 SLOW = 0.05  # seconds: so many of these, one after the other, are as bad as none
 STRIKES = 5
+LOOK = 1.0  # seconds after which a connection that nobody has used is looked at first
 GRACE = 2.0  # seconds that Redis must be back before it is believed: see docs/decisions/caching.md
 _OWN = ("maint", "himport", "event", "orig_", "retry", "cache", "protocol", "legacy")
 
@@ -131,7 +132,7 @@ class Wire:
         """Close the idle connections."""
         for idle in self._idle.values():
             while idle:
-                idle.pop().disconnect()
+                idle.pop()[0].disconnect()
 
     def connect(self, name: str, timeout: float) -> Any:
         """Return a connection to where the key `name` is, opened when it is first used, that waits `timeout` seconds
@@ -142,18 +143,19 @@ class Wire:
         """Exchange `commands` for answers with one server."""
         idle = self._idle[pool]
         try:
-            connection = idle.pop()
+            connection, used = idle.pop()
         except IndexError:
-            connection = _connection(pool, TIMEOUT)
+            connection, used = _connection(pool, TIMEOUT), 0.0
         try:
-            if connection.can_read(0):  # closed by the server meanwhile, or an answer to nobody
+            # Closed by the server meanwhile? To ask takes longer than Redis does, so not each time.
+            if time.monotonic() - used > LOOK and connection.can_read(0):
                 connection.disconnect()
             connection.send_packed_command(connection.pack_commands(commands))
             answers = [connection.read_response() for _ in commands]
         except BaseException:
             connection.disconnect()  # it may hold answers that nobody has read
             raise
-        idle.append(connection)
+        idle.append((connection, time.monotonic()))
         return answers
 
     def _alone(self) -> Any:
