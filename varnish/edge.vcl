@@ -40,6 +40,8 @@ sub vcl_recv {
     # public only if it looked at none of them.
     if (req.http.X-Edge == "refresh") {
         set req.grace = 0s;
+    } else {
+        set req.grace = 365d; # as much as the answer has; a restart would leave it as it was
     }
     return (hash);
 }

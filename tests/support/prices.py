@@ -50,6 +50,9 @@ class Writer:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(10 * TIME_FACTOR)
         self._process.kill()
+        self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
 
     def change(self, product: int, price: int) -> None:
         """Change one price, and return when it is committed."""
