@@ -21,7 +21,7 @@ SERVICE = "cdn"
 # As compose.yaml has them.
 _OPTIONS = (
     "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--pids-limit", "512",
-    "--tmpfs", "/tmp:mode=1777,size=8m", "--tmpfs", "/run/edge:mode=1777,size=128m,exec",
+    "--tmpfs", "/tmp:mode=1777,size=8m", "--tmpfs", "/run/edge:mode=1777,size=128m,exec",  # noqa: S108 - its own
     "--env", "CDN_PURGE_SECRET_FILE=/run/secrets/cdn_purge",
 )  # fmt: skip
 
@@ -136,7 +136,12 @@ def with_origin(stack: Stack) -> Iterator[Origin]:
 
     try:
         origin = start(tools, "python3", "-c", _ORIGIN)
-        secrets = ("--volume", f"{ROOT}/secrets/cdn_purge:/run/secrets/cdn_purge:ro", "--add-host", f"load-balancer:{origin}")
+        secrets = (
+            "--volume",
+            f"{ROOT}/secrets/cdn_purge:/run/secrets/cdn_purge:ro",
+            "--add-host",
+            f"load-balancer:{origin}",
+        )
         address = start(*_OPTIONS, *secrets, f"{stack.project}-varnish")
         edge = Edge(Site(8080, host=address), Site(8081, host=address))
         eventually("the edge to answer", lambda: edge.get("/ready").status_code == 200, within=30)
