@@ -40,6 +40,8 @@ sub vcl_recv {
     # public only if it looked at none of them.
     if (req.http.X-Edge == "refresh") {
         set req.grace = 0s;
+    } else {
+        set req.grace = 365d; # as much as the answer has; a restart would leave it as it was
     }
     return (hash);
 }
@@ -104,7 +106,6 @@ sub vcl_pass {
 
 # ── what comes ──────────────────────────────────────────────────────────────────────────────────────
 sub vcl_backend_fetch {
-    unset bereq.http.X-Edge;
     unset bereq.http.X-Edge-Status;
 }
 
@@ -122,8 +123,8 @@ sub vcl_backend_response {
         return (deliver);
     }
     if (beresp.status >= 500) {
-        if (bereq.is_bgfetch) {
-            return (abandon); # what is stale stays
+        if (bereq.is_bgfetch || bereq.http.X-Edge == "refresh") {
+            return (abandon); # what is stale stays, and is shown
         }
         # Not even as something that is known to be uncacheable: it would hide what is stale.
         set beresp.uncacheable = true;
@@ -150,7 +151,7 @@ sub vcl_backend_response {
 }
 
 sub vcl_backend_error {
-    if (bereq.is_bgfetch) {
+    if (bereq.is_bgfetch || bereq.http.X-Edge == "refresh") {
         return (abandon);
     }
     set beresp.status = 503;
@@ -165,10 +166,6 @@ sub vcl_backend_error {
 
 # ── what goes out ───────────────────────────────────────────────────────────────────────────────────
 sub vcl_deliver {
-    if (resp.status >= 500 && req.http.X-Edge == "refresh") {
-        set req.http.X-Edge = "failed";
-        return (restart);
-    }
     set resp.http.X-Request-ID = req.http.X-Request-ID;
     set resp.http.Cache-Status = "edge; " + req.http.X-Edge-Status; # RFC 9211
     unset resp.http.xkey;
@@ -177,6 +174,10 @@ sub vcl_deliver {
 }
 
 sub vcl_synth {
+    if (resp.status == 503 && req.http.X-Edge == "refresh") { # abandoned
+        set req.http.X-Edge = "failed";
+        return (restart);
+    }
     set resp.http.Cache-Control = "no-store";
     unset resp.http.X-Varnish;
     unset resp.http.Via;

@@ -16,7 +16,7 @@ main() {
     exec varnishd -F -j none -n "$RUN/varnish" -f /etc/varnish/edge.vcl -p "vcl_path=$RUN" \
         -a site=:8080,HTTP -a inside=:8081,HTTP -s "malloc,${CDN_MEMORY_MB}m" -s Transient=malloc,64m \
         -p http_gzip_support=off -p default_ttl=0 -p default_grace=0 -p default_keep=600 \
-        -p connect_timeout=0.5 -p first_byte_timeout=6 -p between_bytes_timeout=5 \
+        -p connect_timeout=0.5 -p first_byte_timeout=5 -p between_bytes_timeout=5 \
         -p thread_pools=2 -p thread_pool_min=10 -p thread_pool_max=150
 }
 

@@ -45,7 +45,7 @@ class Edge:
     def purge(self, tags: Iterable[str]) -> None:
         """Let the edge forget what bears one of `tags`. Raises OSError or http.client's errors."""
         try:
-            for some in batched(sorted(tags), BATCH):
+            for some in batched(sorted(tags), BATCH, strict=False):
                 status = self._send({**self._headers, "Surrogate-Key": " ".join(some)})
                 if status != http.client.OK:
                     raise http.client.HTTPException(f"the edge answered {status}")
@@ -174,7 +174,7 @@ def purge(*tags: str) -> None:
 
 
 def _renew() -> None:
-    global _current, _making  # noqa: PLW0603 - the threads of a parent do not live on in its child
+    global _current, _making  # the threads of a parent do not live on in its child
     _current, _making = None, threading.Lock()
 
 

@@ -19,6 +19,7 @@ class ProjectConfig(AppConfig):
     def ready(self) -> None:
         """Import the Celery application, and tie the cache to the CDN."""
         from config import celery  # noqa: F401, PLC0415 - it reads the settings, which are complete only now
+
         invalidated.connect(_purge, dispatch_uid="cdn")
 
 

@@ -7,7 +7,6 @@ from problem import Problem
 
 from products import answers, params
 
-
 # A change purges what shows it from the edge. The seconds are for a browser, which nobody can tell, and for an edge
 # that was not told; an hour for a site that is down.
 kept = public(max_age=30, stale_while_revalidate=30, stale_if_error=3600, tags=shown)

@@ -26,7 +26,7 @@ class FakeEdge:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_PURGE(self) -> None:  # noqa: N802 - as http.server has it
+            def do_PURGE(self) -> None:
                 edge.stopped.wait(edge.seconds)
                 if self.headers["Authorization"] == f"Bearer {SECRET}":
                     edge.heard.append(set(self.headers["Surrogate-Key"].split()))

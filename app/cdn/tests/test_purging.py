@@ -106,7 +106,9 @@ def test_an_answer_that_is_no_200_is_a_failure(edge: FakeEdge, purger: Purger) -
     soon("failure", lambda: metrics.purges.labels("failed")._value.get() > before)
 
 
-def test_an_idle_connection_that_the_edge_has_closed_loses_no_purge(edge: FakeEdge, request: pytest.FixtureRequest) -> None:
+def test_an_idle_connection_that_the_edge_has_closed_loses_no_purge(
+    edge: FakeEdge, request: pytest.FixtureRequest
+) -> None:
     target = Edge(edge.url, SECRET)
     request.addfinalizer(target.close)
     target.purge(["one"])
