@@ -58,8 +58,10 @@ def test_every_service_that_is_waited_for_says_what_for(files: Stack) -> None:
 
 def test_every_setting_of_compose_is_explained_in_the_example() -> None:
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    used = set(re.findall(r"\$\{([A-Z_]+)", text)) - {"COMPOSE_PROJECT_NAME"}
-    explained = set(re.findall(r"^#?\s?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", text)) - {"COMPOSE_PROJECT_NAME"}
+    explained = set(
+        re.findall(r"^#?\s?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     unexplained = used - explained
     assert not unexplained
 

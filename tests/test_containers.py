@@ -8,7 +8,7 @@ from support.stack import Container, Stack
 
 SERVICES = [
     "web", "users", "products", "orders", "worker", "users-worker", "beat", "postgres-1", "postgres-2", "postgres-3",
-    "shard-1", "shard-2", "etcd", "redis-cache", "redis-queue", "prometheus", "redis-exporter",
+    "shard-1", "shard-2", "etcd", "redis-cache", "redis-queue", "swift", "prometheus", "redis-exporter",
 ]  # fmt: skip
 
 
@@ -81,11 +81,11 @@ def test_a_service_has_the_secrets_of_its_own_context_and_no_other(stack: Stack)
     redis, public = {"redis_cache", "redis_queue"}, {"identity_users_public", "identity_orders_public"}
     wanted = {
         "web": redis | {"django_secret_key", "db_shop_app", "cdn_purge"},
-        "worker": redis | {"django_secret_key", "db_shop_app", "cdn_purge"},
+        "worker": redis | {"django_secret_key", "db_shop_app", "cdn_purge", "media_store"},
         "beat": redis | {"django_secret_key", "db_shop_app", "cdn_purge"},
         "users": redis | public | {"db_users_app", "identity_users_key"},
         "users-worker": redis | {"db_users_app"},
-        "products": redis | public | {"db_shop_app", "cdn_purge"},
+        "products": redis | public | {"db_shop_app", "cdn_purge", "media_store"},
         "orders": redis | public | {"db_orders_app", "identity_orders_key"},
     }
     for service, names in wanted.items():

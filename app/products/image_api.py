@@ -110,6 +110,8 @@ def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
         raise Problem(error.status, str(error)) from error
     except pictures.Busy as error:
         raise Problem(503, "Another image is being worked on. Try again shortly.", {"Retry-After": "1"}) from error
+    if not _left(until):
+        raise Problem(503, "There was no time left to store the image. Try again shortly.", {"Retry-After": "1"})
     with _store_errors():
         name = keeping.keep(picture, _left(until))
     with transaction.atomic():

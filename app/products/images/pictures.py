@@ -15,7 +15,7 @@ from products.images import ends
 MOST_BYTES = 8_388_608
 MOST_PIXELS = 16_000_000  # what a phone takes; decoded they are 64 MB
 MOST_SIDE = 8_000
-LONGEST_SIDE = 2_048  # of what is kept
+LONGEST_SIDE = 1_600  # of what is kept
 QUALITY = 85
 _PATIENCE = 0.5  # seconds for the image before
 _FORMATS = {"JPEG": ends.jpeg, "PNG": ends.png, "WEBP": ends.webp}

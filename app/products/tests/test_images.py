@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connections, transaction
 from django.test import Client
 from django.utils import timezone
 from identity import tokens
@@ -27,7 +28,9 @@ from products.models import Product, StoredImage
 from products.tests.conftest import MakeProduct
 from products.tests.pictures import HOSTILE, encoded, opened, picture
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+# With real commits, which is when others are told.
+committed = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +73,7 @@ def assert_problem(answer: Any, status: int, says: str = "") -> None:
     assert says in answer.json()["detail"]
 
 
+@committed
 def test_an_image_that_staff_send_is_the_products_and_its_name_and_declared_type_say_nothing(
     client: Client, make_product: MakeProduct, announced: list[str]
 ) -> None:
@@ -97,6 +101,7 @@ def test_an_image_that_staff_send_is_the_products_and_its_name_and_declared_type
     assert f'srcset="{stem}-320.webp 320w, {stem}-640.webp 640w, {url} 1000w"' in pages.product(product.pk)
 
 
+@committed
 def test_pages_and_api_show_a_new_image_at_once(client: Client, make_product: MakeProduct) -> None:
     product = make_product(featured=True)
     first = send(client, product.pk, encoded("PNG")).json()["image_url"]
@@ -107,6 +112,7 @@ def test_pages_and_api_show_a_new_image_at_once(client: Client, make_product: Ma
     assert all(second in show() and first not in show() for show in shown)
 
 
+@committed
 def test_the_same_image_again_changes_nothing(client: Client, make_product: MakeProduct, announced: list[str]) -> None:
     product = make_product()
     send(client, product.pk, encoded("PNG", picture(400, 300)))
@@ -272,6 +278,7 @@ def test_variants_whose_task_was_lost_are_made_later_and_lost_images_do_not_stop
     keeping.finish_variants()
 
 
+@committed
 def test_variants_of_an_image_that_was_replaced_meanwhile_are_not_said_to_be_there(
     client: Client, make_product: MakeProduct, announced: list[str]
 ) -> None:
@@ -292,6 +299,7 @@ def age(**since: timedelta) -> None:
         StoredImage.objects.filter(pk=one.pk).update(unused_since=timezone.now() - since["by"])
 
 
+@committed
 def test_what_no_product_shows_for_a_day_is_removed_and_nothing_else(
     client: Client, make_product: MakeProduct, announced: list[str]
 ) -> None:
@@ -317,6 +325,7 @@ def test_what_no_product_shows_for_a_day_is_removed_and_nothing_else(
     keeping.sweep()  # and once more
 
 
+@committed
 def test_an_image_that_is_shown_again_is_not_removed(
     client: Client, make_product: MakeProduct, announced: list[str]
 ) -> None:
@@ -330,15 +339,13 @@ def test_an_image_that_is_shown_again_is_not_removed(
     assert default_storage.exists(announced[0])
 
 
+@committed
 def test_who_stores_what_is_being_removed_waits_and_stores_it_again(make_product: MakeProduct) -> None:
     name = keeping.keep(pictures.normalise(encoded("PNG")))
     age(by=timedelta(hours=25))
     stored: list[str] = []
-    from threading import Thread  # noqa: PLC0415
 
     def again() -> None:
-        from django.db import connections  # noqa: PLC0415
-
         stored.append(keeping.keep(pictures.normalise(encoded("PNG"))))
         connections.close_all()
 
