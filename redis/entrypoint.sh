@@ -70,63 +70,97 @@ cluster() {
   cluster-keeper & # ends with the container
 }
 
-# The queue's servers and Sentinels have a secret that the application has not.
+# The queue's servers and Sentinels have a secret that the application has not. They know each other by address, not by name:
+# a Sentinel waits for the resolver when it looks for a server that is gone, and Docker's may leave it without an answer.
 watched() {
   local name
   [[ ${NODE:-} =~ ^[a-z0-9-]+$ ]] || refuse "NODE=\"${NODE:-}\": must be the host name of this server"
-  for name in PRIMARY SENTINELS; do
+  for name in SERVERS SENTINELS; do
     [[ ${!name:-} =~ ^[a-z0-9-]+(\ [a-z0-9-]+)*$ ]] || refuse "$name=\"${!name:-}\": must be host names"
   done
   word=$(password sentinel)
 }
 
+address() { getent ahostsv4 "$1" | head -n 1 | cut -d ' ' -f 1; }
+ask() { REDISCLI_AUTH=$word timeout 1 redis-cli --no-auth-warning --user sentinel "$@" 2>/dev/null; }
+
 replicated_queue() {
-  local word primary configuration=/var/lib/redis/redis.conf
+  local word primary configuration=/var/lib/redis/redis.conf before
   watched
-  # Who is the primary: as the Sentinels say; where none answers, as it was here; at the very first start, as is set.
-  primary=$(ask_sentinels) || primary=$(sed -n 's/^replicaof \([^ ]*\) .*/\1/p' "$configuration" 2>/dev/null) || primary=$PRIMARY
+  # As the Sentinels say. Where none has answered for long: as it was here before; at the very first start the first is it.
+  before=$(grep -s '^replicaof ' "$configuration") || [[ -e $configuration || $NODE == "${SERVERS%% *}" ]] || before="replicaof $(address "${SERVERS%% *}") 6379"
+  if primary=$(told); then
+    if [[ $primary == "$(address "$NODE")" ]]; then before=''; else before="replicaof $primary 6379"; fi
+  fi
   {
     user replicated-queue queue
     printf 'user replica on #%s resetchannels -@all +ping +psync +replconf\n' "$(hash "$word")"
     # What Redis's documentation lists for Sentinels.
     printf 'user sentinel on #%s resetchannels &__sentinel__:hello -@all +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info +client|setname +client|kill +script|kill\n' "$(hash "$word")"
-    printf 'masteruser replica\nmasterauth %s\nreplica-announce-ip %s\n' "$word" "$NODE"
-    [[ -z $primary || $primary == "$NODE" ]] || echo "replicaof $primary 6379"
+    printf 'masteruser replica\nmasterauth %s\n%s\n' "$word" "$before"
   } >"$configuration"
-  exec redis-server "$configuration" # the Sentinels change it, so that it is known here who the primary was last
+  exec redis-server "$configuration" # which the Sentinels change when the primary does
 }
 
-ask_sentinels() {
-  local sentinel address
-  for sentinel in $SENTINELS; do
-    address=$(REDISCLI_AUTH=$word timeout 1 redis-cli -h "$sentinel" -p 26379 --no-auth-warning --user sentinel SENTINEL GET-MASTER-ADDR-BY-NAME queue 2>/dev/null | head -n 1)
-    if [[ $address =~ ^[a-z0-9-]+$ ]]; then echo "$address" && return; fi
+# told: the address of the primary, once a Sentinel names one that is this server, or says of itself that it is the primary.
+# A Sentinel may name one that is gone until it has chosen another.
+told() {
+  local sentinel primary
+  while ((SECONDS < 20)); do
+    for sentinel in $SENTINELS; do
+      primary=$(ask -h "$sentinel" -p 26379 SENTINEL GET-MASTER-ADDR-BY-NAME queue | head -n 1)
+      [[ $primary =~ ^[0-9.]+$ ]] || continue
+      if [[ $primary == "$(address "$NODE")" || $(ask -h "$primary" ROLE | head -n 1) == master ]]; then echo "$primary" && return; fi
+    done
+    sleep 0.5
   done
   return 1
 }
 
 sentinel() {
-  local word application configuration=/var/lib/redis/sentinel.conf
+  local word application name primary
   watched
   application=$(password queue)
-  # What it has learned since is in there too.
-  [[ -s $configuration ]] || cat >"$configuration" <<TEXT
+  # By name, since addresses may all be others after a start of everything.
+  name=$(cat /var/lib/redis/primary 2>/dev/null) || name=${SERVERS%% *}
+  until primary=$(told_by_another) || { primary=$(address "$name") && [[ -n $primary ]]; }; do sleep 0.5; done
+  cat >/tmp/redis.conf <<TEXT
 port 26379
-dir /var/lib/redis
+dir /tmp
 user default on #$(hash "$application") resetchannels -@all +ping +hello +auth +client|setinfo +client|setname +sentinel|masters +sentinel|get-master-addr-by-name
 user sentinel on #$(hash "$word") ~* &* +@all
 sentinel sentinel-user sentinel
 sentinel sentinel-pass $word
-sentinel resolve-hostnames yes
-sentinel announce-hostnames yes
-sentinel announce-ip $NODE
-sentinel monitor queue $PRIMARY 6379 2
+sentinel myid $(printf %s "$NODE" | sha1sum | cut -d ' ' -f 1)
+sentinel monitor queue $primary 6379 2
 sentinel auth-user queue sentinel
 sentinel auth-pass queue $word
 sentinel down-after-milliseconds queue 3000
 sentinel failover-timeout queue 10000
 TEXT
-  exec redis-server "$configuration" --sentinel
+  remember &
+  exec redis-server /tmp/redis.conf --sentinel
+}
+
+told_by_another() {
+  local sentinel primary
+  for sentinel in $SENTINELS; do
+    [[ $sentinel != "$NODE" ]] || continue
+    primary=$(ask -h "$sentinel" -p 26379 SENTINEL GET-MASTER-ADDR-BY-NAME queue | head -n 1)
+    if [[ $primary =~ ^[0-9.]+$ ]]; then echo "$primary" && return; fi
+  done
+  return 1
+}
+
+# Write down the name of the primary as it changes.
+remember() {
+  local primary name
+  while sleep 2; do
+    primary=$(ask -p 26379 SENTINEL GET-MASTER-ADDR-BY-NAME queue | head -n 1)
+    for name in $SERVERS; do
+      if [[ -n $primary && $primary == "$(address "$name")" ]]; then echo "$name" >/var/lib/redis/new && mv /var/lib/redis/new /var/lib/redis/primary; fi
+    done
+  done
 }
 
 main "$@"

@@ -204,7 +204,7 @@ def test_with_every_node_frozen_one_call_a_second_waits_and_the_others_do_not_wa
         times.append(time.monotonic() - before)
     for node in cluster.nodes:
         node.thaw()
-    assert max(times) < LOOKED_FOR + 0.5
+    assert max(times) < 2 * LOOKED_FOR
     assert sorted(times)[len(times) // 2] < 0.3
     cluster.whole()
     eventually(lambda: cache.get("one") == 1, FAILOVER, "the cache to be used again")
