@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ import requests
 from support.client import BROWSER, Site, assert_problem
 from support.edge import SERVICE, Edge, Origin, how, in_front_of, with_origin
 from support.load import at_once
-from support.prices import Prices, Writer
+from support.prices import Prices, change
 from support.restore import restore
 from support.services import Person, Services, place
 from support.settings import TIME_FACTOR
@@ -43,13 +44,12 @@ def origin(stack: Stack, edge: Edge) -> Iterator[Origin]:
 
 
 @pytest.fixture
-def prices(stack: Stack, site: Site) -> Iterator[Callable[[int, int], None]]:
+def prices(site: Site) -> Iterator[Callable[[int, int], None]]:
     """A function that changes the price of a product; it gets its own back."""
     before = {one["id"]: one["price"]["amount"] for one in site.get("/api/products/?limit=20").json()["items"]}
-    with Writer(stack) as writer:
-        yield writer.change
-        for key, amount in before.items():
-            writer.change(key, amount)
+    yield partial(change, site)
+    for key, amount in before.items():
+        change(site, key, amount)
 
 
 def fresh(path: str) -> str:
@@ -261,18 +261,17 @@ def test_a_change_through_the_api_is_seen_by_its_author_at_once_and_by_all_soon(
     )
 
 
-def test_under_load_no_change_is_seen_old_once_nothing_is_on_its_way(stack: Stack, edge: Edge, site: Site) -> None:
+def test_under_load_no_change_is_seen_old_once_nothing_is_on_its_way(edge: Edge, site: Site) -> None:
     items = site.get("/api/products/?limit=4").json()["items"]
     seen = Prices(edge.site, [one["id"] for one in items])
-    with Writer(stack) as writer:
-        with seen.read(threads=3):
-            for number, product in zip(range(40), itertools.cycle(seen.products), strict=False):
-                writer.change(product, 50_000_000 + number)
-                seen.note(product, 50_000_000 + number)
-                time.sleep(0.1)
-            time.sleep((LATEST + 2) * TIME_FACTOR)
-        for one in items:
-            writer.change(one["id"], one["price"]["amount"])
+    with seen.read(threads=3):
+        for number, product in zip(range(40), itertools.cycle(seen.products), strict=False):
+            change(site, product, 50_000_000 + number)
+            seen.note(product, 50_000_000 + number)
+            time.sleep(0.1)
+        time.sleep((LATEST + 2) * TIME_FACTOR)
+    for one in items:
+        change(site, one["id"], one["price"]["amount"])
     assert not seen.errors, seen.errors[:5]
     assert not seen.old(LATEST), seen.old(LATEST)[:10]
     last = {product: changes[-1][1] for product, changes in seen.changes.items()}
