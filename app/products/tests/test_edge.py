@@ -15,7 +15,7 @@ from django.test import Client
 from products.models import Product
 from products.tests.conftest import MakeProduct
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
 
 
 @pytest.fixture
