@@ -36,6 +36,14 @@ def missing(request: HttpRequest) -> HttpResponse:
     raise Http404
 
 
+def refused(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("no", status=400)
+
+
+def moved(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect("/page")
+
+
 def streamed(request: HttpRequest) -> HttpResponseBase:
     return StreamingHttpResponse([b"42"])
 
@@ -60,14 +68,14 @@ urlpatterns = [
     path("public/varies", _with(lambda _, response: response.headers.__setitem__("Vary", "Accept, cookie"))),
     path("public/wrote", _with(lambda _, response: response.headers.__setitem__("X-Read-After", "0/1"))),
     path("public/missing", kept(missing)),
-    path("public/refused", kept(lambda request: HttpResponse("no", status=400))),
+    path("public/refused", kept(refused)),
     path("public/streamed", kept(streamed)),
-    path("public/moved", kept(lambda request: HttpResponseRedirect("/public"))),
+    path("public/moved", kept(moved)),
     path("public/many-tags", public(max_age=30, tags=[f"product:{n}" for n in range(2000)])(data)),
     path("data", data),
     path("page", page),
     path("page/personal", personal(page)),
-    path("page/moved", lambda request: HttpResponseRedirect("/page")),
+    path("page/moved", moved),
     path("data/revalidated", revalidated(data)),
     path("data/never", never_cache(data)),
     path("data/own", cache_control(private=True, max_age=60)(data)),
