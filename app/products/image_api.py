@@ -125,7 +125,7 @@ def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
 
 def _announce(name: str) -> None:
     """Send the task. A queue that is away costs a minute: then beat has the variants made."""
-    tasks.make_variants.apply_async([name], retry=False)
+    tasks.make_variants.apply_async((name,), retry=False)
 
 
 def _existing(product_id: str) -> int:

@@ -13,14 +13,12 @@ from support.client import Site
 from support.services import Person
 
 
-def image(kind: str = "JPEG", size: tuple[int, int] = (1600, 1200), noise: int = 0) -> bytes:
-    """Return a picture that nobody has uploaded before, with so many pixels of noise to a side."""
+def image(kind: str = "JPEG", size: tuple[int, int] = (1600, 1200), **options: Any) -> bytes:
+    """Return a picture that nobody has uploaded before, saved with `options`."""
     made = Image.new("RGB", size, tuple(secrets.token_bytes(3)))
     made.paste(Image.frombytes("RGB", (8, 8), secrets.token_bytes(192)).resize((size[0] // 2, size[1] // 2)), (0, 0))
-    if noise:
-        made.paste(Image.frombytes("L", (noise, noise), secrets.token_bytes(noise * noise)), (0, 0))
     result = io.BytesIO()
-    made.save(result, kind)
+    made.save(result, kind, **options)
     return result.getvalue()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from threading import Thread
 from typing import Any
@@ -105,7 +105,11 @@ def test_an_image_that_staff_send_is_the_products_and_its_name_and_declared_type
 def test_pages_and_api_show_a_new_image_at_once(client: Client, make_product: MakeProduct) -> None:
     product = make_product(featured=True)
     first = send(client, product.pk, encoded("PNG")).json()["image_url"]
-    shown = (pages.front, lambda: pages.product(product.pk), lambda: answers.detail(product.pk))
+    shown: tuple[Callable[[], str], ...] = (
+        pages.front,
+        lambda: pages.product(product.pk),
+        lambda: answers.detail(product.pk),
+    )
     assert all(first in show() for show in shown)
     second = send(client, product.pk, encoded("PNG", picture(90, 90))).json()["image_url"]
     assert first != second
