@@ -23,7 +23,9 @@ WRITER = f"{','.join(MAIN_NODES)} target_session_attrs=read-write"
 PUBLISH = """
 import sys
 import time
+import django
 from config.celery import app
+django.setup()
 from stateless.tasks import count
 run, until, number = sys.argv[1], time.monotonic() + float(sys.argv[2]), 0
 while time.monotonic() < until:
