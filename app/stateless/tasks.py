@@ -7,7 +7,7 @@ import time
 
 from celery import shared_task
 from django.contrib.sessions.models import Session
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from stateless.models import Counter
@@ -18,7 +18,7 @@ SECONDS = 10.0  # half of what a task may take
 log = logging.getLogger(__name__)
 
 
-@shared_task
+@shared_task(autoretry_for=(DatabaseError,), retry_backoff=1, max_retries=8)
 def count(name: str) -> None:
     """Add one to the counter `name`. Delivered twice, it is counted twice: a queue promises at least once."""
     Counter.add(name)
