@@ -45,7 +45,7 @@ compose() { docker compose "$@"; }
 # The settings of the stack: the environment (and what make was given) first, then .env, then these defaults.
 load_settings() {
   local name value
-  for name in COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT COMPOSE_PROFILES; do
+  for name in COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT COMPOSE_PROFILES COMPOSE_FILE; do
     value=${!name:-$(recorded "$name")}
     [[ -n $value ]] && export "$name=$value"
   done
@@ -109,7 +109,8 @@ remember_settings() {
   owner=$(recorded COMPOSE_PROJECT_NAME)
   [[ -z $owner || $owner == "$COMPOSE_PROJECT_NAME" ]] || return 0
   touch "$root/.env"
-  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT EXTRA_REPLICAS EXTRA_SHARDS; do
+  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT EXTRA_REPLICAS EXTRA_SHARDS COMPOSE_FILE; do
+    [[ -n ${!name:-} || $name != COMPOSE_FILE ]] || continue # Compose takes an empty one for a file
     line=$name=${!name}
     if grep -q "^$name=" "$root/.env"; then
       sed -i "s|^$name=.*|$line|" "$root/.env"

@@ -1,7 +1,7 @@
 """Redis Cluster behind django-redis, which has no client for one: `CLIENT_CLASS` of the cache alias.
 
-redis-py's `RedisCluster` knows the nodes and follows a failover. Here it is made fit for requests: one for all threads of
-a process, commands of many keys split by slot, and a cluster that is away costs no more than a single Redis that is.
+redis-py's `RedisCluster` knows the nodes and follows a failover. Here it is made fit for requests: one for all threads
+of a process, commands of many keys split by slot, and a cluster that is away costs no more than one Redis that is.
 """
 
 from __future__ import annotations

@@ -32,29 +32,30 @@ class Connection(SentinelManagedConnection):
         except ResponseError as error:
             if not str(error).startswith("NOREPLICAS"):
                 raise
-            self.disconnect()
+            self.disconnect()  # type: ignore[no-untyped-call]
             raise RedisConnectionError(str(error)) from error
 
 
-class QoS(redis.QoS):  # type: ignore[misc]  # kombu brings no types
+class QoS(redis.QoS):
     """What this worker has taken and not yet done."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note that `message` was taken, on a replica too."""
+        channel: Any = self.channel
         where = message.delivery_info["exchange"], message.delivery_info["routing_key"]
         try:
-            with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            with channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
                 pipe.zadd(self.unacked_index_key, {delivery_tag: time()})
                 pipe.hset(self.unacked_key, delivery_tag, dumps([message._raw, *where]))
                 pipe.execute_command(*COPY)
                 pipe.execute()
-        except self.channel.connection_errors:
+        except channel.connection_errors:
             _taken.append((message._raw, *where))
             raise
         virtual.QoS.append(self, message, delivery_tag)
 
 
-class Channel(redis.SentinelChannel):  # type: ignore[misc]  # kombu brings no types
+class Channel(redis.SentinelChannel):
     """kombu's channel, which waits for a replica."""
 
     QoS = QoS
@@ -62,28 +63,31 @@ class Channel(redis.SentinelChannel):  # type: ignore[misc]  # kombu brings no t
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        this: Any = self  # the stubs know little of it
         while _taken:  # the connection is back
             message, exchange, routing_key = _taken[0]
             if exchange:
-                self.typeof(exchange).deliver(message, exchange, routing_key)
+                this.typeof(exchange).deliver(message, exchange, routing_key)
             else:
-                self._put(routing_key, message)
+                this._put(routing_key, message)
             _taken.popleft()
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: it may be there or not."""
-        if kwargs or queue in self._expires:  # batches, and queues that come and go: for what may be lost
+        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: nobody knows."""
+        this: Any = self
+        # Batches, and queues that come and go, are for what may be lost.
+        if kwargs.get("_publish_batch") is not None or queue in this._expires:
             super()._put(queue, message, **kwargs)
             return
-        key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
-        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+        key = this._q_for_pri(queue, this._get_message_priority(message, reverse=False))
+        with this.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
             pipe.lpush(key, dumps(message))
             pipe.execute_command(*COPY)
             if pipe.execute()[-1] < 1:
                 raise RedisConnectionError("no replica of the queue has the task")
 
 
-class Transport(redis.SentinelTransport):  # type: ignore[misc]  # kombu brings no types
+class Transport(redis.SentinelTransport):
     """kombu's transport, with this channel."""
 
     Channel = Channel

@@ -1,4 +1,4 @@
-"""Settings of a process whose cache is the cluster of the test: REDIS_CLUSTER_NODES and the ports are in CLUSTER_URLS."""
+"""Settings of a process whose cache is the cluster of the test, at CLUSTER_URLS."""
 
 from __future__ import annotations
 

@@ -50,15 +50,12 @@ def cluster(nodes: RedisCluster, settings: Settings) -> RedisCluster:
 
 def use(settings: Settings, urls: list[str]) -> None:
     clusters._renew()
-    given = {
-        alias: {
-            **settings.CACHES[alias],
-            "LOCATION": urls,
-            "OPTIONS": {**settings.CACHES[alias]["OPTIONS"], "CLIENT_CLASS": "caching.cluster.ClusterClient", "PASSWORD": PASSWORD},
-        }
+    given = {"CLIENT_CLASS": "caching.cluster.ClusterClient", "PASSWORD": PASSWORD}
+    settings.CACHES = settings.CACHES | {
+        alias: {**before, "LOCATION": urls, "OPTIONS": before["OPTIONS"] | given}
         for alias in ("default", "limits")
-    }  # fmt: skip
-    settings.CACHES = settings.CACHES | given
+        if (before := settings.CACHES[alias])
+    }
 
 
 def homes(found: RedisCluster, keys: list[str]) -> set[int]:
