@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from caching import process
+from caching import process, wire
 from django.conf import settings
 from django.core.cache import caches
 from django_redis import get_redis_connection
@@ -28,8 +28,11 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def empty_cache() -> Iterator[None]:
-    """What one test has cached is not there for the next."""
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What one test has cached is not there for the next. Redis may take its time here, as busy as the machine is:
+    what a slow one is worth, the tests of `caching` show in processes of their own."""
+    monkeypatch.setattr(wire, "TIMEOUT", 5.0)
+    monkeypatch.setattr(wire, "SLOW", 5.0)
     yield
     process.current.end()
     process.renew()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
 import pytest
 from support.client import Site
@@ -74,8 +75,11 @@ class Pages(threading.Thread):
                     answer = browser.get(path)
                     self.seen.append((moment, answer.headers.get("X-Cache", "")))
 
-    def stop(self) -> None:
-        """Let it end."""
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self.join()
 
@@ -102,26 +106,24 @@ def test_losing_a_primary_costs_no_request_and_the_cache_is_whole_again_soon(
 ) -> None:
     items = front.get(f"/api/products/?limit={PAGES}").json()["items"]
     paths = [f"/products/{one['id']}/" for one in items]
-    pages = Pages(front, paths)
-    pages.start()
-    started = time.monotonic()
-    eventually(
-        "the pages to be in the cache",
-        lambda: pages.computed(time.monotonic() - 2) == 0 and time.monotonic() - started > 4,
-        within=30,
-    )
-    victim = primary_of(probe, CLOCK)  # without it every page has to be computed anew
-    with front.session() as browser, Load(front, ["/", "/session/", "/counter/", *paths[:3]], rate=30) as load:
-        visits = browser.get("/session/").json()["visits"]
-        getattr(cluster, how)(victim)
-        lost = time.monotonic()
+    with Pages(front, paths) as pages:
+        started = time.monotonic()
         eventually(
-            "another primary", lambda: primary_of(probe, CLOCK), lambda seen: seen not in {"", victim}, within=LOWER
+            "the pages to be in the cache",
+            lambda: pages.computed(time.monotonic() - 2) == 0 and time.monotonic() - started > 4,
+            within=30,
         )
-        for more in range(1, 6):
-            assert browser.get("/session/").json() == {"visits": visits + more}
-        eventually(f"{LOWER + 4} s", lambda: time.monotonic() - lost > (LOWER + 4) * TIME_FACTOR, within=LOWER + 6)
-    pages.stop()
+        victim = primary_of(probe, CLOCK)  # without it every page has to be computed anew
+        with front.session() as browser, Load(front, ["/", "/session/", "/counter/", *paths[:3]], rate=30) as load:
+            visits = browser.get("/session/").json()["visits"]
+            getattr(cluster, how)(victim)
+            lost = time.monotonic()
+            eventually(
+                "another primary", lambda: primary_of(probe, CLOCK), lambda seen: seen not in {"", victim}, within=LOWER
+            )
+            for more in range(1, 6):
+                assert browser.get("/session/").json() == {"visits": visits + more}
+            eventually(f"{LOWER + 4} s", lambda: time.monotonic() - lost > (LOWER + 4) * TIME_FACTOR, within=LOWER + 6)
     cluster.start(victim)
     assert_all_answered(load)
     assert pages.computed(lost) > 0, "the test lost something that mattered"

@@ -66,10 +66,10 @@ class Probe:
         return self._lines(script, lines)
 
     def redis(self, host: str, *command: str, password: str | None = None) -> str:
-        """Run a Redis command on `host`, with its secret unless `password` says otherwise."""
+        """Run a Redis command on `host`, with its secret unless `password` says otherwise. Nothing if it hangs."""
         word = secret(host.replace("-", "_")) if password is None else password
         environment = {"REDISCLI_AUTH": word} if word else {}
-        return self.run("redis-cli", "-h", host, *command, check=False, environment=environment).strip()
+        return self.run("timeout", "2", "redis-cli", "-h", host, *command, check=False, environment=environment).strip()
 
     def redis_each(self, host: str, commands: Sequence[str]) -> list[str]:
         """Return the reply to each of `commands`, each over a connection of its own."""

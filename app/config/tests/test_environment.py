@@ -54,12 +54,12 @@ def test_static_files_come_from_the_cdn_that_is_set_and_from_one_only(monkeypatc
     assert static_origin() == ""
     monkeypatch.setenv("CDN_URL", "https://cdn.example.com:8443")
     assert static_origin() == "https://cdn.example.com:8443"
-    monkeypatch.setenv("AWS_CLOUDFRONT_DOMAIN", "d111111abcdef8.cloudfront.net")
+    monkeypatch.setenv("AWS_CLOUDFRONT_DOMAIN", "d111111abcdef8.example.net")
     with pytest.raises(SystemExit):
         static_origin()
     monkeypatch.delenv("CDN_URL")
-    assert static_origin() == "https://d111111abcdef8.cloudfront.net"
-    monkeypatch.setenv("AWS_CLOUDFRONT_DOMAIN", "https://d111111abcdef8.cloudfront.net")
+    assert static_origin() == "https://d111111abcdef8.example.net"
+    monkeypatch.setenv("AWS_CLOUDFRONT_DOMAIN", "https://d111111abcdef8.example.net")
     with pytest.raises(SystemExit):
         static_origin()
 
