@@ -14,6 +14,8 @@ from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
 from django.conf import settings
 
+from config.services import QUEUES, WORKERS
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 PULSE = Path("/run/app/pulse")
@@ -40,7 +42,7 @@ app.conf.update(
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
     worker_hijack_root_logger=False,
     # A task that needs the databases of a context runs where they are: in that context's own worker.
-    task_routes={"users.*": {"queue": "users"}},
+    task_routes={f"{context}.*": {"queue": context} for context in WORKERS},
     # Each worker also reads a queue of its own: the pulse goes there.
     worker_direct=True,
     worker_max_tasks_per_child=1000,
@@ -58,6 +60,16 @@ app.conf.update(
             "task": "users.tasks.repair_directory",
             "schedule": 60.0,
             "options": {"expires": 60},
+        },
+        # What was left in the outboxes: of each service by its own worker, which alone can open them.
+        **{
+            f"{task}-{queue}": {
+                "task": f"events.{task}",
+                "schedule": seconds,
+                "options": {"queue": queue, "expires": seconds},
+            }
+            for task, seconds in (("relay", 5.0), ("tidy", 300.0))
+            for queue in QUEUES
         },
         "warm-cache": {"task": "caching.warm", "schedule": 60.0, "options": {"expires": 30}},
     },
