@@ -18,7 +18,7 @@ main() {
   start_added_servers
   step "Migrating the databases"
   quietly "$state_dir/migrate.log" migrate || fail "the databases could not be migrated; nothing was replaced"
-  replace_all products orders users users-worker worker beat
+  replace_all products orders users users-worker orders-worker worker beat
   replace_all web # which calls the others
   say "Deployed."
 }

@@ -13,6 +13,7 @@ from celery import Celery, signals
 from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
 from django.conf import settings
+from observability import worker  # noqa: F401 - it counts what tasks take
 
 from config.services import QUEUES, WORKERS
 
@@ -28,7 +29,8 @@ app = Celery("scale-out")
 app.conf.update(
     broker_url=settings.QUEUE_URL,
     broker_connection_retry_on_startup=True,
-    # A message whose worker died is delivered again after this many seconds: longer than any task may take.
+    # A message whose worker died is delivered again after this many seconds: longer than any task may take, and one
+    # that waits behind it in the same process. Events do not wait for that: their outbox sends them again.
     broker_transport_options={**TIMEOUTS, "visibility_timeout": 120, "socket_keepalive": True},
     task_ignore_result=True,
     # A task is done when it has ended, not when it has begun: so a killed worker loses none.
@@ -38,7 +40,7 @@ app.conf.update(
     # Seconds. A task that hangs is ended, so that a worker is never stuck for longer.
     task_soft_time_limit=20,
     task_time_limit=25,
-    # A publish gives up in seconds; a request never hangs on the queue.
+    # A publish gives up in seconds. Requests do not publish this way: they send events (events/sending.py).
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
     worker_hijack_root_logger=False,
     # A task that needs the databases of a context runs where they are: in that context's own worker.
@@ -105,6 +107,8 @@ def start_pulse(sender: Any, **_kwargs: Any) -> None:
         while True:
             try:
                 pulse.apply_async(queue=queue, expires=PULSE_SECONDS)
+                # Of each worker, so that what the metrics of one show is never old.
+                app.tasks["events.measure"].apply_async(queue=queue, expires=PULSE_SECONDS)
             except Exception as error:  # whatever it is, the healthcheck tells, and the worker itself reconnects
                 log.warning("no pulse: %s", error)
             time.sleep(PULSE_SECONDS)
