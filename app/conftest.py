@@ -60,6 +60,7 @@ def shards(transactional_db: None) -> Iterator[None]:
 @pytest.fixture
 def deliver() -> Callable[[], list[str]]:
     """Do what workers do with what was sent: run it, and what that sends, until nothing is left; return the tasks."""
+    current_app.loader.import_default_modules()  # as a worker does
     client: Any = redis.Redis(unix_socket_path=urlsplit(settings.QUEUE_URL).path, db=1)
 
     def run() -> list[str]:

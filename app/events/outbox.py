@@ -15,6 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
+from django.db.models.functions import Now
 
 from events import metrics
 from events.event import Event
@@ -146,7 +147,7 @@ def resend(alias: str, event_ids: Iterable[UUID] | None = None) -> int:
     parked = Outbox.objects.using(alias).filter(parked_at__isnull=False)
     if event_ids is not None:
         parked = parked.filter(event_id__in=list(event_ids))
-    return parked.update(parked_at=None, failures=0, sends=0)
+    return parked.update(parked_at=None, failures=0, sends=0, due_at=Now())
 
 
 def _event(alias: str, row: Sequence[Any]) -> Event:

@@ -20,7 +20,7 @@ from events.tests.conftest import HANDLE, Effects
 from events.uuid7 import uuid7
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"])
-START = 30.0  # seconds that a worker may take until it works
+START = 60.0  # seconds that a worker may take until it works
 
 
 def tell(label: str, aggregate: str = "one", **data: Any) -> None:
@@ -32,16 +32,17 @@ def waiting() -> int:
     return Outbox.objects.using("default").count()
 
 
-def send_again() -> None:
-    """Let time pass, and send what is not received."""
-    with connections["default"].cursor() as cursor:
-        cursor.execute("UPDATE events_outbox SET due_at = due_at - interval '1 hour'")
-    relay()
+def send_again(broker: Broker) -> None:
+    """Let time pass, and send what is not received; if the worker has nothing to do, or it would have it many times."""
+    if broker.length("celery") == 0:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("UPDATE events_outbox SET due_at = due_at - interval '1 hour'")
+        relay()
 
 
-def await_all_received(seconds: float = START) -> None:
+def await_all_received(broker: Broker, seconds: float = START) -> None:
     def received() -> bool:
-        send_again()
+        send_again(broker)
         return waiting() == 0
 
     eventually(received, seconds, "every event to be received")
@@ -95,7 +96,7 @@ def test_an_effect_that_fails_leaves_nothing_behind_and_is_tried_again(
     assert Inbox.objects.using("default").count() == 0
     assert outbox.get().error == "ValueError: broken"
     broken.unlink()
-    await_all_received()
+    await_all_received(broker)
     assert effects.seen() == ["a"]
 
 
@@ -103,7 +104,7 @@ def test_a_worker_that_is_killed_between_the_effect_and_the_answer_does_nothing_
     broker: Broker, effects: type[Effects], worker: Worker
 ) -> None:
     tell("a", **{"and": "die after the commit the first time", "folder": str(broker.folder)})
-    await_all_received()
+    await_all_received(broker)
     assert effects.seen() == ["a"]
     assert (broker.folder / f"seen-{Inbox.objects.using('default').get().event_id}").exists()
 
@@ -114,7 +115,7 @@ def test_workers_that_are_killed_in_the_middle_of_events_leave_one_effect_of_eac
     # Celery takes some seconds to notice each: twenty are for the live test.
     for number in range(4):
         tell(str(number), str(number), **{"and": "die the first time", "folder": str(broker.folder)})
-    await_all_received(60)
+    await_all_received(broker, 90)
     assert sorted(effects.seen(), key=int) == [str(number) for number in range(4)]
     assert len(list(broker.folder.glob("seen-*"))) == 4
 
@@ -127,7 +128,7 @@ def test_a_whole_worker_that_is_killed_in_the_middle_of_an_event_leaves_one_effe
     worker.kill()
     second = Worker(broker)
     try:
-        await_all_received()
+        await_all_received(broker)
     finally:
         second.kill()
         worker.__init__(broker)  # type: ignore[misc]  # so that the fixture has one to end
@@ -148,12 +149,12 @@ def test_an_event_that_always_fails_is_parked_and_only_its_own_aggregate_waits_f
     outbox.filter(data__label="poison").update(failures=FAILURES - {"fail": 8, "die": 1}[how])
 
     def parked() -> bool:
-        send_again()
+        send_again(broker)
         return outbox.filter(parked_at__isnull=False).exists()
 
     eventually(parked, 90, "the event to be parked")
-    eventually(lambda: waiting() == 2, 10, "the others to be received")
-    send_again()
+    eventually(lambda: waiting() == 2, START, "the others to be received")
+    send_again(broker)
     assert effects.seen() == ["0", "1", "2", "3", "4"]
     first, second = outbox.order_by("id")
     assert (first.data["label"], first.failures, second.sends) == ("poison", FAILURES, 0)
@@ -161,7 +162,7 @@ def test_an_event_that_always_fails_is_parked_and_only_its_own_aggregate_waits_f
 
     outbox.filter(pk=first.pk).update(data={"label": "mended"})
     assert resend("default", [first.event_id]) == 1
-    await_all_received()
+    await_all_received(broker)
     assert effects.seen()[5:] == ["mended", "behind"]
 
 
@@ -169,10 +170,12 @@ def test_a_database_that_is_away_parks_nothing(broker: Broker, effects: type[Eff
     tell("a", **{"and": "lose the database"})
     outbox = Outbox.objects.using("default")
     eventually(lambda: outbox.get().error, START, "the consumer to say so")
-    for _ in range(FAILURES):
-        before = outbox.get().sends
-        send_again()
-        assert outbox.get().sends == before + 1
+
+    def sent_often() -> bool:
+        send_again(broker)
+        return outbox.get().sends > FAILURES
+
+    eventually(sent_often, START, "the event to be sent more often than it may fail")
     assert (outbox.get().failures, outbox.get().parked_at) == (0, None)
 
 
@@ -207,7 +210,7 @@ def test_a_broker_that_is_killed_under_load_costs_no_event_and_doubles_none(
             broker.kill()
         if number == 40:
             broker.start()
-    await_all_received(90)
+    await_all_received(broker, 90)
     seen = effects.seen()
     assert sorted(seen, key=int) == [str(number) for number in range(60)]
     for aggregate in range(7):
