@@ -61,10 +61,10 @@ def measure(scene: Scene) -> Report:
         question="What does a transaction take that tells of its change, against one that does not, and how many events"
         " does one worker get done with?",
         method=[
-            f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, in one process"
-            " and one thread.",
-            "*Row*: one insert in a transaction. *Row and event*: `publish()` before its end, of an aggregate of its own."
-            " *Not sent*: as while the broker is away, when the relay sends it later.",
+            f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, all in"
+            " one process and one thread.",
+            "*Row*: one insert in a transaction. *Row and event*: `publish()` before its end, of an aggregate of its"
+            " own. *Not sent*: as while the broker is away, when the relay sends it later.",
             "*Through one worker*: 200 transactions that tell one after the other, until the outbox is empty again. One"
             " process of Celery receives the events, inserts a row for each, and takes its own answers. Its effects and"
             " the outbox are in one database, so that one server does all work.",

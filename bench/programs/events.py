@@ -7,11 +7,11 @@ import sys
 import threading
 import time
 from itertools import count
+from typing import Any
 
 from celery import Celery
 from django.conf import settings
 from django.db import connections, transaction
-from events import outbox
 from events.event import Event
 from events.inbox import consumer
 from events.models import Outbox
@@ -70,12 +70,11 @@ def tell() -> int:
 
 def write() -> int:
     """The same without the sending: what it costs while the broker is away."""
-    send = outbox.send
-    outbox.send = lambda *_args, **_kwargs: False
-    try:
-        return tell()
-    finally:
-        outbox.send = send
+    with transaction.atomic():
+        _insert()
+        publish(EVENT, aggregate=f"row:{next(_numbers)}", text="row")
+        connections["default"].run_on_commit = []
+    return 1
 
 
 def through() -> int:
@@ -96,7 +95,7 @@ def work() -> None:
     with connections["default"].cursor() as cursor:
         cursor.execute("TRUNCATE events_outbox, events_inbox, bench_row")
     with app.connection_for_write() as broker:
-        channel = broker.default_channel
+        channel: Any = broker.default_channel  # of the transport for Redis
         channel.client.delete("celery")
     code = (
         "import django; django.setup(); from programs.events import app;"

@@ -63,4 +63,5 @@ def worker(broker: Broker, effects: type[Effects]) -> Iterator[Worker]:
     """A real worker."""
     found = Worker(broker)
     yield found
+    print(found.told())  # shown where the test has failed
     found.kill()
