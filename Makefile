@@ -1,7 +1,7 @@
 # Everything a person does with the stack. `make` alone explains it.
 # Settings are given on the command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
 
-export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT TIME_FACTOR
+export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TIME_FACTOR
 
 .DEFAULT_GOAL := help
 .PHONY: help up down clean ps logs scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements

@@ -9,9 +9,11 @@ case ${1:-prometheus} in
       --log.level=warn
     ;;
   redis-exporter)
-    # One exporter for both: Prometheus names the target, this file holds the passwords.
-    printf '{"redis://redis-cache:6379": "%s", "redis://redis-queue:6379": "%s"}' \
-      "$(cat /run/secrets/redis_cache)" "$(cat /run/secrets/redis_queue)" >/tmp/passwords.json
+    # One exporter for all: Prometheus names the target, this file holds the passwords.
+    for host in redis-cache{,-{2..6}} redis-queue{,-{2,3}}; do
+      role=${host%-[0-9]}
+      printf '"redis://%s:6379": "%s"\n' "$host" "$(cat "/run/secrets/${role/-/_}")"
+    done | paste -sd , | sed 's/.*/{&}/' >/tmp/passwords.json
     exec prometheus-redis-exporter --redis.addr= --redis.password-file=/tmp/passwords.json \
       --connection-timeout=2s --config-command=- --web.listen-address=0.0.0.0:9121
     ;;

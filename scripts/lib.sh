@@ -45,7 +45,7 @@ compose() { docker compose "$@"; }
 # The settings of the stack: the environment (and what make was given) first, then .env, then these defaults.
 load_settings() {
   local name value
-  for name in COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT COMPOSE_PROFILES; do
+  for name in COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT COMPOSE_PROFILES COMPOSE_FILE; do
     value=${!name:-$(recorded "$name")}
     [[ -n $value ]] && export "$name=$value"
   done
@@ -53,7 +53,7 @@ load_settings() {
     export "$name=${!name-$(recorded "$name")}"
   done
   export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-scale-out}
-  export HTTP_PORT=${HTTP_PORT:-8080} HTTPS_PORT=${HTTPS_PORT:-8443} PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090}
+  export HTTP_PORT=${HTTP_PORT:-8080} HTTPS_PORT=${HTTPS_PORT:-8443} PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090} CDN_PORT=${CDN_PORT:-8090}
   LB=${LB:-${COMPOSE_PROFILES:-nginx}}
   export LB=${LB%%,*}
   # A server that was added has its name for a profile: the setting that names it also starts it.
@@ -64,7 +64,7 @@ load_settings() {
 check_settings() {
   case $LB in nginx | haproxy) ;; *) fail "LB=$LB: must be nginx or haproxy" ;; esac
   local name
-  for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT; do
+  for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT; do
     if [[ ! ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || ((${!name} > 65535)); then
       fail "$name=${!name}: must be a port number from 1 to 65535"
     fi
@@ -109,7 +109,8 @@ remember_settings() {
   owner=$(recorded COMPOSE_PROJECT_NAME)
   [[ -z $owner || $owner == "$COMPOSE_PROJECT_NAME" ]] || return 0
   touch "$root/.env"
-  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT EXTRA_REPLICAS EXTRA_SHARDS; do
+  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT EXTRA_REPLICAS EXTRA_SHARDS COMPOSE_FILE; do
+    [[ -n ${!name:-} || $name != COMPOSE_FILE ]] || continue # Compose takes an empty one for a file
     line=$name=${!name}
     if grep -q "^$name=" "$root/.env"; then
       sed -i "s|^$name=.*|$line|" "$root/.env"

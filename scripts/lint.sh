@@ -26,7 +26,7 @@ mapfile -t dockerfiles < <(files '*Dockerfile*' | grep -v '\.dockerignore$')
 check "ruff check" ruff check "${python[@]}"
 check "ruff format" ruff format --check "${python[@]}"
 # Each part by itself: the application and the tests import nothing from each other. Some of the benches run in the application.
-for part in app tests bench nginx haproxy postgres redis prometheus; do
+for part in app tests bench nginx haproxy postgres redis swift prometheus; do
   mapfile -t sources < <(files "$part/*.py" "$part/**/*.py" | sort -u)
   if [[ ${#sources[@]} -gt 0 ]]; then
     check "mypy --strict $part" env "MYPYPATH=$PWD/$part$([[ $part == bench ]] && echo ":$PWD/app")" "PYTHONPATH=$PWD/app" \
@@ -35,8 +35,11 @@ for part in app tests bench nginx haproxy postgres redis prometheus; do
 done
 check "shellcheck" shellcheck "${shell[@]}"
 check "hadolint" hadolint --config .hadolint.yaml "${dockerfiles[@]}"
-for profile in nginx haproxy canary; do
+for profile in nginx haproxy canary cdn; do
   check "docker compose config ($profile)" docker compose --profile "$profile" config --quiet
+done
+for overlay in cluster sentinel; do
+  check "docker compose config (redis-$overlay)" docker compose -f compose.yaml -f "compose.redis-$overlay.yaml" config --quiet
 done
 
 exit "$failed"

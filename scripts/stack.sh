@@ -19,7 +19,7 @@ main() {
 }
 
 # With every profile, so that no container of the other load balancer is left.
-all() { COMPOSE_PROFILES='*' compose --profile nginx --profile haproxy --profile canary "$@"; }
+all() { COMPOSE_PROFILES='*' compose --profile nginx --profile haproxy --profile canary --profile cdn "$@"; }
 
 down() { all down --remove-orphans; }
 

@@ -17,6 +17,7 @@ OTHER = {
     "HTTP_PORT": "18080",
     "HTTPS_PORT": "18443",
     "PROMETHEUS_PORT": "19090",
+    "CDN_PORT": "18090",
 }
 
 
@@ -40,7 +41,7 @@ def test_two_stacks_side_by_side_share_no_port(files: Stack) -> None:
     def ports(config: dict[str, Any]) -> set[str]:
         return {port["published"] for service in config["services"].values() for port in service.get("ports", [])}
 
-    assert ports(files.configured(**OTHER)) == {"18080", "18443", "19090"}
+    assert ports(files.configured(**OTHER)) == {"18080", "18443", "19090", "18090"}
 
 
 @pytest.mark.parametrize("front", LOAD_BALANCERS)
@@ -57,8 +58,10 @@ def test_every_service_that_is_waited_for_says_what_for(files: Stack) -> None:
 
 def test_every_setting_of_compose_is_explained_in_the_example() -> None:
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-    used = set(re.findall(r"\$\{([A-Z_]+)", text)) - {"COMPOSE_PROJECT_NAME"}
-    explained = set(re.findall(r"^#?\s?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", text)) - {"COMPOSE_PROJECT_NAME"}
+    explained = set(
+        re.findall(r"^#?\s?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     unexplained = used - explained
     assert not unexplained
 
@@ -78,6 +81,9 @@ def test_every_setting_of_compose_is_explained_in_the_example() -> None:
         ("users", "IDENTITY_KEY_FILE=/run/secrets/identity_users_public"),
         ("products", "IDENTITY_USERS_KEYS_FILE=/run/secrets/missing"),
         ("orders", "WEB_THREADS=0"),
+        ("web", "CDN_URL=https://cdn.example.com/path"),
+        ("web", "CDN_TAG_HEADER=Tags"),
+        ("products", "CDN_PURGE_URL=cdn"),
     ],
 )
 def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service: str, setting: str) -> None:

@@ -8,7 +8,7 @@ from support.stack import Container, Stack
 
 SERVICES = [
     "web", "users", "products", "orders", "worker", "users-worker", "orders-worker", "beat", "postgres-1",
-    "postgres-2", "postgres-3", "shard-1", "shard-2", "etcd", "redis-cache", "redis-queue", "prometheus",
+    "postgres-2", "postgres-3", "shard-1", "shard-2", "etcd", "redis-cache", "redis-queue", "swift", "prometheus",
     "redis-exporter",
 ]  # fmt: skip
 
@@ -81,13 +81,13 @@ def test_no_password_is_in_an_environment_or_a_command_line(containers: list[Con
 def test_a_service_has_the_secrets_of_its_own_context_and_no_other(stack: Stack) -> None:
     redis, public = {"redis_cache", "redis_queue"}, {"identity_users_public", "identity_orders_public"}
     wanted = {
-        "web": redis | {"django_secret_key", "db_shop_app"},
-        "worker": redis | {"django_secret_key", "db_shop_app"},
-        "beat": redis | {"django_secret_key", "db_shop_app"},
+        "web": redis | {"django_secret_key", "db_shop_app", "cdn_purge"},
+        "worker": redis | {"django_secret_key", "db_shop_app", "cdn_purge", "media_store"},
+        "beat": redis | {"django_secret_key", "db_shop_app", "cdn_purge"},
         "users": redis | public | {"db_users_app", "identity_users_key"},
         "users-worker": redis | {"db_users_app"},
         "orders-worker": redis | {"db_orders_app"},
-        "products": redis | public | {"db_shop_app"},
+        "products": redis | public | {"db_shop_app", "cdn_purge", "media_store"},
         "orders": redis | public | {"db_orders_app", "identity_orders_key"},
     }
     for service, names in wanted.items():
@@ -99,6 +99,8 @@ def test_only_the_load_balancer_is_published_and_prometheus_on_this_machine_only
         ports = one.details["HostConfig"]["PortBindings"] or {}
         if one.service in LOAD_BALANCERS:
             assert set(ports) == {"8080/tcp", "8443/tcp"}
+        elif one.service == "cdn":  # only while it was asked for
+            assert set(ports) == {"8080/tcp"}
         elif one.service == "prometheus":
             assert [binding["HostIp"] for binding in ports["9090/tcp"]] == ["127.0.0.1"]
         else:

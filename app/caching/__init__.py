@@ -5,6 +5,8 @@ from caching.decorator import CachedFunction, multi_level_cache
 from caching.depends import depends
 from caching.errors import UncacheableError
 from caching.invalidation import clear, invalidate
+from caching.level import shown
+from caching.signals import invalidated
 from caching.warming import warmer
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "clear",
     "depends",
     "invalidate",
+    "invalidated",
     "multi_level_cache",
+    "shown",
     "warmer",
 ]

@@ -95,8 +95,10 @@ class CachedFunction[**P, R]:
         if held is not None:
             self._l1.add()
             level.note(level.L1)
-            return held.take()  # type: ignore[no-any-return]
-        return self._together(key, args, kwargs).take()  # type: ignore[no-any-return]
+        else:
+            held = self._together(key, args, kwargs)
+        level.shows(held.tags)
+        return held.take()  # type: ignore[no-any-return]
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Make the value of these arguments wrong everywhere, after the commit of an open transaction."""

@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from caching import level
+
 _collected: ContextVar[set[str] | None] = ContextVar("caching_depends", default=None)
 
 
 def depends(*tags: str) -> None:
-    """Let the value that is being computed bear `tags`. Does nothing where none is."""
+    """Let the value that is being computed bear `tags`; where none is, the answer (`shown()`)."""
     collected = _collected.get()
     if collected is not None:
         collected.update(tags)
+    else:
+        level.shows(tags)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`X-Cache`: where the values of an answer came from."""
+"""`X-Cache`: where the values of an answer came from; and what they depend on, for `shown()`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class CacheLevelMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         level.farthest.set(0)
+        level.collected.set([])
         response = self.get_response(request)
         if settings.EXPOSE_TOPOLOGY and (farthest := level.farthest.get()):
             response["X-Cache"] = level.NAMES[farthest]

@@ -19,6 +19,7 @@ from caching.errors import AwayError
 from caching.ledger import Ledger
 from caching.local import LocalCache, Store
 from caching.shared import EVERYTHING, Shared
+from caching.signals import invalidated
 from caching.watch import Watch
 from caching.wire import Wire
 
@@ -67,6 +68,8 @@ class Process:
                 if len(self._unsent) > MOST:
                     self._unsent = {EVERYTHING}
                 metrics.unsent.set(len(self._unsent))
+        # Last: who hears it, and asks anew, finds nothing old in Redis.
+        invalidated.send_robust(type(self), tags=wrong)
 
     def send_unsent(self) -> bool:
         """Send what could not be sent; return whether nothing is left. Raises redis.RedisError or OSError."""

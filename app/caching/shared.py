@@ -6,6 +6,9 @@ somebody writes late is wrong by itself, whoever wrote it and whatever it replac
 
 Redis may drop any key of a cache at any moment. A tag that is not there makes its values wrong; a clock that is not
 there begins anew, with another name, which makes all older times wrong.
+
+In a Redis Cluster a failover may lose what was acknowledged last: an invalidation, and with it a step of the clock. So
+there the clock's name ends with the node's, and a clock of another node is none.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from time import time as time_of_day
 from typing import Any
 
 from caching.watch import CHANNEL
@@ -25,6 +29,8 @@ EVERYTHING = "*"  # the tag of every value
 
 _CLOCK = """
 local clock = redis.call('GET', KEYS[1])
+local node = @NODE@
+if clock and node ~= '' and not string.find(clock, node .. ':', 1, true) then clock = nil end
 local epoch, number, last = nil, 0, 0
 if clock then
   epoch, number, last = string.match(clock, '^([^:]+):(%d+):(%d+)$')
@@ -47,7 +53,7 @@ local function make(names, seconds)
   for _, name in ipairs(names) do redis.call('SET', name, now(), 'EX', seconds) end
 end
 """
-_ENSURE = "if not epoch then epoch = ARGV[1] save() end"
+_ENSURE = "if not epoch then epoch = ARGV[1] .. node save() end"
 # clock, token, tags… / name of a new clock, seconds of a tag: the time, and what a computation must have read.
 BEGIN = f"""{_CLOCK}{_ENSURE}
 make(missing(3), ARGV[2])
@@ -68,9 +74,14 @@ for i = 2, #KEYS do
 end
 return ARGV[2]
 """
+# clock, tags… : what MGET of the tags says, after the clock's own name; nothing if there is no clock.
+TIMES = f"""{_CLOCK}
+if not epoch then return {{}} end
+return {{epoch .. ':0', unpack(redis.call('MGET', unpack(KEYS, 2)))}}
+"""
 # value / time, bytes, milliseconds: kept unless there is one of a later time.
 PUT = """
-local epoch, n = string.match(redis.call('GETRANGE', KEYS[1], 0, 63), '^([^: ]+):(%d+)')
+local epoch, n = string.match(redis.call('GETRANGE', KEYS[1], 0, 99), '^([^: ]+):(%d+)')
 local mine, m = string.match(ARGV[1], '^([^:]+):(%d+)$')
 if epoch == mine and tonumber(n) > tonumber(m) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -127,7 +138,14 @@ class Shared:
 
     def begin(self, key: str, guess: tuple[str, ...], stale: float, owner: str, seconds: float) -> Grant:
         """Try to take the lock of `key` as `owner`, for `seconds`, and look again."""
-        clock: Command = ("EVAL", BEGIN, 2 + len(guess), *self._meta(guess), secrets.token_hex(8), TAG_SECONDS)
+        clock: Command = (
+            "EVAL",
+            self._here(BEGIN),
+            2 + len(guess),
+            *self._meta(guess),
+            secrets.token_hex(8),
+            TAG_SECONDS,
+        )
         take: Command = ("SET", self._lock(key), owner, "NX", "PX", int(seconds * 1000))
         # The value is looked at after the lock was asked for: or it could be put there in between, unseen.
         locked, (time, token), *rest = self._wire.exchange(take, clock, *self._questions(key, guess))
@@ -138,10 +156,13 @@ class Shared:
     ) -> bool:
         """Keep a value for `seconds` and give the lock back; return whether the value is right."""
         clock, _, *names = self._meta(tags)
-        (right,) = self._wire.exchange(("EVAL", SETTLE, 1 + len(tags), clock, *names, TAG_SECONDS, time))
+        settle: Command = ("EVAL", self._here(SETTLE), 1 + len(tags), clock, *names, TAG_SECONDS, time)
+        (right,) = self._wire.exchange(settle)
         last: list[Command] = [("EVAL", RELEASE, 1, self._lock(key), owner)]
         if right is not None:
-            blob = b" ".join([right, *(tag.encode() for tag in tags)]) + b"\n" + payload
+            # When it ends stands in it too, by this machine's clock: asking Redis would be one more question each time.
+            end = f"{time_of_day() + seconds:.3f}".encode()
+            blob = b" ".join([right, end, *(tag.encode() for tag in tags)]) + b"\n" + payload
             last.insert(0, ("EVAL", PUT, 1, self._value(key), right, blob, int(seconds * 1000)))
         self._wire.exchange(*last)
         return right is not None
@@ -160,17 +181,18 @@ class Shared:
         """Make every value wrong that bears one of `tags`, and tell all processes. `anyway`: whatever the breaker
         says."""
         given: Command = (secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), " ".join(tags))
-        command: Command = ("EVAL", INVALIDATE, 2 + len(tags), *self._meta(tags), *given)
+        command: Command = ("EVAL", self._here(INVALIDATE), 2 + len(tags), *self._meta(tags), *given)
         (self._wire.push if anyway else self._wire.exchange)(command)
 
     # ── names and answers ───────────────────────────────────────────────────────────────────────────
     @staticmethod
     def _value(key: str) -> str:
-        return full(f"cached:{key}")
+        """Return the name of a value; the braces put it and its lock on one node of a cluster."""
+        return full(f"cached:{{{key}}}")
 
     @staticmethod
     def _lock(key: str) -> str:
-        return full(f"computing:{key}")
+        return full(f"computing:{{{key}}}")
 
     @staticmethod
     def _meta(tags: Iterable[str]) -> list[str]:
@@ -180,22 +202,37 @@ class Shared:
         return [f"{prefix}clock", f"{prefix}token", *(f"{prefix}tag:{tag}" for tag in tags)]
 
     def _questions(self, key: str, guess: tuple[str, ...]) -> list[Command]:
+        """Return the question for a value and the times of the tags `guess`: one, where all keys are on one server."""
         name = self._value(key)
-        asked: list[Command] = [("GET", name), ("PTTL", name)]
-        return [*asked, ("MGET", *self._meta(guess)[2:])] if guess else asked
+        if not self._wire.clustered:
+            return [("MGET", name, *self._meta(guess)[2:])]
+        return [("MGET", name), self._times(guess)] if guess else [("MGET", name)]
+
+    def _times(self, tags: tuple[str, ...]) -> Command:
+        """Return the question for the times of `tags`: in a cluster, for the clock and the node's name too."""
+        clock, _, *names = self._meta(tags)
+        if self._wire.clustered:
+            return "EVAL", self._here(TIMES), 1 + len(names), clock, *names
+        return "MGET", *names
+
+    def _here(self, script: str) -> str:
+        return script.replace("@NODE@", "redis.call('CLUSTER', 'MYID')" if self._wire.clustered else "''")
 
     def _judge(self, answers: list[Any], guess: tuple[str, ...], stale: float) -> Found | None:
-        blob, milliseconds = answers[:2]
+        blob, *times = (one for answer in answers for one in answer)
         if blob is None:
             return None
         head, _, payload = blob.partition(b"\n")
-        time, *names = head.decode().split(" ")
+        time, end, *names = head.decode().split(" ")
         tags = tuple(names)
-        # The tags are read after the value: what happens in between makes it wrong, never right.
-        times = answers[2] if tags == guess else self._wire.exchange(("MGET", *self._meta(tags)[2:]))[0]
+        if tags != guess:
+            # They are read after the value: what happens in between makes it wrong, never right.
+            times = self._wire.exchange(self._times(tags))[0]
         epoch, _, number = time.partition(":")
+        if len(times) < len(tags):
+            return None
         for one in times:
             its, _, n = (one or b":0").decode().partition(":")
             if its != epoch or int(n) > int(number):
                 return None
-        return Found(payload, tags, milliseconds / 1000 - stale)
+        return Found(payload, tags, float(end) - time_of_day() - stale)

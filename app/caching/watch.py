@@ -51,7 +51,8 @@ class Watch:
         while not self._stopping.is_set():
             connection: Any = None
             try:
-                connection = self._wire.connect(ANSWER)
+                self._wire.refresh()
+                connection = self._wire.connect(full(CHANNEL), ANSWER)
                 self._listen(connection)
             except (RedisError, OSError) as error:
                 self._wire.breaker.trip(error)
@@ -89,5 +90,5 @@ class Watch:
     def _beat(self, seconds: float) -> None:
         metrics.tell()
         # Before Redis is believed again it has all that this process had to say.
-        if self._resend() and self._wire.breaker.answered(seconds):
+        if self._resend() and self._wire.whole() and self._wire.breaker.answered(seconds):
             self._ledger.drop_all()

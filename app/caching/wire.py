@@ -2,13 +2,17 @@
 
 The address and the password are those of the cache alias `default`. The connections are not the alias's: these give up
 after TIMEOUT, and send several commands in one go without the bookkeeping of a pool, which takes as long as Redis does.
+Of a cluster (caching.cluster) each command goes to the node of its key.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 from django.core.cache import caches
@@ -26,6 +30,7 @@ ALIAS = "default"
 TIMEOUT = 0.1  # seconds for one exchange; on one network it takes 0.0002
 SLOW = 0.05  # seconds: so many of these, one after the other, are as bad as none
 STRIKES = 5
+LOOK = 1.0  # seconds after which a connection that nobody has used is looked at first
 GRACE = 2.0  # seconds that Redis must be back before it is believed: see docs/decisions/caching.md
 _OWN = ("maint", "himport", "event", "orig_", "retry", "cache", "protocol", "legacy")
 
@@ -70,8 +75,14 @@ class Wire:
 
     def __init__(self) -> None:
         self.breaker = Breaker()
-        self._idle: deque[Any] = deque()
+        self._idle: defaultdict[Any, deque[Any]] = defaultdict(deque)  # by the pool of the server
+        self._pool: Any = None  # the pool, where there is one Redis
         self._slow = 0
+
+    @cached_property
+    def clustered(self) -> bool:
+        """Whether Redis is a cluster."""
+        return bool(getattr(getattr(caches[ALIAS], "client", None), "clustered", False))
 
     def exchange(self, *commands: Command) -> list[Any]:
         """Return the answers. Raises AwayError at once while the breaker is open, and within 2 TIMEOUT at worst."""
@@ -90,33 +101,83 @@ class Wire:
         return answers
 
     def push(self, *commands: Command) -> list[Any]:
-        """Do the same whatever the breaker says. Raises redis.RedisError or OSError."""
+        """Do the same whatever the breaker says, in the order of the commands. Raises redis.RedisError or OSError."""
+        if not self.clustered:
+            return self._send(self._alone(), commands)
+        return [
+            answer
+            for pool, those in groupby(commands, lambda one: self._home(_key(one)))
+            for answer in self._send(pool, tuple(those))
+        ]
+
+    def whole(self) -> bool:
+        """Return whether every primary of a cluster answers. While one does not, the breaker opens again and again."""
+        if not self.clustered or not self.breaker.open:
+            return True
         try:
-            connection = self._idle.pop()
+            self.refresh()
+            for node in get_redis_connection(ALIAS).get_primaries():
+                self._send(get_redis_connection(ALIAS).get_redis_connection(node).connection_pool, [("PING",)])
+        except (RedisError, OSError) as error:
+            self.breaker.trip(error)
+            return False
+        return True
+
+    def refresh(self) -> None:
+        """Ask a cluster who has which keys by now. Raises redis.RedisError."""
+        if self.clustered and self.breaker.open:
+            get_redis_connection(ALIAS).nodes_manager.initialize()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        for idle in self._idle.values():
+            while idle:
+                idle.pop()[0].disconnect()
+
+    def connect(self, name: str, timeout: float) -> Any:
+        """Return a connection to where the key `name` is, opened when it is first used, that waits `timeout` seconds
+        for anything."""
+        return _connection(self._home(name) if self.clustered else self._alone(), timeout)
+
+    def _send(self, pool: Any, commands: Sequence[Command]) -> list[Any]:
+        """Exchange `commands` for answers with one server."""
+        idle = self._idle[pool]
+        try:
+            connection, used = idle.pop()
         except IndexError:
-            connection = self.connect(TIMEOUT)
+            connection, used = _connection(pool, TIMEOUT), 0.0
         try:
-            if connection.can_read(0):  # closed by the server meanwhile, or an answer to nobody
+            # Closed by the server meanwhile? To ask takes longer than Redis does, so not each time.
+            if time.monotonic() - used > LOOK and connection.can_read(0):
                 connection.disconnect()
             connection.send_packed_command(connection.pack_commands(commands))
             answers = [connection.read_response() for _ in commands]
         except BaseException:
             connection.disconnect()  # it may hold answers that nobody has read
             raise
-        self._idle.append(connection)
+        idle.append((connection, time.monotonic()))
         return answers
 
-    def close(self) -> None:
-        """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().disconnect()
+    def _alone(self) -> Any:
+        if self._pool is None:
+            self._pool = get_redis_connection(ALIAS).connection_pool
+        return self._pool
 
-    def connect(self, timeout: float) -> Any:
-        """Return a connection, opened when it is first used, that waits `timeout` seconds for anything."""
-        pool = get_redis_connection(ALIAS).connection_pool
-        given = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_OWN)}
-        given |= {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2}
-        return pool.connection_class(**given, retry=Retry(NoBackoff(), 0))
+    def _home(self, name: str) -> Any:
+        """Return the pool of the node of the cluster that has the key `name`."""
+        cluster = get_redis_connection(ALIAS)
+        return cluster.get_redis_connection(cluster.get_node_from_key(name)).connection_pool
+
+
+def _connection(pool: Any, timeout: float) -> Any:
+    given = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_OWN)}
+    given |= {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2}
+    return pool.connection_class(**given, retry=Retry(NoBackoff(), 0))
+
+
+def _key(command: Command) -> str:
+    """Return the first key of a command of this package's."""
+    return str(command[3] if command[0] == "EVAL" else command[1])
 
 
 def full(name: str) -> str:

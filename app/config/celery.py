@@ -15,9 +15,11 @@ from celery.utils.nodenames import worker_direct
 from django.conf import settings
 from observability import worker  # noqa: F401 - it counts what tasks take
 
+from config import queue
 from config.services import QUEUES, WORKERS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+queue.install()
 
 PULSE = Path("/run/app/pulse")
 PULSE_SECONDS = 5.0
@@ -29,9 +31,15 @@ app = Celery("scale-out")
 app.conf.update(
     broker_url=settings.QUEUE_URL,
     broker_connection_retry_on_startup=True,
-    # A message whose worker died is delivered again after this many seconds: longer than any task may take, and one
-    # that waits behind it in the same process. Events do not wait for that: their outbox sends them again.
-    broker_transport_options={**TIMEOUTS, "visibility_timeout": 120, "socket_keepalive": True},
+    # A message whose worker died is delivered again after this many seconds: longer than any task may wait
+    # behind another one, and take. Events do not wait for that: their outbox sends them again.
+    broker_transport_options={
+        **TIMEOUTS,
+        **settings.QUEUE_OPTIONS,
+        "socket_keepalive": True,
+        "visibility_timeout": 60,
+        "unacked_restore_throttle": 1,  # it is looked for every ten seconds
+    },
     task_ignore_result=True,
     # A task is done when it has ended, not when it has begun: so a killed worker loses none.
     task_acks_late=True,
@@ -65,14 +73,20 @@ app.conf.update(
         },
         # What was left in the outboxes: of each service by its own worker, which alone can open them.
         **{
-            f"{task}-{queue}": {
+            f"{task}-{name}": {
                 "task": f"events.{task}",
                 "schedule": seconds,
-                "options": {"queue": queue, "expires": seconds},
+                "options": {"queue": name, "expires": seconds},
             }
             for task, seconds in (("relay", 5.0), ("tidy", 300.0))
-            for queue in QUEUES
+            for name in QUEUES
         },
+        "finish-variants": {
+            "task": "products.tasks.finish_variants",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "sweep-images": {"task": "products.tasks.sweep_images", "schedule": 600.0, "options": {"expires": 600}},
         "warm-cache": {"task": "caching.warm", "schedule": 60.0, "options": {"expires": 30}},
     },
 )

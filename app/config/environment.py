@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
+
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_ORIGIN = re.compile(rf"https?://{_DOMAIN.pattern}(:[1-9][0-9]{{0,4}})?")
 
 
 def refuse(name: str, reason: str) -> NoReturn:
@@ -47,6 +52,22 @@ def choice(name: str, default: str, allowed: Sequence[str]) -> str:
 def words(name: str) -> list[str]:
     """Return the comma-separated words of `name`; an empty list where it is unset."""
     return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+
+
+def origin(name: str, default: str = "") -> str:
+    """Return `name`: a scheme, a host and maybe a port, and nothing after them; empty where it is switched off."""
+    value = os.environ.get(name, default).strip()
+    if value and not _ORIGIN.fullmatch(value):
+        refuse(name, "must be an address such as https://cdn.example.com, without a path")
+    return value
+
+
+def domain(name: str) -> str:
+    """Return `name`: a host name, or nothing."""
+    value = text(name, "")
+    if value and not _DOMAIN.fullmatch(value):
+        refuse(name, "must be a host name such as d111111abcdef8.cloudfront.net")
+    return value
 
 
 def secret(name: str) -> str:

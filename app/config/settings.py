@@ -8,12 +8,11 @@ from typing import Any
 
 from observability import logs
 from observability.replica import replica_name
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from config import environment, names, services
+from config import environment, names, services, stores
 from config.databases import databases
 from config.identity import keyring
+from config.static_url import static_origin
 
 names.install()
 
@@ -56,6 +55,7 @@ MIDDLEWARE = [
     "config.body.DrainBodyMiddleware",
     "observability.middleware.RequestIdMiddleware",
     "health.middleware.HealthMiddleware",
+    "cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
     "problem.middleware.ProblemMiddleware",
     # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
     *([] if SERVICE == "web" else ["gateway.deadline.DeadlineMiddleware"]),
@@ -114,19 +114,11 @@ IDENTITY = keyring(SERVICE)
 PASSWORD_HASHERS = ["identity.passwords.Argon2"]
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
+_cache_password = "" if _BUILD else environment.secret("REDIS_CACHE_PASSWORD")
 CACHES: dict[str, dict[str, Any]] = {
-    "default": {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": "redis://redis-cache:6379/0",
-        "OPTIONS": {
-            "PASSWORD": "" if _BUILD else environment.secret("REDIS_CACHE_PASSWORD"),
-            # A cache that is away must cost a request milliseconds, not an error and not a wait.
-            "IGNORE_EXCEPTIONS": True,
-            "SOCKET_CONNECT_TIMEOUT": 0.25,
-            "SOCKET_TIMEOUT": 0.25,
-            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
-        },
-    },
+    "default": stores.cache(_cache_password, 0.25),
+    # For what is counted at each request: uncounted rather than late.
+    "limits": stores.cache(_cache_password, 0.05),
     # Of each process: a replica has WEB_WORKERS of them.
     "local": {"BACKEND": "caching.local.LocalCache", "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024}},
 }
@@ -138,7 +130,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
-QUEUE_URL = "" if _BUILD else f"redis://:{environment.secret('REDIS_QUEUE_PASSWORD')}@redis-queue:6379/0"
+QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(environment.secret("REDIS_QUEUE_PASSWORD"))
 
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────
 # The tasks that are told of each event. Each goes to the queue of its service's worker (config/celery.py).
@@ -160,12 +152,40 @@ GATEWAY_CONCURRENCY = max(1, environment.integer("WEB_THREADS", 4, least=1, most
 # Requests of one caller in a minute, 0 for any number; and who a caller is.
 GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
 GATEWAY_CALLER = "gateway.callers.by_address"
+GATEWAY_CACHE = "limits"  # where they are counted
+
+# ── CDN ─────────────────────────────────────────────────────────────────────────────────────────────
+# Answers with one of these are their caller's own: nobody else may get the position of his last write.
+CDN_PERSONAL_HEADERS = ("X-Read-After",)
+CDN_TAG_HEADER = environment.choice("CDN_TAG_HEADER", "Surrogate-Key", ["Surrogate-Key", "Cache-Tag"])
+# Who changes the catalogue tells the edge.
+_CHANGES = "default" in DATABASE_APPS and "products" in DATABASE_APPS["default"] and not _BUILD
+CDN_PURGE_URL = environment.origin("CDN_PURGE_URL") if _CHANGES else ""
+CDN_PURGE_SECRET = environment.secret("CDN_PURGE_SECRET") if CDN_PURGE_URL else ""
+
+# ── images ──────────────────────────────────────────────────────────────────────────────────────────
+# Named as in django-storages. Only those who write have the secret; the others need to know MEDIA_URL alone.
+_WRITES = SERVICE in ("products", "worker", "migrate")
+AWS_S3_ENDPOINT_URL = environment.text("AWS_S3_ENDPOINT_URL", "") or None
+AWS_S3_REGION_NAME = environment.text("AWS_S3_REGION_NAME", "us-east-1")
+AWS_STORAGE_BUCKET_NAME = environment.text("AWS_STORAGE_BUCKET_NAME", "media")
+AWS_S3_ADDRESSING_STYLE = environment.choice("AWS_S3_ADDRESSING_STYLE", "path", ["path", "virtual", "auto"])
+AWS_S3_SIGNATURE_VERSION = "s3v4"
+AWS_ACCESS_KEY_ID = environment.text("AWS_ACCESS_KEY_ID", "media:media")
+AWS_SECRET_ACCESS_KEY = environment.secret("AWS_SECRET_ACCESS_KEY") if _WRITES else token_hex()
+# An object's name is made of what is in it: it never changes.
+AWS_S3_OBJECT_PARAMETERS = {"CacheControl": "public, max-age=31536000, immutable"}
+AWS_S3_CUSTOM_DOMAIN = environment.text("AWS_S3_CUSTOM_DOMAIN", "")
+# Where browsers read: a CDN's domain, or the load balancer's path to the store.
+MEDIA_URL = f"https://{AWS_S3_CUSTOM_DOMAIN}/" if AWS_S3_CUSTOM_DOMAIN else "/media/"
+# Where they write by presigned URLs: the bucket's own URL; empty is the path /<bucket> of this site.
+MEDIA_UPLOAD_URL = environment.text("MEDIA_UPLOAD_URL", "").rstrip("/")
 
 # ── web ─────────────────────────────────────────────────────────────────────────────────────────────
-STATIC_URL = "/static/"
+STATIC_URL = f"{static_origin()}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {"BACKEND": "config.storage.MediaStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 # The load balancer overwrites X-Forwarded-Proto, and nothing else reaches the replicas.

@@ -22,7 +22,7 @@ from identity import keys as _keys  # noqa: E402 - the environment comes first
 from config.databases import CONTEXTS  # noqa: E402 - the environment comes first
 from config.services import ISSUERS  # noqa: E402 - the environment comes first
 from config.settings import *  # noqa: E402, F403 - the environment comes first
-from config.settings import CACHES, DATABASE_APPS, STORAGES  # noqa: E402
+from config.settings import CACHES, DATABASE_APPS  # noqa: E402
 
 
 def database(name: str, engine: str = "django.db.backends.postgresql", **test: Any) -> dict[str, Any]:
@@ -52,10 +52,15 @@ DATABASE_APPS = {
     **dict.fromkeys(SHARDS.values(), frozenset().union(*(sharded for _, sharded in CONTEXTS.values()))),
 }
 QUEUE_URL = f"redis+socket://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?virtual_host=1"  # noqa: S108 - as below
-CACHES["default"]["LOCATION"] = f"unix://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?db=0"  # noqa: S108 - the run's own
-CACHES["default"]["OPTIONS"]["PASSWORD"] = ""
+for _alias in ("default", "limits"):
+    CACHES[_alias]["LOCATION"] = f"unix://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?db=0&client_name={_alias}"  # noqa: S108 - the run's own
+    CACHES[_alias]["OPTIONS"]["PASSWORD"] = ""
 # Hashed names need collectstatic; the live tests see them.
-STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+STORAGES = {
+    # What is done with the store, without one; the live tests have a store.
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 EXPOSE_TOPOLOGY = True
 REPLICA_NAME = "test-1"
 STATIC_ROOT = _secrets

@@ -10,18 +10,14 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from gateway import metrics
 from redis import Redis, RedisError
 
 log = logging.getLogger(__name__)
 
-# A limit that cannot be asked for must cost next to nothing: less than this, once in a while.
-TIMEOUT = 0.05  # seconds
 PAUSE = 1.0  # seconds without a question after one that had no answer
 
 # Redis's own clock, in microseconds: the replicas' clocks differ. Rendered by %.0f, since Lua would shorten the number.
@@ -50,18 +46,14 @@ class Quota:
 
 
 class Rate:
-    """`quota` requests in `window` seconds for each caller, counted in the Redis at `url`."""
+    """`quota` requests in `window` seconds for each caller, counted in the Redis, or Redis Cluster, of `redis()`.
 
-    def __init__(self, quota: int, window: int, url: str, password: str) -> None:
+    It must have short time-outs: a limit that cannot be asked for is to cost next to nothing.
+    """
+
+    def __init__(self, quota: int, window: int, redis: Callable[[], Redis]) -> None:
         self._quota, self._window = quota, window
-        client = Redis.from_url(
-            url,
-            password=password or None,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._script = client.register_script(_SCRIPT)
+        self._redis = redis
         self._lock = threading.Lock()
         self._again: float | None = None  # when to ask next, while Redis is away
 
@@ -72,7 +64,8 @@ class Rate:
             return None
         microseconds = self._window * 1_000_000
         try:
-            allowed, left, wait = self._script([f"gateway:rate:{caller}"], [microseconds, microseconds // self._quota])
+            given = (f"gateway:rate:{caller}", str(microseconds), str(microseconds // self._quota))
+            allowed, left, wait = self._redis().eval(_SCRIPT, 1, *given)
         except RedisError as error:
             self._away(error)
             metrics.rate_limit_errors.inc()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
+from django_redis import get_redis_connection
 
 from gateway import deadline, headers, metrics, target
 from gateway.errors import Failed, Refused
@@ -132,9 +133,7 @@ def _from_settings() -> Gateway:
         services[name] = Service(name, str(parts.hostname), parts.port or 80, policy)
     rate = None
     if settings.GATEWAY_RATE:
-        cache_settings = settings.CACHES["default"]
-        password = cache_settings["OPTIONS"]["PASSWORD"]
-        rate = Rate(settings.GATEWAY_RATE, 60, str(cache_settings["LOCATION"]), password)
+        rate = Rate(settings.GATEWAY_RATE, 60, partial(get_redis_connection, settings.GATEWAY_CACHE))
     return Gateway(services, policy, rate, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 

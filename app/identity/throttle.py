@@ -1,7 +1,7 @@
 """Count attempts in Redis, over all replicas, and refuse those that are too many.
 
-The counting is one script, so that two replicas never let the same attempt through. Without Redis nobody is refused:
-the hash of a password is slow enough that guessing stays slow, and a cache that is away must not keep everybody out.
+Each subject is counted by one script, so that two replicas never let the same attempt through. Without Redis nobody is
+refused: the hash of a password is slow enough that guessing stays slow, and a cache that is away must keep nobody out.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-# Each key counts for its own window, which begins with the first attempt; returns the seconds to wait, 0 for none.
+# A key counts for a window that begins with its first attempt; returns the seconds to wait, 0 for none.
 _COUNT = """
-local wait = 0
-for i, key in ipairs(KEYS) do
-    local count = redis.call('INCR', key)
-    if count == 1 then redis.call('EXPIRE', key, ARGV[2 * i]) end
-    if count > tonumber(ARGV[2 * i - 1]) then wait = math.max(wait, redis.call('TTL', key), 1) end
-end
-return wait
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+if count > tonumber(ARGV[1]) then return math.max(redis.call('TTL', KEYS[1]), 1) end
+return 0
 """
 
 
@@ -43,10 +40,11 @@ class Limit:
 
 def attempt(*subjects: tuple[Limit, str]) -> int:
     """Count an attempt of each subject; return 0, or for how many seconds it is refused."""
-    keys = [limit.key(subject) for limit, subject in subjects]
-    numbers = [number for limit, _ in subjects for number in (limit.most, limit.seconds)]
     try:
-        return int(get_redis_connection("default").eval(_COUNT, len(keys), *keys, *numbers))
+        redis, wait = get_redis_connection("default"), 0
+        for limit, subject in subjects:  # one by one: in a Redis Cluster each may be on another node
+            wait = max(wait, int(redis.eval(_COUNT, 1, limit.key(subject), limit.most, limit.seconds)))
+        return wait
     except RedisError as error:
         log.warning("attempts are not counted: %s", error)
         return 0

@@ -8,6 +8,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from problem import Problem
 
 from products import catalog
+from products.images import names
 from products.models import Product
 from products.tree import CategoryTree
 
@@ -25,7 +26,7 @@ def as_json(product: Product) -> dict[str, Any]:
         "stock": product.stock,
         "sold": product.sold,
         "featured": product.featured,
-        "image_url": product.image_url,
+        "image_url": names.url(product.image_url),
     }
 
 

@@ -14,12 +14,15 @@ from problem.api import NO_NUL, Api, problems
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from replication import use_primary
 
-from products import answers, catalog, params, views
+from products import answers, catalog, image_api, params, views
 from products.imports.rows import DESCRIPTION_MAX, PRICE_MAX, STOCK_MAX
+from products.locking import locked_product
 from products.models import NAME_MAX, SKU_MAX, SLUG_MAX, Category, Product
 from products.money import DECIMALS
+from products.schemas import ProductOut
 
 api = Api("products", "The catalogue: read by anybody, changed by staff.")
+api.add_router("", image_api.router)
 staff = Bearer()
 
 
@@ -70,29 +73,6 @@ class Change(Input):
     description: Description | None = None
     stock: Stock | None = None
     featured: Flag | None = None
-
-
-class CategoryOut(Schema):
-    slug: str
-    name: str
-
-
-class PriceOut(Schema):
-    amount: int = Field(description="In minor units.")
-    currency: str
-
-
-class ProductOut(Schema):
-    id: int
-    sku: str
-    name: str
-    description: str
-    category: CategoryOut
-    price: PriceOut
-    stock: int
-    sold: int
-    featured: bool
-    image_url: str
 
 
 class ProductPage(Schema):
@@ -154,7 +134,7 @@ def change(request: HttpRequest, product_id: str, body: Change) -> dict[str, Any
     require_staff(request)
     with transaction.atomic():
         # Locked, so that of two changes at once none undoes the other's fields.
-        return _save(_existing(product_id), body)
+        return _save(locked_product(product_id), body)
 
 
 @api.delete("{product_id}", auth=staff, response={204: None, **problems(401, 403, 404)})
@@ -162,16 +142,8 @@ def delete(request: HttpRequest, product_id: str) -> Status[None]:
     """Take a product out of the catalogue, for staff. Orders keep what they say of it."""
     require_staff(request)
     with transaction.atomic():
-        _existing(product_id).delete()
+        locked_product(product_id).delete()
     return Status(204, None)
-
-
-def _existing(product_id: str) -> Product:
-    key = params.identifier(product_id)
-    found = catalog.products().select_for_update(of=("self",)).filter(pk=key).first() if key is not None else None
-    if found is None:
-        raise Problem(404, "there is no such product")
-    return found
 
 
 def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:

@@ -53,7 +53,9 @@ class Product(models.Model):
     stock = models.IntegerField(default=0)
     sold = models.IntegerField(default=0)
     featured = models.BooleanField(default=False)
+    # An address, or the name of an object: products.images.names.
     image_url = models.CharField(max_length=URL_MAX, blank=True, default="")
+    image_width = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="0: no variants (yet).")
     created_at = models.DateTimeField(auto_now_add=True, db_default=Now())
     updated_at = models.DateTimeField(auto_now=True, db_default=Now())
     search = models.GeneratedField(
@@ -79,6 +81,9 @@ class Product(models.Model):
             # A page of one category: the next 24 ids after the cursor, read in order from the index.
             models.Index(name="product_by_category", fields=["category", "id"]),
             models.Index(name="product_featured", fields=["id"], condition=Q(featured=True)),
+            models.Index(
+                name="product_stored_image", fields=["image_url"], condition=Q(image_url__startswith="products/")
+            ),
             # A search reads the pending list too, so it is kept short. With none at all, loading 68,820
             # products took 24 s instead of 5 s.
             GinIndex(name="product_search", fields=["search"], gin_pending_list_limit=512),
@@ -91,3 +96,16 @@ class Product(models.Model):
 
     def __str__(self) -> str:
         return self.sku
+
+
+class StoredImage(models.Model):
+    """An object of the store, with its variants; known from before it is there until after it has gone."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    unused_since = models.DateTimeField(null=True, help_text="Since when no product was seen to show it.")
+
+    class Meta:
+        indexes = (models.Index(name="image_unused", fields=["unused_since"], condition=Q(unused_since__isnull=False)),)
+
+    def __str__(self) -> str:
+        return self.name

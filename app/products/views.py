@@ -1,15 +1,22 @@
 """What anybody reads of the catalogue, as JSON."""
 
+from caching import shown
+from cdn import public
 from django.http import HttpRequest, HttpResponse
 from problem import Problem
 
 from products import answers, params
+
+# A change purges what shows it from the edge. The seconds are for a browser, which nobody can tell, and for an edge
+# that was not told; an hour for a site that is down.
+kept = public(max_age=30, stale_while_revalidate=30, stale_if_error=3600, tags=shown)
 
 
 def answer(body: str) -> HttpResponse:
     return HttpResponse(body, content_type="application/json")
 
 
+@kept
 def product_list(request: HttpRequest) -> HttpResponse:
     """A page of products; a category includes its descendants, and one that does not exist is a 404."""
     try:
@@ -25,6 +32,7 @@ def product_list(request: HttpRequest) -> HttpResponse:
     return answer(answers.listing(slug, featured, after, limit))
 
 
+@kept
 def product_detail(request: HttpRequest, product_id: str) -> HttpResponse:
     key = params.identifier(product_id)
     if key is None:
@@ -32,6 +40,7 @@ def product_detail(request: HttpRequest, product_id: str) -> HttpResponse:
     return answer(answers.detail(key))
 
 
+@kept
 def category_list(request: HttpRequest) -> HttpResponse:
     """The whole tree; ``products`` of a category counts those of its descendants too."""
     return answer(answers.categories())

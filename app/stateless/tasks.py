@@ -1,32 +1,42 @@
-"""Keep the table of sessions small."""
+"""Keep the table of sessions small; count."""
 
 from __future__ import annotations
 
 import logging
+import time
 
 from celery import shared_task
 from django.contrib.sessions.models import Session
+from django.db import DatabaseError, transaction
 from django.utils import timezone
-from replication import use_primary
+
+from stateless.models import Counter
 
 BATCH = 1000
+SECONDS = 10.0  # half of what a task may take
 
 log = logging.getLogger(__name__)
 
 
+@shared_task(autoretry_for=(DatabaseError,), retry_backoff=1, max_retries=8)
+def count(name: str) -> None:
+    """Add one to the counter `name`. Delivered twice, it is counted twice: a queue promises at least once."""
+    Counter.add(name)
+
+
 @shared_task
 def clear_expired_sessions() -> int:
-    """Delete the sessions that have expired and return how many, a batch at a time so that locks stay short.
+    """Delete sessions that have expired and return how many: a batch at a time, so that locks stay short.
 
-    Doing it twice, or at once on two workers, does no harm.
+    What one run does not manage is the next one's. Two at once share the work; a session that is used again at
+    this moment is left alone.
     """
-    deleted = 0
-    while True:
-        with use_primary():
-            expired = Session.objects.filter(expire_date__lt=timezone.now())
+    deleted, until = 0, time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        with transaction.atomic():
+            expired = Session.objects.select_for_update(skip_locked=True).filter(expire_date__lt=timezone.now())
             batch = list(expired.values_list("session_key", flat=True)[:BATCH])
-        count, _ = Session.objects.filter(session_key__in=batch).delete()
-        deleted += count
+            deleted += Session.objects.filter(session_key__in=batch).delete()[0]
         if len(batch) < BATCH:
             break
     log.info("cleared %d expired sessions", deleted)

@@ -2,6 +2,8 @@
 
 from urllib.parse import urlencode
 
+from cdn import weak_etag
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -13,7 +15,9 @@ from storefront import pages
 
 
 def _answer(page: str) -> HttpResponse:
-    return HttpResponse(page + render_to_string("storefront/foot.html"))
+    foot = render_to_string("storefront/foot.html")
+    # Another replica's name in the foot makes no other page.
+    return HttpResponse(page + foot, headers={"ETag": weak_etag(page, foot.replace(settings.REPLICA_NAME, ""))})
 
 
 @require_safe

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NoReturn
 
-from benches import cache, ids, move, pgbouncer, pool, proxy, replicas, router, scatter, servers, startup
+from benches import cache, ids, move, pgbouncer, pool, proxy, replicas, router, scatter, servers, stampede, startup
 
 from harness import machine
 from harness.errors import BenchError
@@ -32,6 +32,7 @@ BENCHES: Mapping[str, ModuleType] = {
     "scatter": scatter,
     "move": move,
     "cache": cache,
+    "stampede": stampede,
 }
 EX_USAGE = 64
 

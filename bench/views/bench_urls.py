@@ -1,12 +1,17 @@
-"""Two views that show the two ends: one only waits, the other only computes."""
+"""Views that show the two ends, one that only waits and one that only computes, and two ways to cache what is dear."""
 
 import time
+from importlib import import_module
 
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django_redis import get_redis_connection
 
 WAIT = 0.020  # seconds: a view that waits for a slow service or database
 LOOPS = 30_000  # additions in Python, which holds the interpreter's lock throughout
+TIMEOUT = 1  # second that a cached value lives
+DEAR = 0.1  # seconds that it takes to compute
 
 
 def wait(_request: HttpRequest) -> HttpResponse:
@@ -23,4 +28,40 @@ def compute(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(total))
 
 
-urlpatterns = [path("wait/", wait), path("compute/", compute)]
+def dear(way: str) -> str:
+    """Take DEAR seconds, and count how often."""
+    get_redis_connection("default").incr(f"bench:computed:{way}")
+    time.sleep(DEAR)
+    return "dear"
+
+
+# The application is found in its image only.
+_ours = import_module("caching").multi_level_cache(timeout=TIMEOUT, key="bench:dear")(lambda: dear("ours"))
+
+
+def ours(_request: HttpRequest) -> HttpResponse:
+    """Serve the value as the two-level cache has it."""
+    return HttpResponse(_ours())
+
+
+def textbook(_request: HttpRequest) -> HttpResponse:
+    """Serve the value as the textbook has it: get; if there is none, compute and set."""
+    value = cache.get("bench:dear")
+    if value is None:
+        value = dear("textbook")
+        cache.set("bench:dear", value, TIMEOUT)
+    return HttpResponse(value)
+
+
+def computed(_request: HttpRequest, way: str) -> HttpResponse:
+    """Say how often the value was computed."""
+    return HttpResponse(get_redis_connection("default").get(f"bench:computed:{way}") or "0")
+
+
+urlpatterns = [
+    path("wait/", wait),
+    path("compute/", compute),
+    path("cached/ours/", ours),
+    path("cached/textbook/", textbook),
+    path("computed/<str:way>/", computed),
+]

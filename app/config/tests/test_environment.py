@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config import environment
+from config.static_url import static_origin
 
 
 @pytest.mark.parametrize("value", ["yes", "2", "true"])
@@ -31,6 +32,36 @@ def test_an_unset_or_empty_value_takes_the_default(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WEB_WORKERS", "")
     assert environment.integer("WEB_WORKERS", 2, least=1, most=64) == 2
     assert environment.words("WEB_WORKERS") == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["cdn.example.com", "https://cdn.example.com/", "https://cdn.example.com/x", "ftp://a", "https://a b", "https://a:0",
+     "https://-a.com", "https://"],
+)  # fmt: skip
+def test_an_address_that_is_more_or_less_than_one_stops_the_service(
+    value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CDN_URL", value)
+    with pytest.raises(SystemExit):
+        environment.origin("CDN_URL")
+    told = capsys.readouterr().err
+    assert f'CDN_URL="{value}": must be an address' in told
+    assert told.count("\n") == 1
+
+
+def test_static_files_come_from_the_cdn_that_is_set_and_from_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert static_origin() == ""
+    monkeypatch.setenv("CDN_URL", "https://cdn.example.com:8443")
+    assert static_origin() == "https://cdn.example.com:8443"
+    monkeypatch.setenv("AWS_CLOUDFRONT_DOMAIN", "d111111abcdef8.cloudfront.net")
+    with pytest.raises(SystemExit):
+        static_origin()
+    monkeypatch.delenv("CDN_URL")
+    assert static_origin() == "https://d111111abcdef8.cloudfront.net"
+    monkeypatch.setenv("AWS_CLOUDFRONT_DOMAIN", "https://d111111abcdef8.cloudfront.net")
+    with pytest.raises(SystemExit):
+        static_origin()
 
 
 def test_a_secret_has_no_default(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,19 +13,27 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings
 from django.test import RequestFactory
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gateway import rate
 from gateway.callers import by_address
 from gateway.rate import Rate
 from gateway.tests.upstream import Upstream, eventually, hang
+from redis import Redis
 
 URL = settings.CACHES["default"]["LOCATION"]
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for Redis on a busy machine: nobody is let through uncounted."""
-    monkeypatch.setattr(rate, "TIMEOUT", 5.0)
+def at(url: str, seconds: float = 0.05) -> Callable[[], Redis]:
+    """Return how to reach a Redis, with a time-out in seconds."""
+    retry = Retry(NoBackoff(), 0)
+    client = Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=retry)
+    return lambda: client
+
+
+# On a busy machine: nobody is let through uncounted.
+PATIENT = at(URL, 5.0)
 
 
 def someone() -> str:
@@ -32,9 +41,8 @@ def someone() -> str:
     return uuid.uuid4().hex
 
 
-@pytest.mark.usefixtures("patient")
 def test_callers_at_once_get_exactly_the_quota_and_each_caller_has_their_own() -> None:
-    limits = [Rate(50, 3600, URL, "") for _ in range(4)]  # as many replicas
+    limits = [Rate(50, 3600, PATIENT) for _ in range(4)]  # as many replicas
     caller = someone()
     with ThreadPoolExecutor(16) as pool:
         taken = list(pool.map(lambda number: limits[number % 4].take(caller), range(400)))
@@ -45,9 +53,8 @@ def test_callers_at_once_get_exactly_the_quota_and_each_caller_has_their_own() -
     assert (other.allowed, other.left) == (True, 49)
 
 
-@pytest.mark.usefixtures("patient")
 def test_a_refused_caller_is_told_when_and_is_let_through_then() -> None:
-    limit, caller = Rate(2, 1, URL, ""), someone()
+    limit, caller = Rate(2, 1, PATIENT), someone()
     assert [quota.allowed for _ in range(3) if (quota := limit.take(caller))] == [True, True, False]
     refused = limit.take(caller)
     assert refused is not None
@@ -56,17 +63,16 @@ def test_a_refused_caller_is_told_when_and_is_let_through_then() -> None:
     eventually(lambda: (quota := limit.take(caller)) and quota.allowed, 1.5)
 
 
-@pytest.mark.usefixtures("patient")
 def test_nothing_is_left_in_redis_once_it_is_paid_for() -> None:
-    limit, caller = Rate(10, 1, URL, ""), someone()
+    limit, caller = Rate(10, 1, PATIENT), someone()
     limit.take(caller)
-    client = limit._script.registered_client
+    client = PATIENT()
     assert client.exists(f"gateway:rate:{caller}")
     eventually(lambda: not client.exists(f"gateway:rate:{caller}"), 2)
 
 
 def test_redis_down_lets_everyone_through_at_once() -> None:
-    limit = Rate(1, 60, "unix:///nonexistent.sock?db=0", "")
+    limit = Rate(1, 60, at("unix:///nonexistent.sock?db=0"))
     started = time.monotonic()
     assert [limit.take("x") for _ in range(1000)] == [None] * 1000
     assert time.monotonic() - started < 0.5
@@ -74,7 +80,7 @@ def test_redis_down_lets_everyone_through_at_once() -> None:
 
 def test_redis_hung_costs_one_short_wait_and_then_nothing_until_it_is_asked_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        limit = Rate(1, 60, f"redis://127.0.0.1:{silent.getsockname()[1]}/0", "")
+        limit = Rate(1, 60, at(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
         started = time.monotonic()
         assert [limit.take("x") for _ in range(1000)] == [None] * 1000
         assert time.monotonic() - started < 0.5
@@ -82,7 +88,7 @@ def test_redis_hung_costs_one_short_wait_and_then_nothing_until_it_is_asked_agai
 
 def test_one_thread_asks_whether_a_hung_redis_is_back_for_all_the_others() -> None:
     silent = Upstream(hang)
-    limit = Rate(1, 60, f"redis://127.0.0.1:{silent.port}/0", "")
+    limit = Rate(1, 60, at(f"redis://127.0.0.1:{silent.port}/0"))
     assert limit.take("x") is None
     before = silent.connections
     limit._again = 0.0  # the pause is over
@@ -94,7 +100,7 @@ def test_one_thread_asks_whether_a_hung_redis_is_back_for_all_the_others() -> No
 
 def test_callers_are_counted_again_when_redis_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate, "PAUSE", 0.05)
-    limit = Rate(5, 60, f"unix://{tmp_path}/redis.sock?db=0", "")
+    limit = Rate(5, 60, at(f"unix://{tmp_path}/redis.sock?db=0"))
     assert limit.take("x") is None
     (tmp_path / "redis.sock").symlink_to(urlsplit(URL).path)
     eventually(lambda: limit.take(someone()) is not None)

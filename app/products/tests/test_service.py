@@ -150,6 +150,9 @@ def test_the_openapi_document_names_every_endpoint(client: Client) -> None:
         "/api/products/": {"get", "post"},
         "/api/products/categories": {"get"},
         "/api/products/{product_id}": {"get", "patch", "delete"},
+        "/api/products/{product_id}/image": {"post"},
+        "/api/products/{product_id}/image-upload": {"post"},
+        "/api/products/{product_id}/image-upload/{token}": {"post"},
     }
     names = [one["name"] for one in document["paths"]["/api/products/"]["get"]["parameters"]]
     assert names == ["category", "featured", "q", "cursor", "limit"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from config.celery import app as celery
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
-from django.db import connections
+from django.db import connections, transaction
 from django.test import Client
 from django.utils import timezone
 
+from stateless import tasks
 from stateless.models import Counter
 from stateless.tasks import BATCH, clear_expired_sessions
 
@@ -66,3 +69,54 @@ def test_only_expired_sessions_are_cleared() -> None:
     Session.objects.create(session_key="new", session_data="", expire_date=now + timedelta(hours=1))
     assert clear_expired_sessions() == BATCH + 1
     assert [session.session_key for session in Session.objects.all()] == ["new"]
+
+
+def expired(number: int) -> None:
+    """Make so many sessions that have expired."""
+    gone = timezone.now() - timedelta(seconds=1)
+    Session.objects.bulk_create(
+        Session(session_key=f"old{one}", session_data="", expire_date=gone) for one in range(number)
+    )
+
+
+def test_two_that_clear_at_once_share_the_work() -> None:
+    expired(5 * BATCH)
+    start = threading.Barrier(2)
+
+    def clear(_number: int) -> int:
+        start.wait()
+        return in_a_thread()
+
+    with ThreadPoolExecutor(2) as pool:
+        cleared = list(pool.map(clear, range(2)))
+    assert sum(cleared) + clear_expired_sessions() == 5 * BATCH
+    assert not Session.objects.exists()
+
+
+def test_a_session_that_is_used_again_at_this_moment_is_not_cleared() -> None:
+    expired(2)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Session.objects.filter(session_key="old1").update(expire_date=timezone.now() + timedelta(hours=1))
+        assert pool.submit(in_a_thread).result(20) == 1
+    assert clear_expired_sessions() == 0
+    assert [session.session_key for session in Session.objects.all()] == ["old1"]
+
+
+def in_a_thread() -> int:
+    try:
+        return clear_expired_sessions()
+    finally:
+        connections.close_all()
+
+
+def test_a_run_ends_in_time_and_leaves_the_rest_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    expired(2 * BATCH)
+    monkeypatch.setattr(tasks, "SECONDS", 0.0)
+    assert clear_expired_sessions() == 0
+    monkeypatch.undo()
+    assert clear_expired_sessions() == 2 * BATCH
+
+
+def test_beat_clears_them_every_minute() -> None:
+    entry = celery.conf.beat_schedule["clear-expired-sessions"]
+    assert (entry["task"], entry["schedule"]) == (clear_expired_sessions.name, 60.0)

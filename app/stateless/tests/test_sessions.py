@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 from django_redis import get_redis_connection
+from pytest_django import Settings
 
 from stateless.sessions import CACHE_SECONDS, COOKIE, SessionStore
 
@@ -58,3 +62,62 @@ def test_the_cache_keeps_a_session_for_minutes_only() -> None:
     visit(client)
     session = SessionStore(client.session.session_key)
     assert 0 < get_redis_connection("default").ttl(cache.make_key(session.cache_key)) <= CACHE_SECONDS
+
+
+def test_an_unknown_session_id_is_never_adopted() -> None:
+    client, planted = Client(), "a" * 32
+    client.cookies["sessionid"] = planted
+    assert visit(client) == 1
+    assert client.cookies["sessionid"].value != planted
+    assert not SessionStore().exists(planted)
+    assert client.session.session_key != planted
+    assert visit(client) == 2
+
+
+def test_an_expired_session_id_is_not_adopted_again() -> None:
+    client = Client()
+    visit(client)
+    key = client.session.session_key
+    assert key is not None
+    Session.objects.filter(session_key=key).update(expire_date=timezone.now() - timedelta(seconds=1))
+    cache.delete(SessionStore(key).cache_key)
+    assert visit(client) == 1
+    assert client.session.session_key != key
+
+
+def test_a_session_goes_on_under_a_new_id_and_the_old_one_is_worth_nothing() -> None:
+    client, thief = Client(), Client()
+    visit(client)
+    session = client.session
+    old = thief.cookies["sessionid"] = session.session_key or ""
+    session.cycle_key()  # what a login does
+    client.cookies["sessionid"] = session.session_key or ""
+    assert visit(client) == 2
+    assert visit(thief) == 1
+    assert session.session_key != old
+
+
+def test_an_ended_session_is_gone_from_cache_and_database() -> None:
+    client = Client()
+    visit(client)
+    session = client.session
+    key, name = session.session_key, SessionStore(session.session_key).cache_key
+    session.flush()
+    assert cache.get(name) is None
+    assert not Session.objects.filter(session_key=key).exists()
+    assert visit(client) == 1
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_the_cookies_are_for_this_site_only_and_out_of_reach_of_scripts(settings: Settings, secure: bool) -> None:
+    settings.SESSION_COOKIE_SECURE = secure
+    nowhere = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
+    settings.CACHES = settings.CACHES | {"default": nowhere}  # so that the second cookie is set too
+    client = Client()
+    visit(client)
+    for name in ("sessionid", COOKIE):
+        cookie = client.cookies[name]
+        assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
+        assert bool(cookie["secure"]) is secure
+        assert cookie["domain"] == ""
+        assert int(cookie["max-age"]) == settings.SESSION_COOKIE_AGE == 14 * 86_400

@@ -3,6 +3,8 @@
 from django import template
 from django.conf import settings
 from django.templatetags.static import static
+from django.utils.html import format_html
+from products.images import names
 from products.models import Product
 from products.money import format_price
 
@@ -19,7 +21,14 @@ def price(product: Product) -> str:
 @register.simple_tag
 def picture(product: Product) -> str:
     """The URL of the product's own image, or of its category's illustration."""
-    return product.image_url or category_picture(product.category.slug)
+    return names.url(product.image_url) or category_picture(product.category.slug)
+
+
+@register.simple_tag
+def picture_sizes(product: Product, sizes: str) -> str:
+    """The attributes that let a browser choose among the variants of the image; nothing where there are none."""
+    found = names.srcset(product.image_url, product.image_width)
+    return format_html(' srcset="{}" sizes="{}"', found, sizes) if found else ""
 
 
 @register.simple_tag

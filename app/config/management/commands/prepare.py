@@ -44,6 +44,7 @@ class Command(BaseCommand):
         for alias, shards in settings.SHARD_GROUPS.items():
             self._fill(alias, shards)
         call_command("load_demo")
+        call_command("load_demo_images")
         self.stdout.write(f"ready after {time.monotonic() - started:.1f} s")
 
     def _migrate(self, alias: str) -> str | None:

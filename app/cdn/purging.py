@@ -1,0 +1,182 @@
+"""Purging by tag, out of the request: one thread a process tells the edge, twice.
+
+Twice, because an answer may be on its way to the edge that was made before the change: it arrives after the purge, and
+is kept. What is computed AGAIN seconds after a change shows it, and nothing that was begun before is still on its way.
+
+An edge that is away costs a caller nothing. A purge that it does not get is lost, and the old answer goes when its
+`max-age` is over.
+"""
+
+from __future__ import annotations
+
+import atexit
+import http.client
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable
+from itertools import batched
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from cdn import metrics
+from cdn.tags import EVERYTHING, written
+
+log = logging.getLogger(__name__)
+
+AGAIN = 6.0  # seconds: a replica may show the old for 2, and the load balancer gives up a request after less than 4
+PAUSE = 3.0  # seconds without a try after one that failed; shorter than AGAIN, so that a short absence loses nothing
+TIMEOUT = 1.0  # seconds to connect, and for the answer
+BATCH = 200  # tags in one request, about 6 KB
+MOST = 5000  # tags that wait; more are sent as EVERYTHING
+LAST_TRY = 2.0  # seconds that the end of a process waits
+
+
+class Edge:
+    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, and a secret."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        parts = urlsplit(url)
+        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 80, timeout=TIMEOUT)
+        self._headers = {"Authorization": f"Bearer {secret}"}
+
+    def purge(self, tags: Iterable[str]) -> None:
+        """Let the edge forget what bears one of `tags`. Raises OSError or http.client's errors."""
+        try:
+            for some in batched(sorted(tags), BATCH, strict=False):
+                status = self._send({**self._headers, "Surrogate-Key": " ".join(some)})
+                if status != http.client.OK:
+                    raise http.client.HTTPException(f"the edge answered {status}")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, which is opened again when it is needed."""
+        self._connection.close()
+
+    def _send(self, headers: dict[str, str]) -> int:
+        if self._connection.sock is not None:
+            try:
+                return self._ask(headers)
+            except ConnectionError:  # the edge had closed it, idle as it was
+                self._connection.close()
+        return self._ask(headers)
+
+    def _ask(self, headers: dict[str, str]) -> int:
+        self._connection.request("PURGE", "/", headers=headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+class Purger:
+    """The tags that the edge is still to be told of, and the thread that does it: started by the first of them."""
+
+    def __init__(self, edge: Edge, again: float = AGAIN, pause: float = PAUSE) -> None:
+        self._edge, self._again, self._pause = edge, again, pause
+        self._wake = threading.Condition()
+        self._now: set[str] = set()
+        self._later: dict[str, float] = {}  # when, by tag; in the order of time
+        self._thread: threading.Thread | None = None
+        self._closed_until = 0.0
+        self._ending = False
+        self._failing = False
+
+    def purge(self, tags: Iterable[str]) -> None:
+        """Let the edge forget, soon. Returns at once and raises nothing."""
+        wrong = {one if one == EVERYTHING else written(one) for one in tags}
+        due = time.monotonic() + self._again
+        with self._wake:
+            if len(self._later.keys() | wrong) > MOST:
+                wrong = {EVERYTHING}
+                self._later.clear()
+            self._now |= wrong
+            if len(self._now) > MOST:
+                self._now = {EVERYTHING}
+            for one in wrong:
+                self._later.pop(one, None)
+                self._later[one] = due
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="cdn", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def end(self, seconds: float) -> None:
+        """Send what waits, the second time too, and let the thread end: within `seconds`."""
+        with self._wake:
+            self._ending = True
+            self._wake.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+
+    def _run(self) -> None:
+        while tags := self._next():
+            self._tell(tags)
+        self._edge.close()
+
+    def _next(self) -> set[str]:
+        """Wait until there is something to tell, and return it; nothing at the end."""
+        with self._wake:
+            while True:
+                now = time.monotonic()
+                tags, self._now = self._now, set()
+                for one, due in list(self._later.items()):
+                    if due > now and not self._ending:
+                        break
+                    tags.add(one)
+                    del self._later[one]
+                if tags or self._ending:
+                    return tags
+                first = next(iter(self._later.values()), None)
+                self._wake.wait(None if first is None else first - now)
+
+    def _tell(self, tags: set[str]) -> None:
+        if time.monotonic() < self._closed_until:
+            metrics.purges.labels("dropped").inc(len(tags))
+            return
+        try:
+            self._edge.purge(tags)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            metrics.purges.labels("failed").inc(len(tags))
+            self._closed_until = time.monotonic() + self._pause
+            if not self._failing:
+                log.info("the edge is not told of changes: %s", error)
+                metrics.breaker.set(1)
+            self._failing = True
+        else:
+            metrics.purges.labels("sent").inc(len(tags))
+            if self._failing:
+                log.info("the edge is told of changes again")
+                metrics.breaker.set(0)
+            self._failing = False
+
+
+_current: Purger | None = None
+_making = threading.Lock()
+
+
+def purge(*tags: str) -> None:
+    """Let the edge of `settings.CDN_PURGE_URL` forget what bears one of `tags`, within a moment.
+
+    Call it after the commit. Returns at once, and raises nothing if the edge is away, or there is none.
+    """
+    global _current  # noqa: PLW0603 - one process, one thread that tells
+    if not settings.CDN_PURGE_URL or not tags:
+        return
+    with _making:
+        if _current is None:
+            _current = Purger(Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET))
+    _current.purge(tags)
+
+
+def _renew() -> None:
+    global _current, _making  # the threads of a parent do not live on in its child
+    _current, _making = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
+atexit.register(lambda: _current.end(LAST_TRY) if _current else None)

@@ -1,0 +1,98 @@
+"""The queue behind Sentinels: a failover loses no task whose publish has returned.
+
+kombu's transport follows the primary. But replication is asynchronous, so what the primary has acknowledged may be lost
+with it. Here a task is accepted when a replica has it too, and a worker has one when a replica knows of that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import time
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.utils.json import dumps
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.sentinel import SentinelManagedConnection
+
+COPY = ("WAIT", 1, 1000)  # replicas, and milliseconds until they must have all that this connection has written
+
+# What was taken off the queue when the connection broke, so that nobody knows whether Redis still has it.
+_taken: deque[tuple[Any, str, str]] = deque()
+
+
+class Connection(SentinelManagedConnection):
+    """A connection to the primary. One that has no replica at the moment is as good as none."""
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer. Raises redis.ConnectionError, with which callers know what to do."""
+        try:
+            return super().read_response(*args, **kwargs)
+        except ResponseError as error:
+            if not str(error).startswith("NOREPLICAS"):
+                raise
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise RedisConnectionError(str(error)) from error
+
+
+class QoS(redis.QoS):
+    """What this worker has taken and not yet done."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note that `message` was taken, on a replica too."""
+        channel: Any = self.channel
+        where = message.delivery_info["exchange"], message.delivery_info["routing_key"]
+        try:
+            with channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+                pipe.zadd(self.unacked_index_key, {delivery_tag: time()})
+                pipe.hset(self.unacked_key, delivery_tag, dumps([message._raw, *where]))
+                pipe.execute_command(*COPY)
+                pipe.execute()
+        except channel.connection_errors:
+            _taken.append((message._raw, *where))
+            raise
+        virtual.QoS.append(self, message, delivery_tag)
+
+
+class Channel(redis.SentinelChannel):
+    """kombu's channel, which waits for a replica."""
+
+    QoS = QoS
+    connection_class = Connection
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        this: Any = self  # the stubs know little of it
+        while _taken:  # the connection is back
+            message, exchange, routing_key = _taken[0]
+            if exchange:
+                this.typeof(exchange).deliver(message, exchange, routing_key)
+            else:
+                this._put(routing_key, message)
+            _taken.popleft()
+
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: nobody knows."""
+        this: Any = self
+        # Batches, and queues that come and go, are for what may be lost.
+        if kwargs.get("_publish_batch") is not None or queue in this._expires:
+            super()._put(queue, message, **kwargs)
+            return
+        key = this._q_for_pri(queue, this._get_message_priority(message, reverse=False))
+        with this.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            pipe.lpush(key, dumps(message))
+            pipe.execute_command(*COPY)
+            if pipe.execute()[-1] < 1:
+                raise RedisConnectionError("no replica of the queue has the task")
+
+
+class Transport(redis.SentinelTransport):
+    """kombu's transport, with this channel."""
+
+    Channel = Channel
+
+
+def install() -> None:
+    """Let URLs of Sentinels lead to this transport."""
+    TRANSPORT_ALIASES["sentinel"] = "config.queue:Transport"

@@ -1,0 +1,51 @@
+"""Where an image ends. A file that goes on after it is something else as well: an archive, a script, a second image.
+
+Each function takes a file that Pillow has recognised, returns the offset after the image's last byte, and raises
+ValueError or IndexError where the file ends sooner.
+"""
+
+from __future__ import annotations
+
+import re
+
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in coded data: not a stuffed FF, a restart or a filler
+_BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_SCANS = 64  # of a progressive JPEG. Each is a pass over all pixels: thousands of them would take minutes
+
+
+def jpeg(data: bytes) -> int:
+    """The end of the EOI marker."""
+    position, scans = 2, 0
+    while True:
+        found = _MARKER.search(data, position)
+        if found is None:
+            raise ValueError("no end")
+        marker, position = data[found.start() + 1], found.end()
+        if marker == 0xD9:
+            return position
+        if marker in _BARE:
+            continue
+        scans += marker == 0xDA
+        length = int.from_bytes(data[position : position + 2])
+        if scans > _SCANS or length < 2:
+            raise ValueError("not a JPEG that anybody makes")
+        position += length
+
+
+def png(data: bytes) -> int:
+    """The end of the chunk IEND."""
+    position = 8
+    while position + 12 <= len(data):
+        length, kind = int.from_bytes(data[position : position + 4]), data[position + 4 : position + 8]
+        position += 12 + length
+        if kind == b"IEND" and position <= len(data):
+            return position
+    raise ValueError("no end")
+
+
+def webp(data: bytes) -> int:
+    """The end of the RIFF chunk."""
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if end > len(data):
+        raise ValueError("no end")
+    return end

@@ -1,0 +1,58 @@
+"""Two filters for the pipelines of Swift's proxy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+MOST = 10_000  # entries; then all are dropped
+
+App = Callable[[dict[str, Any], Any], Any]
+
+
+class LocalCache:
+    """What Swift asks of a memcached."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[float, Any]] = {}
+
+    def get(self, key: str, **_options: Any) -> Any:
+        """Return what was set, None when its time is over."""
+        until, value = self._values.get(key, (0.0, None))
+        return value if until > time.monotonic() else None
+
+    def set(self, key: str, value: Any, serialize: bool = True, time: float = 0, **_options: Any) -> None:
+        """Keep `value` for `time` seconds; 0 is an hour."""
+        if len(self._values) >= MOST:
+            self._values.clear()
+        self._values[key] = (_now() + (time or 3600), value)
+
+    def delete(self, key: str, **_options: Any) -> None:
+        """Forget it."""
+        self._values.pop(key, None)
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+def cache(_global: dict[str, str], **_local: str) -> Callable[[App], App]:
+    """The cache that tempauth insists on, in the memory of the one proxy process: no memcached."""
+    return _adding("swift.cache", LocalCache())
+
+
+def owner(_global: dict[str, str], **_local: str) -> Callable[[App], App]:
+    """Let whoever comes this way say who may read a bucket. For the pipeline that no request from outside takes."""
+    return _adding("swift_owner", True)
+
+
+def _adding(key: str, value: object) -> Callable[[App], App]:
+    def add(app: App) -> App:
+        def call(environ: dict[str, Any], start_response: Any) -> Any:
+            environ[key] = value
+            return app(environ, start_response)
+
+        return call
+
+    return add

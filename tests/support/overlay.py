@@ -1,0 +1,41 @@
+"""A part of the stack as an overlay (compose.redis-*.yaml) has it, for the time of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from support.restore import assert_at_rest
+from support.settings import ROOT
+from support.stack import Stack, run
+
+UP = ("up", "--detach", "--wait", "--wait-timeout", "240", "--no-build")
+PATIENCE = 240.0  # seconds for containers to be made anew and healthy
+
+
+@contextmanager
+def overlay(stack: Stack, name: str, servers: list[str], users: list[str]) -> Iterator[None]:
+    """Start the `servers` of compose.<name>.yaml, then make the services `users` anew with it; put all back at the end.
+
+    Only what the test looks at: the other services go on as they were.
+    """
+    files = ("-f", "compose.yaml", "-f", f"compose.{name}.yaml")
+    added = set(servers) - set(stack.config["services"])
+    try:
+        # Without what they depend on: it runs already.
+        stack.compose(*files, *UP, "--no-deps", *servers, timeout=PATIENCE)
+        stack.compose(*files, *UP, "--no-deps", *users, timeout=PATIENCE)
+        yield
+    finally:
+        for one in stack.containers(*added, stopped=True):
+            run("docker", "rm", "--force", "--volumes", one.id)
+        stack.compose(*UP, timeout=PATIENCE)
+        _forget(stack, name)
+        assert_at_rest(stack)
+
+
+def _forget(stack: Stack, name: str) -> None:
+    """Remove the volumes of the overlay."""
+    text = (ROOT / f"compose.{name}.yaml").read_text(encoding="utf-8")
+    names = text.partition("\nvolumes:\n")[2].partition("\n\n")[0].replace(":", "").split()
+    run("docker", "volume", "rm", "--force", *(f"{stack.project}_{one}" for one in names))

@@ -1,0 +1,608 @@
+"""Through the edge cache: it keeps what it may, shows nobody what is another's, and forgets what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+import requests
+from support.client import BROWSER, Site, assert_problem
+from support.edge import SERVICE, Edge, Origin, how, in_front_of, with_origin
+from support.load import at_once
+from support.prices import Prices, change
+from support.restore import restore
+from support.services import Person, Services, place
+from support.settings import TIME_FACTOR
+from support.stack import CommandError, Stack, run
+from support.wait import eventually
+
+MAX_AGE, REVALIDATE = 30, 30  # seconds; app/products/views.py
+LATEST = 7.0  # seconds after which a change is seen, whatever was on its way
+
+
+@pytest.fixture(scope="module")
+def edge(stack: Stack) -> Iterator[Edge]:
+    """The stack's own edge."""
+    with in_front_of(stack) as edge:
+        yield edge
+
+
+@pytest.fixture(scope="module")
+def origin(stack: Stack, edge: Edge) -> Iterator[Origin]:
+    """Another edge, in front of an origin that says what the test wants."""
+    with with_origin(stack) as origin:
+        yield origin
+
+
+@pytest.fixture
+def prices(site: Site) -> Iterator[Callable[[int, int], None]]:
+    """A function that changes the price of a product; it gets its own back."""
+    before = {one["id"]: one["price"]["amount"] for one in site.get("/api/products/?limit=20").json()["items"]}
+    yield partial(change, site)
+    for key, amount in before.items():
+        change(site, key, amount)
+
+
+def fresh(path: str) -> str:
+    """Return `path` with a query that nobody has asked for."""
+    return f"{path}{'&' if '?' in path else '?'}test={uuid.uuid4().hex}"
+
+
+def names(answer: requests.Response) -> set[str]:
+    """Return the names of the headers in lower case."""
+    return {name.lower() for name in answer.headers}
+
+
+# ── what is kept ────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("path", ["/api/products/", "/api/products/{}", "/api/products/categories"])
+def test_the_second_request_is_a_hit_with_an_age(edge: Edge, site: Site, product: int, path: str) -> None:
+    path = fresh(path.format(product))
+    first, second = edge.get(path), edge.get(path)
+    assert (how(first), how(second)) == ("fwd=miss", "hit")
+    assert first.text == second.text == site.get(path).text
+    aged = eventually("an age", lambda: edge.get(path), lambda seen: int(seen.headers["Age"]) >= 1, within=5)
+    assert how(aged) == "hit"
+    assert int(aged.headers["Age"]) < MAX_AGE
+
+
+def test_what_is_about_one_request_is_not_kept(edge: Edge, product: int) -> None:
+    path = fresh(f"/api/products/{product}")
+    edge.get(path, headers={"X-Request-ID": "first"})
+    hit = edge.get(path, headers={"X-Request-ID": "second"})
+    assert how(hit) == "hit"
+    assert hit.headers["X-Request-ID"] == "second"
+    assert edge.get(path).headers["X-Request-ID"] not in ("first", "second", "")
+    told = {"x-served-by", "x-cache", "x-database", "x-read-after", "ratelimit", "ratelimit-policy", "set-cookie"}
+    assert not names(hit) & {*told, "surrogate-key", "cache-tag", "xkey", "x-varnish", "via"}
+
+
+def test_a_static_file_is_kept_in_each_encoding_and_may_be_used_by_other_sites(edge: Edge, site: Site) -> None:
+    page = site.get("/", headers={"Accept": BROWSER}).text
+    path = next(name for name in re.findall(r'"(/static/[^"]+)"', page) if name.endswith(".css"))
+    assert 'crossorigin="anonymous"' in page
+    plain = edge.get(path, headers={"Accept-Encoding": "identity"})
+    sizes = {"": len(plain.content)}
+    for accepted, encoding in [("br, gzip", "br"), ("gzip, deflate", "gzip"), ("gzip;q=0.5, br;q=0", "gzip")]:
+        raw = edge.get(path, headers={"Accept-Encoding": accepted}, stream=True)
+        assert raw.headers["Content-Encoding"] == encoding, accepted
+        sizes[encoding] = len(raw.raw.read(decode_content=False))
+        again = edge.get(path, headers={"Accept-Encoding": accepted}, stream=True)
+        assert (how(again), again.headers["Content-Encoding"]) == ("hit", encoding)
+        assert again.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert again.headers["Access-Control-Allow-Origin"] == "*"
+        assert "accept-encoding" in again.headers["Vary"].lower()
+    assert sizes["br"] < sizes["gzip"] < sizes[""]
+    assert edge.get(path, headers={"Accept-Encoding": "gzip"}).content == plain.content
+
+
+def test_an_answer_is_kept_for_each_encoding(edge: Edge, product: int) -> None:
+    path = fresh("/api/products/?limit=20")
+    for accepted in ("gzip", "identity", "br, gzip"):
+        edge.get(path, headers={"Accept-Encoding": accepted})
+    hits = {one: edge.get(path, headers={"Accept-Encoding": one}) for one in ("gzip", "identity", "br, gzip")}
+    assert {how(one) for one in hits.values()} == {"hit"}
+    assert len({one.text for one in hits.values()}) == 1
+    assert hits["gzip"].headers["Content-Encoding"] == hits["br, gzip"].headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in hits["identity"].headers
+
+
+# ── 304 ─────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("path", ["/", "/products/{}/", "/api/products/{}", "/api/products/categories"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_who_has_the_answer_already_gets_304_with_and_without_the_edge(
+    edge: Edge, site: Site, product: int, path: str, encoding: str
+) -> None:
+    path, accept = path.format(product), {"Accept-Encoding": encoding}
+    tag = site.get(path, headers=accept).headers["ETag"]
+    assert tag.startswith('W/"')
+    for front, method in itertools.product((site, edge.site), ("GET", "HEAD")):
+        assert front.request(method, path, headers=accept).headers["ETag"] == tag
+        again = front.request(method, path, headers=accept | {"If-None-Match": tag})
+        assert again.status_code == 304, (front.url, method)
+        assert not again.content
+        assert again.headers["ETag"] == tag
+        assert again.headers["Cache-Control"]
+        assert front.request(method, path, headers=accept | {"If-None-Match": 'W/"other"'}).status_code == 200
+
+
+# ── what is not kept ────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("path", "control"),
+    [
+        ("/", "no-cache"),
+        ("/search/?q=tent", "no-cache"),
+        ("/session/", "private"),
+        ("/counter/", "private"),
+        ("/health/", "no-store"),
+        ("/nothing/here", "no-store"),
+        ("/api/products/999999999", "no-store"),
+        ("/api/products/?limit=no", "no-store"),
+        ("/api/users/1", "no-store"),
+        ("/api/products/openapi.json", "no-store"),
+        ("/metrics", ""),
+    ],
+)
+def test_what_is_personal_or_wrong_or_a_page_is_asked_for_each_time(
+    edge: Edge, site: Site, path: str, control: str
+) -> None:
+    for _ in range(3):
+        answer = edge.get(path)
+        assert how(answer).startswith("fwd="), answer.headers
+        assert "Age" not in answer.headers or answer.headers["Age"] == "0"
+        assert control in answer.headers.get("Cache-Control", "")
+    assert answer.status_code == site.get(path).status_code
+
+
+def test_a_session_goes_on_through_the_edge_and_is_one_browsers_own(edge: Edge) -> None:
+    with edge.site.session() as mine, edge.site.session() as others:
+        assert [mine.get("/session/").json()["visits"] for _ in range(3)] == [1, 2, 3]
+        assert others.get("/session/").json()["visits"] == 1
+        assert mine.get("/session/").json()["visits"] == 4
+
+
+def test_whoever_shows_a_token_is_answered_by_the_site(edge: Edge, product: int, staff: Person) -> None:
+    path = fresh(f"/api/products/{product}")
+    edge.get(path)
+    for _ in range(2):
+        answer = edge.get(path, headers=staff.headers)
+        assert how(answer) == "fwd=bypass"
+        assert answer.headers["Cache-Control"] == "private, no-store"
+    assert how(edge.get(path)) == "hit"
+
+
+def test_changes_pass_through_and_an_unknown_method_is_no_way_in(edge: Edge) -> None:
+    before = edge.get("/counter/").json()["count"]
+    assert edge.site.post("/counter/").json()["count"] > before
+    for method in ("PURGE", "TRACE", "CONNECT", "BAN"):
+        assert edge.site.request(method, "/").status_code in (400, 405, 501), method
+
+
+@pytest.mark.parametrize("forged", ["X-Edge", "X-Edge-Status", "Surrogate-Key", "Cache-Tag", "xkey"])
+def test_what_a_caller_says_changes_nothing_that_is_kept(edge: Edge, product: int, forged: str) -> None:
+    path = fresh(f"/api/products/{product}")
+    first = edge.get(path, headers={forged: "failed"})
+    assert (how(first), how(edge.get(path, headers={forged: "refresh"}))) == ("fwd=miss", "hit")
+
+
+def test_the_site_sees_the_edge_for_the_caller_and_nothing_that_it_claims(edge: Edge, stack: Stack) -> None:
+    identifier = uuid.uuid4().hex
+    edge.get("/counter/", headers={"X-Request-ID": identifier, "X-Forwarded-For": "203.0.113.66"})
+    lines = eventually(
+        "a line in the log",
+        lambda: [line for line in stack.logs("web", tail=200).splitlines() if identifier in line],
+        within=5,
+    )
+    assert "203.0.113.66" not in "".join(lines)
+    assert stack.container(SERVICE).address("edge") in lines[0]
+
+
+# ── purging ─────────────────────────────────────────────────────────────────────────────────────────
+def test_a_change_is_gone_from_the_edge_on_everything_that_shows_it_and_nothing_else(
+    edge: Edge, site: Site, product: int, prices: Callable[[int, int], None]
+) -> None:
+    items = site.get("/api/products/?limit=20").json()["items"]
+    other = next(one["id"] for one in items if one["category"] != items[0]["category"])
+    slug = items[0]["category"]["slug"]
+    shows = [fresh(f"/api/products/{product}"), fresh("/api/products/"), fresh(f"/api/products/?category={slug}")]
+    untouched = [fresh(f"/api/products/{other}"), fresh("/api/products/categories")]
+    price = 70_000_000 + random.randrange(1_000_000)
+
+    def look() -> list[bool]:
+        prices(product, price)  # a process that has just found no edge tries it again after a pause
+        return [str(price) in edge.get(path).text for path in shows]
+
+    eventually("the new price everywhere", look, all, within=10)
+    # Now that the way is known to be open: once, and at once.
+    for path in shows + untouched:
+        eventually("a hit", lambda path=path: how(edge.get(path)), lambda seen: seen == "hit", within=10)  # type: ignore[misc]
+    # The second telling of the change above must not be taken for the first one of the change below.
+    time.sleep(LATEST * TIME_FACTOR)
+    for path in shows + untouched:
+        edge.get(path)
+    prices(product, price + 1)
+    eventually(
+        "the newer price everywhere",
+        lambda: [str(price + 1) in edge.get(path).text for path in shows],
+        all,
+        within=1.5,
+        interval=0.05,
+    )
+    assert {how(edge.get(path)) for path in untouched} == {"hit"}
+
+
+def test_a_change_through_the_api_is_seen_by_its_author_at_once_and_by_all_soon(
+    edge: Edge, product: int, staff: Person, prices: Callable[[int, int], None]
+) -> None:
+    path = f"/api/products/{product}"
+    edge.get(path)
+    price = 60_000_000 + random.randrange(1_000_000)
+    body = {"price": {"amount": price, "currency": "EUR"}}
+    with edge.site.session() as author:
+        changed = author.patch(path, json=body, headers=staff.headers)
+        assert changed.status_code == 200
+        assert changed.headers["Cache-Control"] == "private, no-store"
+        assert author.get(path).json()["price"]["amount"] == price  # by its cookie
+    after = {"X-Read-After": changed.headers["X-Read-After"]}
+    assert edge.get(path, headers=after).json()["price"]["amount"] == price
+    eventually(
+        "the price for everybody",
+        lambda: edge.get(path).json()["price"]["amount"],
+        lambda seen: seen == price,
+        within=LATEST,
+    )
+
+
+def test_under_load_no_change_is_seen_old_once_nothing_is_on_its_way(edge: Edge, site: Site) -> None:
+    items = site.get("/api/products/?limit=4").json()["items"]
+    seen = Prices(edge.site, [one["id"] for one in items])
+    with seen.read(threads=3):
+        for number, product in zip(range(40), itertools.cycle(seen.products), strict=False):
+            change(site, product, 50_000_000 + number)
+            seen.note(product, 50_000_000 + number)
+            time.sleep(0.1)
+        time.sleep((LATEST + 2) * TIME_FACTOR)
+    for one in items:
+        change(site, one["id"], one["price"]["amount"])
+    assert not seen.errors, seen.errors[:5]
+    assert not seen.old(LATEST), seen.old(LATEST)[:10]
+    last = {product: changes[-1][1] for product, changes in seen.changes.items()}
+    assert {one.product: one.price for one in seen.seen} == last
+
+
+def test_a_url_is_purged_in_all_its_encodings(edge: Edge, product: int) -> None:
+    path, other = fresh(f"/api/products/{product}"), fresh(f"/api/products/{product}")
+    for accepted in ("gzip", "identity"):
+        edge.get(path, headers={"Accept-Encoding": accepted})
+        edge.get(other, headers={"Accept-Encoding": accepted})
+    assert edge.purge(path=path).status_code == 200
+    for accepted in ("gzip", "identity"):
+        assert how(edge.get(path, headers={"Accept-Encoding": accepted})) == "fwd=miss"
+        assert how(edge.get(other, headers={"Accept-Encoding": accepted})) == "hit"
+
+
+def test_who_has_not_the_secret_purges_nothing(edge: Edge, product: int) -> None:
+    path = fresh(f"/api/products/{product}")
+    edge.get(path)
+    for word in ("", "wrong"):
+        assert edge.purge("products", word=word).status_code == 403
+        assert edge.purge("*", word=word).status_code == 403
+        assert edge.purge(path=path, word=word).status_code == 403
+    assert edge.site.request("PURGE", path).status_code == 405
+    assert how(edge.get(path)) == "hit"
+    assert edge.purge("*").status_code == 200
+    assert how(edge.get(path)) == "fwd=miss"
+
+
+# ── who asks what: a fuzzed sequence ────────────────────────────────────────────────────────────────
+ROUNDS = 200  # requests of each user
+USERS = 4
+
+
+@dataclass
+class Visitor:
+    """A browser with a session and an account of its own, and what only it may see."""
+
+    edge: Edge
+    person: Person
+    order: str
+    dice: random.Random
+    session: str = ""
+    asked: int = 0
+    visits: int = 0
+    hits: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.browser = self.edge.site.session()
+        self.tags = ['W/"other"', "*"]
+
+    @property
+    def marks(self) -> list[str]:
+        """What stands in the answers that are this user's own."""
+        return [self.person.email, self.order]
+
+    def step(self, others: list[Visitor]) -> None:
+        """Make one request and judge its answer."""
+        dice, headers = self.dice, dict[str, str]()
+        other = dice.choice(others)
+        token = dice.choice(["", "", self.person.token])
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if dice.random() < 0.2:
+            headers["If-None-Match"] = dice.choice(self.tags)
+        if dice.random() < 0.3:
+            headers["Accept-Encoding"] = dice.choice(["gzip", "br", "identity", "gzip;q=0"])
+        if dice.random() < 0.1:
+            headers["X-Read-After"] = "0/1"
+        suffix = dice.choice(["", "", "?x=1", f"?x={dice.randrange(3)}", "/style.css", "?.css", "&a=.js", "%2f.js"])
+        path = dice.choice([
+            "/session/", "/session/", f"/api/users/{self.person.id}", f"/api/users/{other.person.id}",
+            f"/api/users/{self.person.id}/orders", f"/api/users/{other.person.id}/orders", "/api/orders/",
+            f"/api/orders/{self.order}", f"/api/orders/{other.order}", "/api/products/", "/api/products/1", "/",
+            "/counter/", "/products/1/", "/api/products/categories", "/api/products/?limit=3",
+        ]) + suffix  # fmt: skip
+        method = dice.choices(["GET", "HEAD", "POST", "PUT", "OPTIONS"], [12, 2, 1, 1, 1])[0]
+        if dice.random() < 0.5:
+            self.browser.cookies.pop("read_after", None)  # for a minute after a POST it leads past the edge
+        answer = self.browser.request(method, path, headers=headers)
+        self.judge(f"{method} {path} {headers}", answer, bool(token), others)
+
+    def judge(self, what: str, answer: requests.Response, known: bool, others: list[Visitor]) -> None:
+        """Note everything that is not as it must be."""
+        method, path = what.split(" ")[:2]
+        status, text = how(answer), answer.text
+        said = answer.headers.get("Cache-Control", "")
+        if tag := answer.headers.get("ETag"):
+            self.tags.append(tag)
+        for other in others:
+            self.wrong += [f"{what}: shows {mark!r} of another" for mark in other.marks if mark in text]
+        if not known:
+            self.wrong += [f"{what}: shows {mark!r} without a token" for mark in self.marks if mark in text]
+        self.session = self.browser.cookies.get("sessionid") or ""
+        if self.session and self.session in {other.session for other in others}:
+            self.wrong.append(f"{what}: the session of another")
+        if status.startswith("hit"):
+            self.hits += 1
+            if "public" not in said or known or "Set-Cookie" in answer.headers or method not in ("GET", "HEAD"):
+                self.wrong.append(f"{what}: a hit with {dict(answer.headers)}")
+        if answer.status_code == 500:
+            self.wrong.append(f"{what}: {text[:200]}")
+        if re.fullmatch(r"/session/(\?[^/]*)?", path) and method in ("GET", "HEAD"):
+            self.asked += 3  # a load balancer tries a GET that takes too long up to three times, and each may count
+            if method == "GET" and answer.status_code == 200:
+                visits = answer.json()["visits"]
+                if not self.visits < visits <= self.asked:
+                    self.wrong.append(f"{what}: visit {visits}, after {self.visits} and before {self.asked}")
+                self.visits = visits
+
+
+def test_no_sequence_of_requests_shows_one_user_anothers_page(
+    edge: Edge, services: Services, person: Callable[[], Person], product: int
+) -> None:
+    seed = int(os.environ.get("CDN_SEED") or random.SystemRandom().randrange(10**9))
+    visitors, items = [], [{"product_id": product, "quantity": 1}]
+    for number in range(USERS):
+        who = person()
+        order = uuid.uuid4().hex
+        placed = eventually(
+            "an order",
+            lambda who=who, order=order: place(services, who, order, items),  # type: ignore[misc]
+            lambda answer: answer.status_code in (200, 201),  # the same one, however often a busy site is asked
+            within=20,
+        )
+        visitors.append(Visitor(edge, who, str(placed.json()["id"]), random.Random(f"{seed}/{number}")))
+
+    def use(number: int) -> None:
+        me = visitors[number]
+        others = [one for one in visitors if one is not me]
+        for _ in range(ROUNDS):
+            me.step(others)
+        me.browser.close()
+
+    at_once(USERS, USERS, use)
+    wrong = [line for one in visitors for line in one.wrong]
+    assert not wrong, f"CDN_SEED={seed}: {len(wrong)} answers, of which {wrong[:5]}"
+    assert sum(one.hits for one in visitors) > USERS * ROUNDS / 50, f"CDN_SEED={seed}: too few hits to say anything"
+    assert all(one.visits for one in visitors)
+
+
+# ── the edge by itself, with an origin that says anything ───────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("control", "headers"),
+    [
+        ("", {}),
+        ("no-cache", {}),
+        ("no-store", {}),
+        ("private", {}),
+        ("max-age=60", {}),  # nobody has called it public
+        ("public", {}),
+        ("public, max-age=0", {}),
+        ("public, max-age=60, private", {}),
+        ("public, max-age=60, no-store", {}),
+        ("PRIVATE, max-age=60", {}),
+        ("public, max-age=60", {"Set_Cookie": "a=b"}),
+        ("public, max-age=60", {"Vary": "*"}),
+        ("private, no-store", {"Surrogate_Control": "max-age=60"}),
+    ],
+)
+def test_what_the_origin_does_not_give_to_all_is_not_kept(
+    origin: Origin, control: str, headers: dict[str, Any]
+) -> None:
+    path = origin.path(uuid.uuid4().hex, control, **headers)
+    answers = [origin.edge.get(path) for _ in range(3)]
+    assert [one.json()["n"] for one in answers] == [1, 2, 3]
+
+
+def test_an_answer_is_kept_by_what_it_varies_with(origin: Origin) -> None:
+    path = origin.path(uuid.uuid4().hex, "public, max-age=60", Vary="Accept-Language")
+    seen = [origin.edge.get(path, headers={"Accept-Language": one}).json()["n"] for one in ("de", "en", "de", "en")]
+    assert seen == [1, 2, 1, 2]
+
+
+def test_many_who_want_the_same_are_one_request_and_a_personal_answer_is_never_shared(origin: Origin) -> None:
+    path = origin.path(uuid.uuid4().hex, "public, max-age=60")
+    assert {one.json()["n"] for one in at_once(40, 20, lambda _: origin.edge.get(path))} == {1}
+    own = origin.path(uuid.uuid4().hex, "private, no-store")
+    answers = at_once(40, 20, lambda n: (n, origin.edge.get(own, headers={"Cookie": f"who={n}"}).json()))
+    assert [dict(answer["heard"])["cookie"] for _, answer in answers] == [f"who={n}" for n, _ in answers]
+
+
+def test_what_is_too_old_is_asked_for_with_its_validator(origin: Origin) -> None:
+    path = origin.path(uuid.uuid4().hex, "public, max-age=1", ETag='W/"x"')
+    assert origin.edge.get(path).json()["n"] == 1
+    time.sleep(1.5)
+    for status in ("fwd=miss", "hit"):  # the origin has said 304: what was there is good for another second
+        answer = origin.edge.get(path)
+        assert (how(answer), answer.json()["n"]) == (status, 1)
+
+
+def test_what_is_stale_is_shown_while_it_is_asked_for_as_long_as_the_origin_allows(origin: Origin) -> None:
+    path = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-while-revalidate=60")
+    assert origin.edge.get(path).json()["n"] == 1
+    time.sleep(1.5)
+    stale = origin.edge.get(path)
+    assert (how(stale), stale.json()["n"]) == ("hit; detail=stale-while-revalidate", 1)
+    eventually("the next one", lambda: origin.edge.get(path).json()["n"], lambda seen: seen >= 2, within=3)
+    short = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-while-revalidate=1, stale-if-error=60")
+    assert origin.edge.get(short).json()["n"] == 1
+    time.sleep(2.5)
+    assert origin.edge.get(short).json()["n"] == 2  # too old to be shown to anybody while the origin answers
+
+
+def test_what_is_stale_is_shown_when_the_origin_fails_and_what_is_not_there_is_a_problem(origin: Origin) -> None:
+    kept = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-if-error=60")
+    strict = origin.path(uuid.uuid4().hex, "public, max-age=1")
+    short = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-if-error=1")
+    for path in (kept, strict, short):
+        assert origin.edge.get(path).json()["n"] == 1
+    origin.go("down")
+    try:
+        time.sleep(2.5)
+        for _ in range(3):
+            answer = origin.edge.get(kept)
+            assert answer.status_code == 200
+            assert (how(answer), answer.json()["n"]) == ("hit; detail=stale-if-error", 1)
+            assert int(answer.headers["Age"]) >= 2
+        assert origin.edge.get(strict).status_code == 503
+        assert origin.edge.get(short).status_code == 503
+    finally:
+        origin.go("up")
+    assert origin.edge.get(kept).json()["n"] > 1
+
+
+def test_an_origin_that_is_not_there_at_all_leaves_what_is_stale(origin: Origin) -> None:
+    kept = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-if-error=60")
+
+    def shown() -> tuple[int, str]:
+        answer = origin.edge.get(kept)
+        return answer.status_code, how(answer)
+
+    assert shown() == (200, "fwd=miss")
+    for verb, back in (("pause", "unpause"), ("stop", "start")):  # it hangs; it is gone
+        run("docker", verb, origin.id)
+        try:
+            eventually("what is stale", shown, lambda seen: seen == (200, "hit; detail=stale-if-error"), within=10)
+            if verb == "stop":
+                assert_problem(origin.edge.get("/unknown"), 503)
+        finally:
+            run("docker", back, origin.id)
+        eventually("the origin", lambda: origin.edge.get("/ready").status_code == 200, within=30)
+
+
+def test_a_tag_purges_what_bears_it_and_nothing_else(origin: Origin) -> None:
+    tags = {"a": "one two", "b": "two", "c": "three"}
+    paths = {name: origin.path(uuid.uuid4().hex, "public, max-age=60", Surrogate_Key=own) for name, own in tags.items()}
+    paths["d"] = origin.path(uuid.uuid4().hex, "public, max-age=60")
+    paths["e"] = origin.path(uuid.uuid4().hex, "public, max-age=60", Cache_Tag="one, four")
+
+    def numbers() -> dict[str, int]:
+        return {name: origin.edge.get(path).json()["n"] for name, path in paths.items()}
+
+    assert set(numbers().values()) == {1}
+    assert origin.edge.purge("two").status_code == 200
+    assert numbers() == {"a": 2, "b": 2, "c": 1, "d": 1, "e": 1}
+    assert origin.edge.purge("four", "three").status_code == 200
+    assert numbers() == {"a": 2, "b": 2, "c": 2, "d": 1, "e": 2}
+    assert origin.edge.purge("*").status_code == 200
+    assert numbers() == {"a": 3, "b": 3, "c": 3, "d": 2, "e": 3}
+
+
+# ── the container, and failures ─────────────────────────────────────────────────────────────────────
+def test_the_edge_runs_with_no_more_rights_than_it_needs(edge: Edge, stack: Stack) -> None:
+    one = stack.container(SERVICE)
+    config = one.details["HostConfig"]
+    assert one.health == "healthy"
+    assert one.details["Config"]["User"] == "33:33"
+    assert config["ReadonlyRootfs"]
+    assert (config["CapDrop"], config["CapAdd"] or []) == (["ALL"], [])
+    assert config["Memory"] > 0
+    assert set(config["PortBindings"]) == {"8080/tcp"}
+    assert stack.run_in(one, "ls", "/run/secrets").split() == ["cdn_purge"]
+
+
+@pytest.mark.parametrize("setting", ["CDN_MEMORY_MB=much", "CDN_PURGE_SECRET_FILE=/nothing"])
+def test_a_bad_value_stops_the_edge_with_one_clear_line(edge: Edge, setting: str) -> None:
+    command = ("docker", "compose", "--profile", SERVICE, "run", "--rm", "--no-deps", "--no-TTY", "--env", setting)
+    with pytest.raises(CommandError) as refusal:
+        run(*command, SERVICE)
+    name, _, value = setting.partition("=")
+    assert "exit 64" in str(refusal.value)
+    lines = str(refusal.value).splitlines()[1:]
+    assert len(lines) == 1
+    assert name in lines[0]
+    assert value in lines[0]
+
+
+@pytest.mark.failure
+def test_the_site_down_leaves_what_the_edge_has_and_the_edge_finds_it_again(
+    edge: Edge, stack: Stack, site: Site, product: int
+) -> None:
+    kept = fresh(f"/api/products/{product}")
+    assert edge.get(kept).status_code == 200
+    stack.stop(stack.load_balancer)
+    try:
+        old = eventually(
+            "an answer older than its max-age and what may be shown beyond it",
+            lambda: edge.get(kept),
+            lambda seen: seen.status_code == 200 and "stale-if-error" in how(seen),
+            within=MAX_AGE + REVALIDATE + 10,
+            interval=1.0,
+        )
+        assert int(old.headers["Age"]) >= MAX_AGE + REVALIDATE
+        assert_problem(edge.get("/"), 503)
+    finally:
+        restore(stack)
+    eventually("the site again", lambda: how(edge.get(fresh(kept))), lambda seen: seen == "fwd=miss", within=15)
+
+
+@pytest.mark.failure
+def test_the_edge_down_costs_nobody_anything(edge: Edge, stack: Stack, site: Site, product: int, staff: Person) -> None:
+    path = f"/api/products/{product}"
+    before = site.get(path).json()["price"]
+    took = []
+    stack.pause(SERVICE)  # it takes connections, and says nothing
+    try:
+        for number in range(10):
+            began = time.monotonic()
+            body = {"price": {"amount": 40_000_000 + number, "currency": "EUR"}}
+            assert site.request("PATCH", path, json=body, headers=staff.headers).status_code == 200
+            took.append(time.monotonic() - began)
+        assert max(took) < 1.0 * TIME_FACTOR, took
+    finally:
+        stack.start(SERVICE)
+        site.request("PATCH", path, json={"price": before}, headers=staff.headers)
+    eventually(
+        "the price at the edge",
+        lambda: edge.get(path).json()["price"] == before,
+        within=MAX_AGE + REVALIDATE,
+        interval=1.0,
+    )

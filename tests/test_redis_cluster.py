@@ -1,0 +1,135 @@
+"""The cache as a Redis Cluster: it loses a primary under load."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.client import Site
+from support.load import Load, assert_all_answered
+from support.overlay import overlay
+from support.probe import Probe
+from support.restore import everywhere_healthy, health
+from support.settings import REPLICAS, TIME_FACTOR, secret
+from support.stack import Stack
+from support.wait import eventually
+
+pytestmark = pytest.mark.failure
+
+NODES = ["redis-cache", *(f"redis-cache-{number}" for number in range(2, 7))]
+CLOCK = ":1:{caching}:clock"
+LOWER = 10.0  # seconds for which pages may be computed anew
+PAGES = 20
+
+
+@pytest.fixture(scope="module")
+def cluster(stack: Stack) -> Iterator[Stack]:
+    """The stack, whose replicas of web have the cluster for a cache."""
+    with overlay(stack, "redis-cluster", NODES, ["web"]):
+        yield stack
+
+
+@pytest.fixture
+def front(cluster: Stack) -> Site:
+    """The site in front of it."""
+    site = Site(cluster.published(cluster.load_balancer, 8080))
+    eventually(
+        "every replica healthy",
+        lambda: everywhere_healthy(cluster),
+        lambda seen: seen == ["healthy"] * REPLICAS,
+        within=30,
+    )
+    eventually("a healthy answer", lambda: health(site)["status"], lambda seen: seen == "healthy", within=30)
+    return site
+
+
+def ask(probe: Probe, node: str, *command: str) -> str:
+    return probe.redis(node, *command, password=secret("redis_cache"))
+
+
+def primary_of(probe: Probe, key: str) -> str:
+    """Return the node that serves `key`."""
+    for node in NODES:
+        if ask(probe, node, "EXISTS", key) in {"0", "1"} and "role:master" in ask(probe, node, "INFO", "replication"):
+            return node
+    return ""
+
+
+class Pages(threading.Thread):
+    """A reader of some pages in turn, who notes when one had to be computed."""
+
+    def __init__(self, site: Site, paths: list[str]) -> None:
+        super().__init__(daemon=True)
+        self.began = time.monotonic()
+        self.seen: list[tuple[float, str]] = []
+        self._site, self._paths, self._stop = site, paths, threading.Event()
+
+    def run(self) -> None:
+        with self._site.session() as browser:
+            while not self._stop.is_set():
+                for path in self._paths:
+                    moment = time.monotonic()
+                    answer = browser.get(path)
+                    self.seen.append((moment, answer.headers.get("X-Cache", "")))
+
+    def stop(self) -> None:
+        """Let it end."""
+        self._stop.set()
+        self.join()
+
+    def computed(self, since: float, until: float = float("inf")) -> int:
+        """Return how many pages were computed that were asked for between two moments."""
+        return sum(what == "MISS" for moment, what in self.seen if since <= moment < until)
+
+
+def test_keys_of_all_nodes_are_used_and_a_replica_stands_behind_each(front: Site, probe: Probe) -> None:
+    with front.session() as browser:
+        for visit in range(1, 4):
+            assert browser.get("/session/").json() == {"visits": visit}
+    for _ in range(60):
+        assert front.get("/session/").json() == {"visits": 1}
+    roles = [ask(probe, node, "INFO", "replication") for node in NODES]
+    assert sum("role:master" in role and "connected_slaves:1" in role for role in roles) == 3
+    sizes = [int(ask(probe, node, "DBSIZE")) for node, role in zip(NODES, roles, strict=True) if "role:master" in role]
+    assert min(sizes) > 0
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+def test_losing_a_primary_costs_no_request_and_the_cache_is_whole_again_soon(
+    cluster: Stack, front: Site, probe: Probe, how: str
+) -> None:
+    items = front.get(f"/api/products/?limit={PAGES}").json()["items"]
+    paths = [f"/products/{one['id']}/" for one in items]
+    pages = Pages(front, paths)
+    pages.start()
+    started = time.monotonic()
+    eventually(
+        "the pages to be in the cache",
+        lambda: pages.computed(time.monotonic() - 2) == 0 and time.monotonic() - started > 4,
+        within=30,
+    )
+    victim = primary_of(probe, CLOCK)  # without it every page has to be computed anew
+    with front.session() as browser, Load(front, ["/", "/session/", "/counter/", *paths[:3]], rate=30) as load:
+        visits = browser.get("/session/").json()["visits"]
+        getattr(cluster, how)(victim)
+        lost = time.monotonic()
+        eventually(
+            "another primary", lambda: primary_of(probe, CLOCK), lambda seen: seen not in {"", victim}, within=LOWER
+        )
+        for more in range(1, 6):
+            assert browser.get("/session/").json() == {"visits": visits + more}
+        eventually(f"{LOWER + 4} s", lambda: time.monotonic() - lost > (LOWER + 4) * TIME_FACTOR, within=LOWER + 6)
+    pages.stop()
+    cluster.start(victim)
+    assert_all_answered(load)
+    assert pages.computed(lost) > 0, "the test lost something that mattered"
+    late = pages.computed(lost + LOWER * TIME_FACTOR)
+    assert late == 0, f"{late} pages computed later than {LOWER} s after the loss"
+    eventually(
+        "the lost node to follow",
+        lambda: ask(probe, victim, "INFO", "replication"),
+        lambda seen: "master_link_status:up" in seen,
+        within=20,
+    )

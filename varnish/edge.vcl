@@ -1,0 +1,193 @@
+# An edge cache that does what a CDN does with the origin's headers (RFC 9111, RFC 5861), and purges.
+# docs/cdn.md says what that is. The two files that are included are written by entrypoint.sh.
+vcl 4.1;
+
+import std;
+import xkey;
+
+include "backend.vcl"; # the load balancer that runs
+include "secret.vcl";  # purge_allowed
+
+sub vcl_recv {
+    if (local.socket == "inside") {
+        call inside;
+    }
+    if (req.restarts == 0) {
+        unset req.http.X-Edge; # ours: how far the search for an answer has come
+        call identify;
+    }
+    call vcl_req_url;
+    call vcl_req_host;
+    if (req.method == "PURGE" || req.method == "TRACE" || req.method == "CONNECT" || req.method == "PRI") {
+        return (synth(405));
+    }
+    # Brotli, gzip or neither, so that a URL has three variants, not one for each browser.
+    if (req.http.Accept-Encoding ~ "(?i)(^|,\s*)br\s*(;\s*q=(1|0\.0*[1-9])[^,]*)?(,|$)") {
+        set req.http.Accept-Encoding = "br, gzip";
+    } else if (req.http.Accept-Encoding ~ "(?i)(^|,\s*)gzip\s*(;\s*q=(1|0\.0*[1-9])[^,]*)?(,|$)") {
+        set req.http.Accept-Encoding = "gzip";
+    } else {
+        unset req.http.Accept-Encoding;
+    }
+    if (req.method != "GET" && req.method != "HEAD") {
+        return (pass);
+    }
+    # Whoever shows who he is may be shown his own. Whoever has just written reads past every cache.
+    if (req.http.Authorization || req.http.X-Read-After || req.http.Cookie ~ "(^|;\s*)read_after=") {
+        return (pass);
+    }
+    # Any other cookie: the origin has seen the cookies of the request that an answer was made for, and calls an answer
+    # public only if it looked at none of them.
+    if (req.http.X-Edge == "refresh") {
+        set req.grace = 0s;
+    } else {
+        set req.grace = 365d; # as much as the answer has; a restart would leave it as it was
+    }
+    return (hash);
+}
+
+# What is not published: health, and purges of a URL (as Host and path), of tags, or of everything.
+sub inside {
+    if (req.url == "/live" && req.method == "GET") {
+        return (synth(200));
+    }
+    if (req.method != "PURGE") {
+        return (synth(405));
+    }
+    call purge_allowed;
+    std.collect(req.http.Surrogate-Key, " ");
+    if (req.http.Surrogate-Key ~ "(^| )\*($| )") {
+        ban("obj.status != 0");
+        return (synth(200));
+    }
+    if (req.http.Surrogate-Key) {
+        xkey.purge(req.http.Surrogate-Key);
+        return (synth(200));
+    }
+    return (purge);
+}
+
+# The caller's id if it is one valid value, else ours.
+sub identify {
+    std.collect(req.http.X-Request-ID);
+    if (req.http.X-Request-ID !~ "^[A-Za-z0-9._-]{1,128}$") {
+        set req.http.X-Request-ID = "edge-" + std.time2integer(now, 0) + "-" + req.xid;
+    }
+}
+
+# ── what is there ───────────────────────────────────────────────────────────────────────────────────
+sub vcl_hit {
+    if (obj.ttl >= 0s) {
+        set req.http.X-Edge-Status = "hit";
+        return (deliver);
+    }
+    # Older than max-age: shown while it is fetched anew, if the origin allows that for so long.
+    if (obj.http.Cache-Control ~ "stale-while-revalidate=\d+" && obj.ttl + std.duration(
+        regsub(obj.http.Cache-Control, "^.*stale-while-revalidate=(\d+).*$", "\1") + "s", 0s) > 0s) {
+        set req.http.X-Edge-Status = "hit; detail=stale-while-revalidate";
+        return (deliver);
+    }
+    # Older than that: only if nothing else is to be had.
+    if (req.http.X-Edge == "failed") {
+        set req.http.X-Edge-Status = "hit; detail=stale-if-error";
+        return (deliver);
+    }
+    set req.http.X-Edge = "refresh";
+    return (restart);
+}
+
+sub vcl_miss {
+    set req.http.X-Edge-Status = "fwd=miss";
+}
+
+sub vcl_pass {
+    set req.http.X-Edge-Status = "fwd=bypass";
+}
+
+# ── what comes ──────────────────────────────────────────────────────────────────────────────────────
+sub vcl_backend_fetch {
+    unset bereq.http.X-Edge-Status;
+}
+
+sub vcl_backend_response {
+    # Tags are between the origin and the edge.
+    if (beresp.http.Cache-Tag) {
+        set beresp.http.xkey = regsuball(beresp.http.Cache-Tag, "\s*,\s*", " ");
+    } else {
+        set beresp.http.xkey = beresp.http.Surrogate-Key;
+    }
+    unset beresp.http.Cache-Tag;
+    unset beresp.http.Surrogate-Key;
+    unset beresp.http.Surrogate-Control; # or the rules below would not look at Cache-Control
+    if (bereq.uncacheable) {
+        return (deliver);
+    }
+    if (beresp.status >= 500) {
+        if (bereq.is_bgfetch || bereq.http.X-Edge == "refresh") {
+            return (abandon); # what is stale stays, and is shown
+        }
+        # Not even as something that is known to be uncacheable: it would hide what is stale.
+        set beresp.uncacheable = true;
+        set beresp.ttl = 0s;
+        return (deliver);
+    }
+    # The answer to no one in particular: what says who asked, and who answered, is the first caller's.
+    if (beresp.http.Cache-Control ~ "(?i)\bpublic\b" && !beresp.http.Set-Cookie) {
+        unset beresp.http.X-Request-ID;
+        unset beresp.http.X-Served-By;
+        unset beresp.http.X-Cache;
+        unset beresp.http.X-Database;
+        unset beresp.http.RateLimit;
+        unset beresp.http.RateLimit-Policy;
+    } else {
+        call vcl_beresp_hitmiss; # what is not said to be everybody's is not kept
+    }
+    # Varnish itself takes grace from stale-while-revalidate. The longer of the two counts; vcl_hit tells them apart.
+    if (beresp.http.Cache-Control ~ "stale-if-error=\d+") {
+        set beresp.grace = std.duration(
+            regsub(beresp.http.Cache-Control, "^.*stale-if-error=(\d+).*$", "\1") + "s", beresp.grace);
+    }
+    # What follows is Varnish's own: not kept with ttl 0, Set-Cookie, private, no-store, no-cache, or Vary: *.
+}
+
+sub vcl_backend_error {
+    if (bereq.is_bgfetch || bereq.http.X-Edge == "refresh") {
+        return (abandon);
+    }
+    set beresp.status = 503;
+    set beresp.http.Content-Type = "application/problem+json";
+    set beresp.http.Cache-Control = "no-store";
+    set beresp.http.Retry-After = "1";
+    set beresp.uncacheable = true;
+    set beresp.ttl = 0s;
+    set beresp.body = {"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The site does not answer at the moment.","request_id":""} + bereq.http.X-Request-ID + {"""} + "}";
+    return (deliver);
+}
+
+# ── what goes out ───────────────────────────────────────────────────────────────────────────────────
+sub vcl_deliver {
+    set resp.http.X-Request-ID = req.http.X-Request-ID;
+    set resp.http.Cache-Status = "edge; " + req.http.X-Edge-Status; # RFC 9211
+    unset resp.http.xkey;
+    unset resp.http.X-Varnish;
+    unset resp.http.Via;
+}
+
+sub vcl_synth {
+    if (resp.status == 503 && req.http.X-Edge == "refresh") { # abandoned
+        set req.http.X-Edge = "failed";
+        return (restart);
+    }
+    set resp.http.Cache-Control = "no-store";
+    unset resp.http.X-Varnish;
+    unset resp.http.Via;
+    if (resp.status == 200) {
+        return (deliver);
+    }
+    set resp.http.Content-Type = "application/problem+json";
+    if (req.http.X-Request-ID) {
+        set resp.http.X-Request-ID = req.http.X-Request-ID;
+    }
+    set resp.body = {"{"type":"about:blank","title":""} + resp.reason + {"","status":"} + resp.status + {","detail":"The edge does not do that.","request_id":""} + req.http.X-Request-ID + {"""} + "}";
+    return (deliver);
+}
