@@ -27,7 +27,7 @@ def eventually(condition: Callable[[], object], seconds: float, what: str) -> No
     pause, until = threading.Event(), time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"not within {seconds} s: {what}"
-        pause.wait(0.05)
+        pause.wait(0.2)
 
 
 class Broker:
