@@ -203,7 +203,7 @@ def test_a_broker_that_is_killed_under_load_costs_no_event_and_doubles_none(
 ) -> None:
     for number in range(60):
         tell(str(number), aggregate=str(number % 7))
-        if number == 8:
+        if number == 20:
             broker.kill()
         if number == 40:
             broker.start()
