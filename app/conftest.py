@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from caching import process, wire
+from celery import current_app
+from config import services
 from django.conf import settings
 from django.core.cache import caches
 from django_redis import get_redis_connection
@@ -14,6 +20,8 @@ from health import monitor
 from replication.backend.base import stop_watching
 from sharding import map as maps
 from sharding.fill import fill
+
+import redis
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +45,7 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     process.current.end()
     process.renew()
     caches["local"].clear()
-    get_redis_connection("default").flushdb()
+    get_redis_connection("default").flushall()
 
 
 @pytest.fixture
@@ -50,3 +58,21 @@ def shards(transactional_db: None) -> Iterator[None]:
     maps.forget()
     yield
     maps.forget()
+
+
+@pytest.fixture
+def deliver() -> Callable[[], list[str]]:
+    """Do what workers do with what was sent: run it, and what that sends, until nothing is left; return the tasks."""
+    current_app.loader.import_default_modules()  # as a worker does
+    client: Any = redis.Redis(unix_socket_path=urlsplit(settings.QUEUE_URL).path, db=1)
+
+    def run() -> list[str]:
+        done = []
+        while message := next(filter(None, map(client.rpop, services.QUEUES)), None):
+            envelope = json.loads(message)
+            _, arguments, _ = json.loads(base64.b64decode(envelope["body"]))
+            done.append(envelope["headers"]["task"])
+            current_app.tasks[done[-1]].apply(kwargs=arguments, throw=True)
+        return done
+
+    return run

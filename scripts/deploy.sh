@@ -18,7 +18,7 @@ main() {
   start_added_servers
   step "Migrating the databases"
   quietly "$state_dir/migrate.log" migrate || fail "the databases could not be migrated; nothing was replaced"
-  replace_all products orders users users-worker worker beat
+  replace_all products orders users users-worker orders-worker worker beat
   replace_all web # which calls the others
   say "Deployed."
 }
@@ -64,9 +64,14 @@ replace_all() {
 
 replace() {
   local service=$1 old one replicas
+  replicas=$(count "$service")
+  if ((replicas == 0)); then # the release brings it
+    step "Starting $service"
+    run "$service" 1 || fail "$service did not become healthy"
+    return
+  fi
   old=$(outdated "$service")
   [[ -n $old ]] || return 0
-  replicas=$(count "$service")
   step "Replacing $service"
   for one in $old; do
     if [[ $service != beat ]]; then # two of it would send each task twice

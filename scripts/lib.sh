@@ -79,7 +79,7 @@ check_settings() {
 # check_connections [REPLICAS]: fail where so many replicas of web could need more connections than one PostgreSQL server
 # takes. Each process has a pool for each alias, which may all lead to one server, and one connection to watch it. The
 # first server of the main cluster has the most: web, worker and one replica of products with three aliases (and those of
-# EXTRA_REPLICAS); one replica of users, of orders, and users-worker with one more, the shard that is there.
+# EXTRA_REPLICAS); one replica of users and of orders with one more, the shard that is there; their workers use one connection of each.
 check_connections() {
   local replicas=${1:-3} pool web worker service aliases needed most number extra
   pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2) service=$(setting SERVICE_WORKERS 1)
@@ -88,7 +88,7 @@ check_connections() {
   done
   IFS=, read -ra extra <<<"${EXTRA_REPLICAS:-}"
   aliases=$((3 + ${#extra[@]}))
-  needed=$(((replicas * web + worker + service) * (aliases * pool + 1) + (2 * service + 1) * ((aliases + 1) * pool + 1)))
+  needed=$(((replicas * web + worker + service) * (aliases * pool + 1) + 2 * service * ((aliases + 1) * pool + 1) + 2 * (aliases + 2)))
   most=$(($(sed -n 's/^ *max_connections: //p' "$root/postgres/patroni.yml") - 10)) # Patroni, replication's set-up, a person
   ((needed <= most)) || fail "$replicas replicas x $web processes x $aliases aliases x POOL_SIZE=$pool, with workers and services, may need\
  $needed connections to one PostgreSQL server, which takes $most: choose a smaller POOL_SIZE or fewer replicas"

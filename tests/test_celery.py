@@ -57,5 +57,5 @@ def test_there_is_one_beat(stack: Stack) -> None:
 
 
 def test_the_health_checks_of_workers_and_beat_pass(stack: Stack) -> None:
-    for name, what in (("worker", "worker"), ("users-worker", "worker"), ("beat", "beat")):
+    for name, what in (("worker", "worker"), ("users-worker", "worker"), ("orders-worker", "worker"), ("beat", "beat")):
         stack.run_in(name, "healthcheck", what)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from support.client import assert_problem
 from support.load import at_once
-from support.services import Person, Services, place
+from support.services import Person, Services, but_status, place
 from support.settings import TIME_FACTOR
 from support.stack import Stack
 from support.wait import eventually
@@ -29,8 +29,10 @@ def test_an_order_is_placed_at_the_price_of_the_catalogue(services: Services, pe
         3 * price["amount"],
         False,
     )
-    assert services.orders.get(f"/api/orders/{order['id']}", headers=who.headers).json() == order
-    assert services.orders.get("/api/orders/", headers=who.headers).json() == {"items": [order], "next": None}
+    one = services.orders.get(f"/api/orders/{order['id']}", headers=who.headers).json()
+    page = services.orders.get("/api/orders/", headers=who.headers).json()
+    assert [but_status(seen) for seen in (one, *page["items"])] == [but_status(order)] * 2
+    assert page["next"] is None
 
 
 def test_of_two_hundred_posts_with_one_key_one_makes_the_order(
@@ -59,7 +61,8 @@ def test_nobody_sees_the_orders_of_another_but_staff(
     assert_problem(services.orders.get(f"/api/orders/{order['id']}", headers=other.headers), 404)
     assert_problem(services.orders.get(f"/api/orders/?user_id={who.id}", headers=other.headers), 403)
     assert services.orders.get("/api/orders/", headers=other.headers).json()["items"] == []
-    assert services.orders.get(f"/api/orders/?user_id={who.id}", headers=staff.headers).json()["items"] == [order]
+    seen = services.orders.get(f"/api/orders/?user_id={who.id}", headers=staff.headers).json()["items"]
+    assert [but_status(one) for one in seen] == [but_status(order)]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_without_the_products_service_no_order_is_placed_and_an_old_one_is_still
     assert_problem(answer, 503)
     assert answer.headers["Retry-After"] == "1"
     again = place(services, who, "before", items)
-    assert (again.status_code, again.json()) == (200, before.json())
+    assert (again.status_code, but_status(again.json())) == (200, but_status(before.json()))
     assert len(services.orders.get("/api/orders/", headers=who.headers).json()["items"]) == 1
     broken.start("products")
     eventually(

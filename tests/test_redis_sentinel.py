@@ -17,7 +17,7 @@ pytestmark = pytest.mark.failure
 
 SERVERS = ["redis-queue", "redis-queue-2", "redis-queue-3"]
 SENTINELS = ["sentinel-1", "sentinel-2", "sentinel-3"]
-WORKERS = ["worker", "users-worker", "beat"]
+WORKERS = ["worker", "users-worker", "orders-worker", "beat"]
 WRITER = f"{','.join(MAIN_NODES)} target_session_attrs=read-write"
 # For so many seconds a task every 20 ms, each counting under a name of its own: prints which were accepted.
 PUBLISH = """

@@ -13,8 +13,10 @@ from celery import Celery, signals
 from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
 from django.conf import settings
+from observability import worker  # noqa: F401 - it counts what tasks take
 
 from config import queue
+from config.services import QUEUES, WORKERS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 queue.install()
@@ -30,7 +32,7 @@ app.conf.update(
     broker_url=settings.QUEUE_URL,
     broker_connection_retry_on_startup=True,
     # A message whose worker died is delivered again after this many seconds: longer than any task may wait
-    # behind another one, and take.
+    # behind another one, and take. Events do not wait for that: their outbox sends them again.
     broker_transport_options={
         **TIMEOUTS,
         **settings.QUEUE_OPTIONS,
@@ -46,11 +48,11 @@ app.conf.update(
     # Seconds. A task that hangs is ended, so that a worker is never stuck for longer.
     task_soft_time_limit=20,
     task_time_limit=25,
-    # A publish gives up in seconds; a request never hangs on the queue.
+    # A publish gives up in seconds. Requests do not publish this way: they send events (events/sending.py).
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
     worker_hijack_root_logger=False,
     # A task that needs the databases of a context runs where they are: in that context's own worker.
-    task_routes={"users.*": {"queue": "users"}},
+    task_routes={f"{context}.*": {"queue": context} for context in WORKERS},
     # Each worker also reads a queue of its own: the pulse goes there.
     worker_direct=True,
     worker_max_tasks_per_child=1000,
@@ -68,6 +70,16 @@ app.conf.update(
             "task": "users.tasks.repair_directory",
             "schedule": 60.0,
             "options": {"expires": 60},
+        },
+        # What was left in the outboxes: of each service by its own worker, which alone can open them.
+        **{
+            f"{task}-{name}": {
+                "task": f"events.{task}",
+                "schedule": seconds,
+                "options": {"queue": name, "expires": seconds},
+            }
+            for task, seconds in (("relay", 5.0), ("tidy", 300.0))
+            for name in QUEUES
         },
         "finish-variants": {
             "task": "products.tasks.finish_variants",
@@ -109,6 +121,8 @@ def start_pulse(sender: Any, **_kwargs: Any) -> None:
         while True:
             try:
                 pulse.apply_async(queue=queue, expires=PULSE_SECONDS)
+                # Of each worker, so that what the metrics of one show is never old.
+                app.tasks["events.measure"].apply_async(queue=queue, expires=PULSE_SECONDS)
             except Exception as error:  # whatever it is, the healthcheck tells, and the worker itself reconnects
                 log.warning("no pulse: %s", error)
             time.sleep(PULSE_SECONDS)

@@ -15,13 +15,13 @@ MAIN = ("postgres-1", "postgres-2", "postgres-3")
 SHARD_HOSTS = (("shard-1",), ("shard-2",))  # shard 0 is on the main servers
 
 # An application's label stands for all of its tables, `label.model` for one.
-SHOP_APPS = frozenset({"sessions", "stateless", "products", "storefront"})
-MAP_APPS = frozenset({"sharding.bucketmap", "sharding.mapversion", "sharding.move", "sharding.movebucket"})
-SHARD_APPS = frozenset({"sharding.shardidentity", "sharding.bucket", "sharding.change"})
+SHOP_APPS = frozenset({"sessions", "stateless", "products", "storefront", "events"})
+MAP_APPS = frozenset({"sharding.bucketmap", "sharding.mapversion", "sharding.move", "sharding.movebucket", "events"})
+SHARD_APPS = frozenset({"sharding.shardidentity", "sharding.bucket", "sharding.change", "events"})
 # What each sharded context keeps in its own database, and what in its shards.
 CONTEXTS = {
     "users": (MAP_APPS | {"users.emaildirectory"}, SHARD_APPS | {"users.user"}),
-    "orders": (MAP_APPS, SHARD_APPS | {"orders.order", "orders.orderitem"}),
+    "orders": (MAP_APPS | {"orders.productname"}, SHARD_APPS | {"orders.order", "orders.orderitem", "orders.inbox"}),
 }
 
 

@@ -7,6 +7,17 @@ APIS = ("users", "products", "orders")
 # Those that sign tokens, and so have a key of their own: users says who a user is, and both call other services.
 ISSUERS = ("users", "orders")
 
+# Those whose databases no other service opens have a worker, and a queue, of their own; the shop's is Celery's own.
+WORKERS = ("users", "orders")
+SHOP_QUEUE = "celery"
+QUEUES = (SHOP_QUEUE, *WORKERS)
+
+
+def queue(service: str) -> str:
+    """Return the queue of the workers that open the same databases as `service`."""
+    context = service.removesuffix("-worker")
+    return context if context in WORKERS else SHOP_QUEUE
+
 
 def address(service: str) -> str:
     """Return the URL of a service, without a path. Docker's DNS answers with all of its replicas."""

@@ -18,7 +18,7 @@ names.install()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SERVICE = environment.choice(
-    "SERVICE", "web", ["web", *services.APIS, "worker", "users-worker", "beat", "migrate", "build"]
+    "SERVICE", "web", ["web", *services.APIS, "worker", "users-worker", "orders-worker", "beat", "migrate", "build"]
 )
 _API = SERVICE in services.APIS
 _BUILD = SERVICE == "build"  # collectstatic while the image is built: no secrets, no database
@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "config",
     "caching",
+    "events",
     "identity",
     "replication",
     "sharding",
@@ -130,6 +131,18 @@ SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
 QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(environment.secret("REDIS_QUEUE_PASSWORD"))
+
+# ── events ──────────────────────────────────────────────────────────────────────────────────────────
+# The tasks that are told of each event. Each goes to the queue of its service's worker (config/celery.py).
+EVENTS = {
+    "user_deleted": ["orders.tasks.handle_user_event"],
+    "order_placed": ["products.tasks.handle_order_event"],
+    "order_confirmed": ["orders.tasks.handle_stock_event"],
+    "order_rejected": ["orders.tasks.handle_stock_event"],
+    "product_changed": ["orders.tasks.handle_product_event"],
+}
+# Where this service's own workers are told that an event was received.
+EVENTS_QUEUE = services.queue(SERVICE)
 
 # ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
 # Where /api/<service>/ goes, and the only thing that says so.

@@ -51,6 +51,7 @@ DATABASE_APPS = {
     "default": frozenset().union(DATABASE_APPS["default"], *(own for own, _ in CONTEXTS.values())),
     **dict.fromkeys(SHARDS.values(), frozenset().union(*(sharded for _, sharded in CONTEXTS.values()))),
 }
+QUEUE_URL = f"redis+socket://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?virtual_host=1"  # noqa: S108 - as below
 for _alias in ("default", "limits"):
     CACHES[_alias]["LOCATION"] = f"unix://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?db=0&client_name={_alias}"  # noqa: S108 - the run's own
     CACHES[_alias]["OPTIONS"]["PASSWORD"] = ""

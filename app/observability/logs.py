@@ -38,9 +38,13 @@ def tells_more(record: logging.LogRecord) -> bool:
     return bool(record.exc_info)
 
 
+_ROUTINE = ("config.pulse[", "events.measure[", "events.relay[")
+
+
 def is_no_pulse(record: logging.LogRecord) -> bool:
-    """Return whether the record is about a real task: a worker's pulse every few seconds is not worth a line."""
-    return "config.pulse[" not in record.getMessage()
+    """Return whether the record is about a real task: what each worker does every few seconds is not worth a line."""
+    message = record.getMessage()
+    return not any(task in message for task in _ROUTINE)
 
 
 def configuration(level: str) -> dict[str, Any]:

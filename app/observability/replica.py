@@ -19,7 +19,9 @@ def replica_name() -> str:
     except (OSError, ValueError, IndexError, struct.error):
         return host
     # The project and the service may hold dashes themselves; the service's names are ours.
-    found = re.search(r"(?:web|(?:users-)?worker|users|products|orders|beat|migrate)(?:-canary)?-\d+$", container)
+    found = re.search(
+        r"(?:web|(?:(?:users|orders)-)?worker|users|products|orders|beat|migrate)(?:-canary)?-\d+$", container
+    )
     return found[0] if found else container
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -55,11 +55,17 @@ class ItemOut(Schema):
     unit_price: int = Field(description="In minor units, when the order was placed.")
 
 
+class ProductOut(Schema):
+    id: int
+    name: str
+
+
 class OrderOut(Schema):
     id: int
     user_id: int
     status: str
     items: list[ItemOut]
+    products: list[ProductOut] = Field(description="What they are called now; also while the products service is away.")
     total: int = Field(description="In minor units.")
     currency: str
     archived: bool
@@ -87,7 +93,7 @@ def place(
     if order is None:
         lines, currency = _priced(body.items)
         order, new = Order.objects.place(user_id, lines, currency, idempotency_key)
-    shown = _shown(order)
+    (shown,) = _shown([order])
     if not new and _wanted(body) != {item["product_id"]: item["quantity"] for item in shown["items"]}:
         raise Problem(422, "This Idempotency-Key was used for an order with other items.")
     return Status(201 if new else 200, shown)
@@ -106,7 +112,7 @@ def orders(
         found = found.filter(id__lt=cursor)
     rows = list(found[: limit + 1])
     page = rows[:limit]
-    return {"items": [_shown(order) for order in page], "next": str(page[-1].id) if len(rows) > limit else None}
+    return {"items": _shown(page), "next": str(page[-1].id) if len(rows) > limit else None}
 
 
 @api.get("{int:order_id}", response={200: OrderOut, **problems(401, 404)})
@@ -115,7 +121,7 @@ def order(request: HttpRequest, order_id: int) -> dict[str, Any]:
     found = _with_items(Order.objects.filter(pk=order_id)).first() if order_id <= LARGEST else None
     if found is None or not bearer.caller(request).may_see(found.user_id):
         raise Http404
-    return _shown(found)
+    return _shown([found])[0]
 
 
 def _whose(request: HttpRequest, user_id: int | None) -> int:
@@ -141,6 +147,7 @@ def _priced(items: Sequence[ItemIn]) -> tuple[list[Line], str]:
         raise Problem(400, f"The products of one order have one currency, not {' and '.join(sorted(currencies))}.")
     if sum(item.quantity * prices[item.product_id].amount for item in items) > TOTAL_MAX:
         raise Problem(400, "The total of the order is too large.")
+    products.remember(prices)
     lines = [Line(item.product_id, item.quantity, prices[item.product_id].amount) for item in items]
     return lines, currencies.pop()
 
@@ -153,7 +160,12 @@ def _with_items(found: QuerySet[Order]) -> QuerySet[Order]:
     return found.prefetch_related("items")
 
 
-def _shown(order: Order) -> dict[str, Any]:
+def _shown(orders: Sequence[Order]) -> list[dict[str, Any]]:
+    names = products.names(item.product_id for order in orders for item in order.items.all())
+    return [_one(order, names) for order in orders]
+
+
+def _one(order: Order, names: Mapping[int, str]) -> dict[str, Any]:
     items = sorted(order.items.all(), key=lambda item: item.id)
     return {
         "id": order.id,
@@ -161,6 +173,9 @@ def _shown(order: Order) -> dict[str, Any]:
         "status": order.status,
         "items": [
             {"product_id": item.product_id, "quantity": item.quantity, "unit_price": item.unit_price} for item in items
+        ],
+        "products": [
+            {"id": item.product_id, "name": names[item.product_id]} for item in items if item.product_id in names
         ],
         "total": order.total,
         "currency": order.currency,

@@ -1,4 +1,4 @@
-"""Orders and their items: in the bucket of the user who placed them."""
+"""Orders and their items: in the bucket of the user who placed them. And what the products are called."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from events.models import InboxEntry
+from events.outbox import publish
 from sharding.base import ShardedModel
 from sharding.textbook import ByUser
 from sharding.transactions import fenced, shard_atomic
@@ -31,11 +33,11 @@ class OrderManager(ByUser["Order"]):
     def place(self, user_id: int, lines: Sequence[Line], currency: str, idempotency_key: str) -> tuple[Order, bool]:
         """Return the order that this user placed with this key, and whether it is new.
 
-        The order and its items are written in one transaction, at most once for a key.
+        The order, its items and the event that tells of it are written in one transaction, at most once for a key.
         """
 
         def once() -> tuple[Order, bool]:
-            with shard_atomic(user_id):
+            with shard_atomic(user_id) as shard:
                 order, new = self.get_or_create(
                     user_id=user_id,
                     idempotency_key=idempotency_key,
@@ -53,6 +55,14 @@ class OrderManager(ByUser["Order"]):
                             unit_price=line.unit_price,
                         )
                         for line in lines
+                    )
+                    publish(
+                        "order_placed",
+                        aggregate=f"order:{order.id}",
+                        using=shard,
+                        order_id=order.id,
+                        user_id=user_id,
+                        items=[{"product_id": line.product_id, "quantity": line.quantity} for line in lines],
                     )
             return order, new
 
@@ -119,3 +129,27 @@ class OrderItem(ShardedModel):
     def __str__(self) -> str:
         """Return the product and how many."""
         return f"{self.quantity} of product {self.product_id}"
+
+
+class Inbox(ShardedModel, InboxEntry):
+    """What the orders of a user have been told of. It moves with them: so an event that comes again after a move finds
+    that it was received."""
+
+    shard_key = "user_id"
+
+    user_id = models.BigIntegerField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="orders_inbox_once", fields=["user_id", "consumer", "event_id"]),)
+
+
+class ProductName(models.Model):
+    """What a product is called: as the products service last said. In the context's own database, since products belong
+    to no user."""
+
+    product_id = models.BigIntegerField(primary_key=True)
+    name = models.TextField()
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
+from events.outbox import publish
 from identity.bearer import Bearer, require_staff
 from ninja import Query, Schema, Status
 from problem import Problem
@@ -167,8 +168,20 @@ def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
                 product.save()
             elif changed:
                 product.save(update_fields=[*changed, "updated_at"])
+                _tell(product)
     except IntegrityError as error:
         if "product_sku" not in str(error):
             raise
         raise Problem(409, "Another product has this SKU.") from error
     return answers.as_json(product)
+
+
+def _tell(product: Product) -> None:
+    price = {"amount": product.price_amount, "currency": product.currency}
+    publish(
+        "product_changed",
+        aggregate=f"product:{product.pk}",
+        product_id=product.pk,
+        name=product.name,
+        price=price,
+    )

@@ -27,7 +27,9 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from events.outbox import publish
 from sharding.errors import BucketMoved
+from sharding.transactions import fenced, shard_atomic
 
 from users.models import EMAIL_MAX, EmailDirectory, User
 
@@ -105,12 +107,20 @@ def change_email(user_id: int, email: str) -> None:
 
 
 def delete(user_id: int) -> bool:
-    """Delete a user and free the address; return whether there was one."""
+    """Delete a user, tell of it, and free the address; return whether there was one."""
     # First of all no entry is pending any more: one that is can be taken over with its id, and the id of somebody who
     # was deleted must never be another one's.
     _entries().filter(user_id=user_id, state=State.PENDING).update(state=State.ACTIVE)
-    count, _ = User.objects.filter(pk=user_id).delete()
+    there = fenced(lambda: _delete_row(user_id))
     _entries().filter(user_id=user_id).delete()
+    return there
+
+
+def _delete_row(user_id: int) -> bool:
+    with shard_atomic(user_id) as shard:
+        count, _ = User.objects.filter(pk=user_id).delete()
+        if count:
+            publish("user_deleted", aggregate=f"user:{user_id}", using=shard, user_id=user_id)
     return count > 0
 
 

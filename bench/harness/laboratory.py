@@ -85,7 +85,7 @@ def laboratory(scene: Scene, program: str, services: Sequence[str]) -> Iterator[
     check_memory()
     with scene.clean():
         stack = scene.stack(OVERRIDE)
-        stack.build("postgres-1", "web")
+        stack.build("postgres-1", "web", *(["redis-cache"] if "queue" in services else []))
         stack.up(CLIENT, *services)
         containers = {service: found[0] for service, found in stack.containers().items()}
         settings = [word for name, value in environment(services).items() for word in ("--env", f"{name}={value}")]

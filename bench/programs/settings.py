@@ -10,7 +10,7 @@ from config.databases import CONTEXTS
 
 SECRET_KEY = "bench"  # noqa: S105 - signs nothing
 ALLOWED_HOSTS = ["*"]
-INSTALLED_APPS = ["replication", "sharding", "users"]
+INSTALLED_APPS = ["events", "replication", "sharding", "users"]
 MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "programs.views"
 USE_TZ = True
@@ -42,6 +42,10 @@ def bare(host: str, *, port: int = 5432, age: int | None = 0, **more: Any) -> di
     settings["OPTIONS"] = settings["OPTIONS"] | {"pool": False}
     return settings
 
+
+QUEUE_URL = f"redis://:{Path(os.environ['BENCH_QUEUE_FILE']).read_text(encoding='utf-8').strip()}@queue:6379/0"
+EVENTS = {"row_made": ["programs.events.handle"]}
+EVENTS_QUEUE = "celery"
 
 SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
 SHARD_GROUPS = {"default": SHARDS}

@@ -25,7 +25,7 @@ exec pg_virtualenv -t -v 17 -c "--port=$0" -o wal_level=logical sh -c 'exec "$0"
 SERVING = """\
 import os, sys
 os.environ |= {"DJANGO_SETTINGS_MODULE": "programs.settings", "BENCH_MAIN": "localhost", "BENCH_SHARDS": "a b c"}
-os.environ["BENCH_PASSWORD_FILE"] = sys.argv[1]
+os.environ["BENCH_PASSWORD_FILE"] = os.environ["BENCH_QUEUE_FILE"] = sys.argv[1]
 with open(sys.argv[1], "w") as password:
     password.write(os.environ["PGPASSWORD"])
 import django, psycopg

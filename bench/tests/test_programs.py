@@ -8,7 +8,8 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 from django.test import Client
-from programs import breaks, ids, pool, router, scatter, servers
+from events.models import Outbox
+from programs import breaks, events, ids, pool, router, scatter, servers
 from programs.prepare import prepare
 from programs.serve import Operation
 from users.models import User
@@ -88,3 +89,17 @@ def test_the_view_reads_its_row(settings: LazySettings, client: Client) -> None:
 @pytest.mark.parametrize("name", breaks.CHECKS)
 def test_directly_nothing_breaks(name: str) -> None:
     assert breaks.CHECKS[name](breaks.connector("default")) == breaks.WORKS
+
+
+@pytest.mark.parametrize(("operation", "written"), [(events.insert, 0), (events.write, 1), (events.tell, 1)])
+def test_an_event_is_written_beside_its_row(settings: LazySettings, operation: Operation, written: int) -> None:
+    settings.EVENTS = {events.EVENT: ["programs.events.handle"]}
+    events.prepare()
+    with connections["default"].cursor() as cursor:
+        try:
+            assert operation() == 1
+            cursor.execute("SELECT count(*) FROM bench_row")
+            assert cursor.fetchone() == (1,)
+            assert Outbox.objects.using("default").count() == written
+        finally:
+            cursor.execute("DROP TABLE bench_row")

@@ -11,7 +11,7 @@ from support.stack import Stack
 from support.wait import eventually
 
 # Services whose processes a test may have stopped one by one.
-FROZEN = ("web", "users", "products", "orders", "worker", "users-worker")
+FROZEN = ("web", "users", "products", "orders", "worker", "users-worker", "orders-worker")
 
 
 def cluster(stack: Stack) -> list[dict[str, Any]]:

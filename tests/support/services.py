@@ -77,6 +77,11 @@ def place(services: Services, who: Person, key: str, items: list[dict[str, Any]]
     return services.orders.post("/api/orders/", json={"items": items}, headers={**who.headers, "Idempotency-Key": key})
 
 
+def but_status(order: dict[str, Any]) -> dict[str, Any]:
+    """Return an order without its status, which becomes another one a moment after it was placed."""
+    return {name: value for name, value in order.items() if name != "status"}
+
+
 def leftovers(services: Services, people: list[Person]) -> None:
     """Delete the users of a test."""
     for one in people:

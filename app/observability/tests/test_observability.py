@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from celery import shared_task
 from django.test import Client
+from prometheus_client import REGISTRY
 
 from observability import request_id
 from observability.logs import JsonFormatter
@@ -25,6 +27,12 @@ for _ in range(int(sys.argv[2])):
     metrics._requests.labels("view", "http", "GET").inc()
 """
 SUM = "from observability import metrics; print(metrics.exposition().decode())"
+
+
+@shared_task(name="observability.tests.divide")
+def divide(by: int) -> float:
+    """Return the inverse."""
+    return 1 / by
 
 
 @pytest.mark.parametrize("valid", ["a", "A-b_c.9", "x" * 128])
@@ -71,3 +79,13 @@ def test_workers_that_replace_each_other_are_counted_exactly_and_leave_no_files(
         'django_http_requests_total_by_view_transport_method_total{method="GET",transport="http",view="view"} 450.0'
         in python(SUM)
     )
+
+
+def test_the_seconds_of_a_task_are_counted_by_how_it_ended() -> None:
+    def count(state: str) -> float:
+        name = "observability.tests.divide"
+        return REGISTRY.get_sample_value("celery_task_seconds_count", {"task": name, "state": state}) or 0.0
+
+    divide.apply(args=(1,))
+    divide.apply(args=(0,))
+    assert (count("SUCCESS"), count("FAILURE")) == (1, 1)

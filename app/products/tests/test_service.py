@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from events.models import Outbox
 from identity import tokens
 
 from products.models import Product
@@ -50,6 +51,18 @@ def test_the_number_of_queries_does_not_grow_with_the_catalogue(
     with CaptureQueriesContext(connection) as captured:
         client.get(LIST + path)
     assert len(captured) == queries, captured.captured_queries
+
+
+def test_what_staff_change_is_told_to_those_who_keep_it_and_what_they_leave_is_not(
+    client: Client, make_product: MakeProduct
+) -> None:
+    product = make_product(name="Tent")
+    assert send(client, "PATCH", str(product.pk), {"name": "Big tent"}).status_code == 200
+    assert send(client, "PATCH", str(product.pk), {}).status_code == 200
+    told = Outbox.objects.using("default").get()
+    price = {"amount": product.price_amount, "currency": product.currency}
+    assert (told.name, told.aggregate) == ("product_changed", f"product:{product.pk}")
+    assert told.data == {"product_id": product.pk, "name": "Big tent", "price": price}
 
 
 def test_staff_add_change_and_remove_a_product(client: Client) -> None:

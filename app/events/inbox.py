@@ -1,0 +1,105 @@
+"""The inbox: an event has its effect once, however many times it comes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from celery import Task, shared_task
+from django.db import InterfaceError, OperationalError, connections, transaction
+
+from events import metrics
+from events.event import Event
+from events.sending import send
+
+# How long an inbox remembers. What is older than that is refused, since nobody knows any more whether it was received.
+KEPT = timedelta(days=30)
+_LATE = KEPT - timedelta(hours=1)  # clocks differ
+ERROR_MAX = 500  # characters of an error that the producer keeps
+
+type Effect = Callable[[Event], None]
+# Runs the effect of an event in one transaction with an entry in an inbox, unless that is there already; returns
+# whether it did.
+type Once = Callable[[Event, Effect], bool]
+
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):  # noqa: N818 - said of the event
+    """The event may have had its effect, or may kill who tries: not now."""
+
+
+def once(event: Event, effect: Effect, using: str = "default") -> bool:
+    """Run the effect in a transaction on `using`, whose inbox has the entry. A second one at the same time waits."""
+    with transaction.atomic(using=using):
+        with connections[using].cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO events_inbox (consumer, event_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                [event.consumer, event.id],
+            )
+            if not cursor.rowcount:
+                return False
+        effect(event)
+    return True
+
+
+def consumer(run: Once = once) -> Callable[[Effect], Task[Any, Any]]:
+    """Make a function the consumer of events: a Celery task with the function's own name, for `settings.EVENTS`.
+
+    The function is called inside the transaction of `run`, once for each event. What it changes elsewhere may be
+    changed again. If it raises, nothing is changed, and the event comes again.
+    """
+
+    def decorate(effect: Effect) -> Task[Any, Any]:
+        def receive(task: Task[Any, Any], event: dict[str, Any]) -> None:
+            _receive(Event.read(event), effect, run, again=bool((task.request.delivery_info or {}).get("redelivered")))
+
+        # What was taken by a worker that was killed, or that was ended because it hung, comes back at once, and is
+        # known for it (`redelivered`). Without these it would be lost with its worker, until the producer sends it.
+        made: Task[Any, Any] = shared_task(
+            name=f"{effect.__module__}.{effect.__name__}",
+            base=Task,
+            bind=True,
+            acks_late=True,
+            reject_on_worker_lost=True,
+            acks_on_timeout=False,
+        )(receive)
+        return made
+
+    return decorate
+
+
+def _receive(event: Event, effect: Effect, run: Once, *, again: bool) -> None:
+    def guarded(event: Event) -> None:
+        if again:
+            # The broker sends it back at once and for ever, however many workers it kills. The producer sends it with
+            # growing pauses, counts, and gives up.
+            raise Refused("its worker was lost while it had it")
+        if datetime.now(UTC) - event.at > _LATE:
+            raise Refused(f"older than the {KEPT.days} days for which an inbox knows what it has had")
+        effect(event)
+
+    try:
+        fresh = run(event, guarded)
+    except (OperationalError, InterfaceError) as error:
+        _answer(event, "later", error)
+    except Exception as error:
+        if not isinstance(error, Refused):
+            log.exception("%s could not handle %s %s", event.consumer, event.name, event.id)
+        _answer(event, "failed", error)
+    else:
+        if not fresh:
+            metrics.duplicates.labels(event.name).inc()
+        _answer(event, "received" if fresh else "duplicate")
+
+
+def _answer(event: Event, outcome: str, error: Exception | None = None) -> None:
+    """Tell the producer. If that fails the event comes again, and is answered again."""
+    metrics.received.labels(event.name, outcome).inc()
+    arguments: dict[str, Any] = {"alias": event.outbox, "event_id": str(event.id), "consumer": event.consumer}
+    if error is not None:
+        said = " ".join(f"{type(error).__name__}: {error}".replace("\0", " ").split())
+        arguments |= {"error": said[:ERROR_MAX], "counts": outcome == "failed"}
+    send("events.answer", event.queue, **arguments)

@@ -1,0 +1,72 @@
+"""The outbox and the inbox. A database whose changes are told has the one, a database in which events have effects the
+other."""
+
+from __future__ import annotations
+
+from django.db import connections, models, router
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class Outbox(models.Model):
+    """An event on its way to one consumer. The row goes when the consumer has said that it has it.
+
+    It belongs to the database, not to a row or a bucket: it is sent from where it was written, and whatever becomes
+    of the row that it tells of, the event stays true.
+    """
+
+    id = models.BigAutoField(primary_key=True, help_text="The order of the events of an aggregate.")
+    event_id = models.UUIDField()
+    name = models.TextField()
+    aggregate = models.TextField()
+    consumer = models.TextField(help_text="The task that receives it.")
+    data = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(help_text="When it is sent again, unless the consumer has it by then.")
+    sends = models.IntegerField(default=0, db_default=0, help_text="How many times it was given to the broker.")
+    failures = models.IntegerField(default=0, db_default=0, help_text="How many times the consumer failed with it.")
+    error = models.TextField(default="", db_default="", help_text="What the consumer said the last time.")
+    parked_at = models.DateTimeField(null=True, help_text="When it was given up, until a person has looked at it.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="events_outbox_once", fields=["event_id", "consumer"]),)
+        indexes = (
+            models.Index(name="events_outbox_order", fields=["consumer", "aggregate", "id"]),
+            models.Index(name="events_outbox_due", fields=["due_at"], condition=Q(parked_at=None)),
+        )
+
+    def __str__(self) -> str:
+        """Return what it is and for whom."""
+        return f"{self.name} of {self.aggregate} for {self.consumer}"
+
+
+class InboxEntry(models.Model):
+    """That a consumer has had the effect of an event: written in the same transaction as the effect.
+
+    The base of every inbox. One for sharded rows is itself sharded, so that it moves with what it speaks of.
+    """
+
+    consumer = models.TextField()
+    event_id = models.UUIDField()
+    received_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        """Return which event, and whose."""
+        return f"{self.event_id} for {self.consumer}"
+
+
+class Inbox(InboxEntry):
+    """The inbox of a database."""
+
+    id = models.BigAutoField(primary_key=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="events_inbox_once", fields=["consumer", "event_id"]),)
+
+
+def databases(model: type[models.Model] = Outbox) -> list[str]:
+    """Return the aliases of the databases of this process that have the table of `model`."""
+    return [alias for alias in connections if router.allow_migrate_model(alias, model)]

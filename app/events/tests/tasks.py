@@ -1,0 +1,50 @@
+"""A consumer that does as the event says, and writes down that it did."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+from django.db import OperationalError, connections, transaction
+
+from events.event import Event
+from events.inbox import consumer
+
+TABLE = "events_tests_effect"
+
+
+def die() -> None:
+    """End this process as if by the kernel."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def once_only(event: Event) -> bool:
+    """Return whether this is the first time, in whatever process."""
+    file = Path(event.data["folder"]) / f"seen-{event.id}"
+    first = not file.exists()
+    file.touch()
+    return first
+
+
+@consumer()
+def handle(event: Event) -> None:
+    """Write the label down, and do what else is said."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"INSERT INTO {TABLE} (label) VALUES (%s)", [event.data["label"]])  # noqa: S608 - our own word
+    match event.data.get("and"):
+        case "fail":
+            raise ValueError("no good\0")
+        case "fail while there is a file" if (Path(event.data["folder"]) / "broken").exists():
+            raise ValueError("broken")
+        case "lose the database":
+            raise OperationalError("the server is away")
+        case "die":
+            die()
+        case "die the first time" if once_only(event):
+            die()
+        case "wait to be killed the first time" if once_only(event):
+            threading.Event().wait(60)
+        case "die after the commit the first time" if once_only(event):
+            transaction.on_commit(die)

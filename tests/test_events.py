@@ -1,0 +1,327 @@
+"""Events between the services: each has its effect once, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import pytest
+from support.load import at_once
+from support.probe import Probe
+from support.prometheus import Prometheus
+from support.services import Person, Services, place
+from support.settings import TIME_FACTOR
+from support.sql import Connection, connect, shard_hosts
+from support.stack import Stack
+from support.wait import eventually
+
+type Make = Callable[[], Person]
+type Stock = Callable[[int], int]
+
+BACK = 120  # seconds from when the broker is back until each order has its effects
+OUTBOXES = [
+    ("main", "shop", "shop"),
+    *(
+        (host, f"{context}_shard_{number}", context)
+        for context in ("users", "orders")
+        for number, host in shard_hosts().items()
+    ),
+]
+
+
+@pytest.fixture
+def stocked(services: Services, staff: Person) -> Iterator[Stock]:
+    """A function that adds a product with so much stock and returns its id; it goes after the test."""
+    made: list[int] = []
+
+    def make(stock: int) -> int:
+        sku = f"TESTS-{secrets.token_hex(6)}"
+        body = {"sku": sku, "name": sku, "category": _category(services), "price": {"amount": 100}, "stock": stock}
+        answer = services.products.post("/api/products/", json=body, headers=staff.headers)
+        assert answer.status_code == 201, answer.text
+        made.append(answer.json()["id"])
+        return made[-1]
+
+    yield make
+    for one in made:
+        services.products.request("DELETE", f"/api/products/{one}", headers=staff.headers)
+
+
+def _category(services: Services) -> str:
+    return str(services.products.get("/api/products/categories").json()["items"][0]["slug"])
+
+
+def product_of(services: Services, product_id: int) -> tuple[int, int]:
+    """Return what is in stock and what was sold."""
+    found = services.products.get(f"/api/products/{product_id}").json()
+    return found["stock"], found["sold"]
+
+
+def orders_of(services: Services, who: Person) -> list[dict[str, Any]]:
+    return list(services.orders.get("/api/orders/?limit=200", headers=who.headers).json()["items"])
+
+
+def statuses(services: Services, *people: Person) -> Counter[str]:
+    return Counter(order["status"] for who in people for order in orders_of(services, who))
+
+
+@pytest.fixture
+def outboxes(stack: Stack) -> Iterator[list[Connection]]:
+    """A connection to each database that has an outbox."""
+    found = [connect(stack, host, name, f"{context}_app") for host, name, context in OUTBOXES]
+    yield found
+    for one in found:
+        one.close()
+
+
+class Shop(NamedTuple):
+    """All that these tests use."""
+
+    services: Services
+    person: Make
+    stocked: Stock
+    outboxes: list[Connection]
+
+
+@pytest.fixture
+def shop(services: Services, person: Make, stocked: Stock, outboxes: list[Connection]) -> Shop:
+    return Shop(services, person, stocked, outboxes)
+
+
+def left(outboxes: list[Connection]) -> int:
+    return sum(row[0] for one in outboxes for row in one.execute("SELECT count(*) FROM events_outbox"))
+
+
+# ── the flows ───────────────────────────────────────────────────────────────────────────────────────
+def test_an_order_is_confirmed_and_the_stock_is_less(services: Services, person: Make, stocked: Stock) -> None:
+    who, product = person(), stocked(10)
+    answer = place(services, who, "one", [{"product_id": product, "quantity": 3}])
+    assert (answer.status_code, answer.json()["status"]) == (201, "placed")
+    eventually(
+        "the order to be confirmed",
+        lambda: statuses(services, who),
+        lambda seen: seen == {"confirmed": 1},
+        within=10,
+    )
+    eventually(
+        "the catalogue to say so, though it is cached",
+        lambda: {product_of(services, product) for _ in range(6)},
+        lambda seen: seen == {(7, 3)},
+        within=5,
+    )
+
+
+def test_of_a_hundred_orders_for_ten_pieces_ten_stand(services: Services, person: Make, stocked: Stock) -> None:
+    # A client may log in a hundred times in a minute: so of twenty people each orders five times.
+    people, product = [person() for _ in range(20)], stocked(10)
+    items = [{"product_id": product, "quantity": 1}]
+
+    def order(number: int) -> int:
+        who = people[number % 20]
+        for _ in range(50):
+            status = place(services, who, str(number), items).status_code
+            if status != 503:  # the gateway lets some through at a time
+                return status
+        return 503
+
+    assert Counter(at_once(100, 20, order)) == {201: 100}
+    eventually(
+        "ten to be confirmed and ninety rejected",
+        lambda: statuses(services, *people),
+        lambda seen: seen == {"confirmed": 10, "rejected": 90},
+        within=60,
+    )
+    eventually("the stock to be gone", lambda: product_of(services, product), lambda seen: seen == (0, 10), within=5)
+
+
+def test_the_orders_of_a_deleted_user_are_archived(
+    services: Services, person: Make, staff: Person, stocked: Stock
+) -> None:
+    who, product = person(), stocked(10)
+    for key in ("one", "two"):
+        assert place(services, who, key, [{"product_id": product, "quantity": 1}]).status_code == 201
+    assert services.users.request("DELETE", f"/api/users/{who.id}", headers=who.headers).status_code == 204
+    eventually(
+        "both orders to be archived",
+        lambda: services.orders.get(f"/api/orders/?user_id={who.id}", headers=staff.headers).json()["items"],
+        lambda seen: [one["archived"] for one in seen] == [True, True],
+        within=10,
+    )
+
+
+def test_a_product_that_is_called_otherwise_is_shown_so_in_its_orders(
+    services: Services, person: Make, staff: Person, stocked: Stock
+) -> None:
+    who, product = person(), stocked(10)
+    order = place(services, who, "one", [{"product_id": product, "quantity": 1}]).json()
+    name = f"Renamed {secrets.token_hex(4)}"
+    answer = services.products.request("PATCH", f"/api/products/{product}", json={"name": name}, headers=staff.headers)
+    assert answer.status_code == 200
+    eventually(
+        "the order to show the new name",
+        lambda: services.orders.get(f"/api/orders/{order['id']}", headers=who.headers).json()["products"],
+        lambda seen: seen == [{"id": product, "name": name}],
+        within=10,
+    )
+
+
+def test_an_event_that_is_delivered_ten_times_has_one_effect(stack: Stack, shop: Shop, probe: Probe) -> None:
+    services, person, stocked, outboxes = shop
+    who, product = person(), stocked(10)
+    # What waits for the worker is there ten times.
+    script = (
+        "local m = redis.call('LRANGE', KEYS[1], 0, -1) for i = 1, 9 do for _, one in ipairs(m) do"
+        " redis.call('LPUSH', KEYS[1], one) end end return #m"
+    )
+    stack.pause("worker")
+    try:
+        for key in ("one", "two", "three"):  # the worker may have asked for the first before it was paused
+            assert place(services, who, key, [{"product_id": product, "quantity": 1}]).status_code == 201
+        assert int(probe.redis("redis-queue", "EVAL", script, "1", "celery")) >= 2
+    finally:
+        stack.start("worker")
+    eventually(
+        "all three to be confirmed",
+        lambda: statuses(services, who),
+        lambda seen: seen == {"confirmed": 3},
+        within=30,
+    )
+    eventually("nothing to be left", lambda: left(outboxes), lambda seen: seen == 0, within=60)
+    assert product_of(services, product) == (7, 3)
+
+
+def test_the_metrics_of_the_workers_tell_of_the_events(
+    services: Services, person: Make, stocked: Stock, prometheus: Prometheus
+) -> None:
+    who, product = person(), stocked(10)
+    before = prometheus.value('sum(events_received_total{event="order_placed",outcome="received"}) or vector(0)')
+    assert place(services, who, "one", [{"product_id": product, "quantity": 1}]).status_code == 201
+    eventually(
+        "one more order in the metrics",
+        lambda: prometheus.value('sum(events_received_total{event="order_placed",outcome="received"})'),
+        lambda seen: seen == before + 1,
+        within=30,
+    )
+    databases = len(OUTBOXES) + 2  # and the context's own
+    for name in ("events_outbox_depth", "events_outbox_age_seconds", "events_parked"):
+        assert prometheus.value(f"count(count by (outbox) ({name}))") == databases, name
+    assert prometheus.value("count(count by (queue) (events_queue_length))") == 3
+    assert prometheus.value('sum(celery_task_seconds_count{task="products.tasks.handle_order_event"})') >= 1
+
+
+# ── failures ────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.failure
+@pytest.mark.parametrize("how", ["kill", "pause"])
+def test_orders_are_accepted_without_the_broker_and_have_their_effects_when_it_is_back(
+    broken: Stack, shop: Shop, how: str
+) -> None:
+    services, person, stocked, outboxes = shop
+    who, product = person(), stocked(10_000)
+    items = [{"product_id": product, "quantity": 1}]
+    answers: list[int] = []
+    slowest = 0.0
+
+    def order(number: int) -> None:
+        nonlocal slowest
+        started = time.monotonic()
+        answers.append(place(services, who, str(number), items).status_code)
+        slowest = max(slowest, time.monotonic() - started)
+
+    getattr(broken, how)("redis-queue")
+    until = time.monotonic() + 60
+    with ThreadPoolExecutor(2) as pool:  # no more than the gateway lets through
+        number = 0
+        while time.monotonic() < until and number < 190:
+            list(pool.map(order, (number, number + 1)))
+            number += 2
+            time.sleep(0.25)  # four orders in a second or so, for a minute
+        while time.monotonic() < until:
+            time.sleep(0.25)  # the rest of the minute
+    broken.start("redis-queue")
+    assert Counter(answers) == {201: number}
+    assert slowest < 2.0 * TIME_FACTOR
+    eventually(
+        "every order to be confirmed",
+        lambda: statuses(services, who),
+        lambda seen: seen == {"confirmed": number},
+        within=BACK,
+        interval=1,
+    )
+    eventually("nothing to be left", lambda: left(outboxes), lambda seen: seen == 0, within=60, interval=1)
+    eventually(
+        "each order to have taken one piece",
+        lambda: product_of(services, product),
+        lambda seen: seen == (10_000 - number, number),
+        within=5,
+    )
+
+
+@pytest.mark.failure
+def test_a_worker_that_is_killed_in_the_middle_of_an_event_twenty_times_leaves_twenty_effects(
+    broken: Stack, shop: Shop
+) -> None:
+    services, person, stocked, outboxes = shop
+    who, product = person(), stocked(100)
+    items = [{"product_id": product, "quantity": 1}]
+    database = outboxes[0]
+    blocked = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND wait_event_type = 'Lock'"
+        " AND query LIKE '%products_product%FOR NO KEY UPDATE%'"
+    )
+    for number in range(20):
+        with database.transaction():
+            # While this row is locked here, the worker stands in the middle of its transaction.
+            database.execute("SELECT 1 FROM products_product WHERE id = %s FOR UPDATE", [product])
+            assert place(services, who, str(number), items).status_code == 201
+            watching = connect(broken, "main", "shop", "shop_app")
+            try:
+                eventually(
+                    f"the worker to wait for the row ({number})",
+                    lambda: watching.execute(blocked).fetchone(),  # noqa: B023 - called before the next round
+                    lambda seen: seen is not None and seen[0] > 0,
+                    within=60,
+                )
+            finally:
+                watching.close()
+            broken.kill("worker")
+        broken.start("worker")
+    eventually(
+        "every order to be confirmed",
+        lambda: statuses(services, who),
+        lambda seen: seen == {"confirmed": 20},
+        within=BACK,
+        interval=1,
+    )
+    eventually("nothing to be left", lambda: left(outboxes), lambda seen: seen == 0, within=180, interval=1)
+    assert product_of(services, product) == (80, 20)
+
+
+@pytest.mark.failure
+def test_a_service_that_is_killed_between_commit_and_send_loses_no_event(broken: Stack, shop: Shop) -> None:
+    services, person, stocked, outboxes = shop
+    who, product = person(), stocked(1000)
+    items = [{"product_id": product, "quantity": 1}]
+
+    def order(number: int) -> int:
+        if number % 40 == 20:
+            broken.kill("orders")
+            broken.start("orders")
+        return place(services, who, str(number), items).status_code
+
+    statuses_seen = at_once(120, 4, order)
+    assert set(statuses_seen) <= {201, 502, 503, 504}
+    placed = len(orders_of(services, who))
+    assert placed >= statuses_seen.count(201)
+    eventually(
+        "every order that there is to be confirmed",
+        lambda: statuses(services, who),
+        lambda seen: seen == {"confirmed": placed},
+        within=60,
+        interval=1,
+    )
+    eventually("nothing to be left", lambda: left(outboxes), lambda seen: seen == 0, within=60, interval=1)
+    assert product_of(services, product) == (1000 - placed, placed)
