@@ -13,7 +13,22 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NoReturn
 
-from benches import cache, ids, move, pgbouncer, pool, proxy, replicas, router, scatter, servers, stampede, startup
+from benches import (
+    cache,
+    edge,
+    events,
+    ids,
+    move,
+    pgbouncer,
+    pool,
+    proxy,
+    replicas,
+    router,
+    scatter,
+    servers,
+    stampede,
+    startup,
+)
 
 from harness import machine
 from harness.errors import BenchError
@@ -33,6 +48,8 @@ BENCHES: Mapping[str, ModuleType] = {
     "move": move,
     "cache": cache,
     "stampede": stampede,
+    "edge": edge,
+    "events": events,
 }
 EX_USAGE = 64
 

@@ -40,6 +40,7 @@ class Stack:
             "HTTP_PORT": "0",
             "HTTPS_PORT": "0",
             "PROMETHEUS_PORT": "0",
+            "CDN_PORT": "0",
             "LB": "",
             "COMPOSE_PROFILES": "",
             **self.settings,
