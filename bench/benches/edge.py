@@ -104,8 +104,8 @@ def measure(scene: Scene) -> Report:
             f"`wrk` with {CONNECTIONS} kept connections to Varnish, and to nginx for the origin. A hit is"
             f" `GET {PATH}`, which is kept for 30 s and fetched anew behind the callers' backs.",
             "*A 200 that Varnish makes itself*: `/live`, without a body, without a look at what is kept.",
-            "*The origin*: nginx, three replicas of web with the gateway, one of products, whose cache has the answer. The"
-            " CPU time is that of all of them.",
+            "*The origin*: nginx, three replicas of web with the gateway, one of products, whose cache has the answer."
+            " The CPU time is that of all of them.",
             "The load generator shares the machine's cores with what it asks.",
         ],
         findings=findings(samples),
