@@ -57,9 +57,23 @@ stop_the_other_load_balancer() {
   fi
 }
 
+# Nothing is built where the images are there and all that they are made of is as it was. The engine's build cache forgets,
+# and an image that is built once more is another one, even of the same files: then every container would be replaced.
 build_images() {
+  local made=$state_dir/images-$COMPOSE_PROJECT_NAME
+  if [[ -s $made && $(images_and_sources) == "$(cat "$made")" ]]; then return; fi
   step "Building the images"
   quietly "$state_dir/build.log" compose build || fail "an image could not be built"
+  images_and_sources >"$made"
+}
+
+images_and_sources() {
+  local images folders
+  mapfile -t images < <(compose config --images | sort -u)
+  docker image inspect --format '{{.Id}}' debian:trixie-slim "${images[@]}" 2>/dev/null || true # one that is missing is another answer
+  folders=(*/Dockerfile)
+  tar --create --sort=name --mtime=@0 --owner=0 --group=0 --exclude=__pycache__ --exclude='.*_cache' \
+    compose*.yaml "${folders[@]%/Dockerfile}" | sha256sum
 }
 
 start() {
