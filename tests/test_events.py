@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 from support.load import at_once
 from support.probe import Probe
-from support.prometheus import Prometheus
-from support.services import Person, Services, place
+from support.prometheus import Prometheus, samples
+from support.services import Person, Services, place, place_in_the_end
 from support.settings import TIME_FACTOR
 from support.sql import Connection, connect, shard_hosts
 from support.stack import Stack
@@ -34,9 +34,13 @@ OUTBOXES = [
 
 
 @pytest.fixture
-def stocked(services: Services, staff: Person) -> Iterator[Stock]:
-    """A function that adds a product with so much stock and returns its id; it goes after the test."""
+def stocked(services: Services, staff: Person, outboxes: list[Connection]) -> Iterator[Stock]:
+    """A function that adds a product with so much stock and returns its id; it goes after the test.
+
+    What earlier tests have left on the way is waited for: how soon an effect is there is said for a queue that is empty.
+    """
     made: list[int] = []
+    eventually("nothing to be left of earlier tests", lambda: left(outboxes), lambda seen: seen == 0, within=BACK)
 
     def make(stock: int) -> int:
         sku = f"TESTS-{secrets.token_hex(6)}"
@@ -120,15 +124,10 @@ def test_of_a_hundred_orders_for_ten_pieces_ten_stand(services: Services, person
     people, product = [person() for _ in range(20)], stocked(10)
     items = [{"product_id": product, "quantity": 1}]
 
-    def order(number: int) -> int:
-        who = people[number % 20]
-        for _ in range(50):
-            status = place(services, who, str(number), items).status_code
-            if status != 503:  # the gateway lets some through at a time
-                return status
-        return 503
+    def order(number: int) -> int:  # 200: made by a try whose answer was lost
+        return place_in_the_end(services, people[number % 20], str(number), items)
 
-    assert Counter(at_once(100, 20, order)) == {201: 100}
+    assert set(at_once(100, 100, order)) <= {200, 201}
     eventually(
         "ten to be confirmed and ninety rejected",
         lambda: statuses(services, *people),
@@ -195,17 +194,21 @@ def test_an_event_that_is_delivered_ten_times_has_one_effect(stack: Stack, shop:
 
 
 def test_the_metrics_of_the_workers_tell_of_the_events(
-    services: Services, person: Make, stocked: Stock, prometheus: Prometheus
+    stack: Stack, shop: Shop, probe: Probe, prometheus: Prometheus
 ) -> None:
-    who, product = person(), stocked(10)
-    before = prometheus.value('sum(events_received_total{event="order_placed",outcome="received"}) or vector(0)')
-    assert place(services, who, "one", [{"product_id": product, "quantity": 1}]).status_code == 201
-    eventually(
-        "one more order in the metrics",
-        lambda: prometheus.value('sum(events_received_total{event="order_placed",outcome="received"})'),
-        lambda seen: seen == before + 1,
-        within=30,
-    )
+    def received() -> float:
+        """Return how many orders the worker says it was told of."""
+        text = probe.curl(f"http://{stack.container('worker').address('app')}:8010/metrics")
+        wanted = {"event": "order_placed", "outcome": "received"}
+        found = [value for labels, value in samples(text, "events_received_total") if labels.items() >= wanted.items()]
+        return sum(found)
+
+    who, product = shop.person(), shop.stocked(10)
+    before = received()
+    assert place(shop.services, who, "one", [{"product_id": product, "quantity": 1}]).status_code == 201
+    eventually("one more order in the metrics", received, lambda seen: seen == before + 1, within=10)
+    query = 'sum(events_received_total{event="order_placed",outcome="received"})'
+    eventually("Prometheus to have it", lambda: prometheus.value(query), lambda seen: seen == before + 1, within=40)
     databases = len(OUTBOXES) + 2  # and the context's own
     for name in ("events_outbox_depth", "events_outbox_age_seconds", "events_parked"):
         assert prometheus.value(f"count(count by (outbox) ({name}))") == databases, name
