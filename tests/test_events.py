@@ -37,7 +37,7 @@ OUTBOXES = [
 def stocked(services: Services, staff: Person, outboxes: list[Connection]) -> Iterator[Stock]:
     """A function that adds a product with so much stock and returns its id; it goes after the test.
 
-    What earlier tests have left on the way is waited for: how soon an effect is there is said for a queue that is empty.
+    What earlier tests have left on the way is waited for: the deadlines of effects are those of an empty queue.
     """
     made: list[int] = []
     eventually("nothing to be left of earlier tests", lambda: left(outboxes), lambda seen: seen == 0, within=BACK)

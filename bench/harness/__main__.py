@@ -14,9 +14,11 @@ from types import FrameType, ModuleType
 from typing import NoReturn
 
 from benches import (
+    bulkhead,
     cache,
     edge,
     events,
+    gateway,
     ids,
     move,
     pgbouncer,
@@ -50,6 +52,8 @@ BENCHES: Mapping[str, ModuleType] = {
     "stampede": stampede,
     "edge": edge,
     "events": events,
+    "gateway": gateway,
+    "bulkhead": bulkhead,
 }
 EX_USAGE = 64
 
