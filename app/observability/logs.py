@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from datetime import UTC, datetime
@@ -28,14 +29,20 @@ def _line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     }
     if span := trace.current():
         line |= {"request_id": span.request_id, "trace_id": span.trace_id, "span_id": span.span_id}
-    return line | event
+    line.update(event)
+    return line
+
+
+_encode = json.JSONEncoder(default=str).encode  # structlog's renderer makes an encoder for each line
+
+
+def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return _encode(event)
 
 
 def formatter() -> logging.Formatter:
     """Return what makes a record a line of JSON."""
-    return structlog.stdlib.ProcessorFormatter(
-        processors=[_line, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    )
+    return structlog.stdlib.ProcessorFormatter(processors=[_line, structlog.processors.format_exc_info, _render])
 
 
 def tells_more(record: logging.LogRecord) -> bool:

@@ -50,12 +50,12 @@ def test_a_call_carries_a_token_for_that_service_only_the_request_and_what_was_w
         seen.append(servers.request(connection))
         connection.sendall(servers.HEAD + b"Content-Length: 2\r\n\r\n{}")
 
-    token = trace.enter(trace.Span("abc-1", "a" * 32, "b" * 16, sampled=False, state="c=1"))
+    entered = trace.enter(trace.Span("abc-1", "a" * 32, "b" * 16, sampled=False, state="c=1"))
     state.begin(after=0x16B374D48)
     with servers.serving(behave) as url:
         point_to(url, monkeypatch)
         calls.get("orders", "/api/orders/?user_id=7", seconds=2)
-    trace.leave(token)
+    trace.leave(entered)
     head = seen[0].decode()
     assert head.startswith("GET /api/orders/?user_id=7 HTTP/1.1\r\n")
     assert "X-Request-ID: abc-1\r\n" in head
