@@ -1,7 +1,7 @@
 # Everything a person does with the stack. `make` alone explains it.
 # Settings are given on the command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
 
-export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TIME_FACTOR
+export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TIME_FACTOR TAIL
 # As it came: make would expand $(...) in it, and a shell what is left.
 override ID := $(value ID)
 export ID
@@ -29,7 +29,7 @@ ps: ## show the containers
 logs: ## follow the logs (S=web for one service)
 	@scripts/stack.sh logs $(S)
 
-trace: ## one request's way through all containers, in the order of time: make trace ID=<X-Request-ID>
+trace: ## one request's way through all containers, in the order of time: make trace ID=<X-Request-ID> [TAIL=20000]
 	@scripts/trace.sh
 
 scale: ## run N web replicas: make scale N=6

@@ -203,4 +203,4 @@ def test_an_id_that_none_can_be_is_refused_and_does_no_harm(stack: Stack, tmp_pa
 def test_an_id_that_nobody_has_had_is_not_found(stack: Stack, unknown: str) -> None:
     done = trace(unknown)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[0] == f"error: no log of a container knows {unknown}"
+    assert done.stderr.splitlines()[0] == f"error: no log of a container knows {unknown} in its last lines (TAIL=20000)"

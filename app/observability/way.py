@@ -1,4 +1,4 @@
-"""One request's way through all containers, in the order of time: `python -m observability.way ID`, by `make trace`.
+"""One request's way through all containers, in the order of time: `python -m observability.way ID WHERE`, by `make trace`.
 
 Reads their logs on standard input, each line with the container's name and a tab before it. It needs Python and nothing
 else. What is in a log was written by whoever called: it is shown without anything that a terminal would obey.
@@ -95,12 +95,12 @@ def harmless(text: str) -> str:
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
-def main(identifier: str) -> int:
-    """Print the table; return the exit code."""
+def main(identifier: str, where: str) -> int:
+    """Print the table, or say that there is nothing `where` it was looked for; return the exit code."""
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]  # it is a file
     steps = read(identifier, sys.stdin)
     if not steps:
-        print(f"error: no log of a container knows {identifier}", file=sys.stderr)
+        print(f"error: no log of a container knows {identifier} {where}", file=sys.stderr)
         return 1
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a file
     for line in table(steps):
@@ -109,4 +109,4 @@ def main(identifier: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -92,7 +92,7 @@ def test_an_endless_path_is_cut() -> None:
 
 
 def run(identifier: str, text: bytes) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "observability.way", identifier]
+    command = [sys.executable, "-m", "observability.way", identifier, "at all"]
     return subprocess.run(command, cwd=APP, input=text, capture_output=True, check=False, timeout=30)
 
 
@@ -105,4 +105,4 @@ def test_as_a_command_it_prints_the_table_whatever_bytes_are_between() -> None:
 def test_where_there_is_nothing_it_says_so_and_fails() -> None:
     done = run("-x.y", b"")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr == b"error: no log of a container knows -x.y\n"
+    assert done.stderr == b"error: no log of a container knows -x.y at all\n"
