@@ -1,10 +1,13 @@
 # Everything a person does with the stack. `make` alone explains it.
 # Settings are given on the command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
 
-export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TIME_FACTOR
+export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TIME_FACTOR TAIL
+# As it came: make would expand $(...) in it, and a shell what is left.
+override ID := $(value ID)
+export ID
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean ps logs scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements
+.PHONY: help up down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -25,6 +28,9 @@ ps: ## show the containers
 
 logs: ## follow the logs (S=web for one service)
 	@scripts/stack.sh logs $(S)
+
+trace: ## one request's way through all containers, in the order of time: make trace ID=<X-Request-ID> [TAIL=20000]
+	@scripts/trace.sh
 
 scale: ## run N web replicas: make scale N=6
 	@scripts/stack.sh scale "$(N)"

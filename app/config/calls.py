@@ -15,7 +15,7 @@ from typing import Any
 import replication
 import requests
 from identity import tokens
-from observability import request_id
+from observability import trace
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
@@ -59,9 +59,8 @@ def _get(service: str, path: str, until: float) -> Answer:
         "Authorization": f"Bearer {tokens.for_service(service)}",
         "Accept-Encoding": "identity",
         **replication.headers(),  # what the caller has written is seen there too
+        **trace.headers(),
     }
-    if identifier := request_id.current.get():
-        headers["X-Request-ID"] = identifier
     url = services.address(service) + path
     with _session().get(
         url, headers=headers, timeout=(min(CONNECT, _left(until)), _left(until)), stream=True, allow_redirects=False

@@ -13,7 +13,7 @@ from celery import Celery, signals
 from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
 from django.conf import settings
-from observability import worker  # noqa: F401 - it counts what tasks take
+from observability import tasks, worker  # noqa: F401 - tasks carry the request's id, and are counted
 
 from config import queue
 from config.services import QUEUES, WORKERS

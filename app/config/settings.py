@@ -143,6 +143,8 @@ EVENTS = {
 }
 # Where this service's own workers are told that an event was received.
 EVENTS_QUEUE = services.queue(SERVICE)
+# Says which request an event follows from: kept with it, and sent as headers of its message.
+EVENTS_HEADERS = "observability.trace.headers"
 
 # ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
 # Where /api/<service>/ goes, and the only thing that says so.
@@ -152,6 +154,8 @@ GATEWAY_CONCURRENCY = max(1, environment.integer("WEB_THREADS", 4, least=1, most
 # Requests of one caller in a minute, 0 for any number; and who a caller is.
 GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
 GATEWAY_CALLER = "gateway.callers.by_address"
+# Says to the service which request this is.
+GATEWAY_HEADERS = "observability.trace.headers"
 GATEWAY_CACHE = "limits"  # where they are counted
 
 # ── CDN ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -13,7 +13,7 @@ class Event:
     """Something that has happened to one aggregate.
 
     `consumer`: the task that it is for. `outbox`: the alias of the database that it waits in until the producer knows
-    that it was received, and `queue` where the producer's workers want to be told.
+    that it was received, and `queue` where the producer's workers want to be told. `headers`: those of its message.
     """
 
     id: UUID
@@ -24,10 +24,13 @@ class Event:
     consumer: str
     outbox: str
     queue: str
+    headers: dict[str, str] = field(default_factory=dict)
 
     def message(self) -> dict[str, Any]:
-        """Return the event as JSON can hold it."""
-        return vars(self) | {"id": str(self.id), "at": self.at.isoformat()}
+        """Return the event as JSON can hold it, without its headers."""
+        found = vars(self) | {"id": str(self.id), "at": self.at.isoformat()}
+        del found["headers"]
+        return found
 
     @classmethod
     def read(cls, message: dict[str, Any]) -> Self:

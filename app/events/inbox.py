@@ -98,6 +98,8 @@ def _receive(event: Event, effect: Effect, run: Once, *, again: bool) -> None:
 def _answer(event: Event, outcome: str, error: Exception | None = None) -> None:
     """Tell the producer. If that fails the event comes again, and is answered again."""
     metrics.received.labels(event.name, outcome).inc()
+    if outcome != "received":
+        log.info("%s of %s for %s: %s", event.name, event.aggregate, event.consumer, outcome)
     arguments: dict[str, Any] = {"alias": event.outbox, "event_id": str(event.id), "consumer": event.consumer}
     if error is not None:
         said = " ".join(f"{type(error).__name__}: {error}".replace("\0", " ").split())

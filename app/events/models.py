@@ -21,6 +21,7 @@ class Outbox(models.Model):
     aggregate = models.TextField()
     consumer = models.TextField(help_text="The task that receives it.")
     data = models.JSONField()
+    headers = models.JSONField(default=dict, db_default={}, help_text="Of its message: which request it follows from.")
     created_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField(help_text="When it is sent again, unless the consumer has it by then.")
     sends = models.IntegerField(default=0, db_default=0, help_text="How many times it was given to the broker.")

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.models.functions import Now
+from django.utils.module_loading import import_string
 
 from events import metrics
 from events.event import Event
@@ -30,7 +31,7 @@ LONGEST = 120
 # Failures of the consumer until an event is parked: with the waits between them that is about four minutes.
 FAILURES = 8
 
-_COLUMNS = "id, event_id, name, aggregate, consumer, data::text, created_at"
+_COLUMNS = "id, event_id, name, aggregate, consumer, data::text, headers::text, created_at"
 # A wait after so many sends: 2, 4, 8, … seconds, a fifth more or less, so that what failed together does not come back
 # together.
 _WAIT = "make_interval(secs => greatest({least}, least({longest}, 2 ^ least(sends, 10))) * (0.8 + 0.4 * random()))"
@@ -38,8 +39,8 @@ _ONE_OF_AN_AGGREGATE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 # What waits behind another one is due at once: it goes when that one has gone. A statement of its own after the lock,
 # so that it sees what whoever had the lock has committed.
 _WRITE = f"""
-    INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, created_at, due_at, sends)
-    SELECT %(event_id)s, %(name)s, %(aggregate)s, %(consumer)s, %(data)s, clock_timestamp(),
+    INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, headers, created_at, due_at, sends)
+    SELECT %(event_id)s, %(name)s, %(aggregate)s, %(consumer)s, %(data)s, %(headers)s, clock_timestamp(),
            clock_timestamp() + CASE WHEN waits THEN interval '0' ELSE make_interval(secs => {SILENCE}) END,
            CASE WHEN waits THEN 0 ELSE 1 END
       FROM (SELECT EXISTS (SELECT FROM events_outbox
@@ -86,7 +87,14 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
             f"{name} is told outside of a transaction on {using}: it would be told although its change is not made"
         )
     event_id = uuid7()
-    values: dict[str, Any] = {"event_id": event_id, "name": name, "aggregate": aggregate, "data": json.dumps(data)}
+    headers: dict[str, str] = import_string(settings.EVENTS_HEADERS)()
+    values: dict[str, Any] = {
+        "event_id": event_id,
+        "name": name,
+        "aggregate": aggregate,
+        "data": json.dumps(data),
+        "headers": json.dumps(headers),
+    }
     alone = []
     with connections[using].cursor() as cursor:
         cursor.execute(_ONE_OF_AN_AGGREGATE, [aggregate])
@@ -151,13 +159,23 @@ def resend(alias: str, event_ids: Iterable[UUID] | None = None) -> int:
 
 
 def _event(alias: str, row: Sequence[Any]) -> Event:
-    _, event_id, name, aggregate, consumer, data, at = row
-    return Event(event_id, name, aggregate, json.loads(data), at, consumer, alias, settings.EVENTS_QUEUE)
+    _, event_id, name, aggregate, consumer, data, headers, at = row
+    return Event(
+        event_id,
+        name,
+        aggregate,
+        json.loads(data),
+        at,
+        consumer,
+        outbox=alias,
+        queue=settings.EVENTS_QUEUE,
+        headers=json.loads(headers),
+    )
 
 
 def _send(events: Iterable[Event], by: str) -> bool:
     for event in events:
-        if not send(event.consumer, event=event.message()):
+        if not send(event.consumer, headers=event.headers, event=event.message()):
             return False
         metrics.sent.labels(event.name, by).inc()
     return True

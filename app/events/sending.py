@@ -56,8 +56,10 @@ class _Broken:
 _broken = _Broken()
 
 
-def send(task: str, queue: str | None = None, **arguments: Any) -> bool:
+def send(task: str, queue: str | None = None, headers: dict[str, str] | None = None, **arguments: Any) -> bool:
     """Send the task with this name to `queue`, by default its own; return whether the broker has it.
+
+    `headers`: of the message, beside Celery's.
 
     Raises nothing, and takes CONNECT + ANSWER seconds at most, twice that where a connection has to be made first.
     """
@@ -66,7 +68,8 @@ def send(task: str, queue: str | None = None, **arguments: Any) -> bool:
         return False
     try:
         with _producer() as producer:
-            current_app.send_task(task, kwargs=arguments, queue=queue or queue_of(task), producer=producer, retry=False)
+            to = queue or queue_of(task)
+            current_app.send_task(task, kwargs=arguments, queue=to, headers=headers, producer=producer, retry=False)
     except Exception as error:  # whatever it is: the change is committed, and the relay sends what tells of it
         _broken.note(works=False)
         metrics.unsent.inc()

@@ -7,7 +7,7 @@ in front, and a caller's own are dropped, so that a service may believe them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
 from http.client import HTTPMessage
 from typing import Any
@@ -21,8 +21,10 @@ _HOP = frozenset({
     "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
     "transfer-encoding", "upgrade", "http2-settings", "expect",
 })  # fmt: skip
-# Set below, for each request.
-_OURS = frozenset({"host", "content-length", "x-deadline", "x-request-id", "x-real-ip"})
+# Set for each request, below and by `settings.GATEWAY_HEADERS`.
+_OURS = frozenset({
+    "host", "content-length", "x-deadline", "x-request-id", "traceparent", "tracestate", "x-real-ip",
+})  # fmt: skip
 # What speaks for a caller or rewrites an address. The load balancer's own are added again below.
 _UNTRUSTED = (
     "forwarded", "x-forwarded", "x-original-", "x-rewrite-", "x-scheme", "proxy",
@@ -38,8 +40,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_DEFECT = (StartBoundaryNotFoundDefect, MultipartInvariantViolationDefect)
 
 
-def to_service(environ: dict[str, Any], request_id: str) -> Headers:
-    """Return what goes to the service: the caller's headers without those of the hop, and the ones that are ours."""
+def to_service(environ: dict[str, Any], request: Mapping[str, str]) -> Headers:
+    """Return what goes to the service: the caller's headers without those of the hop, and the ones that are ours.
+
+    `request`: the headers that say which request this is.
+    """
     named = _named(environ.get("HTTP_CONNECTION", ""))
     passed: Headers = []
     for key, value in environ.items():
@@ -54,7 +59,7 @@ def to_service(environ: dict[str, Any], request_id: str) -> Headers:
     return [
         ("Host", host),
         *passed,
-        ("X-Request-Id", request_id),
+        *request.items(),
         ("X-Real-Ip", environ.get("HTTP_X_REAL_IP", address)),
         ("X-Forwarded-For", environ.get("HTTP_X_FORWARDED_FOR", address)),
         ("X-Forwarded-Proto", environ.get("HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])),

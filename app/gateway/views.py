@@ -57,6 +57,7 @@ class Gateway:
     def __init__(self, services: dict[str, Service], policy: Policy, rate: Rate | None, most_body: int) -> None:
         self._services, self._policy, self._rate, self._most_body = services, policy, rate, most_body
         self._caller: Callable[[HttpRequest], str] = import_string(settings.GATEWAY_CALLER)
+        self._headers: Callable[[], dict[str, str]] = import_string(settings.GATEWAY_HEADERS)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request."""
@@ -95,7 +96,7 @@ class Gateway:
         upload = Upload(request.META, self._most_body)
         if deadline.caller_gone(request.META):
             raise Refused(504, "gone", "The caller has gone.")
-        passed = headers.to_service(request.META, getattr(request, "id", request.headers.get("X-Request-ID", "")))
+        passed = headers.to_service(request.META, self._headers())
         started = time.monotonic()
         try:
             return self._services[name].call(Request(str(request.method), raw, passed, upload), until)

@@ -46,6 +46,7 @@ def bare(host: str, *, port: int = 5432, age: int | None = 0, **more: Any) -> di
 QUEUE_URL = f"redis://:{Path(os.environ['BENCH_QUEUE_FILE']).read_text(encoding='utf-8').strip()}@queue:6379/0"
 EVENTS = {"row_made": ["programs.events.handle"]}
 EVENTS_QUEUE = "celery"
+EVENTS_HEADERS = "observability.trace.headers"
 
 SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
 SHARD_GROUPS = {"default": SHARDS}

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 import pytest
 from django.conf import settings as django_settings
 from identity import keys, tokens
-from observability import request_id
+from observability import trace
 from pytest_django import Settings
 from replication import state
 
@@ -41,7 +41,7 @@ def test_an_answer_comes_with_its_status_and_json(monkeypatch: pytest.MonkeyPatc
         assert calls.get("orders", "/x", seconds=2).status == 404
 
 
-def test_a_call_carries_a_token_for_that_service_only_the_requests_id_and_what_was_written(
+def test_a_call_carries_a_token_for_that_service_only_the_request_and_what_was_written(
     monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     seen: list[bytes] = []
@@ -50,14 +50,16 @@ def test_a_call_carries_a_token_for_that_service_only_the_requests_id_and_what_w
         seen.append(servers.request(connection))
         connection.sendall(servers.HEAD + b"Content-Length: 2\r\n\r\n{}")
 
-    request_id.current.set("abc-1")
+    entered = trace.enter(trace.Span("abc-1", "a" * 32, "b" * 16, sampled=False, state="c=1"))
     state.begin(after=0x16B374D48)
     with servers.serving(behave) as url:
         point_to(url, monkeypatch)
         calls.get("orders", "/api/orders/?user_id=7", seconds=2)
+    trace.leave(entered)
     head = seen[0].decode()
     assert head.startswith("GET /api/orders/?user_id=7 HTTP/1.1\r\n")
     assert "X-Request-ID: abc-1\r\n" in head
+    assert f"traceparent: 00-{'a' * 32}-{'b' * 16}-00\r\ntracestate: c=1\r\n" in head
     assert "X-Read-After: 1/6B374D48\r\n" in head
     token = head.split("Authorization: Bearer ")[1].split("\r\n")[0]
     ring = django_settings.IDENTITY

@@ -64,10 +64,14 @@ class Broker:
 
     def messages(self, queue: str) -> list[dict[str, Any]]:
         """Take all messages out of a queue, and return what each is about, the first first."""
+        return [_arguments(one) for one in self.envelopes(queue)]
+
+    def envelopes(self, queue: str) -> list[dict[str, Any]]:
+        """The same, with their headers."""
         with self.client as client:
             found = [json.loads(one) for one in reversed(client.lrange(queue, 0, -1))]
             client.delete(queue)
-        return [_arguments(one) for one in found]
+        return found
 
     def kill(self) -> None:
         """Kill it."""

@@ -22,6 +22,7 @@ EVENTS = {"happened": [HANDLE], "told twice": [HANDLE, "elsewhere.tasks.handle"]
 @pytest.fixture(autouse=True)
 def _events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.EVENTS = EVENTS
+    settings.EVENTS_HEADERS = "events.tests.tasks.headers"
     monkeypatch.setattr(sending, "_broken", sending._Broken())
 
 

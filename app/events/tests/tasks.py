@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextvars import ContextVar
 from pathlib import Path
 
 from django.db import OperationalError, connections, transaction
@@ -13,6 +14,12 @@ from events.event import Event
 from events.inbox import consumer
 
 TABLE = "events_tests_effect"
+following: ContextVar[str] = ContextVar("following", default="")
+
+
+def headers() -> dict[str, str]:
+    """Say which request an event follows from."""
+    return {"traceparent": following.get()}
 
 
 def die() -> None:

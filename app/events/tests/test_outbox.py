@@ -19,6 +19,7 @@ from events.outbox import publish, received
 from events.relay import relay
 from events.tests.broker import APP, Broker, environment
 from events.tests.conftest import HANDLE
+from events.tests.tasks import following
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"])
 
@@ -95,6 +96,22 @@ def test_what_cannot_be_told_is_refused_where_it_is_said() -> None:
     with transaction.atomic(), pytest.raises(TypeError, match="not JSON serializable"):
         publish("happened", aggregate="one", what=object())
     assert waiting() == 0
+
+
+def test_an_event_says_which_request_it_follows_from_whoever_sends_it(broker: Broker) -> None:
+    def sent() -> list[str]:
+        return [one["headers"]["traceparent"] for one in broker.envelopes("celery")]
+
+    for request in ("first", "second"):
+        following.set(request)
+        tell(request)
+    following.set("the relay")
+    assert sent() == ["first"]
+    pass_time()
+    relay()  # again
+    assert sent() == ["first"]
+    received("default", Outbox.objects.earliest("id").event_id, HANDLE)  # the next one goes
+    assert sent() == ["second"]
 
 
 # ── order ───────────────────────────────────────────────────────────────────────────────────────────

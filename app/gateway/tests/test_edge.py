@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -215,7 +216,7 @@ def test_what_the_caller_says_about_itself_arrives_nowhere(edge: Edge) -> None:
         names = {line.partition(b":")[0].decode().lower() for line in seen.head.split(b"\r\n")[1:]} - {""}
         assert names <= {
             "host", "x-request-id", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
-            "x-deadline", "authorization", "x-hop",
+            "x-deadline", "authorization", "x-hop", "traceparent",
         }  # fmt: skip
         assert {"host", "x-request-id", "x-deadline", "x-real-ip"} <= names
         assert 0 < float(seen.values("X-Deadline")[0]) <= 1.8
@@ -238,10 +239,22 @@ def test_cookies_and_repeated_headers_arrive(edge: Edge) -> None:
 
 def test_one_id_goes_all_the_way_and_comes_back_once(edge: Edge) -> None:
     raw = OK.replace(b"\r\n\r\n", b"\r\nX-Request-ID: other\r\n\r\n")
-    got = answering(edge, raw, "GET /api/users/ HTTP/1.1", "X-Request-ID: id-7", "traceparent: 00-1-2-01")
+    got = answering(edge, raw, "GET /api/users/ HTTP/1.1", "X-Request-ID: id-7")
     assert got.values("X-Request-ID") == ["id-7"]
     assert edge.users.seen[0].values("X-Request-ID") == ["id-7"]
-    assert edge.users.seen[0].values("traceparent") == ["00-1-2-01"]
+
+
+def test_the_trace_goes_on_with_a_span_of_the_gateways_own(edge: Edge) -> None:
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    edge.ask("GET /api/users/ HTTP/1.1", f"traceparent: 00-{trace}-{span}-00", "tracestate: a=1", "tracestate: b=2")
+    edge.ask("GET /api/users/ HTTP/1.1", f"traceparent: 00-{trace}-{span}-XX", "tracestate: a=1")
+    followed, made = edge.users.seen
+    (parent,) = followed.values("traceparent")
+    assert re.fullmatch(rf"00-{trace}-(?!{span})[0-9a-f]{{16}}-00", parent)
+    assert "".join(followed.values("tracestate")).replace(" ", "") == "a=1,b=2"
+    (parent,) = made.values("traceparent")
+    assert re.fullmatch(rf"00-(?!{trace})[0-9a-f]{{32}}-[0-9a-f]{{16}}-01", parent)
+    assert made.values("tracestate") == []
 
 
 def test_the_position_of_a_write_goes_both_ways(edge: Edge) -> None:

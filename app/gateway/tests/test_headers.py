@@ -23,10 +23,12 @@ EDGE: dict[str, Any] = {
     "HTTP_X_FORWARDED_HOST": "shop.example",
 }
 
+REQUEST = {"X-Request-ID": "id-1", "traceparent": "00-1-2-01"}
+
 
 def sent(**environ: str) -> dict[str, str]:
     """Return what a service gets of a request with these entries in its environ."""
-    passed = headers.to_service(EDGE | environ, "id-1")
+    passed = headers.to_service(EDGE | environ, REQUEST)
     assert len({name for name, _ in passed}) == len(passed)
     return dict(passed)
 
@@ -39,7 +41,8 @@ def message(*lines: str) -> HTTPMessage:
 def test_what_the_load_balancer_says_of_the_caller_is_passed_on() -> None:
     assert sent() == {
         "Host": "shop.example",
-        "X-Request-Id": "id-1",
+        "X-Request-ID": "id-1",
+        "traceparent": "00-1-2-01",
         "X-Real-Ip": "203.0.113.7",
         "X-Forwarded-For": "203.0.113.7",
         "X-Forwarded-Proto": "https",
@@ -49,7 +52,7 @@ def test_what_the_load_balancer_says_of_the_caller_is_passed_on() -> None:
 
 def test_without_a_load_balancer_the_gateway_says_it() -> None:
     bare = {name: value for name, value in EDGE.items() if not name.startswith("HTTP_X_")}
-    passed = dict(headers.to_service(bare, "id-1"))
+    passed = dict(headers.to_service(bare, {}))
     assert (passed["X-Real-Ip"], passed["X-Forwarded-For"], passed["X-Forwarded-Proto"]) == (
         "10.0.0.9",
         "10.0.0.9",
@@ -59,7 +62,7 @@ def test_without_a_load_balancer_the_gateway_says_it() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["AUTHORIZATION", "COOKIE", "X_READ_AFTER", "TRACEPARENT", "IDEMPOTENCY_KEY", "ACCEPT_ENCODING", "IF_NONE_MATCH"],
+    ["AUTHORIZATION", "COOKIE", "X_READ_AFTER", "IDEMPOTENCY_KEY", "ACCEPT_ENCODING", "IF_NONE_MATCH"],
 )
 def test_the_callers_own_headers_pass(name: str) -> None:
     assert sent(**{f"HTTP_{name}": "caf\xe9, b"})[name.replace("_", "-").title()] == "caf\xe9, b"
@@ -69,13 +72,14 @@ def test_the_callers_own_headers_pass(name: str) -> None:
     "name",
     [
         "CONNECTION", "KEEP_ALIVE", "PROXY_CONNECTION", "PROXY_AUTHORIZATION", "TE", "TRAILER", "TRANSFER_ENCODING",
-        "UPGRADE", "EXPECT", "X_DEADLINE", "X_USER_ID", "X_USER", "X_AUTH_REQUEST_USER", "X_AUTHENTICATED_USER",
+        "UPGRADE", "EXPECT", "X_DEADLINE", "X_REQUEST_ID", "TRACEPARENT", "TRACESTATE",
+        "X_USER_ID", "X_USER", "X_AUTH_REQUEST_USER", "X_AUTHENTICATED_USER",
         "X_IDENTITY", "X_INTERNAL_TOKEN", "X_SERVICE_NAME", "X_STAFF", "REMOTE_USER", "X_REMOTE_USER", "FORWARDED",
         "X_FORWARDED_USER", "X_FORWARDED_PREFIX", "X_ORIGINAL_URL", "X_REWRITE_URL", "PROXY",
     ],
 )  # fmt: skip
-def test_headers_of_the_hop_and_of_identity_do_not(name: str) -> None:
-    assert set(sent(**{f"HTTP_{name}": "x"})) == set(sent())
+def test_headers_of_the_hop_of_identity_and_of_the_trace_do_not(name: str) -> None:
+    assert sent(**{f"HTTP_{name}": "x"}) == sent()
 
 
 def test_headers_named_in_connection_do_not_pass_either() -> None:
@@ -83,7 +87,7 @@ def test_headers_named_in_connection_do_not_pass_either() -> None:
 
 
 def test_connection_takes_nothing_away_that_the_gateway_sets() -> None:
-    named = sent(HTTP_CONNECTION="host, x-request-id, x-real-ip, x-forwarded-for, x-forwarded-proto, content-length")
+    named = sent(HTTP_CONNECTION="host, traceparent, x-real-ip, x-forwarded-for, x-forwarded-proto, content-length")
     assert named == sent()
 
 
