@@ -153,7 +153,8 @@ def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
     for name in changed:
         setattr(product, name, given[name])
     if "price" in given:
-        product.price_amount, product.currency = given["price"]["amount"], given["price"]["currency"]
+        product.price_amount = given["price"]["amount"]
+        product.currency = given["price"].get("currency", product.currency)  # a change of the amount alone
         changed += ["price_amount", "currency"]
     if "category" in given:
         with use_primary():
