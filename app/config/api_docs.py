@@ -24,7 +24,7 @@ KEPT = 10  # seconds
 @multi_level_cache(timeout=KEPT)
 def _document() -> str:
     merged, missing = gateway().documents(SECONDS)
-    text = "What the services answer, as each describes it."
+    text = "The operations of all services. `POST /api/users/token` gives the token that *Authorize* asks for."
     if missing:
         text += f"\n\n**Missing at the moment, for want of an answer: {', '.join(missing)}.**"
     info = {"title": "API", "version": "1.0.0", "description": text}

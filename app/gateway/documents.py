@@ -68,7 +68,11 @@ def merge(documents: Mapping[str, Document]) -> Document:
             for operation in methods.values():
                 operation["tags"] = [service]
             paths[path] = _renamed(methods, names)
-    return {"openapi": "3.1.0", "paths": paths, "components": components}
+    tags = [
+        {"name": service, "description": document.get("info", {}).get("description", "")}
+        for service, document in documents.items()
+    ]
+    return {"openapi": "3.1.0", "tags": tags, "paths": paths, "components": components}
 
 
 type _Key = tuple[str, str]  # the kind of a component, and its name

@@ -25,7 +25,7 @@ def document(service: str, **schemas: Any) -> dict[str, Any]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": service, "version": "1"},
+        "info": {"title": service, "version": "1", "description": f"All about {service}."},
         "paths": {f"/api/{service}/": {"get": operation}},
         "components": {"schemas": schemas, "securitySchemes": {"Bearer": {"type": "http", "scheme": "bearer"}}},
     }
@@ -46,6 +46,7 @@ def test_paths_stay_as_they_are_and_an_operation_has_its_service_as_its_tag() ->
     merged = merge({"users": document("users", Page=PAGE), "orders": document("orders", Page=PAGE)})
     assert list(merged["paths"]) == ["/api/users/", "/api/orders/"]
     assert [one["get"]["tags"] for one in merged["paths"].values()] == [["users"], ["orders"]]
+    assert merged["tags"][1] == {"name": "orders", "description": "All about orders."}
 
 
 def test_what_all_mean_alike_is_there_once() -> None:
@@ -82,7 +83,7 @@ def test_schemas_that_refer_to_each_other_are_no_endless_task() -> None:
 
 
 def test_of_no_service_there_is_an_empty_document() -> None:
-    assert merge({}) == {"openapi": "3.1.0", "paths": {}, "components": {}}
+    assert merge({}) == {"openapi": "3.1.0", "tags": [], "paths": {}, "components": {}}
 
 
 # ── fetching ────────────────────────────────────────────────────────────────────────────────────────

@@ -406,5 +406,6 @@ def test_the_openapi_document_names_every_endpoint(client: Client) -> None:
         "/api/orders/{order_id}": {"get"},
     }
     placing = paths["/api/orders/"]["post"]
-    assert {"200", "201", "400", "401", "403", "413", "415", "422", "503"} == placing["responses"].keys()
+    assert {"200", "201", "400", "401", "403", "413", "415", "422"} <= placing["responses"].keys()
+    assert {"429", "502", "503", "504"} <= placing["responses"].keys()  # of the gateway
     assert [one["name"] for one in placing["parameters"]] == ["Idempotency-Key"]
