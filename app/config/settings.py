@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "ninja",  # for its files of Swagger UI
     "config",
     "caching",
     "events",

@@ -56,6 +56,10 @@ class Answer:
         """Give the rest until `until`, and `wait` seconds for each piece; call `finish` once it is closed."""
         self._until, self._wait, self._finish = until, wait, finish
 
+    def end_by(self, until: float) -> None:
+        """Give the rest until `until` (monotonic) at the latest."""
+        self._until = min(self._until, until)
+
     def __iter__(self) -> Iterator[bytes]:
         return self
 

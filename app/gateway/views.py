@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,11 +18,14 @@ from django.utils.module_loading import import_string
 from django_redis import get_redis_connection
 
 from gateway import deadline, headers, metrics, target
+from gateway.documents import Document, Missing, fetch, merge
 from gateway.errors import Failed, Refused
 from gateway.exchange import Answer, Request
 from gateway.rate import Rate
 from gateway.service import Policy, Service
 from gateway.upload import Upload
+
+log = logging.getLogger(__name__)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _FAILURES = {
@@ -82,6 +86,17 @@ class Gateway:
             theirs = response.headers.get(header)  # a list, to which a service may add policies of its own
             response.headers[header] = f"{value}, {theirs}" if theirs else value
         return response
+
+    def documents(self, seconds: float) -> tuple[Document, list[str]]:
+        """Return the services' OpenAPI documents as one, and who gave none. Each is given `seconds`."""
+        found, missing = dict[str, Document](), list[str]()
+        for name, service in self._services.items():
+            try:
+                found[name] = fetch(service, seconds)
+            except Missing as error:
+                log.warning("a document is missing: %s", error)
+                missing.append(name)
+        return merge(found), missing
 
     def _count(self, request: HttpRequest, extra: dict[str, str]) -> None:
         quota = self._rate.take(self._caller(request)) if self._rate else None

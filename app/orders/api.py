@@ -77,7 +77,9 @@ class OrderPage(Schema):
     next: str | None
 
 
-Key = Annotated[str, StringConstraints(min_length=1, max_length=KEY_MAX, pattern=r"^[!-~]+$")]
+Key = Annotated[
+    str, StringConstraints(min_length=1, max_length=KEY_MAX, pattern=r"^[!-~]+$"), Field(examples=["basket-1"])
+]
 
 
 @api.post("", response={201: OrderOut, 200: OrderOut, **problems(401, 403, 422)})

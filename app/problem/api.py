@@ -23,7 +23,10 @@ from problem.responses import Problem, problem_response
 NO_NUL = r"^[^\x00]*$"
 _TOLD = 5  # errors of one request that are told
 _LONGEST = 100  # characters of a field's name that are told: it may be the caller's
-_ANY = (400, 503)  # what every endpoint can answer
+# What every endpoint can answer: a bad request, and what it or a gateway before it answers where there is no answer.
+_ANY = (400, 429, 502, 503, 504)
+_LATER = (429, 503)  # which say when to come back
+_AFTER = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
 
 
 class ProblemDetails(Schema):
@@ -100,6 +103,8 @@ class Api(NinjaAPI):
                 body = {413, 415} if "requestBody" in operation else set()
                 for status in sorted({*(one for one in responses if one >= 400), *_ANY, *body}):
                     responses[status] = {"description": HTTPStatus(status).phrase, "content": error}
+                    if status in _LATER:
+                        responses[status]["headers"] = {"Retry-After": _AFTER}
         return schema
 
 

@@ -34,10 +34,22 @@ def _known_currency(code: str) -> str:
 
 # As the import has it: one line without control characters.
 _LINE = r"^[^\x00-\x1f\x7f]*$"
-Sku = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=SKU_MAX, pattern=_LINE)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX, pattern=_LINE)]
+Sku = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=SKU_MAX, pattern=_LINE),
+    Field(examples=["TENT-1"]),
+]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX, pattern=_LINE),
+    Field(examples=["A tent"]),
+]
 Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX, pattern=NO_NUL)]
-Slug = Annotated[str, StringConstraints(max_length=SLUG_MAX, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Slug = Annotated[
+    str,
+    StringConstraints(max_length=SLUG_MAX, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$"),
+    Field(examples=["outdoor-tents"]),
+]
 Stock = Annotated[int, Field(strict=True, ge=0, le=STOCK_MAX)]
 Flag = Annotated[bool, Field(strict=True)]
 
@@ -50,7 +62,9 @@ class Input(Schema):
 
 class PriceIn(Input):
     amount: int = Field(strict=True, ge=0, le=PRICE_MAX, description="In minor units.")
-    currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), AfterValidator(_known_currency)] = "EUR"
+    currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), AfterValidator(_known_currency)] = Field(
+        "EUR", description="Where a change leaves it out, it stays as it is."
+    )
 
 
 class NewProduct(Input):
@@ -153,7 +167,8 @@ def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
     for name in changed:
         setattr(product, name, given[name])
     if "price" in given:
-        product.price_amount, product.currency = given["price"]["amount"], given["price"]["currency"]
+        product.price_amount = given["price"]["amount"]
+        product.currency = given["price"].get("currency", product.currency)  # a change of the amount alone
         changed += ["price_amount", "currency"]
     if "category" in given:
         with use_primary():

@@ -24,9 +24,19 @@ PAGE, PAGE_MAX = 50, 200
 BY_ADDRESS = throttle.Limit("login-address", most=10, seconds=300)
 BY_CLIENT = throttle.Limit("login-client", most=100, seconds=60)
 
-Email = Annotated[str, StringConstraints(max_length=EMAIL_MAX, pattern=NO_NUL)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX, pattern=NO_NUL)]
-Password = Annotated[str, StringConstraints(max_length=PASSWORD_MAX, pattern=NO_NUL)]
+Email = Annotated[
+    str,
+    StringConstraints(max_length=EMAIL_MAX, pattern=NO_NUL),
+    Field(examples=["ada@example.org"], json_schema_extra={"format": "email"}),
+]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX, pattern=NO_NUL),
+    Field(examples=["Ada"]),
+]
+Password = Annotated[
+    str, StringConstraints(max_length=PASSWORD_MAX, pattern=NO_NUL), Field(examples=["correct horse battery"])
+]
 
 api = Api("users", "Users: registration, tokens and records.", auth=Bearer())
 

@@ -89,6 +89,13 @@ def test_staff_add_change_and_remove_a_product(client: Client) -> None:
     assert_problem(send(client, "DELETE", str(product["id"]), b""), 404)
 
 
+def test_a_change_of_the_amount_alone_keeps_the_currency(client: Client, make_product: MakeProduct) -> None:
+    product = make_product()
+    Product.objects.filter(pk=product.pk).update(currency="JPY")
+    changed = send(client, "PATCH", str(product.pk), {"price": {"amount": 5}})
+    assert (changed.status_code, changed.json()["price"]) == (200, {"amount": 5, "currency": "JPY"})
+
+
 def test_a_change_leaves_the_other_fields_as_somebody_else_has_just_made_them(
     client: Client, make_product: MakeProduct
 ) -> None:

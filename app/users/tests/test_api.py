@@ -356,6 +356,7 @@ def test_the_openapi_document_names_every_endpoint_and_its_errors(client: Client
         "/api/users/{user_id}/orders": {"get"},
     }
     registration = document["paths"]["/api/users/"]["post"]["responses"]
-    assert registration.keys() == {"201", "400", "409", "413", "415", "503"}
+    assert registration.keys() == {"201", "400", "409", "413", "415", "429", "502", "503", "504"}
+    assert [status for status, one in registration.items() if "Retry-After" in one.get("headers", {})] == ["429", "503"]
     assert registration["409"]["content"].keys() == {"application/problem+json"}
     assert "ProblemDetails" in document["components"]["schemas"]

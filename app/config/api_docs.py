@@ -1,0 +1,50 @@
+"""`/api/docs`: the operations of all services on one page, from one OpenAPI document.
+
+The page is the same whatever happens. The document has what the services say at the moment: one that is down or hung
+is named as missing, and the others are there in time.
+"""
+
+from __future__ import annotations
+
+import json
+
+from caching import multi_level_cache
+from cdn import public
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from gateway.views import gateway
+
+from config.static_url import static_origin
+
+SECONDS = 0.5  # for each service: all three, one after the other, are given up before the load balancer's 2 s
+KEPT = 10  # seconds
+
+
+@multi_level_cache(timeout=KEPT)
+def _document() -> str:
+    merged, missing = gateway().documents(SECONDS)
+    text = "The operations of all services. `POST /api/users/token` gives the token that *Authorize* asks for."
+    if missing:
+        text += f"\n\n**Missing at the moment, for want of an answer: {', '.join(missing)}.**"
+    info = {"title": "API", "version": "1.0.0", "description": text}
+    return json.dumps(merged | {"info": info})
+
+
+@require_safe
+@public(max_age=KEPT)
+def document(request: HttpRequest) -> HttpResponse:
+    """Answer with the merged document."""
+    return HttpResponse(_document(), content_type="application/json")
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    """Answer with the page. Nothing on it comes from elsewhere, and its policy sees to that."""
+    files = f"'self' {static_origin()}".strip()
+    answer = render(request, "config/api_docs.html")
+    answer["Content-Security-Policy"] = (
+        f"default-src 'none'; script-src {files}; style-src {files} 'unsafe-inline'; img-src {files} data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return answer
