@@ -1,7 +1,8 @@
-"""One request's way through all containers, in the order of time: `python -m observability.way ID WHERE`, by `make trace`.
+"""One request's way through all containers, in the order of time: `python -m observability.way ID WHERE`.
 
-Reads their logs on standard input, each line with the container's name and a tab before it. It needs Python and nothing
-else. What is in a log was written by whoever called: it is shown without anything that a terminal would obey.
+`make trace` runs it. Reads their logs on standard input, each line with the container's name and a tab before it. It
+needs Python and nothing else. What is in a log was written by whoever called: it is shown without anything that a
+terminal would obey.
 """
 
 from __future__ import annotations
