@@ -138,8 +138,8 @@ def measure(scene: Scene) -> Report:
         method=[
             f"{rounds} rounds, every second one backwards, {seconds} s a measurement, from the moment at which the"
             " service was frozen (`docker pause`).",
-            f"`wrk`: {READERS} readers of `{PAGE}` and {CALLERS} callers of `{CALL}` at the same time, at one replica of"
-            " web with 2 processes of 4 threads.",
+            f"`wrk`: {READERS} readers of `{PAGE}` and {CALLERS} callers of `{CALL}` at the same time, at one replica"
+            " of web with 2 processes of 4 threads.",
             "*Without*: `GATEWAY_CONCURRENCY` is 1000, all else as it is. Before each measurement the service is"
             " back, and every breaker is closed.",
         ],
