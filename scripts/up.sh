@@ -72,7 +72,7 @@ images_and_sources() {
   mapfile -t images < <(compose config --images | sort -u)
   docker image inspect --format '{{.Id}}' debian:trixie-slim "${images[@]}" 2>/dev/null || true # one that is missing is another answer
   folders=(*/Dockerfile)
-  tar --create --sort=name --mtime=@0 --owner=0 --group=0 --exclude=__pycache__ --exclude='.*_cache' \
+  tar --create --sort=name --mtime=@0 --owner=0 --group=0 --exclude=__pycache__ --exclude='.*_cache' --exclude=tests --exclude=bench \
     compose*.yaml "${folders[@]%/Dockerfile}" | sha256sum
 }
 
