@@ -317,7 +317,7 @@ def test_a_service_that_is_killed_between_commit_and_send_loses_no_event(broken:
 
     statuses_seen = at_once(120, 4, order)
     assert set(statuses_seen) <= {201, 502, 503, 504}
-    placed = len(orders_of(services, who))
+    placed = len(eventually("the service to be back", lambda: orders_of(services, who), within=30))
     assert placed >= statuses_seen.count(201)
     eventually(
         "every order that there is to be confirmed",
