@@ -176,7 +176,7 @@ def test_the_logs_of_a_container_that_is_stopped_are_still_read(
     assert services.orders.get("/api/orders/", headers=headers).status_code == 200
     broken.stop("orders")
     shown = trace(mine)
-    assert re.search(r"  orders-1 +GET /api/orders/ 200, ", shown.stdout), shown.stdout + shown.stderr
+    assert re.search(r"  orders-\d+ +GET /api/orders/ 200, ", shown.stdout), shown.stdout + shown.stderr
 
 
 # ── what make refuses ───────────────────────────────────────────────────────────────────────────────
