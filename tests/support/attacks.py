@@ -171,7 +171,7 @@ LINES = [
     f"{'A' * 300} PATH HTTP/1.1", "PATH HTTP/1.1", "GET HTTP/1.1", "GET PATH HTTP/2.0", "GET PATH HTTP/3.0",
     "GET PATH HTTP/9.9", "GET PATH HTTP/0.9", "GET PATH HTTP/1.1.1", "GET PATH HTTP/11", "GET PATH HTTP/1.",
     "GET PATH HTTP/-1.1", "GET PATH HTTQ/1.1", "GET PATH http/1.1", "GET PATH HTTP /1.1", "GET PATH XHTTP/1.1",
-    "GET http://users:8001PATH HTTP/1.1", "GET http://evil.examplePATH HTTP/1.1",
+    "GET http://users:8001PATH HTTP/1.1", "GET http://evil:80PATH HTTP/1.1",
     "GET http://localhost@users:8001PATH HTTP/1.1", "GET http://[::1]PATH HTTP/1.1", "GET http://PATH HTTP/1.1",
     "GET ftp://usersPATH HTTP/1.1", "GET file://PATH HTTP/1.1", "GET users:8001PATH HTTP/1.1", "GET * HTTP/1.1",
     "GET @users:8001PATH HTTP/1.1", "GET :8001PATH HTTP/1.1", "GET ?PATH HTTP/1.1", "GET ..PATH HTTP/1.1",
