@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.conf import LazySettings
@@ -21,7 +21,8 @@ def test_the_busiest_pages_are_asked_for_once(
     settings.ALLOWED_HOSTS = hosts
     with caplog.at_level(logging.INFO, "access"):
         warmup.warm_up(application)
-    assert [record.getMessage() for record in caplog.records] == ["GET / 200"]
+    # structlog keeps the fields beside the text until the line is written.
+    assert [cast(dict[str, Any], record.msg)["event"] for record in caplog.records] == ["GET / 200"]
 
 
 def test_a_page_that_fails_does_not_keep_the_worker_from_starting(caplog: pytest.LogCaptureFixture) -> None:

@@ -40,6 +40,8 @@ def announced(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[str]:
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{Kept.__module__}.Kept"}}
     asked: list[str] = []
     monkeypatch.setattr(image_api, "_announce", asked.append)
+    # What would be done after the answer is done before it here, so that a test need not wait for it.
+    monkeypatch.setattr(store, "in_background", lambda work: work())
     return asked
 
 
