@@ -19,7 +19,7 @@ lint() { step "Lint" && tools scripts/lint.sh; }
 # In two halves at once, each with servers of its own: most of the time one test waits for something.
 unit() {
   step "In-process tests"
-  local half=(app/replication app/sharding) other status=0
+  local half=(app/replication app/sharding app/caching app/events) other status=0
   tools scripts/with-servers.sh pytest "${half[@]}" >"$state_dir/unit.log" 2>&1 </dev/null &
   other=$!
   tools scripts/with-servers.sh pytest app nginx bench "${half[@]/#/--ignore=}" || status=$?

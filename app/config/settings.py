@@ -59,7 +59,7 @@ MIDDLEWARE = [
     "cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
     "problem.middleware.ProblemMiddleware",
     # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
-    *([] if SERVICE == "web" else ["gateway.deadline.DeadlineMiddleware"]),
+    *([] if SERVICE == "web" else ["gateway.draining.DrainingMiddleware", "gateway.deadline.DeadlineMiddleware"]),
     "observability.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.static.StaticMiddleware",
@@ -151,7 +151,12 @@ EVENTS_HEADERS = "observability.trace.headers"
 # Where /api/<service>/ goes, and the only thing that says so.
 GATEWAY_SERVICES = {name: services.address(name) for name in services.APIS}
 # Calls of one process to one service at a time: half of its threads, so that a hung one leaves the others.
-GATEWAY_CONCURRENCY = max(1, environment.integer("WEB_THREADS", 4, least=1, most=64) // 2)
+_threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
+GATEWAY_CONCURRENCY = max(1, _threads // 2)
+# Those that may wait for one that is slow: so that a thread is left which does neither.
+GATEWAY_WAITING = max(0, _threads - GATEWAY_CONCURRENCY - 1)
+# What a replica is asked on a new connection: whether it answers, and takes requests.
+GATEWAY_PROBE = "/health/"
 # Requests of one caller in a minute, 0 for any number; and who a caller is.
 GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
 GATEWAY_CALLER = "gateway.callers.by_address"

@@ -4,42 +4,57 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+
+SHORT = 0.1  # seconds that anybody may wait
+_NEWEST = 0.2  # the share of the newest call in the mean
 
 
 class Full(Exception):  # noqa: N818 - a state
-    """All places are taken, and nobody has moved for a while."""
+    """All places are taken, and it would take too long until one is free."""
 
 
 class Bulkhead:
     """Let `most` calls through at a time.
 
-    Whoever finds it full waits as long as places become free: under load they do so every few milliseconds. When
-    none has for `patience` seconds, or the last call failed, the service is stuck: everyone who comes is told so at
-    once, since whoever waits holds a thread as well.
+    Whoever waits holds a thread as well. So `waiting` calls may wait as long as places become free, and all others only
+    where their turn comes in a SHORT time, as far as the length of the latest calls tells: that is so under load, where
+    places become free every few milliseconds, and not where the service is slow. When no place has become free for
+    `patience` seconds, or the last call failed, the service is stuck: everyone who comes is told so at once.
     """
 
-    def __init__(self, most: int, patience: float) -> None:
-        self._most, self._patience = most, patience
+    def __init__(self, most: int, waiting: int, patience: float) -> None:
+        self._most, self._may_wait, self._patience = most, waiting, patience
         self._moves = threading.Condition()
-        self._taken = 0
+        self._since: deque[float] = deque()  # when the places were taken
+        self._waiting = 0
+        self._seconds = 0.0  # of a call: an exponentially weighted mean
         self._moved = 0.0
         self._well = True
 
     def enter(self, until: float) -> None:
         """Take a place, which must be given back. Raises Full, at `until` (monotonic) at the latest."""
         with self._moves:
-            while self._taken >= self._most:
-                left = min(self._moved + self._patience, until) - time.monotonic()
-                if left <= 0 or not self._well:
-                    raise Full
-                self._moves.wait(left)
-            self._taken += 1
+            turn = self._seconds * (self._waiting + 1) / self._most
+            if len(self._since) >= self._most and self._waiting >= self._may_wait and turn > SHORT:
+                raise Full
+            self._waiting += 1
+            try:
+                while len(self._since) >= self._most:
+                    left = min(self._moved + self._patience, until) - time.monotonic()
+                    if left <= 0 or not self._well:
+                        raise Full
+                    self._moves.wait(left)
+            finally:
+                self._waiting -= 1
             self._moved = time.monotonic()
+            self._since.append(self._moved)
 
     def leave(self, *, well: bool) -> None:
         """Give the place back and say whether the call went well."""
         with self._moves:
-            self._taken -= 1
             self._well = well
             self._moved = time.monotonic()
+            # As if the oldest had ended: whichever it was, the sum of all lengths is the same.
+            self._seconds += _NEWEST * (self._moved - self._since.popleft() - self._seconds)
             self._moves.notify_all()

@@ -15,8 +15,9 @@ from typing import Any
 
 from gateway.addresses import Address
 
-# Seconds that an idle connection is used again. gunicorn closes one after 75 s, and must never be the first.
-IDLE = 30.0
+# Seconds that an idle connection is used again: less than a replica drains, so that each is used while its replica
+# can still say that it is draining, or never again.
+IDLE = 4.0
 
 
 class TimedSocket(socket.socket):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,6 @@ from typing import Any
 from gateway.errors import Cut, Failed, Refused
 from gateway.exchange import Request
 from gateway.service import Service
-from gateway.upload import Upload
 
 MOST = 2_097_152  # bytes of a document
 _REF = "#/components/"
@@ -26,24 +24,10 @@ class Missing(Exception):  # noqa: N818 - said of the document
 def fetch(service: Service, seconds: float) -> Document:
     """Return the document of a service, as any caller gets it. Raises Missing after `seconds` at the latest."""
     until = time.monotonic() + seconds
-    request = Request(
-        "GET",
-        f"/api/{service.name}/openapi.json",
-        [("Host", service.name), ("Accept-Encoding", "identity")],
-        Upload({"wsgi.input": io.BytesIO()}, 0),
-    )
+    request = Request.get(f"/api/{service.name}/openapi.json", [("Host", service.name)])
     try:
         answer = service.call(request, until)
-        try:
-            answer.end_by(until)
-            body = bytearray()
-            for piece in answer:
-                body += piece
-                if len(body) > MOST:
-                    raise Missing(f"{service.name}: more than {MOST} bytes")
-        finally:
-            answer.close()
-        document = json.loads(body)
+        document = json.loads(answer.read(until, MOST))
     except (Failed, Refused, Cut, ValueError, RecursionError) as error:
         raise Missing(f"{service.name}: {type(error).__name__}: {error}") from error
     if answer.status != 200 or not isinstance(document, dict) or not isinstance(document.get("paths"), dict):

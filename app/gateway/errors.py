@@ -44,6 +44,12 @@ class Slow(Failed):
     status = 504
 
 
+class Silent(Slow):
+    """It did not even answer the question that comes before the first request: nothing was sent."""
+
+    touched = False
+
+
 class Broken(Failed):
     """What came is no HTTP answer that could be passed on."""
 

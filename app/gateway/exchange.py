@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gateway import deadline, headers
+from gateway import deadline, draining, headers
 from gateway.connection import Connection, TimedSocket
-from gateway.errors import Broken, Cut, Lost, Slow, Unreachable
+from gateway.errors import Broken, Cut, Lost, Silent, Slow, Unreachable
 from gateway.upload import Upload
 
 _CHUNK = 65536
-_NO_BODY = (204, 304)
+_PROBED = 16_384  # bytes of an answer to a probe
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,16 @@ class Request:
     headers: headers.Headers
     upload: Upload
 
+    @classmethod
+    def get(cls, target: str, passed: headers.Headers) -> Request:
+        """Return a request of our own."""
+        return cls("GET", target, [*passed, ("Accept-Encoding", "identity")], Upload({"wsgi.input": io.BytesIO()}, 0))
+
 
 class Answer:
     """An answer whose beginning has come: status, header, first bytes. Iterate over it for the body, then close it.
 
-    `whole` says that all of it was read, `cut` that the service broke it off.
+    `whole` says that all of it was read, `cut` that the service broke it off, `last` that the replica is draining.
     """
 
     def __init__(self, method: str, response: http.client.HTTPResponse, sock: TimedSocket, most: int) -> None:
@@ -40,6 +46,7 @@ class Answer:
         if not self.reason.isascii() or not self.reason.isprintable():
             self.reason = ""
         self.headers = headers.from_service(response.msg)
+        self.last = draining.HEADER in response.msg
         self.length = headers.length(response.msg)
         if self.status != 204 and self.length is not None:
             self.headers.append(("Content-Length", str(self.length)))
@@ -56,9 +63,18 @@ class Answer:
         """Give the rest until `until`, and `wait` seconds for each piece; call `finish` once it is closed."""
         self._until, self._wait, self._finish = until, wait, finish
 
-    def end_by(self, until: float) -> None:
-        """Give the rest until `until` (monotonic) at the latest."""
+    def read(self, until: float, most: int) -> bytes:
+        """Return the whole body and close it. Raises Cut, also after `most` bytes or at `until` (monotonic)."""
         self._until = min(self._until, until)
+        try:
+            body = bytearray()
+            for piece in self:
+                body += piece
+                if len(body) > most:
+                    raise Cut(f"more than {most} bytes")
+            return bytes(body)
+        finally:
+            self.close()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -110,6 +126,25 @@ def open_connection(connection: Connection, seconds: float) -> TimedSocket:
         return connection.open(seconds)
     except OSError as error:
         raise Unreachable(str(error)) from error
+
+
+def ask_first(connection: Connection, sock: TimedSocket, path: str, until: float, *, choosy: bool) -> None:
+    """Ask for `path` on a new connection, before anything else. Raises Silent, Unreachable.
+
+    The kernel of a replica that hangs, or stops, accepts connections as well; and a POST that was sent there could not be
+    sent to another one. `choosy`: there is another one, so an answer that is not 200 will not do.
+    """
+    sock.until = until
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read(_PROBED)
+    except TimeoutError as error:
+        raise Silent(f"no answer to {path}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"{type(error).__name__}: {error}") from error
+    if answer.will_close or not answer.isclosed() or (choosy and answer.status != 200):
+        raise Unreachable(f"{path} is answered with {answer.status}")
 
 
 def exchange(connection: Connection, sock: TimedSocket, request: Request, until: float, most: int) -> Answer:

@@ -19,7 +19,7 @@ Headers = list[tuple[str, str]]
 # RFC 9110, section 7.6.1, and its predecessors. Expect is answered by the server in front of this code.
 _HOP = frozenset({
     "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-    "transfer-encoding", "upgrade", "http2-settings", "expect",
+    "transfer-encoding", "upgrade", "http2-settings", "expect", "x-connection-options",
 })  # fmt: skip
 # Set for each request, below and by `settings.GATEWAY_HEADERS`.
 _OURS = frozenset({
@@ -31,7 +31,7 @@ _UNTRUSTED = (
     "remote-", "x-remote-", "x-user", "x-auth", "x-identity", "x-internal", "x-service", "x-staff",
 )  # fmt: skip
 # Of an answer: framing and what the server in front sets by itself; x-accel- would be orders to nginx.
-_NOT_BACK = frozenset({"content-length", "date", "server", "x-request-id"})
+_NOT_BACK = frozenset({"content-length", "date", "server", "x-request-id", "x-draining"})
 _ORDERS = "x-accel-"
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -45,7 +45,8 @@ def to_service(environ: dict[str, Any], request: Mapping[str, str]) -> Headers:
 
     `request`: the headers that say which request this is.
     """
-    named = _named(environ.get("HTTP_CONNECTION", ""))
+    # The load balancer in front has a connection of its own; it says here what stood in the caller's `Connection`.
+    named = _named(f"{environ.get('HTTP_CONNECTION', '')},{environ.get('HTTP_X_CONNECTION_OPTIONS', '')}")
     passed: Headers = []
     for key, value in environ.items():
         if not key.startswith("HTTP_") and not (key == "CONTENT_TYPE" and value):

@@ -6,15 +6,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from gateway import addresses, breaker, bulkhead, metrics
 from gateway.budget import Budget
 from gateway.connection import Kept
-from gateway.errors import Failed, Lost, Refused, Slow, Unreachable
-from gateway.exchange import Answer, Request, exchange, open_connection
+from gateway.errors import Failed, Lost, Refused, Unreachable
+from gateway.exchange import Answer, Request, ask_first, exchange, open_connection
 
 # What may be sent a second time after the first may have reached a replica: as both load balancers have it.
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+_LEAST = 0.02  # seconds in which an answer can be hoped for
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Policy:
     piece: float = 1.8  # between two pieces of it
     tries: int = 3
     concurrency: int = 2  # calls at a time
+    waiting: int = 1  # calls that wait for a place, however long the others take
     patience: float = 0.5  # without any call coming to its end, before the next is refused
     failures: int = 4  # in a row, before the service is left alone
     rest: float = 2.0  # that it is left alone
     second_tries: float = 0.1  # for each first one
     saved_tries: float = 10.0
     most_answer: int = 67_108_864  # bytes
+    probe: str = ""  # the path that a replica is asked for on a new connection; "" asks nothing
 
 
 class Service:
@@ -50,9 +54,15 @@ class Service:
         self.name, self._policy = name, policy
         self._addresses = addresses.Addresses(host, port, look_up)
         self._kept = Kept()
-        self._bulkhead = bulkhead.Bulkhead(policy.concurrency, policy.patience)
+        self._bulkhead = bulkhead.Bulkhead(policy.concurrency, policy.waiting, policy.patience)
         self._breaker = breaker.Breaker(policy.failures, policy.rest, self._tell)
         self._budget = Budget(policy.second_tries, policy.saved_tries)
+
+    @classmethod
+    def at(cls, name: str, url: str, policy: Policy) -> Service:
+        """Return the service at an `http://` URL."""
+        parts = urlsplit(url)
+        return cls(name, str(parts.hostname), parts.port or 80, policy)
 
     def call(self, request: Request, until: float) -> Answer:
         """Return the answer, which must be closed. Raises Failed, and Refused where nothing could be sent."""
@@ -63,7 +73,8 @@ class Service:
         well: bool | None = None
         try:
             try:
-                self._bulkhead.enter(until)
+                # The time of a try is left to the service: it did nothing wrong while others waited here.
+                self._bulkhead.enter(until - self._policy.attempt)
             except bulkhead.Full as state:
                 raise self._unavailable("busy", "is busy", 1) from state
             try:
@@ -86,10 +97,11 @@ class Service:
         failure: Failed = Unreachable("no address is known")
         for number in range(self._policy.tries):
             choice = self._addresses.pick(tried)
-            left = until - time.monotonic()
-            if left <= 0:
-                failure = failure if number else Slow("no time was left")
-            if choice is None or left <= 0 or (number and not self._budget.spend()):
+            if until - time.monotonic() < _LEAST:
+                if not number:
+                    raise Refused(504, "late", f"There was no time left to ask the service {self.name!r}.")
+                break
+            if choice is None or (number and not self._budget.spend()):
                 break
             if number:
                 metrics.retries.labels(self.name).inc()
@@ -111,9 +123,12 @@ class Service:
         """Ask one replica; in a `hurry` leave time for another one."""
         policy, connection = self._policy, self._kept.take(address)
         now = time.monotonic()
-        end = min(until, now + policy.attempt) if hurry and request.method in _REPEATABLE else until
+        soon = min(until, now + policy.attempt) if hurry else until
+        end = soon if request.method in _REPEATABLE else until
         try:
-            sock = open_connection(connection, min(policy.connect, end - now))
+            sock = open_connection(connection, min(policy.connect, soon - now))
+            if policy.probe and not connection.used:
+                ask_first(connection, sock, policy.probe, soon, choosy=hurry)
             answer = exchange(connection, sock, request, end, policy.most_answer)
         except BaseException:
             connection.close()
@@ -122,11 +137,13 @@ class Service:
         def finish(answer: Answer) -> None:
             if answer.cut:
                 metrics.cut.labels(self.name).inc()
-            if answer.whole and not answer.cut:
+            if answer.last:
+                self._addresses.suspect(address)
+            if answer.whole and not answer.cut and not answer.last:
                 self._kept.keep(connection)
             else:
                 connection.close()
-            self._bulkhead.leave(well=True)
+            self._bulkhead.leave(well=not answer.cut)
 
         answer.begin(time.monotonic() + policy.body, policy.piece, finish)
         return answer

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -142,11 +141,12 @@ def gateway() -> Gateway:
 
 @cache
 def _from_settings() -> Gateway:
-    policy = Policy(concurrency=settings.GATEWAY_CONCURRENCY)
+    policy = Policy(
+        concurrency=settings.GATEWAY_CONCURRENCY, waiting=settings.GATEWAY_WAITING, probe=settings.GATEWAY_PROBE
+    )
     services = {}
     for name, url in settings.GATEWAY_SERVICES.items():
-        parts = urlsplit(url)
-        services[name] = Service(name, str(parts.hostname), parts.port or 80, policy)
+        services[name] = Service.at(name, url, policy)
     rate = None
     if settings.GATEWAY_RATE:
         rate = Rate(settings.GATEWAY_RATE, 60, partial(get_redis_connection, settings.GATEWAY_CACHE))
