@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+from django.conf import settings
 
 FOLDER = Path(os.environ.get("FOLDER", "."))
 
@@ -62,6 +63,7 @@ def main() -> None:
     django.setup()
     from caching import invalidate, multi_level_cache, process, shared  # noqa: PLC0415 - Django comes first
 
+    settings.CACHING_RELEASE = os.environ.get("RELEASE", "")
     shared.FOREWARNED = 1  # seconds: not as long as in production
     slow = float(os.environ.get("SECONDS_TO_COMPUTE", "0"))
 
