@@ -212,6 +212,56 @@ def test_what_is_rolled_back_invalidates_nothing() -> None:
     assert double.peek(1) is not None
 
 
+def test_a_hook_that_reads_before_ours_has_run_loses_no_invalidation() -> None:
+    double(1), double(2)
+    read: list[int | None] = []
+    with transaction.atomic():
+        transaction.on_commit(lambda: read.append(double(2)))
+        double.invalidate(1)
+    assert read == [4]
+    assert double.peek(1) is None
+    forget_here()
+    assert double.peek(1) is None
+
+
+def test_a_hook_that_fails_before_ours_has_run_loses_no_invalidation() -> None:
+    double(1), double(2)
+
+    def fail() -> None:
+        raise LookupError("a hook")
+
+    @transaction.atomic
+    def change() -> None:
+        transaction.on_commit(fail)
+        double.invalidate(1)
+
+    with pytest.raises(LookupError, match="a hook"):
+        change()
+    assert double(2) == 4, "the next call of this thread"
+    forget_here()
+    assert double.peek(1) is None
+
+
+def test_what_an_earlier_transaction_has_left_is_forewarned_and_told_by_the_next() -> None:
+    warned: list[set[str]] = []
+    shared = process.current.shared
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared, "forewarn", lambda tags: warned.append(set(tags)))
+        with transaction.atomic():
+            invalidate("a")
+            transaction.set_rollback(True)
+        double(1), page("a")
+        with transaction.atomic():
+            invalidate("list:a")
+            transaction.set_rollback(True)
+        with transaction.atomic():
+            invalidate("lists")
+            invalidate("list:a", "lists", "b")
+    assert warned == [{"a"}, {"list:a"}, {"list:a", "lists"}, {"b"}]
+    forget_here()
+    assert page.peek("a") is None
+
+
 def test_what_follows_a_savepoint_that_was_rolled_back_is_told() -> None:
     double(1), double(2)
     with transaction.atomic():
