@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from caching.errors import UncacheableError
 _PLAIN = (bool, int, float, complex, bytes, type(None), Decimal, Fraction, UUID, date, datetime, time, timedelta)
 _MEMO = frozenset({str, int, bool, type(None)})
 _MEMO_MOST = 4096
+_MEMO_BYTES = 500  # of the arguments of a call: anybody may ask for long ones
 _CHOSEN = re.compile(r"[!-~]{1,200}")
 
 
@@ -77,7 +79,7 @@ class Keys:
         if memo is not None and (known := self._memo.get(memo)) is not None:
             return known
         key = self._make(args, kwargs)
-        if memo is not None:
+        if memo is not None and sum(map(sys.getsizeof, args)) <= _MEMO_BYTES:
             if len(self._memo) >= _MEMO_MOST:
                 self._memo.clear()
             self._memo[memo] = key

@@ -72,6 +72,14 @@ def test_what_may_change_or_has_no_text_of_its_own_is_refused_at_once(value: Any
         key(value)
 
 
+def test_calls_with_long_arguments_fill_no_memory() -> None:
+    keys = Keys(listing, None, method=False)
+    many = range(60)
+    for call in [("x" * 1000,), (10**2000,), ("x", *many), ("short",), ("x" * 100, 10**9)]:
+        assert keys.of(call, {}) == keys.of(call, {})
+    assert [memo[0] for memo in keys._memo] == ["short", "x" * 100]
+
+
 def test_a_call_that_the_function_does_not_take_is_refused() -> None:
     with pytest.raises(TypeError, match="missing a required argument"):
         key()
