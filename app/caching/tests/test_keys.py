@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
+from django.utils.safestring import mark_safe
 
 from caching import UncacheableError, multi_level_cache
 from caching.keys import Keys
@@ -22,6 +24,32 @@ class Colour(Enum):
     """Any enum."""
 
     RED = 1
+
+
+class Celsius(NamedTuple):
+    """A tuple of a kind."""
+
+    degrees: int
+
+
+class Fahrenheit(NamedTuple):
+    """A tuple of another kind."""
+
+    degrees: int
+
+
+class Cents(int):
+    """A number of a kind, that tells nobody which."""
+
+    def __repr__(self) -> str:
+        return "some"
+
+
+class Said:
+    """An object whose key is any text."""
+
+    def __init__(self, cache_key: str) -> None:
+        self.cache_key = cache_key
 
 
 def listing(slug: str, page: int = 1, *more: Any, sort: str = "id", **filters: Any) -> None:
@@ -60,10 +88,19 @@ def test_different_calls_have_different_keys() -> None:
             ((1,),),
             ((True,),),
         ),
+        *((Celsius(1),), (Fahrenheit(1),), (Cents(1),), (Cents(2),), (mark_safe("1"),), (mark_safe("a"),), ("a",)),  # noqa: S308 - ours
+        *(
+            (datetime(2026, 1, 1, tzinfo=UTC),),
+            (datetime(2026, 1, 2, tzinfo=UTC),),
+            (datetime(2026, 1, 1, 1, tzinfo=UTC),),
+            (date(2026, 1, 1),),
+        ),
+        *(((Said("a"), Said("b")),), ((Said("a'>,<caching.tests.test_keys.Said 'b"),),)),
         *((("a", "b"),), (("a,b",),), ("a", 2), ("a", "2"), ("a', page='2",), (UUID(int=1),), (frozenset({1}),)),
     ]
     assert len({key(*call) for call in calls}) == len(calls)
     assert key("a", x=1) != key("a", x="1") != key("a", y=1)
+    assert key("a", **{"x='1'\0y": 2}) != key("a", x="1", y=2)
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, object(), (1, [2]), str])
@@ -152,6 +189,21 @@ def test_a_method_is_cached_without_its_object_unless_that_says_its_key() -> Non
 def test_a_chosen_key_is_plain_text(chosen: str) -> None:
     with pytest.raises(UncacheableError, match="a key is 1 to 200 characters"):
         Keys(listing, chosen, method=False).of(("a",), {})
+
+
+def test_two_functions_do_not_share_a_chosen_key() -> None:
+    def second() -> int:
+        """Another function."""
+        return 2
+
+    def load() -> int:
+        """Stand for a function of a module that is loaded again."""
+        multi_level_cache(timeout=1, key="taken")(load)
+        return 1
+
+    assert [load(), load()] == [1, 1]
+    with pytest.raises(UncacheableError, match=r"second: the key 'taken' is that of .*load already"):
+        multi_level_cache(timeout=1, key="taken")(second)
 
 
 def test_a_function_without_a_name_of_its_own_needs_a_key() -> None:
