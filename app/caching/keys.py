@@ -14,6 +14,7 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from hashlib import blake2b
+from types import MemberDescriptorType
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +30,7 @@ _MEMO_BYTES = 500  # of the arguments of a call: anybody may ask for long ones
 _CHOSEN = re.compile(r"[!-~]{1,200}")
 
 
-def written(value: object, where: str) -> str:  # noqa: PLR0911 - one for each kind
+def written(value: object, where: str) -> str:
     """Return `value` as text that no other value gives. Raises UncacheableError for what may change, or has no text."""
     if isinstance(value, Enum):
         return f"{_name(type(value))}.{value.name}"
@@ -68,11 +69,27 @@ def own_key(value: object) -> str | None:
     return None if said is None else str(said)
 
 
+def _written_self(value: object, where: str) -> str:
+    """Return a method's object as text like that of an argument: none for one that is like all of its class."""
+    try:
+        return written(value, where)
+    except UncacheableError:
+        slots = (
+            name
+            for kind in type(value).__mro__
+            for name, one in vars(kind).items()
+            if isinstance(one, MemberDescriptorType)
+        )
+        if getattr(value, "__dict__", None) or any(hasattr(value, name) for name in slots):
+            raise
+        return ""
+
+
 _taken: dict[str, str] = {}  # the functions that have chosen a key which is always the same
 
 
 class Keys:
-    """The keys of one function. Of a method `self` counts only if the object says its key."""
+    """The keys of one function."""
 
     def __init__(self, function: Callable[..., Any], chosen: str | Callable[..., str] | None, *, method: bool) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}"
@@ -112,12 +129,11 @@ class Keys:
             return key
         parts: list[str] = []
         for position, (name, value) in enumerate(bound.arguments.items()):
-            if position == 0 and self._method:
-                parts.append(own_key(value) or "")
-                continue
             kind = self._signature.parameters[name].kind
             where = f"{self.name}: the argument {name}"
-            if kind is inspect.Parameter.VAR_KEYWORD:
+            if position == 0 and self._method and kind is not inspect.Parameter.VAR_POSITIONAL:
+                parts.append(_written_self(value, where))
+            elif kind is inspect.Parameter.VAR_KEYWORD:
                 parts += [f"{one!r}={written(value[one], where)}" for one in sorted(value)]
             else:
                 parts.append(f"{name}={written(value, where)}")

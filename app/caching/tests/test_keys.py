@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.utils.safestring import mark_safe
 
 from caching import UncacheableError, multi_level_cache
@@ -88,7 +89,7 @@ def test_different_calls_have_different_keys() -> None:
             ((1,),),
             ((True,),),
         ),
-        *((Celsius(1),), (Fahrenheit(1),), (Cents(1),), (Cents(2),), (mark_safe("1"),), (mark_safe("a"),), ("a",)),  # noqa: S308 - ours
+        *((Celsius(1),), (Fahrenheit(1),), (Cents(1),), (Cents(2),), (mark_safe("1"),), (mark_safe("a"),), ("a",)),
         *(
             (datetime(2026, 1, 1, tzinfo=UTC),),
             (datetime(2026, 1, 2, tzinfo=UTC),),
@@ -183,6 +184,47 @@ def test_a_method_is_cached_without_its_object_unless_that_says_its_key() -> Non
     Shop("a").motto.invalidate()
     assert (Shop("a").motto.peek(), Shop("b").motto.peek() is None) == (None, False)
     assert Plain.fixed() == "fixed"
+
+
+@multi_level_cache(timeout=60)
+def total(self: Any, factor: int = 1) -> int:
+    """Stand for a method of any class."""
+    return int(self.amount) * factor
+
+
+class Price:
+    """An object with a state, and no word of it."""
+
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+
+
+class Slotted:
+    """The same without a dictionary."""
+
+    __slots__ = ("amount",)
+
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+
+
+@pytest.mark.parametrize("kind", [Price, Slotted])
+def test_a_method_of_an_object_with_a_state_and_no_key_is_refused(kind: type[Any]) -> None:
+    keys = Keys(total.__wrapped__, None, method=True)  # type: ignore[attr-defined]  # functools.wraps adds it
+    with pytest.raises(
+        UncacheableError, match=rf"the argument self is a {kind.__name__}, .* an object with `cache_key`"
+    ):
+        keys.of((kind(1),), {})
+
+
+def test_a_method_of_a_row_or_of_a_tuple_is_cached_for_that_one() -> None:
+    keys = Keys(total.__wrapped__, None, method=True)  # type: ignore[attr-defined]  # functools.wraps adds it
+    rows = [Session(pk="1"), Session(pk="2")]
+    objects = [*rows, Celsius(1), Celsius(2), Said("a"), Said("a\0factor=1"), Plain()]
+    assert len({keys.of((one,), {}) for one in objects}) == len(objects)
+    assert keys.of((Session(pk="1", session_data="other"),), {}) == keys.of((rows[0],), {})
+    with pytest.raises(UncacheableError, match="self is a Session, which can't be part of a key"):
+        keys.of((Session(pk=None),), {})
 
 
 @pytest.mark.parametrize("chosen", ["with a space", "", "é", "x" * 201])
