@@ -93,6 +93,12 @@ if epoch == mine and tonumber(n) > tonumber(m) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
+# clock, tags… / name of a new clock, seconds: none of the tags lives longer. One that is missing is made: or a reader
+# that still sees what was before would make it, with all the time of a tag.
+FOREWARN = f"""{_CLOCK}{_ENSURE}
+for i = 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2] * 1000, 'LT') end
+make(missing(2), ARGV[2])
+"""
 # lock / owner
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 # clock, token, tags… / name of a new clock, token, its seconds, channel, message
@@ -181,7 +187,9 @@ class Shared:
     def forewarn(self, tags: Collection[str]) -> None:
         """Let `tags` become invalid by themselves after a while: whoever changes them may be killed before it can
         say so."""
-        self._wire.exchange(*(("PEXPIRE", name, FOREWARNED * 1000, "LT") for name in self._meta(tags)[2:]))
+        clock, _, *names = self._meta(tags)
+        given: Command = (secrets.token_hex(8), FOREWARNED)
+        self._wire.exchange(("EVAL", self._here(FOREWARN), 1 + len(names), clock, *names, *given))
 
     def invalidate(self, tags: Collection[str], token: str, *, anyway: bool = False) -> None:
         """Make every value wrong that bears one of `tags`, and tell all processes. `anyway`: whatever the breaker

@@ -137,6 +137,16 @@ def test_a_process_that_is_killed_while_it_computes_holds_up_the_others_for_a_mo
 def test_a_change_whose_author_is_killed_before_it_can_say_so_shows_soon_all_the_same(cluster: Cluster) -> None:
     reader, writer = cluster.spawn(2)
     assert reader.value() == "old"
+    writer.do("forewarn")
+    writer.send("change_and_die", "new")
+    writer.wait()
+    until_new(reader, "new", 1.0 + CAP + 0.5)
+
+
+def test_the_same_holds_for_a_value_that_is_read_for_the_first_time_before_the_commit(cluster: Cluster) -> None:
+    reader, writer = cluster.spawn(2)
+    writer.do("forewarn")
+    assert reader.value() == "old"
     writer.send("change_and_die", "new")
     writer.wait()
     until_new(reader, "new", 1.0 + CAP + 0.5)

@@ -100,8 +100,10 @@ def main() -> None:
         (FOLDER / "truth").write_text(text)
         invalidate("thing")
 
-    def change_and_die(text: str) -> None:
+    def forewarn() -> None:
         process.current.shared.forewarn({"thing"})  # as invalidate() does inside a transaction
+
+    def change_and_die(text: str) -> None:
         (FOLDER / "truth").write_text(text)
         os.kill(os.getpid(), 9)
 
@@ -126,7 +128,7 @@ def main() -> None:
         there = value.peek()
         return there.level if there else None
 
-    known = [call, many, control, change, change_and_die, listening, breaker, fork, peek]
+    known = [call, many, control, change, forewarn, change_and_die, listening, breaker, fork, peek]
     commands = {function.__name__: function for function in known}
     for line in sys.stdin:
         name, *arguments = json.loads(line)
