@@ -148,6 +148,8 @@ class CachedFunction[**P, R]:
 
     def _together(self, key: str, args: Any, kwargs: Any) -> Held:
         """Fetch the value once for all threads of this process that want it."""
+        if invalidation.in_transaction():  # others may not see what it sees, nor it what they see
+            return self._fetch(key, args, kwargs, None)
         flight, mine = self._flights.join(key)
         if mine:
             try:
@@ -269,10 +271,9 @@ class CachedFunction[**P, R]:
             raise
         held = Held.of(value, payload, began + min(CAP, self._timeout))
         held.tags, held.checked, held.remaining, held.at = tags, position, self._timeout, began
-        if inside:  # it may be rolled back, or seen by nobody else
-            return held
-        if granted is None or not new_enough:
-            current.store.put(key, held)
+        if inside or granted is None or not new_enough:
+            if not inside:  # what it was made of may be rolled back, or seen by nobody else
+                current.store.put(key, held)
             if granted and granted[1].locked:
                 self._release(key, granted[0])
             return held

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
@@ -20,6 +20,7 @@ from pytest_django import Settings
 from caching import (
     UncacheableError,
     clear,
+    decorator,
     depends,
     invalidate,
     metrics,
@@ -202,6 +203,43 @@ def test_in_a_transaction_nothing_is_kept_and_ones_own_change_is_seen() -> None:
         assert computed == [1, 2, 2, 1], "who has changed it sees it"
     assert double.peek(1) is None
     assert double.peek(2) is None
+
+
+@multi_level_cache(timeout=60, key="whose")
+def whose() -> str:
+    computed.append("whose")
+    if transaction.get_connection().in_atomic_block:
+        began.set()
+        assert may_end.wait(5)
+    return threading.current_thread().name
+
+
+began, may_end = threading.Event(), threading.Event()
+
+
+def test_what_is_computed_in_a_transaction_is_handed_to_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decorator, "PATIENCE", 60.0)
+    inside: list[str] = []
+
+    def change() -> None:
+        with transaction.atomic():
+            inside.append(whose())
+        connection.close()
+
+    thread = threading.Thread(target=change, name="the author")
+    thread.start()
+    assert began.wait(5)
+    assert whose() == threading.current_thread().name
+    may_end.set()
+    thread.join()
+    assert inside == ["the author"]
+    assert computed == ["whose", "whose"]
+
+
+def test_warming_in_a_transaction_leaves_no_lock_behind() -> None:
+    with transaction.atomic():
+        double.warm(0.0, 1)
+    assert not list(get_redis_connection("default").scan_iter("*computing:*"))
 
 
 def test_what_is_rolled_back_invalidates_nothing() -> None:
