@@ -88,7 +88,10 @@ class CachedFunction[**P, R]:
         if depends.computing() or source().must_be_fresh():
             # A value of this process may be the moment old that a message takes: too old to be part of another value,
             # which would keep it, and for who has just written.
-            fetched = self._fetch(key, args, kwargs, None)
+            if depends.making(key):
+                fetched = self._make(key, args, kwargs, None, "itself")
+            else:
+                fetched = self._fetch(key, args, kwargs, None)
             depends.depends(*fetched.tags)
             return fetched.take()  # type: ignore[no-any-return]
         held = self._mine(key)
@@ -260,7 +263,7 @@ class CachedFunction[**P, R]:
         began, position = time.monotonic(), current.ledger.position
         token = granted[1].token if granted else ""
         try:
-            with source().at_least(token) as new_enough, depends.collecting() as collected:
+            with source().at_least(token) as new_enough, depends.collecting(key) as collected:
                 value = self._function(*args, **kwargs)
                 collected |= {self._own_tag(key), EVERYTHING, *self._said_tags(args, kwargs)}
                 tags = tuple(sorted(invalidation.checked(collected)))
