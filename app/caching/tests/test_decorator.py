@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 from django_redis import get_redis_connection
+from prometheus_client import REGISTRY
 from pytest_django import Settings
 
 from caching import (
@@ -29,6 +30,7 @@ from caching import (
     process,
     warmer,
     warming,
+    wire,
 )
 from caching.warming import warm
 
@@ -376,6 +378,44 @@ def test_calls_are_counted_by_where_the_value_was() -> None:
     assert {level: now(level) - before[level] for level in before} == {"L1": 2, "L2": 1, "miss": 1}
 
 
+def test_what_is_made_told_and_waited_for_is_counted() -> None:
+    def now(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    def made(reason: str) -> float:
+        return now("caching_recomputations_total", function="caching.tests.test_decorator.double", reason=reason)
+
+    reasons = ("missing", "refresh", "warm", "transaction", "away")
+    before = {reason: made(reason) for reason in reasons}
+    double(1), double.refresh(1), double.warm(0.0, 2)
+    with transaction.atomic():
+        double(3)
+    told = now("caching_invalidations_total")
+    invalidate("a", "b")
+    assert now("caching_invalidations_total") - told == 2
+    waited = now("caching_wait_seconds_count", function="caching.tests.test_decorator.slow")
+    several(3, slow)
+    assert now("caching_wait_seconds_count", function="caching.tests.test_decorator.slow") > waited
+
+    assert (now("caching_breaker_open"), now("caching_unsent_invalidations")) == (0, 0)
+    process.current.watch.stop()  # it would send what is unsent, and close the breaker
+    assert process.current.watch._thread
+    process.current.watch._thread.join(5)
+    process.current.wire.leave("the test")
+    double(4)
+    invalidate("a", "b", "c")
+    assert (now("caching_breaker_open"), now("caching_unsent_invalidations")) == (1, 3)
+    assert {reason: made(reason) - before[reason] for reason in reasons} == dict.fromkeys(reasons, 1)
+    assert process.current.send_unsent()
+    assert now("caching_unsent_invalidations") == 0
+    monotonic = time.monotonic()
+    process.current.wire.breaker.answered(0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: monotonic + 2 * wire.GRACE)
+        assert process.current.wire.breaker.answered(0.0)
+    assert now("caching_breaker_open") == 0
+
+
 def test_a_late_writer_puts_nothing_old_over_what_is_newer() -> None:
     shared = process.current.shared
     early = shared.begin("key", (), 0, "early", 10)
@@ -396,6 +436,12 @@ def several(number: int, call: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.join()
     return found
+
+
+@multi_level_cache(timeout=60, key="slow")
+def slow() -> int:
+    threading.Event().wait(0.5)  # another comes meanwhile
+    return 1
 
 
 @multi_level_cache(timeout=0.1, stale=30, key="stale")
