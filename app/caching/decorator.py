@@ -88,7 +88,10 @@ class CachedFunction[**P, R]:
         if depends.computing() or source().must_be_fresh():
             # A value of this process may be the moment old that a message takes: too old to be part of another value,
             # which would keep it, and for who has just written.
-            fetched = self._fetch(key, args, kwargs, None)
+            if depends.making(key):
+                fetched = self._make(key, args, kwargs, None, "itself")
+            else:
+                fetched = self._fetch(key, args, kwargs, None)
             depends.depends(*fetched.tags)
             return fetched.take()  # type: ignore[no-any-return]
         held = self._mine(key)
@@ -148,6 +151,8 @@ class CachedFunction[**P, R]:
 
     def _together(self, key: str, args: Any, kwargs: Any) -> Held:
         """Fetch the value once for all threads of this process that want it."""
+        if invalidation.in_transaction():  # others may not see what it sees, nor it what they see
+            return self._fetch(key, args, kwargs, None)
         flight, mine = self._flights.join(key)
         if mine:
             try:
@@ -258,7 +263,7 @@ class CachedFunction[**P, R]:
         began, position = time.monotonic(), current.ledger.position
         token = granted[1].token if granted else ""
         try:
-            with source().at_least(token) as new_enough, depends.collecting() as collected:
+            with source().at_least(token) as new_enough, depends.collecting(key) as collected:
                 value = self._function(*args, **kwargs)
                 collected |= {self._own_tag(key), EVERYTHING, *self._said_tags(args, kwargs)}
                 tags = tuple(sorted(invalidation.checked(collected)))
@@ -269,10 +274,9 @@ class CachedFunction[**P, R]:
             raise
         held = Held.of(value, payload, began + min(CAP, self._timeout))
         held.tags, held.checked, held.remaining, held.at = tags, position, self._timeout, began
-        if inside:  # it may be rolled back, or seen by nobody else
-            return held
-        if granted is None or not new_enough:
-            current.store.put(key, held)
+        if inside or granted is None or not new_enough:
+            if not inside:  # what it was made of may be rolled back, or seen by nobody else
+                current.store.put(key, held)
             if granted and granted[1].locked:
                 self._release(key, granted[0])
             return held

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from caching import level
 
 _collected: ContextVar[set[str] | None] = ContextVar("caching_depends", default=None)
+_making: ContextVar[frozenset[str]] = ContextVar("caching_making", default=frozenset())  # keys
 
 
 def depends(*tags: str) -> None:
@@ -24,17 +25,23 @@ def depends(*tags: str) -> None:
 
 
 @contextmanager
-def collecting() -> Iterator[set[str]]:
-    """Collect the tags of one value; those of the values that it is made of belong to it."""
+def collecting(key: str) -> Iterator[set[str]]:
+    """Collect the tags of the value of `key`; those of the values that it is made of belong to it."""
     tags: set[str] = set()
-    before = _collected.set(tags)
+    before, others = _collected.set(tags), _making.set(_making.get() | {key})
     try:
         yield tags
     finally:
         _collected.reset(before)
+        _making.reset(others)
     depends(*tags)
 
 
 def computing() -> bool:
     """Return whether a value is being computed."""
     return _collected.get() is not None
+
+
+def making(key: str) -> bool:
+    """Return whether the value of `key` is being computed by the caller itself: it would wait for itself."""
+    return key in _making.get()

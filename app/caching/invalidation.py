@@ -19,6 +19,7 @@ from caching.source import source
 _TAG = re.compile(r"[!-~]{1,300}")
 
 # What a transaction under way is going to invalidate, by its connection. Each thread has connections of its own.
+# What an earlier one has left may be there too: it was rolled back, or its hook did not come to run.
 _going: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
@@ -45,8 +46,9 @@ def invalidate(*tags: str, using: str = "default") -> None:
         process.current.tell(wrong, source().token())
         return
     going = _going.setdefault(connection, set())
-    forewarn(*(wrong - going))
+    warned = going.copy() if _hooked(connection) else set()
     going |= wrong
+    forewarn(*(going - warned))
     # The first one to run takes all, so that a transaction of many changes asks for its position, and Redis, once. What
     # was rolled back to a savepoint may be among them: that costs a computation, no more.
     transaction.on_commit(partial(_tell, connection), using=using)
@@ -71,6 +73,11 @@ def _tell(connection: Any) -> None:
         process.current.tell(wrong, source().token())
 
 
+def _hooked(connection: Any) -> bool:
+    """Return whether the open transaction itself is going to tell: what is in `_going` may be an earlier one's."""
+    return any(getattr(hook, "func", None) is _tell for _, hook, *_ in connection.run_on_commit)
+
+
 def in_transaction() -> bool:
     """Return whether this thread has a transaction open: what it computes may be rolled back, or old."""
     return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
@@ -84,5 +91,7 @@ def going_to_invalidate() -> bool:
         if connection in _going:
             if connection.in_atomic_block:
                 return True
-            _going.pop(connection, None)  # it was rolled back
+            # It was rolled back, which costs a computation; or an earlier hook of its commit has failed, so that Django
+            # has dropped ours, or runs now.
+            _tell(connection)
     return False

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from hashlib import blake2b
+from types import MemberDescriptorType
 from typing import Any
 from uuid import UUID
 
@@ -20,24 +22,25 @@ from django.db.models import Model
 
 from caching.errors import UncacheableError
 
-_PLAIN = (bool, int, float, complex, bytes, type(None), Decimal, Fraction, UUID, date, datetime, time, timedelta)
+# A subclass before the class that it is of: a date's text has no time.
+_PLAIN = (str, bool, int, float, complex, bytes, type(None), Decimal, Fraction, UUID, datetime, date, time, timedelta)
 _MEMO = frozenset({str, int, bool, type(None)})
 _MEMO_MOST = 4096
+_MEMO_BYTES = 500  # of the arguments of a call: anybody may ask for long ones
 _CHOSEN = re.compile(r"[!-~]{1,200}")
 
 
-def written(value: object, where: str) -> str:  # noqa: PLR0911 - one for each kind
+def written(value: object, where: str) -> str:
     """Return `value` as text that no other value gives. Raises UncacheableError for what may change, or has no text."""
     if isinstance(value, Enum):
-        return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
-    if isinstance(value, str):
-        return str.__repr__(value)
-    if isinstance(value, _PLAIN):
-        return repr(value)
+        return f"{_name(type(value))}.{value.name}"
+    for kind in _PLAIN:
+        if isinstance(value, kind):
+            return _of(value, kind, kind.__repr__(value))  # type: ignore[call-arg]  # that of the class
     if isinstance(value, tuple):
-        return f"({','.join(written(item, where) for item in value)},)"
+        return _of(value, tuple, f"({','.join(written(item, where) for item in value)},)")
     if isinstance(value, frozenset):
-        return f"{{{','.join(sorted(written(item, where) for item in value))}}}"
+        return _of(value, frozenset, f"{{{','.join(sorted(written(item, where) for item in value))}}}")
     if isinstance(value, Model) and value.pk is not None:
         return f"<{value._meta.label} {written(value.pk, where)}>"
     own = own_key(value)
@@ -46,7 +49,16 @@ def written(value: object, where: str) -> str:  # noqa: PLR0911 - one for each k
             f"{where} is a {type(value).__name__}, which can't be part of a key:"
             " give a number, a text, a tuple of such, or an object with `cache_key`"
         )
-    return f"<{type(value).__module__}.{type(value).__qualname__} {own}>"
+    return f"<{_name(type(value))} {own!r}>"
+
+
+def _of(value: object, kind: type, text: str) -> str:
+    """Return `text`, with the class of the value where that is a subclass of `kind`: a function may tell them apart."""
+    return text if type(value) is kind else f"<{_name(type(value))} {text}>"
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def own_key(value: object) -> str | None:
@@ -57,8 +69,27 @@ def own_key(value: object) -> str | None:
     return None if said is None else str(said)
 
 
+def _written_self(value: object, where: str) -> str:
+    """Return a method's object as text like that of an argument: none for one that is like all of its class."""
+    try:
+        return written(value, where)
+    except UncacheableError:
+        slots = (
+            name
+            for kind in type(value).__mro__
+            for name, one in vars(kind).items()
+            if isinstance(one, MemberDescriptorType)
+        )
+        if getattr(value, "__dict__", None) or any(hasattr(value, name) for name in slots):
+            raise
+        return ""
+
+
+_taken: dict[str, str] = {}  # the functions that have chosen a key which is always the same
+
+
 class Keys:
-    """The keys of one function. Of a method `self` counts only if the object says its key."""
+    """The keys of one function."""
 
     def __init__(self, function: Callable[..., Any], chosen: str | Callable[..., str] | None, *, method: bool) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}"
@@ -66,6 +97,9 @@ class Keys:
         self._chosen = chosen
         self._method = method
         self._memo: dict[Any, str] = {}
+        # A module that is loaded again brings the same function.
+        if isinstance(chosen, str) and (other := _taken.setdefault(chosen, self.name)) != self.name:
+            raise UncacheableError(f"{self.name}: the key {chosen!r} is that of {other} already")
 
     def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return the key of a call. Raises UncacheableError for arguments that can't be part of one, and TypeError for
@@ -77,7 +111,7 @@ class Keys:
         if memo is not None and (known := self._memo.get(memo)) is not None:
             return known
         key = self._make(args, kwargs)
-        if memo is not None:
+        if memo is not None and sum(map(sys.getsizeof, args)) <= _MEMO_BYTES:
             if len(self._memo) >= _MEMO_MOST:
                 self._memo.clear()
             self._memo[memo] = key
@@ -95,13 +129,12 @@ class Keys:
             return key
         parts: list[str] = []
         for position, (name, value) in enumerate(bound.arguments.items()):
-            if position == 0 and self._method:
-                parts.append(own_key(value) or "")
-                continue
             kind = self._signature.parameters[name].kind
             where = f"{self.name}: the argument {name}"
-            if kind is inspect.Parameter.VAR_KEYWORD:
-                parts += [f"{one}={written(value[one], where)}" for one in sorted(value)]
+            if position == 0 and self._method and kind is not inspect.Parameter.VAR_POSITIONAL:
+                parts.append(_written_self(value, where))
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                parts += [f"{one!r}={written(value[one], where)}" for one in sorted(value)]
             else:
                 parts.append(f"{name}={written(value, where)}")
         return f"{self.name}:{blake2b(chr(0).join(parts).encode(), digest_size=16).hexdigest()}"

@@ -9,6 +9,9 @@ there begins anew, with another name, which makes all older times wrong.
 
 In a Redis Cluster a failover may lose what was acknowledged last: an invalidation, and with it a step of the clock. So
 there the clock's name ends with the node's, and a clock of another node is none.
+
+Values are their release's own (`settings.CACHING_RELEASE`): what one has rendered may name files that another does not
+have. The clock, the tags and the messages are everybody's: a change makes the values of all releases wrong.
 """
 
 from __future__ import annotations
@@ -16,8 +19,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from time import time as time_of_day
 from typing import Any
+
+from django.conf import settings
 
 from caching.watch import CHANNEL
 from caching.wire import Command, Wire, full
@@ -86,6 +92,12 @@ local mine, m = string.match(ARGV[1], '^([^:]+):(%d+)$')
 if epoch == mine and tonumber(n) > tonumber(m) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
+"""
+# clock, tags… / name of a new clock, seconds: none of the tags lives longer. One that is missing is made: or a reader
+# that still sees what was before would make it, with all the time of a tag.
+FOREWARN = f"""{_CLOCK}{_ENSURE}
+for i = 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2] * 1000, 'LT') end
+make(missing(2), ARGV[2])
 """
 # lock / owner
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -163,7 +175,7 @@ class Shared:
             # When it ends stands in it too, by this machine's clock: asking Redis would be one more question each time.
             end = f"{time_of_day() + seconds:.3f}".encode()
             blob = b" ".join([right, end, *(tag.encode() for tag in tags)]) + b"\n" + payload
-            last.insert(0, ("EVAL", PUT, 1, self._value(key), right, blob, int(seconds * 1000)))
+            last.insert(0, ("EVAL", PUT, 1, self.value_name(key), right, blob, int(seconds * 1000)))
         self._wire.exchange(*last)
         return right is not None
 
@@ -175,7 +187,9 @@ class Shared:
     def forewarn(self, tags: Collection[str]) -> None:
         """Let `tags` become invalid by themselves after a while: whoever changes them may be killed before it can
         say so."""
-        self._wire.exchange(*(("PEXPIRE", name, FOREWARNED * 1000, "LT") for name in self._meta(tags)[2:]))
+        clock, _, *names = self._meta(tags)
+        given: Command = (secrets.token_hex(8), FOREWARNED)
+        self._wire.exchange(("EVAL", self._here(FOREWARN), 1 + len(names), clock, *names, *given))
 
     def invalidate(self, tags: Collection[str], token: str, *, anyway: bool = False) -> None:
         """Make every value wrong that bears one of `tags`, and tell all processes. `anyway`: whatever the breaker
@@ -185,14 +199,17 @@ class Shared:
         (self._wire.push if anyway else self._wire.exchange)(command)
 
     # ── names and answers ───────────────────────────────────────────────────────────────────────────
-    @staticmethod
-    def _value(key: str) -> str:
-        """Return the name of a value; the braces put it and its lock on one node of a cluster."""
-        return full(f"cached:{{{key}}}")
+    @cached_property
+    def _release(self) -> str:
+        """The release that this process is of: text without spaces and braces, nothing where nobody has said it."""
+        return str(getattr(settings, "CACHING_RELEASE", ""))
 
-    @staticmethod
-    def _lock(key: str) -> str:
-        return full(f"computing:{{{key}}}")
+    def value_name(self, key: str) -> str:
+        """Return the name of a value of this release; the braces put it and its lock on one node of a cluster."""
+        return full(f"cached:{self._release}{{{key}}}")
+
+    def _lock(self, key: str) -> str:
+        return full(f"computing:{self._release}{{{key}}}")
 
     @staticmethod
     def _meta(tags: Iterable[str]) -> list[str]:
@@ -203,7 +220,7 @@ class Shared:
 
     def _questions(self, key: str, guess: tuple[str, ...]) -> list[Command]:
         """Return the question for a value and the times of the tags `guess`: one, where all keys are on one server."""
-        name = self._value(key)
+        name = self.value_name(key)
         if not self._wire.clustered:
             return [("MGET", name, *self._meta(guess)[2:])]
         return [("MGET", name), self._times(guess)] if guess else [("MGET", name)]

@@ -55,10 +55,10 @@ class Watch:
                 connection = self._wire.connect(full(CHANNEL), ANSWER)
                 self._listen(connection)
             except (RedisError, OSError) as error:
-                self._wire.breaker.trip(error)
+                self._wire.leave(error)
             except Exception:  # or nobody would listen any more, and say nothing
                 log.exception("the watch of the cache begins again")
-                self._wire.breaker.trip("the watch has failed")
+                self._wire.leave("the watch has failed")
             finally:
                 self.heard.clear()
                 if connection is not None:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -92,12 +93,12 @@ class Wire:
         try:
             answers = self.push(*commands)
         except (RedisError, OSError) as error:
-            self.breaker.trip(error)
+            self.leave(error)
             raise AwayError from error
         self._slow = self._slow + 1 if time.monotonic() - began > SLOW else 0
         if self._slow >= STRIKES:
             self._slow = 0
-            self.breaker.trip(f"{STRIKES} answers took more than {SLOW} s each")
+            self.leave(f"{STRIKES} answers took more than {SLOW} s each")
         return answers
 
     def push(self, *commands: Command) -> list[Any]:
@@ -119,7 +120,7 @@ class Wire:
             for node in get_redis_connection(ALIAS).get_primaries():
                 self._send(get_redis_connection(ALIAS).get_redis_connection(node).connection_pool, [("PING",)])
         except (RedisError, OSError) as error:
-            self.breaker.trip(error)
+            self.leave(error)
             return False
         return True
 
@@ -128,11 +129,17 @@ class Wire:
         if self.clustered and self.breaker.open:
             get_redis_connection(ALIAS).nodes_manager.initialize()
 
+    def leave(self, reason: object) -> None:
+        """Leave Redis out, and the idle connections too: they lead to what is away."""
+        self.breaker.trip(reason)
+        self.close()
+
     def close(self) -> None:
         """Close the idle connections."""
-        for idle in self._idle.values():
-            while idle:
-                idle.pop()[0].disconnect()
+        for idle in list(self._idle.values()):
+            with suppress(IndexError):  # another thread may take the last one
+                while idle:
+                    idle.pop()[0].disconnect()
 
     def connect(self, name: str, timeout: float) -> Any:
         """Return a connection to where the key `name` is, opened when it is first used, that waits `timeout` seconds
@@ -142,14 +149,8 @@ class Wire:
     def _send(self, pool: Any, commands: Sequence[Command]) -> list[Any]:
         """Exchange `commands` for answers with one server."""
         idle = self._idle[pool]
+        connection = _left(idle) or _connection(pool, TIMEOUT)
         try:
-            connection, used = idle.pop()
-        except IndexError:
-            connection, used = _connection(pool, TIMEOUT), 0.0
-        try:
-            # Closed by the server meanwhile? To ask takes longer than Redis does, so not each time.
-            if time.monotonic() - used > LOOK and connection.can_read(0):
-                connection.disconnect()
             connection.send_packed_command(connection.pack_commands(commands))
             answers = [connection.read_response() for _ in commands]
         except BaseException:
@@ -167,6 +168,23 @@ class Wire:
         """Return the pool of the node of the cluster that has the key `name`."""
         cluster = get_redis_connection(ALIAS)
         return cluster.get_redis_connection(cluster.get_node_from_key(name)).connection_pool
+
+
+def _left(idle: deque[Any]) -> Any:
+    """Return an idle connection that leads to Redis still, if there is one."""
+    while True:
+        try:
+            connection, used = idle.pop()
+        except IndexError:
+            return None
+        # Closed by the server meanwhile, which ends those that are idle for long, and all when it starts anew? That
+        # does not mean that it is away. To look takes longer than Redis does, so not each time.
+        if time.monotonic() - used <= LOOK:
+            return connection
+        with suppress(RedisError, OSError):  # that is how it says that the other end has closed
+            if not connection.can_read(0):  # what nobody has asked for is no answer
+                return connection
+        connection.disconnect()
 
 
 def _connection(pool: Any, timeout: float) -> Any:

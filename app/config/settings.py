@@ -12,6 +12,7 @@ from observability.replica import replica_name
 from config import environment, names, services, stores
 from config.databases import databases
 from config.identity import keyring
+from config.release import release
 from config.static_url import static_origin
 
 names.install()
@@ -203,6 +204,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = environment.integer("MAX_BODY_BYTES", 1_048_576, least=1024, most=1_073_741_824)
+# What this release renders differs from what another does: the cache keeps them apart.
+CACHING_RELEASE = release(BASE_DIR, STATIC_ROOT / "staticfiles.json", STATIC_URL, MEDIA_URL)
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False

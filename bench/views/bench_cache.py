@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from django_redis import get_redis_connection
 VALUE = "x" * 1300  # characters: a small fragment of a page
 KEYS = 20
 WARM_UP = 0.05  # seconds
+PATIENCE = 5  # seconds for one answer: the bench fails rather than hang
 
 
 class Raw:
@@ -31,8 +33,11 @@ class Raw:
         else:
             self._socket = socket.create_connection((given["host"], given["port"]))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The kernel's time-out, after which `recv` raises BlockingIOError: Python's own costs a system call each time.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE, 0))
         if given.get("password"):
             self._ask(self._command("AUTH", given["password"]), 5)
+        self._key = key
         self._get = self._command("GET", key)
 
     @staticmethod
@@ -42,20 +47,25 @@ class Raw:
 
     def _ask(self, command: bytes, length: int) -> bytes:
         self._socket.sendall(command)
-        answer = self._socket.recv(65536)
+        return self._whole(self._socket.recv(65536), length)
+
+    def _whole(self, answer: bytes, length: int) -> bytes:
         while len(answer) < length:
-            answer += self._socket.recv(65536)
+            more = self._socket.recv(65536)
+            if not more:
+                raise ConnectionError("Redis has closed the connection")
+            answer += more
         return answer
 
     def get(self) -> bytes:
-        """Return the whole answer to GET."""
+        """Return the whole answer to GET. Raises LookupError where Redis has no value."""
         self._socket.sendall(self._get)
         answer = self._socket.recv(65536)
+        if not answer.startswith(b"$") or answer.startswith(b"$-1"):
+            raise LookupError(f"Redis answers {answer[:80]!r} to GET {self._key}")
         head = answer.index(b"\r\n")
         length = head + 2 + int(answer[1:head]) + 2
-        while len(answer) < length:
-            answer += self._socket.recv(65536)
-        return answer
+        return answer if len(answer) >= length else self._whole(answer, length)
 
 
 def operations() -> dict[str, Callable[[], object]]:
@@ -75,7 +85,7 @@ def operations() -> dict[str, Callable[[], object]]:
     value()
     process.current.watch.heard.wait(5)
     tags = process.current.store.get("bench").tags
-    raw = Raw(str(redis.make_key("cached:bench")))
+    raw = Raw(process.current.shared.value_name("bench"))
     page = pages.front
     page()
 

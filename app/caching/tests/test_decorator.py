@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
@@ -10,16 +11,18 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 from django_redis import get_redis_connection
+from prometheus_client import REGISTRY
 from pytest_django import Settings
 
 from caching import (
     UncacheableError,
     clear,
+    decorator,
     depends,
     invalidate,
     metrics,
@@ -27,6 +30,7 @@ from caching import (
     process,
     warmer,
     warming,
+    wire,
 )
 from caching.warming import warm
 
@@ -188,8 +192,13 @@ def around() -> int:
     return around() if len(computed) < 2 else 7
 
 
-def test_a_function_that_asks_for_the_value_that_it_makes_does_not_wait_for_itself() -> None:
+def test_a_function_that_asks_for_the_value_that_it_makes_does_not_wait_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decorator, "PATIENCE", 10.0)
+    begun = time.monotonic()
     assert around() == 7
+    assert time.monotonic() - begun < 2.0, "as long as two computations take, on any machine"
 
 
 def test_in_a_transaction_nothing_is_kept_and_ones_own_change_is_seen() -> None:
@@ -204,12 +213,99 @@ def test_in_a_transaction_nothing_is_kept_and_ones_own_change_is_seen() -> None:
     assert double.peek(2) is None
 
 
+@multi_level_cache(timeout=60, key="whose")
+def whose() -> str:
+    computed.append("whose")
+    if transaction.get_connection().in_atomic_block:
+        began.set()
+        assert may_end.wait(5)
+    return threading.current_thread().name
+
+
+began, may_end = threading.Event(), threading.Event()
+
+
+def test_what_is_computed_in_a_transaction_is_handed_to_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decorator, "PATIENCE", 60.0)
+    inside: list[str] = []
+
+    def change() -> None:
+        with transaction.atomic():
+            inside.append(whose())
+        connection.close()
+
+    thread = threading.Thread(target=change, name="the author")
+    thread.start()
+    assert began.wait(5)
+    assert whose() == threading.current_thread().name
+    may_end.set()
+    thread.join()
+    assert inside == ["the author"]
+    assert computed == ["whose", "whose"]
+
+
+def test_warming_in_a_transaction_leaves_no_lock_behind() -> None:
+    with transaction.atomic():
+        double.warm(0.0, 1)
+    assert not list(get_redis_connection("default").scan_iter("*computing:*"))
+
+
 def test_what_is_rolled_back_invalidates_nothing() -> None:
     double(1)
     with transaction.atomic():
         double.invalidate(1)
         transaction.set_rollback(True)
     assert double.peek(1) is not None
+
+
+def test_a_hook_that_reads_before_ours_has_run_loses_no_invalidation() -> None:
+    double(1), double(2)
+    read: list[int | None] = []
+    with transaction.atomic():
+        transaction.on_commit(lambda: read.append(double(2)))
+        double.invalidate(1)
+    assert read == [4]
+    assert double.peek(1) is None
+    forget_here()
+    assert double.peek(1) is None
+
+
+def test_a_hook_that_fails_before_ours_has_run_loses_no_invalidation() -> None:
+    double(1), double(2)
+
+    def fail() -> None:
+        raise LookupError("a hook")
+
+    @transaction.atomic
+    def change() -> None:
+        transaction.on_commit(fail)
+        double.invalidate(1)
+
+    with pytest.raises(LookupError, match="a hook"):
+        change()
+    assert double(2) == 4, "the next call of this thread"
+    forget_here()
+    assert double.peek(1) is None
+
+
+def test_what_an_earlier_transaction_has_left_is_forewarned_and_told_by_the_next() -> None:
+    warned: list[set[str]] = []
+    shared = process.current.shared
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared, "forewarn", lambda tags: warned.append(set(tags)))
+        with transaction.atomic():
+            invalidate("a")
+            transaction.set_rollback(True)
+        double(1), page("a")
+        with transaction.atomic():
+            invalidate("list:a")
+            transaction.set_rollback(True)
+        with transaction.atomic():
+            invalidate("lists")
+            invalidate("list:a", "lists", "b")
+    assert warned == [{"a"}, {"list:a"}, {"list:a", "lists"}, {"b"}]
+    forget_here()
+    assert page.peek("a") is None
 
 
 def test_what_follows_a_savepoint_that_was_rolled_back_is_told() -> None:
@@ -282,6 +378,44 @@ def test_calls_are_counted_by_where_the_value_was() -> None:
     assert {level: now(level) - before[level] for level in before} == {"L1": 2, "L2": 1, "miss": 1}
 
 
+def test_what_is_made_told_and_waited_for_is_counted() -> None:
+    def now(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    def made(reason: str) -> float:
+        return now("caching_recomputations_total", function="caching.tests.test_decorator.double", reason=reason)
+
+    reasons = ("missing", "refresh", "warm", "transaction", "away")
+    before = {reason: made(reason) for reason in reasons}
+    double(1), double.refresh(1), double.warm(0.0, 2)
+    with transaction.atomic():
+        double(3)
+    told = now("caching_invalidations_total")
+    invalidate("a", "b")
+    assert now("caching_invalidations_total") - told == 2
+    waited = now("caching_wait_seconds_count", function="caching.tests.test_decorator.slow")
+    several(3, slow)
+    assert now("caching_wait_seconds_count", function="caching.tests.test_decorator.slow") > waited
+
+    assert (now("caching_breaker_open"), now("caching_unsent_invalidations")) == (0, 0)
+    process.current.watch.stop()  # it would send what is unsent, and close the breaker
+    assert process.current.watch._thread
+    process.current.watch._thread.join(5)
+    process.current.wire.leave("the test")
+    double(4)
+    invalidate("a", "b", "c")
+    assert (now("caching_breaker_open"), now("caching_unsent_invalidations")) == (1, 3)
+    assert {reason: made(reason) - before[reason] for reason in reasons} == dict.fromkeys(reasons, 1)
+    assert process.current.send_unsent()
+    assert now("caching_unsent_invalidations") == 0
+    monotonic = time.monotonic()
+    process.current.wire.breaker.answered(0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: monotonic + 2 * wire.GRACE)
+        assert process.current.wire.breaker.answered(0.0)
+    assert now("caching_breaker_open") == 0
+
+
 def test_a_late_writer_puts_nothing_old_over_what_is_newer() -> None:
     shared = process.current.shared
     early = shared.begin("key", (), 0, "early", 10)
@@ -302,6 +436,12 @@ def several(number: int, call: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.join()
     return found
+
+
+@multi_level_cache(timeout=60, key="slow")
+def slow() -> int:
+    threading.Event().wait(0.5)  # another comes meanwhile
+    return 1
 
 
 @multi_level_cache(timeout=0.1, stale=30, key="stale")

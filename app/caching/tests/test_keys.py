@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
+from django.contrib.sessions.models import Session
+from django.utils.safestring import mark_safe
 
 from caching import UncacheableError, multi_level_cache
 from caching.keys import Keys
@@ -22,6 +25,32 @@ class Colour(Enum):
     """Any enum."""
 
     RED = 1
+
+
+class Celsius(NamedTuple):
+    """A tuple of a kind."""
+
+    degrees: int
+
+
+class Fahrenheit(NamedTuple):
+    """A tuple of another kind."""
+
+    degrees: int
+
+
+class Cents(int):
+    """A number of a kind, that tells nobody which."""
+
+    def __repr__(self) -> str:
+        return "some"
+
+
+class Said:
+    """An object whose key is any text."""
+
+    def __init__(self, cache_key: str) -> None:
+        self.cache_key = cache_key
 
 
 def listing(slug: str, page: int = 1, *more: Any, sort: str = "id", **filters: Any) -> None:
@@ -60,16 +89,33 @@ def test_different_calls_have_different_keys() -> None:
             ((1,),),
             ((True,),),
         ),
+        *((Celsius(1),), (Fahrenheit(1),), (Cents(1),), (Cents(2),), (mark_safe("1"),), (mark_safe("a"),), ("a",)),
+        *(
+            (datetime(2026, 1, 1, tzinfo=UTC),),
+            (datetime(2026, 1, 2, tzinfo=UTC),),
+            (datetime(2026, 1, 1, 1, tzinfo=UTC),),
+            (date(2026, 1, 1),),
+        ),
+        *(((Said("a"), Said("b")),), ((Said("a'>,<caching.tests.test_keys.Said 'b"),),)),
         *((("a", "b"),), (("a,b",),), ("a", 2), ("a", "2"), ("a', page='2",), (UUID(int=1),), (frozenset({1}),)),
     ]
     assert len({key(*call) for call in calls}) == len(calls)
     assert key("a", x=1) != key("a", x="1") != key("a", y=1)
+    assert key("a", **{"x='1'\0y": 2}) != key("a", x="1", y=2)
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, object(), (1, [2]), str])
 def test_what_may_change_or_has_no_text_of_its_own_is_refused_at_once(value: Any) -> None:
     with pytest.raises(UncacheableError, match=r"test_keys\.listing: the argument slug is a \w+, which can't be part"):
         key(value)
+
+
+def test_calls_with_long_arguments_fill_no_memory() -> None:
+    keys = Keys(listing, None, method=False)
+    many = range(60)
+    for call in [("x" * 1000,), (10**2000,), ("x", *many), ("short",), ("x" * 100, 10**9)]:
+        assert keys.of(call, {}) == keys.of(call, {})
+    assert [memo[0] for memo in keys._memo] == ["short", "x" * 100]
 
 
 def test_a_call_that_the_function_does_not_take_is_refused() -> None:
@@ -140,10 +186,66 @@ def test_a_method_is_cached_without_its_object_unless_that_says_its_key() -> Non
     assert Plain.fixed() == "fixed"
 
 
+@multi_level_cache(timeout=60)
+def total(self: Any, factor: int = 1) -> int:
+    """Stand for a method of any class."""
+    return int(self.amount) * factor
+
+
+class Price:
+    """An object with a state, and no word of it."""
+
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+
+
+class Slotted:
+    """The same without a dictionary."""
+
+    __slots__ = ("amount",)
+
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+
+
+@pytest.mark.parametrize("kind", [Price, Slotted])
+def test_a_method_of_an_object_with_a_state_and_no_key_is_refused(kind: type[Any]) -> None:
+    keys = Keys(total.__wrapped__, None, method=True)  # type: ignore[attr-defined]  # functools.wraps adds it
+    with pytest.raises(
+        UncacheableError, match=rf"the argument self is a {kind.__name__}, .* an object with `cache_key`"
+    ):
+        keys.of((kind(1),), {})
+
+
+def test_a_method_of_a_row_or_of_a_tuple_is_cached_for_that_one() -> None:
+    keys = Keys(total.__wrapped__, None, method=True)  # type: ignore[attr-defined]  # functools.wraps adds it
+    rows = [Session(pk="1"), Session(pk="2")]
+    objects = [*rows, Celsius(1), Celsius(2), Said("a"), Said("a\0factor=1"), Plain()]
+    assert len({keys.of((one,), {}) for one in objects}) == len(objects)
+    assert keys.of((Session(pk="1", session_data="other"),), {}) == keys.of((rows[0],), {})
+    with pytest.raises(UncacheableError, match="self is a Session, which can't be part of a key"):
+        keys.of((Session(pk=None),), {})
+
+
 @pytest.mark.parametrize("chosen", ["with a space", "", "é", "x" * 201])
 def test_a_chosen_key_is_plain_text(chosen: str) -> None:
     with pytest.raises(UncacheableError, match="a key is 1 to 200 characters"):
         Keys(listing, chosen, method=False).of(("a",), {})
+
+
+def test_two_functions_do_not_share_a_chosen_key() -> None:
+    def second() -> int:
+        """Another function."""
+        return 2
+
+    def load() -> int:
+        """Stand for a function of a module that is loaded again."""
+        multi_level_cache(timeout=1, key="taken")(load)
+        return 1
+
+    assert [load(), load()] == [1, 1]
+    with pytest.raises(UncacheableError, match=r"second: the key 'taken' is that of .*load already"):
+        multi_level_cache(timeout=1, key="taken")(second)
 
 
 def test_a_function_without_a_name_of_its_own_needs_a_key() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.core.cache import BaseCache, caches
+from django.utils.functional import cached_property
 
 from caching import UncacheableError
 from caching.local import Held, LocalCache
@@ -65,13 +67,63 @@ class Fixed:
     held: Any
 
 
-@pytest.mark.parametrize("value", ["text", 1, (1, ("a", date(2026, 1, 1))), frozenset({1}), Fixed((1, 2)), None])
+@dataclass(frozen=True)
+class Lazy:
+    """Can't be changed, but takes in a list when somebody asks for it."""
+
+    held: Any
+
+    @functools.cached_property
+    def listed(self) -> list[Any]:
+        """The list."""
+        return [self.held]
+
+
+@dataclass(frozen=True)
+class LazyByDjango:
+    """The same."""
+
+    held: Any
+
+    @cached_property
+    def listed(self) -> list[Any]:
+        """The list."""
+        return [self.held]
+
+
+class Looser(Fixed):
+    """No frozen dataclass of its own: it takes new attributes."""
+
+
+class Pair(NamedTuple):
+    """Can't be changed."""
+
+    one: int
+    other: int
+
+
+class Sum(Pair):
+    """A named tuple with a place for more."""
+
+
+class Tight(Pair):
+    """A named tuple with a method, and no such place."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "value", [Pair(1, 2), Tight(1, 2), "text", 1, (1, ("a", date(2026, 1, 1))), frozenset({1}), Fixed((1, 2)), None]
+)
 def test_what_cannot_be_changed_is_handed_out_as_it_is(cache: BaseCache, value: Any) -> None:
     cache.set("fixed", value)
     assert cache.get("fixed") is value
 
 
-@pytest.mark.parametrize("value", [[1, [2]], {"a": [1]}, ([1],), Fixed([1]), {1, 2}])
+@pytest.mark.parametrize(
+    "value",
+    [[1, [2]], {"a": [1]}, ([1],), Fixed([1]), {1, 2}, Lazy(1), LazyByDjango(1), Looser(1), Sum(1, 2), (Sum(1, 2),)],
+)
 def test_a_caller_that_changes_what_it_got_changes_nothing_for_others(cache: BaseCache, value: Any) -> None:
     cache.set("open", value)
     first, second = cache.get("open"), cache.get("open")

@@ -42,6 +42,19 @@ def test_a_value_that_one_process_has_computed_is_found_by_the_others(cluster: C
     assert one.do("peek") == two.do("peek") == "L1"
 
 
+def test_two_releases_share_no_value_and_every_invalidation(cluster: Cluster) -> None:
+    stable, canary = cluster.spawn(2, RELEASE="1"), cluster.spawn(2, RELEASE="2")
+    assert stable[0].value() == "old"
+    cluster.put("of the canary")
+    assert {worker.value() for worker in canary} == {"of the canary"}
+    assert stable[1].value() == "old"
+    assert cluster.computed == 2, "one for each release"
+    for trial, author in enumerate((stable[0], canary[0])):
+        author.do("change", f"new {trial}")
+        for worker in stable + canary:
+            until_new(worker, f"new {trial}", MOMENT)
+
+
 def test_a_reader_that_began_before_the_change_leaves_nothing_old_behind(cluster: Cluster) -> None:
     reader, writer, third = cluster.spawn(3, SECONDS_TO_COMPUTE="0.8")
     reader.send("call")
@@ -123,6 +136,16 @@ def test_a_process_that_is_killed_while_it_computes_holds_up_the_others_for_a_mo
 
 def test_a_change_whose_author_is_killed_before_it_can_say_so_shows_soon_all_the_same(cluster: Cluster) -> None:
     reader, writer = cluster.spawn(2)
+    assert reader.value() == "old"
+    writer.do("forewarn")
+    writer.send("change_and_die", "new")
+    writer.wait()
+    until_new(reader, "new", 1.0 + CAP + 0.5)
+
+
+def test_the_same_holds_for_a_value_that_is_read_for_the_first_time_before_the_commit(cluster: Cluster) -> None:
+    reader, writer = cluster.spawn(2)
+    writer.do("forewarn")
     assert reader.value() == "old"
     writer.send("change_and_die", "new")
     writer.wait()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+from django.conf import settings
 
 FOLDER = Path(os.environ.get("FOLDER", "."))
 
@@ -62,6 +63,7 @@ def main() -> None:
     django.setup()
     from caching import invalidate, multi_level_cache, process, shared  # noqa: PLC0415 - Django comes first
 
+    settings.CACHING_RELEASE = os.environ.get("RELEASE", "")
     shared.FOREWARNED = 1  # seconds: not as long as in production
     slow = float(os.environ.get("SECONDS_TO_COMPUTE", "0"))
 
@@ -98,8 +100,10 @@ def main() -> None:
         (FOLDER / "truth").write_text(text)
         invalidate("thing")
 
-    def change_and_die(text: str) -> None:
+    def forewarn() -> None:
         process.current.shared.forewarn({"thing"})  # as invalidate() does inside a transaction
+
+    def change_and_die(text: str) -> None:
         (FOLDER / "truth").write_text(text)
         os.kill(os.getpid(), 9)
 
@@ -124,7 +128,7 @@ def main() -> None:
         there = value.peek()
         return there.level if there else None
 
-    known = [call, many, control, change, change_and_die, listening, breaker, fork, peek]
+    known = [call, many, control, change, forewarn, change_and_die, listening, breaker, fork, peek]
     commands = {function.__name__: function for function in known}
     for line in sys.stdin:
         name, *arguments = json.loads(line)
