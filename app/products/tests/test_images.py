@@ -236,6 +236,19 @@ def test_a_presigned_url_is_for_one_name_type_and_length_at_the_host_that_was_as
         assert_problem(client.post(path, json.dumps(body), content_type="application/json", headers=bearer()), 400)
 
 
+def test_a_presigned_url_is_the_buckets_own_where_that_is_set(
+    client: Client, make_product: MakeProduct, settings: Settings
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+    settings.MEDIA_UPLOAD_URL = "https://bucket.store.example"
+    product = make_product().pk
+    body = {"content_type": "image/png", "size": 5}
+    path = f"/api/products/{product}/image-upload"
+    upload = client.post(path, body, content_type="application/json", headers=bearer()).json()
+    assert upload["url"].startswith(f"https://bucket.store.example/incoming/{product}/{upload['token']}?")
+    assert "X-Amz-Signature=" in upload["url"]
+
+
 @pytest.fixture
 def hung(settings: Settings) -> Iterator[None]:
     """A store that takes connections and never answers."""
