@@ -161,7 +161,9 @@ def test_a_product_that_becomes_featured_takes_the_front_page_with_it(
     assert shop.wrong() == SHOWS_STOVE | {"front", "api featured", "api tree"}
 
 
-@pytest.mark.parametrize("change", [{"name": "Tea"}, {"slug": "tea"}, {"position": 1}], ids=["name", "slug", "position"])
+@pytest.mark.parametrize(
+    "change", [{"name": "Tea"}, {"slug": "tea"}, {"position": 1}], ids=["name", "slug", "position"]
+)
 def test_a_category_that_changes_takes_everything_with_it_since_products_show_their_category(
     shop: Shop, change: dict[str, Any]
 ) -> None:
