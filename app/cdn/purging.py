@@ -13,6 +13,7 @@ import atexit
 import http.client
 import logging
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterable
@@ -35,11 +36,20 @@ LAST_TRY = 2.0  # seconds that the end of a process waits
 
 
 class Edge:
-    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, and a secret."""
+    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, and a secret.
+
+    To an address with https:// only where the certificate is its own: by the system's authorities, or `SSL_CERT_FILE`.
+    """
 
     def __init__(self, url: str, secret: str) -> None:
         parts = urlsplit(url)
-        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 80, timeout=TIMEOUT)
+        host = str(parts.hostname)
+        if parts.scheme == "https":
+            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, parts.port, timeout=TIMEOUT, context=ssl.create_default_context()
+            )
+        else:
+            self._connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
         self._headers = {"Authorization": f"Bearer {secret}"}
 
     def purge(self, tags: Iterable[str]) -> None:
@@ -61,7 +71,7 @@ class Edge:
         if self._connection.sock is not None:
             try:
                 return self._ask(headers)
-            except ConnectionError:  # the edge had closed it, idle as it was
+            except (ConnectionError, ssl.SSLEOFError):  # the edge had closed it, idle as it was
                 self._connection.close()
         return self._ask(headers)
 

@@ -39,12 +39,16 @@ class Limit:
 
 
 def attempt(*subjects: tuple[Limit, str]) -> int:
-    """Count an attempt of each subject; return 0, or for how many seconds it is refused."""
+    """Count an attempt of each subject in turn, up to one that is refused; return for how many seconds it is, or 0.
+
+    So name first whoever makes the attempt, and then what it is about: who is refused must not lock others out.
+    """
     try:
-        redis, wait = get_redis_connection("default"), 0
+        redis = get_redis_connection("default")
         for limit, subject in subjects:  # one by one: in a Redis Cluster each may be on another node
-            wait = max(wait, int(redis.eval(_COUNT, 1, limit.key(subject), limit.most, limit.seconds)))
-        return wait
+            if wait := int(redis.eval(_COUNT, 1, limit.key(subject), limit.most, limit.seconds)):
+                return wait
+        return 0
     except RedisError as error:
         log.warning("attempts are not counted: %s", error)
         return 0

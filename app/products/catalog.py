@@ -19,7 +19,7 @@ SUBSTRING_MIN = 3
 
 def product(key: int) -> Product | None:
     """One product with its category."""
-    depends(tags.ALL, tags.product(key))
+    depends(tags.ALL, tags.CATEGORIES, tags.product(key))
     return products().filter(pk=key).first()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -11,10 +12,12 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.http import HttpRequest
+from events.sending import send as send_task
 from gateway import deadline
 from identity.bearer import Bearer, require_staff
 from ninja import File, Router, Schema, Status
 from ninja.files import UploadedFile
+from observability import trace
 from problem import Problem
 from problem.api import problems
 from pydantic import ConfigDict, Field
@@ -30,6 +33,9 @@ TOTAL = 1.5  # seconds for the store and the database, where the caller says not
 RESERVE = 0.2  # seconds to answer in before the caller gives up
 PUT_SECONDS = 300  # that a browser has to begin its upload
 _AWAY = "The store of the images does not answer at the moment. Nothing was changed; try again shortly."
+
+# Not the store's threads: a queue that is away must not look like a store that is.
+_announcer = ThreadPoolExecutor(1, thread_name_prefix="announcer")
 
 router = Router(auth=Bearer())
 store.make_ready()
@@ -119,13 +125,14 @@ def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
         if product.image_url != name:
             product.image_url, product.image_width = name, 0
             product.save(update_fields=["image_url", "image_width", "updated_at"])
-            transaction.on_commit(lambda: store.in_background(lambda: _announce(name)))
+            transaction.on_commit(lambda: _announce(name))
     return answers.as_json(product)
 
 
 def _announce(name: str) -> None:
-    """Send the task. A queue that is away costs a minute: then beat has the variants made."""
-    tasks.make_variants.apply_async((name,), retry=False)
+    """Have the variants made, by a task that is sent in a second or two or not at all: then beat has them made."""
+    # Of this request it gets the headers alone: that it wrote would let the thread ask the database for its position.
+    _announcer.submit(send_task, tasks.make_variants.name, headers=trace.headers(), name=name)
 
 
 def _existing(product_id: str) -> int:

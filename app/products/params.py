@@ -7,6 +7,7 @@ from django.http import QueryDict
 
 from products import cursors
 from products.catalog import PAGE_SIZE, PAGE_SIZE_MAX
+from products.models import SLUG_MAX
 
 QUERY_MAX = 200
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -62,3 +63,8 @@ def identifier(text: str) -> int | None:
     if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and not text.startswith("0"):
         return int(text)
     return None
+
+
+def slug(text: str) -> str | None:
+    """A category's slug as it was given, or None if no category can have it."""
+    return text if len(text) <= SLUG_MAX else None

@@ -12,7 +12,7 @@ from products.models import Category, Product
 from products.tree import Node
 
 ALL = "products"  # every value that shows any product
-CATEGORIES = "categories"  # every value that shows the tree
+CATEGORIES = "categories"  # every value that shows the tree, or the category of a product
 FEATURED = "featured"  # lists of featured products
 LISTS = "lists"  # lists of all products, and what counts them
 MANY = 500  # products in one change; with more, everything that shows any is invalid
@@ -28,8 +28,8 @@ def shelf(category: int) -> str:
 
 
 def read(products: Iterable[Product]) -> None:
-    """Say that the value that is being computed shows these products."""
-    depends(ALL, *(product(one.pk) for one in products))
+    """Say that the value that is being computed shows these products, each with its category."""
+    depends(ALL, CATEGORIES, *(product(one.pk) for one in products))
 
 
 def depends_on_list(category: Node | None, featured: bool | None) -> None:

@@ -26,7 +26,9 @@ def product_list(request: HttpRequest) -> HttpResponse:
         featured = params.featured(request.GET)
     except params.BadParameterError as error:
         raise Problem(400, str(error)) from error
-    slug = request.GET.get("category", "")
+    slug = params.slug(request.GET.get("category", ""))
+    if slug is None:
+        raise Problem(404, "there is no such category")
     if query:
         return answer(answers.search(slug, featured, query, after, limit))
     return answer(answers.listing(slug, featured, after, limit))

@@ -34,20 +34,29 @@ class SessionStore(cached_db.SessionStore):
             row: Any = self._get_session_from_db()  # type: ignore[attr-defined]  # not in the stubs
             data = self.decode(row.session_data) if row else {}
             if row:
-                self._fill(data, self.get_expiry_age(expiry=row.expire_date))
+                self._offer(data, self.get_expiry_age(expiry=row.expire_date))
         return data
 
     def save(self, must_create: bool = False) -> None:
         """Save the session in the database, then in the cache."""
         db.SessionStore.save(self, must_create)
-        self._fill(dict(self.items()), self.get_expiry_age())
+        write: Any = self._shared().set  # django-redis answers True, or None where Redis gave no answer
+        written = write(self.cache_key, dict(self.items()), self._cached_for(self.get_expiry_age()))
+        self.cache_is_behind = written is not True
+
+    def _offer(self, data: dict[str, Any], age: int) -> None:
+        """Give the cache what was read, unless it has the session: somebody may have saved a newer one meanwhile."""
+        write: Any = self._shared().add  # False where there is one, else as above
+        added = write(self.cache_key, data, self._cached_for(age))
+        # What is there already says nothing new: a cache that was behind may still hold the old.
+        if added is not False:
+            self.cache_is_behind = added is not True
 
     def _shared(self) -> BaseCache:
         return caches[settings.SESSION_CACHE_ALIAS]
 
-    def _fill(self, data: dict[str, Any], age: int) -> None:
-        write: Any = self._shared().set  # django-redis answers True, or None where Redis gave no answer
-        self.cache_is_behind = write(self.cache_key, data, min(age, CACHE_SECONDS)) is not True
+    def _cached_for(self, age: int) -> int:
+        return min(age, CACHE_SECONDS)
 
 
 class SessionMiddleware(DjangoSessionMiddleware):

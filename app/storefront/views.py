@@ -35,6 +35,8 @@ def product(request: HttpRequest, product_id: str) -> HttpResponse:
 
 @require_safe
 def category(request: HttpRequest, slug: str) -> HttpResponse:
+    if params.slug(slug) is None:
+        raise Http404
     try:
         after = params.cursor(request.GET)
     except params.BadParameterError as error:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
+from gateway import callers
 from identity import throttle, tokens
 from identity.bearer import Bearer, caller, require_staff
 from ninja import Query, Schema, Status
@@ -101,8 +102,8 @@ def register(request: HttpRequest, body: NewUser) -> Status[User]:
 def token(request: HttpRequest, body: Credentials) -> dict[str, Any]:
     """Log in. The answer to a wrong password and to an unknown address is the same, and takes as long."""
     address = (BY_ADDRESS, _normalised(body.email))
-    client = (BY_CLIENT, request.META.get("HTTP_X_REAL_IP") or request.META.get("REMOTE_ADDR", ""))
-    if seconds := throttle.attempt(address, client):
+    client = (BY_CLIENT, callers.by_address(request))
+    if seconds := throttle.attempt(client, address):
         raise Problem(429, "Too many attempts to log in. Try again later.", {"Retry-After": str(seconds)})
     user = _find(body.email)
     if user is None:

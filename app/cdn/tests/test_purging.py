@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import select
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from pytest_django import Settings
@@ -14,7 +17,7 @@ from pytest_django import Settings
 from cdn import metrics, purging
 from cdn.purging import BATCH, MOST, Edge, Purger
 from cdn.tags import EVERYTHING, written
-from cdn.tests.edge import SECRET, FakeEdge
+from cdn.tests.edge import SECRET, FakeEdge, certify
 
 
 @pytest.fixture
@@ -117,6 +120,43 @@ def test_an_idle_connection_that_the_edge_has_closed_loses_no_purge(
     target._connection.sock.shutdown(2)  # what a closed connection is to the next request
     target.purge(["two"])
     assert edge.heard == [{"one"}, {"two"}]
+
+
+@pytest.fixture
+def safe(tmp_path: Path) -> Iterator[FakeEdge]:
+    """An edge that speaks TLS, and closes what is idle."""
+    edge = FakeEdge(certificate=certify(tmp_path / "edge.pem"), patience=0.2)
+    yield edge
+    edge.close()
+
+
+def test_an_edge_with_a_certificate_that_is_trusted_is_told_by_tls(
+    safe: FakeEdge, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(safe.certificate))
+    target = Edge(safe.url, SECRET)
+    request.addfinalizer(target.close)
+    target.purge(["one"])
+    assert select.select([target._connection.sock], [], [], 5)[0]  # the edge closes it
+    target.purge(["two"])
+    assert safe.heard == [{"one"}, {"two"}]
+
+
+def test_an_edge_with_a_certificate_of_nobody_learns_nothing(safe: FakeEdge) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Edge(safe.url, SECRET).purge(["one"])
+    assert (safe.heard, safe.refused) == ([], [])
+
+
+def test_an_edge_that_should_speak_tls_and_does_not_learns_nothing(edge: FakeEdge) -> None:
+    with pytest.raises(ssl.SSLError):
+        Edge(edge.url.replace("http:", "https:"), SECRET).purge(["one"])
+    assert (edge.heard, edge.refused) == ([], [])
+
+
+@pytest.mark.parametrize(("url", "port"), [("http://edge.example", 80), ("https://edge.example", 443)])
+def test_an_address_without_a_port_means_that_of_its_scheme(url: str, port: int) -> None:
+    assert Edge(url, SECRET)._connection.port == port
 
 
 def test_what_waits_at_the_end_of_a_process_is_told(edge: FakeEdge, purger: Purger) -> None:

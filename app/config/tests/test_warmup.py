@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import pytest
+from caching import warming
+from caching.tasks import warm_cache
 from django.conf import LazySettings
+from products import answers
+from storefront import pages
 
 from config import warmup
+from config.celery import app as celery
 from config.wsgi import application
 
 
@@ -23,6 +28,26 @@ def test_the_busiest_pages_are_asked_for_once(
         warmup.warm_up(application)
     # structlog keeps the fields beside the text until the line is written.
     assert [cast(dict[str, Any], record.msg)["event"] for record in caplog.records] == ["GET / 200"]
+
+
+def answers_nothing(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return []
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_what_is_asked_most_is_in_the_cache_before_anyone_asks() -> None:
+    busiest = (pages.front, answers.listing, answers.categories)
+    assert [one.peek() for one in busiest] == [None] * 3
+    warmup.warm_up(answers_nothing)
+    assert None not in [one.peek() for one in busiest]
+
+
+def test_beat_has_the_cache_warmed_before_anything_expires() -> None:
+    entry = celery.conf.beat_schedule["warm-cache"]
+    celery.loader.import_default_modules()
+    assert celery.tasks[entry["task"]].run is warm_cache.run
+    assert 0 < entry["options"]["expires"] <= entry["schedule"] < warming.MARGIN
 
 
 def test_a_page_that_fails_does_not_keep_the_worker_from_starting(caplog: pytest.LogCaptureFixture) -> None:

@@ -42,6 +42,13 @@ def test_each_subject_of_an_attempt_has_its_own_limit() -> None:
     assert attempt((FEW, "another"), (MANY, "other client")) == 0
 
 
+def test_an_attempt_that_is_refused_counts_for_none_of_the_subjects_after_the_one_that_refuses() -> None:
+    for _ in range(20):
+        attempt((FEW, "client"), (MANY, "ada"))
+    assert [attempt((MANY, "ada")) for _ in range(7)] == [0] * 7
+    assert attempt((MANY, "ada")) > 0
+
+
 def test_a_window_ends_by_itself_however_often_somebody_tries() -> None:
     brief = Limit("brief", most=1, seconds=1)
     assert attempt((brief, "ada")) == 0

@@ -6,7 +6,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from products.models import Category
+from products.models import SLUG_MAX, Category
 from products.tests.conftest import MakeProduct, category_at
 
 pytestmark = pytest.mark.django_db
@@ -123,6 +123,20 @@ def test_empty_and_unknown_parameters_are_ignored(client: Client, make_product: 
 )
 def test_a_bad_parameter_is_a_problem_of_the_caller(client: Client, params: dict[str, str], status: int) -> None:
     assert_problem(client.get(LIST, params), status)
+
+
+@pytest.mark.parametrize("more", [{}, {"q": "tent"}])
+def test_a_slug_that_no_category_can_have_is_answered_as_an_unknown_one_and_nothing_is_asked(
+    client: Client, more: dict[str, str]
+) -> None:
+    said = []
+    for length, queries in ((SLUG_MAX, 1), (SLUG_MAX + 1, 0)):
+        with CaptureQueriesContext(connection) as captured:
+            answer = client.get(LIST, {"category": "a" * length, **more})
+        assert len(captured) == queries
+        assert_problem(answer, 404)
+        said.append(answer.json()["detail"])
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("query", ["%ff%fe", "q=%ff%fe", "q=%ed%a0%80", "&&&=&", "q=a&q=b", "q[]=1", "%00=%00"])

@@ -12,7 +12,7 @@ from django.core.cache import caches
 from django.db import transaction
 from django.test import Client
 
-from products.models import Product
+from products.models import Category, Product
 from products.tests.conftest import MakeProduct
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
@@ -56,6 +56,22 @@ def test_a_change_is_told_after_the_commit_with_the_tags_of_what_shows_it(
     assert purged == {
         f"/api/products/{tent.pk}", "/api/products/", "/api/products/?category=outdoor-tents", "/api/products/?q=lark",
     }  # fmt: skip
+
+
+def test_a_category_that_is_renamed_purges_every_answer_that_shows_its_name(
+    make_product: MakeProduct, told: list[set[str]]
+) -> None:
+    tent = make_product("outdoor/tents", name="Lark", featured=True)
+    answers = {
+        path: tags(path)
+        for path in (
+            f"/api/products/{tent.pk}", "/api/products/", "/api/products/?featured=true",
+            "/api/products/?category=outdoor-tents", "/api/products/?q=lark", "/api/products/categories",
+        )
+    }  # fmt: skip
+    told.clear()
+    Category.objects.filter(slug="outdoor-tents").update(name="Shelters")
+    assert {path for path, its in answers.items() if any(its & heard for heard in told)} == set(answers)
 
 
 def test_an_answer_bears_the_same_tags_wherever_its_value_was(make_product: MakeProduct, told: list[set[str]]) -> None:

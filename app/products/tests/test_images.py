@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -18,6 +19,7 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import Client
 from django.utils import timezone
+from events import sending
 from identity import tokens
 from pytest_django import Settings
 from storefront import pages
@@ -29,6 +31,7 @@ from products.tests.conftest import MakeProduct
 from products.tests.pictures import HOSTILE, encoded, opened, picture
 
 pytestmark = pytest.mark.django_db
+announce = image_api._announce  # which the fixture below replaces
 # With real commits, which is when others are told.
 committed = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
 
@@ -233,6 +236,19 @@ def test_a_presigned_url_is_for_one_name_type_and_length_at_the_host_that_was_as
         assert_problem(client.post(path, json.dumps(body), content_type="application/json", headers=bearer()), 400)
 
 
+def test_a_presigned_url_is_the_buckets_own_where_that_is_set(
+    client: Client, make_product: MakeProduct, settings: Settings
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+    settings.MEDIA_UPLOAD_URL = "https://bucket.store.example"
+    product = make_product().pk
+    body = {"content_type": "image/png", "size": 5}
+    path = f"/api/products/{product}/image-upload"
+    upload = client.post(path, body, content_type="application/json", headers=bearer()).json()
+    assert upload["url"].startswith(f"https://bucket.store.example/incoming/{product}/{upload['token']}?")
+    assert "X-Amz-Signature=" in upload["url"]
+
+
 @pytest.fixture
 def hung(settings: Settings) -> Iterator[None]:
     """A store that takes connections and never answers."""
@@ -267,6 +283,51 @@ def test_a_store_that_is_down_is_a_problem(client: Client, make_product: MakePro
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
     store.make_ready()
     assert_problem(send(client, make_product().pk, encoded("PNG")), 503)
+
+
+@pytest.fixture
+def announcing(announced: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The queue is told as it is outside of the tests, and at the end nothing is on its way to it."""
+    monkeypatch.setattr(image_api, "_announce", announce)
+    monkeypatch.setattr(sending, "_broken", sending._Broken())
+    yield
+    image_api._announcer.submit(lambda: None).result(5)
+
+
+@committed
+@pytest.mark.usefixtures("announcing")
+def test_the_variants_are_made_by_a_task(
+    client: Client, make_product: MakeProduct, deliver: Callable[[], list[str]]
+) -> None:
+    product = make_product()
+    send(client, product.pk, encoded("PNG", picture(700, 500)))
+    image_api._announcer.submit(lambda: None).result(5)
+    assert deliver() == ["products.tasks.make_variants"]
+    product.refresh_from_db()
+    assert product.image_width == 700
+
+
+@pytest.fixture
+def silent_queue() -> Iterator[None]:
+    """A queue that takes connections and never answers."""
+    before = current_app.conf.broker_url
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        current_app.conf.update(broker_url=f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
+        yield
+        current_app.conf.update(broker_url=before)
+
+
+@committed
+@pytest.mark.usefixtures("silent_queue", "announcing")
+def test_uploads_do_not_wait_for_a_queue_that_hangs_nor_take_it_for_the_store(
+    client: Client, make_product: MakeProduct
+) -> None:
+    product = make_product()
+    for width in range(50, 56):
+        answer = send(client, product.pk, encoded("PNG", picture(width, 50)))
+        assert answer.status_code == 200, answer.content
+    image_api._announcer.submit(lambda: None).result(5)
+    assert not sending._broken.allows()  # it was asked
 
 
 def test_variants_whose_task_was_lost_are_made_later_and_lost_images_do_not_stop_the_others(

@@ -1,5 +1,6 @@
 """Whatever way products are changed, what shows them is wrong after the commit, and nothing else is."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from caching.decorator import CachedFunction
 from django.core.cache import caches
 from django.db import transaction
 from django.db.models import F
+from problem import Problem
 from storefront import pages
 
 from products import answers
@@ -159,9 +161,28 @@ def test_a_product_that_becomes_featured_takes_the_front_page_with_it(
     assert shop.wrong() == SHOWS_STOVE | {"front", "api featured", "api tree"}
 
 
-def test_a_category_that_changes_takes_everything_with_it_that_shows_the_tree(shop: Shop) -> None:
-    Category.objects.filter(slug="coffee").update(name="Tea")
-    assert shop.wrong() == {name for name in shop.pages if not name.startswith("api")} | {"api tents", "api tree"}
+@pytest.mark.parametrize(
+    "change", [{"name": "Tea"}, {"slug": "tea"}, {"position": 1}], ids=["name", "slug", "position"]
+)
+def test_a_category_that_changes_takes_everything_with_it_since_products_show_their_category(
+    shop: Shop, change: dict[str, Any]
+) -> None:
+    Category.objects.filter(slug="coffee").update(**change)
+    assert shop.wrong() == set(shop.pages)
+
+
+def test_a_category_that_is_renamed_is_seen_at_once_wherever_it_stands(shop: Shop) -> None:
+    tents = Category.objects.get(slug="outdoor-tents")
+    tents.name, tents.slug = "Shelters", "outdoor-shelters"
+    tents.save()
+    listed = (answers.listing(), answers.listing("", True), answers.listing("outdoor-shelters"))
+    shown = [json.loads(answers.detail(shop.tent.pk)), *(json.loads(one)["items"][0] for one in listed)]
+    assert [one["category"] for one in shown] == [{"slug": "outdoor-shelters", "name": "Shelters"}] * 4
+    with pytest.raises(Problem, match="no such category"):
+        answers.listing("outdoor-tents")
+    for page in (pages.front(), pages.product(shop.tent.pk), pages.category("outdoor-shelters")):
+        assert "Shelters" in page
+        assert "outdoor-tents" not in page
 
 
 def test_an_update_by_an_expression_takes_every_list_with_it(shop: Shop) -> None:

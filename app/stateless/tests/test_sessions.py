@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -55,6 +56,45 @@ def test_once_the_cache_is_written_again_the_session_is_read_from_it() -> None:
     session = SessionStore(client.session.session_key)
     cache.set(session.cache_key, {"visits": 70}, 60)
     assert visit(client) == 71
+
+
+def test_a_slow_reader_does_not_put_an_old_session_over_a_newer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    visit(client)
+    reader, writer = SessionStore(client.session.session_key), SessionStore(client.session.session_key)
+    assert writer["visits"] == 1
+    cache.delete(reader.cache_key)
+    read_row = reader._get_session_from_db  # type: ignore[attr-defined]  # not in the stubs
+
+    def saved_meanwhile() -> Any:
+        row = read_row()
+        writer["visits"] = 2
+        writer.save()
+        return row
+
+    monkeypatch.setattr(reader, "_get_session_from_db", saved_meanwhile)
+    assert reader["visits"] == 1
+    assert not reader.cache_is_behind
+    assert cache.get(reader.cache_key) == {"visits": 2}
+    assert visit(client) == 3
+
+
+def test_who_only_reads_is_sent_to_the_database_for_as_long_as_the_cache_may_hold_an_old_session() -> None:
+    client = Client()
+    visit(client)
+    key = client.session.session_key
+
+    def is_behind() -> bool:
+        reader = SessionStore(key)
+        reader.cache_is_behind = True
+        assert reader["visits"] == 1
+        return reader.cache_is_behind
+
+    cache.set(SessionStore(key).cache_key, {"visits": 0}, 60)
+    assert is_behind()
+    cache.delete(SessionStore(key).cache_key)
+    assert not is_behind()
+    assert cache.get(SessionStore(key).cache_key) == {"visits": 1}
 
 
 def test_the_cache_keeps_a_session_for_minutes_only() -> None:

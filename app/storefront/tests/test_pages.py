@@ -7,6 +7,7 @@ from django.db import connection
 from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from products.models import SLUG_MAX
 from products.tests.conftest import MakeProduct, category_at
 from pytest_django import Settings
 
@@ -115,6 +116,13 @@ def test_a_search_that_cannot_be_meant_is_refused_politely(client: Client, param
 def test_what_is_not_there_is_a_404_page(client: Client, path: str) -> None:
     category_at("outdoor")
     assert "There is nothing at this address" in page(client, path, 404)
+
+
+def test_a_slug_that_no_category_can_have_is_a_404_for_which_nothing_is_asked(client: Client) -> None:
+    for length, queries in ((SLUG_MAX, 1), (SLUG_MAX + 1, 0)):
+        with CaptureQueriesContext(connection) as captured:
+            assert "There is nothing at this address" in page(client, f"/categories/{'a' * length}/", 404)
+        assert len(captured) == queries, captured.captured_queries
 
 
 @pytest.mark.parametrize("path", ["/", "/search/", "/categories/outdoor/"])

@@ -143,14 +143,30 @@ def test_a_login_that_succeeds_forgets_the_failures_before_it(client: Client) ->
         assert post(client, "token", {"email": ADA["email"], "password": ADA["password"]}).status_code == 200
 
 
-def test_one_client_is_refused_after_a_hundred_attempts_whatever_the_addresses(client: Client) -> None:
-    def attempt(number: int, client_address: str) -> int:
-        body = {"email": f"{number}@example.org", "password": "guess"}
-        return int(post(client, "token", body, **{"x-real-ip": client_address}).status_code)
+def guess(client: Client, email: str, client_address: str) -> int:
+    body = {"email": email, "password": "guess"}
+    return int(post(client, "token", body, **{"x-real-ip": client_address}).status_code)
 
-    assert {attempt(number, "203.0.113.7") for number in range(100)} == {401}
-    assert attempt(100, "203.0.113.7") == 429
-    assert attempt(100, "203.0.113.8") == 401
+
+def test_one_client_is_refused_after_a_hundred_attempts_whatever_the_addresses(client: Client) -> None:
+    assert {guess(client, f"{number}@example.org", "203.0.113.7") for number in range(100)} == {401}
+    assert guess(client, "100@example.org", "203.0.113.7") == 429
+    assert guess(client, "100@example.org", "203.0.113.8") == 401
+
+
+def test_a_client_with_a_whole_network_of_ipv6_addresses_is_one_client(client: Client) -> None:
+    for number in range(100):
+        assert guess(client, f"{number}@example.org", f"2001:db8:0:1::{number:x}") == 401
+    assert guess(client, "100@example.org", "2001:db8:0:1:ffff::1") == 429
+    assert guess(client, "100@example.org", "2001:db8:0:2::1") == 401
+
+
+def test_a_client_that_is_refused_does_not_lock_out_others(client: Client) -> None:
+    for number in range(100):
+        guess(client, f"{number}@example.org", "203.0.113.7")
+    assert [guess(client, ADA["email"], "203.0.113.7") for _ in range(20)] == [429] * 20
+    ada()
+    assert post(client, "token", {"email": ADA["email"], "password": ADA["password"]}).status_code == 200
 
 
 # ── whose record ────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,57 @@
+"""Where browsers find images and put them, by the settings of production."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.tests.test_services import APP, environment
+
+NAME = "products/0123456789abcdef.webp"
+LOOK = f"""
+import json
+import django
+django.setup()
+from django.conf import settings
+from django.core.files.storage import default_storage
+from products.images import names
+print(json.dumps({{
+    "url": names.url("{NAME}"),
+    "srcset": names.srcset("{NAME}", 400),
+    "store": default_storage.url("{NAME}"),
+    "upload": settings.MEDIA_UPLOAD_URL,
+}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "upload"),
+    [
+        ({}, "/media/", ""),
+        ({"AWS_S3_CUSTOM_DOMAIN": "", "MEDIA_UPLOAD_URL": ""}, "/media/", ""),
+        (
+            {"AWS_S3_CUSTOM_DOMAIN": "media.shop.example", "MEDIA_UPLOAD_URL": "https://bucket.store.example/"},
+            "https://media.shop.example/",
+            "https://bucket.store.example",
+        ),
+    ],
+    ids=["unset", "empty", "a CDN and a bucket"],
+)
+def test_images_are_shown_by_the_domain_of_the_cdn_and_put_into_the_bucket(
+    given: dict[str, str], shown: str, upload: str, tmp_path: Path
+) -> None:
+    made = environment("products", tmp_path) | given
+    seen = subprocess.run(
+        [sys.executable, "-c", LOOK], cwd=APP, env=made, text=True, capture_output=True, timeout=60, check=False
+    )
+    assert seen.returncode == 0, seen.stderr
+    assert json.loads(seen.stdout) == {
+        "url": f"{shown}{NAME}",
+        "srcset": f"{shown}{NAME.removesuffix('.webp')}-320.webp 320w, {shown}{NAME} 400w",
+        "store": f"{shown}{NAME}",
+        "upload": upload,
+    }
