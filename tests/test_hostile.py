@@ -20,7 +20,7 @@ from support.wait import eventually
 
 COUNT = 10_000
 CALLERS = 16
-FEW = 4  # callers of the services: a gateway without a free place for one answers 503, and is right
+FEW = 2  # callers of the services: a gateway without a free place for one answers 503, and is right
 PATIENCE = 8.0  # seconds to an answer, or to the end of the connection: the load balancers wait 5 for a body
 SEED = 6
 SHOWN = 12

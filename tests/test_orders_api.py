@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -33,6 +34,20 @@ def test_an_order_is_placed_at_the_price_of_the_catalogue(services: Services, pe
     page = services.orders.get("/api/orders/", headers=who.headers).json()
     assert [but_status(seen) for seen in (one, *page["items"])] == [but_status(order)] * 2
     assert page["next"] is None
+
+
+def test_a_header_that_belongs_to_the_callers_connection_does_not_reach_the_service(
+    services: Services, person: Make, product: int
+) -> None:
+    who = person()
+    headers = {**who.headers, "Idempotency-Key": "hop"}
+    order = {"items": [{"product_id": product, "quantity": 1}]}
+    named = {**headers, "Connection": "keep-alive, Idempotency-Key"}
+    assert services.orders.post("/api/orders/", json=order, headers=named).status_code == 422, "the key was passed on"
+    answer = services.orders.post("/api/orders/", json=order, headers=headers)
+    assert answer.status_code == 201
+    assert re.fullmatch(r"\S+;q=\d+;w=60", answer.headers["RateLimit-Policy"]), answer.headers
+    assert "r=" in answer.headers["RateLimit"]
 
 
 def test_of_two_hundred_posts_with_one_key_one_makes_the_order(

@@ -22,7 +22,9 @@ def test_without_the_cache_pages_and_sessions_go_on_and_health_says_degraded(
 ) -> None:
     with site.session() as browser:
         assert browser.get("/session/").json() == {"visits": 1}
-        with Load(site, ["/", f"/products/{product}/", "/session/", "/health/"], rate=40) as load:
+        with Load(
+            site, ["/", f"/products/{product}/", "/api/products/?limit=5", "/session/", "/health/"], rate=40
+        ) as load:
             getattr(broken, how)("redis-cache")
             for replica in range(2):  # told by more than one replica
                 eventually(f"degraded ({replica})", lambda: health(site), lambda seen: seen == DEGRADED, within=10)
@@ -49,7 +51,9 @@ def test_a_session_survives_that_the_cache_comes_back_empty(broken: Stack, site:
 
 
 def test_without_the_queue_the_site_goes_on(broken: Stack, site: Site, product: int) -> None:
-    with Load(site, ["/", f"/products/{product}/", "/session/", "/counter/"], rate=40) as load:
+    with Load(
+        site, ["/", f"/products/{product}/", "/api/products/?limit=5", "/session/", "/counter/"], rate=40
+    ) as load:
         broken.stop("redis-queue")
         eventually("150 requests without the queue", lambda: len(load.outcomes) > 150, within=10)
     assert_all_answered(load)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+from collections.abc import Callable
+
 import pytest
 from support.client import Site
 from support.load import Load, assert_all_answered
+from support.services import Person, Services, place
 from support.settings import REPLICAS, TIME_FACTOR
 from support.stack import Stack
 from support.wait import eventually
@@ -75,3 +80,45 @@ def test_the_load_balancer_takes_in_a_replica_within_five_seconds_of_being_healt
         )
         eventually(f"an answer of {new.name}", lambda: new.name in load.replicas(), within=FOLLOWED)
     assert_all_answered(load)
+
+
+def test_a_service_scales_out_and_in_under_orders_and_loses_none(
+    broken: Stack, services: Services, person: Callable[[], Person], product: int
+) -> None:
+    who, stop = person(), threading.Event()
+    statuses: Counter[int] = Counter()
+
+    def buy(buyer: int) -> None:
+        number = 0
+        while not stop.wait(0.1):
+            answer = place(services, who, f"{buyer}-{number}", [{"product_id": product, "quantity": 1}])
+            statuses[answer.status_code] += 1
+            number += 1
+
+    def took() -> set[str]:
+        """Return which replicas have placed orders."""
+        lines = broken.logs("orders", tail=2000).splitlines()
+        return {line.split(" | ")[0] for line in lines if "POST /api/orders/ 201" in line}
+
+    buyers = [threading.Thread(target=buy, args=[number]) for number in range(3)]
+    for one in buyers:
+        one.start()
+    try:
+        broken.scale(3, "orders")
+        eventually("orders placed by three replicas", took, lambda names: len(names) == 3, within=30)
+        before = statuses.total()
+        broken.scale(1, "orders")
+        eventually("some orders more", statuses.total, lambda total: total > before + 20, within=30)
+    finally:
+        stop.set()
+        for one in buyers:
+            one.join()
+    assert len(broken.containers("orders")) == 1
+    assert set(statuses) == {201}, statuses
+    placed, cursor = 0, ""
+    while cursor is not None:
+        page = services.orders.get(
+            f"/api/orders/?limit=200{cursor and '&cursor=' + cursor}", headers=who.headers
+        ).json()
+        placed, cursor = placed + len(page["items"]), page["next"]
+    assert placed == statuses[201]

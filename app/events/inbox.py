@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Task, shared_task
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 
 from events import metrics
 from events.event import Event
@@ -83,7 +83,7 @@ def _receive(event: Event, effect: Effect, run: Once, *, again: bool) -> None:
 
     try:
         fresh = run(event, guarded)
-    except (OperationalError, InterfaceError) as error:
+    except (OperationalError, InterfaceError, InternalError) as error:  # InternalError: no primary any more
         _answer(event, "later", error)
     except Exception as error:
         if not isinstance(error, Refused):

@@ -7,7 +7,7 @@ import time
 
 from django.apps import apps
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, InternalError, OperationalError, connections
 from django.db.models.functions import Now
 
 from events import metrics
@@ -22,7 +22,8 @@ SECONDS = 8.0  # for one run; the next one goes on
 # would be sent once more for each pause that passes.
 FULL = 500
 
-AWAY = (OperationalError, InterfaceError)
+# Away, or read-only since another server is the primary now, which PostgreSQL reports as InternalError.
+AWAY = (OperationalError, InterfaceError, InternalError)
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gateway import deadline, draining, headers
 from gateway.connection import Connection, TimedSocket
 from gateway.errors import Broken, Cut, Lost, Silent, Slow, Unreachable
+from gateway.headers import Headers
 from gateway.upload import Upload
 
 _CHUNK = 65536
@@ -23,11 +24,11 @@ class Request:
 
     method: str
     target: str
-    headers: headers.Headers
+    headers: Headers
     upload: Upload
 
     @classmethod
-    def get(cls, target: str, passed: headers.Headers) -> Request:
+    def get(cls, target: str, passed: Headers) -> Request:
         """Return a request of our own."""
         return cls("GET", target, [*passed, ("Accept-Encoding", "identity")], Upload({"wsgi.input": io.BytesIO()}, 0))
 
@@ -131,8 +132,8 @@ def open_connection(connection: Connection, seconds: float) -> TimedSocket:
 def ask_first(connection: Connection, sock: TimedSocket, path: str, until: float, *, choosy: bool) -> None:
     """Ask for `path` on a new connection, before anything else. Raises Silent, Unreachable.
 
-    The kernel of a replica that hangs, or stops, accepts connections as well; and a POST that was sent there could not be
-    sent to another one. `choosy`: there is another one, so an answer that is not 200 will not do.
+    The kernel of a replica that hangs, or stops, accepts connections as well; and a POST that was sent there could not
+    be sent to another one. `choosy`: there is another one, so an answer that is not 200 will not do.
     """
     sock.until = until
     try:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from gateway import addresses, breaker, bulkhead, metrics
 from gateway.budget import Budget
 from gateway.connection import Kept
-from gateway.errors import Failed, Lost, Refused, Unreachable
+from gateway.errors import Failed, Lost, Refused, Slow, Unreachable
 from gateway.exchange import Answer, Request, ask_first, exchange, open_connection
 
 # What may be sent a second time after the first may have reached a replica: as both load balancers have it.

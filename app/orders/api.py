@@ -18,7 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from sharding.ids import LARGEST
 
 from orders import products
-from orders.models import KEY_MAX, Line, Order
+from orders.models import KEY_MAX, Line, Order, UserDeletedError
 
 PAGE, PAGE_MAX = 50, 200
 LINES_MAX, QUANTITY_MAX = 50, 10_000
@@ -94,7 +94,10 @@ def place(
     order, new = Order.objects.for_user(user_id).filter(idempotency_key=idempotency_key).first(), False
     if order is None:
         lines, currency = _priced(body.items)
-        order, new = Order.objects.place(user_id, lines, currency, idempotency_key)
+        try:
+            order, new = Order.objects.place(user_id, lines, currency, idempotency_key)
+        except UserDeletedError as error:
+            raise PermissionDenied("the user has been deleted") from error
     (shown,) = _shown([order])
     if not new and _wanted(body) != {item["product_id"]: item["quantity"] for item in shown["items"]}:
         raise Problem(422, "This Idempotency-Key was used for an order with other items.")

@@ -18,6 +18,13 @@ from sharding.transactions import fenced, shard_atomic
 KEY_MAX = 200
 
 
+USER_EVENTS = "orders.tasks.handle_user_event"
+
+
+class UserDeletedError(Exception):
+    """The user who would place the order has been deleted."""
+
+
 @dataclass(frozen=True)
 class Line:
     """What is ordered. `unit_price` in minor units."""
@@ -34,6 +41,7 @@ class OrderManager(ByUser["Order"]):
         """Return the order that this user placed with this key, and whether it is new.
 
         The order, its items and the event that tells of it are written in one transaction, at most once for a key.
+        Raises UserDeletedError: a token is good for a while after its user is gone.
         """
 
         def once() -> tuple[Order, bool]:
@@ -46,6 +54,10 @@ class OrderManager(ByUser["Order"]):
                         "currency": currency,
                     },
                 )
+                if new and Inbox.objects.filter(user_id=user_id, consumer=USER_EVENTS).exists():
+                    # Told before this order took its id. Who is told later waits for this transaction, since ids of a
+                    # bucket are taken one at a time, and then archives this order as well.
+                    raise UserDeletedError
                 if new:
                     OrderItem.objects.bulk_create(
                         OrderItem(

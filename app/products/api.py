@@ -113,6 +113,7 @@ class Filters(Schema):
     featured: str = Field("", description="true or false.")
     q: str = Field("", max_length=params.QUERY_MAX, description="Words, or a part of a name.")
     cursor: str = Field("", description="The `next` of the page before.")
+    ids: str = Field("", description=f"Up to {params.IDS_MAX} ids, with commas between them; then nothing else counts.")
     limit: str = Field("", description=f"A whole number from 1; at most {catalog.PAGE_SIZE_MAX} are given.")
 
 

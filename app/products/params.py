@@ -10,6 +10,7 @@ from products.catalog import PAGE_SIZE, PAGE_SIZE_MAX
 from products.models import SLUG_MAX
 
 QUERY_MAX = 200
+IDS_MAX = 50
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _DIGITS_MAX = 18  # so that a number always fits a bigint
 
@@ -25,6 +26,17 @@ def search_text(params: QueryDict) -> str:
     if len(text) > QUERY_MAX:
         raise BadParameterError(f"q must not be longer than {QUERY_MAX} characters")
     return text.strip()
+
+
+def ids(params: QueryDict) -> list[int]:
+    """The ids that are asked for; none where the parameter is not given."""
+    texts = params.get("ids", "").split(",") if params.get("ids") else []
+    if len(texts) > IDS_MAX:
+        raise BadParameterError(f"ids must be at most {IDS_MAX}")
+    found = [identifier(text) for text in texts]
+    if None in found:
+        raise BadParameterError("ids must be ids of products, with commas between them")
+    return [one for one in found if one is not None]
 
 
 def cursor(params: QueryDict) -> int:

@@ -18,8 +18,11 @@ def answer(body: str) -> HttpResponse:
 
 @kept
 def product_list(request: HttpRequest) -> HttpResponse:
-    """A page of products; a category includes its descendants, and one that does not exist is a 404."""
+    """A page of products; a category includes its descendants, and one that does not exist is a 404. With `ids`, those
+    of them that there are."""
     try:
+        if ids := params.ids(request.GET):
+            return answer(answers.several(ids))
         query = params.search_text(request.GET)
         after = params.cursor(request.GET)
         limit = params.limit(request.GET)

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -61,6 +61,7 @@ class Load:
     threads: int = 4
     keepalive: bool = True
     longest: float = LONGEST
+    headers: Mapping[str, str] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -151,7 +152,7 @@ class Load:
 
     def _headers(self, identifier: str) -> dict[str, str]:
         connection = "keep-alive" if self.keepalive else "close"
-        return {"X-Request-ID": identifier, "Connection": connection, "User-Agent": "scale-out-tests"}
+        return {"X-Request-ID": identifier, "Connection": connection, "User-Agent": "scale-out-tests", **self.headers}
 
 
 def _alive(connection: http.client.HTTPConnection) -> bool:

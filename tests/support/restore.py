@@ -81,4 +81,6 @@ def restore(stack: Stack) -> None:
         stack.thaw(container)
     if len(stack.containers("web")) != REPLICAS:
         stack.scale(REPLICAS)
+    if len(stack.containers("orders")) != 1:
+        stack.scale(1, "orders")
     assert_at_rest(stack)

@@ -156,9 +156,9 @@ class Stack:
         assert bindings, f"{service} publishes no port for {port}"
         return int(bindings[0]["HostPort"])
 
-    def scale(self, replicas: int) -> None:
+    def scale(self, replicas: int, service: str = "web") -> None:
         """Run the one command that the promise is about."""
-        self.compose("up", "--detach", "--scale", f"web={replicas}", timeout=180)
+        self.compose("up", "--detach", "--scale", f"{service}={replicas}", timeout=180)
 
     def signal(self, container: Container, name: str) -> None:
         """Send the signal `name` to the container's first process; KILL takes the whole container down."""

@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager
 
 import pytest
 from django.conf import settings as django_settings
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from gateway import deadline
 from identity import keys, tokens
 from observability import trace
 from pytest_django import Settings
@@ -24,8 +27,9 @@ SLACK = 0.5  # seconds beyond the deadline on a busy machine
 
 @pytest.fixture(autouse=True)
 def a_request_of_its_own() -> None:
-    """What an earlier test has written is not this caller's."""
+    """What an earlier test has written is not this caller's, nor what it knew of a service."""
     state.begin()
+    calls._service.cache_clear()
 
 
 def point_to(url: str, patch: pytest.MonkeyPatch) -> None:
@@ -94,6 +98,43 @@ def test_a_service_without_a_usable_answer_is_unavailable_in_time(how: str, monk
         with pytest.raises(Unavailable, match="orders"):
             calls.get("orders", "/x", seconds=0.6)
         assert time.monotonic() - started < 0.6 + SLACK
+
+
+def test_a_call_says_how_long_it_waits_and_waits_no_longer_than_its_own_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        seen.append(servers.request(connection))
+        servers.hang(connection)
+
+    answered: list[float] = []
+
+    def view(_request: HttpRequest) -> HttpResponse:
+        with pytest.raises(Unavailable):
+            calls.get("orders", "/x", seconds=5)
+        answered.append(time.monotonic())
+        return HttpResponse()
+
+    with servers.serving(behave) as url:
+        point_to(url, monkeypatch)
+        started = time.monotonic()
+        deadline.DeadlineMiddleware(view)(RequestFactory().get("/", headers={"X-Deadline": "0.4"}))
+    assert answered[0] - started < 0.4 + SLACK
+    said = float(seen[0].decode().split("X-Deadline: ")[1].split("\r\n")[0])
+    assert 0.0 < said <= 0.4
+
+
+def test_a_service_that_hangs_is_left_alone_after_a_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    with servers.serving(servers.hang) as url:
+        point_to(url, monkeypatch)
+        for _ in range(4):
+            with pytest.raises(Unavailable):
+                calls.get("orders", "/x", seconds=0.1)
+        started = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(Unavailable, match="does not answer"):
+                calls.get("orders", "/x", seconds=2)
+        assert time.monotonic() - started < SLACK
 
 
 def test_a_name_that_nobody_has_is_unavailable_in_time() -> None:

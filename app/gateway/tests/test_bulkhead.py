@@ -18,7 +18,7 @@ def soon() -> float:
 
 
 def test_never_more_than_so_many_are_inside_and_under_load_everyone_gets_in() -> None:
-    bulkhead, lock = Bulkhead(3, 5.0), threading.Lock()
+    bulkhead, lock = Bulkhead(3, 1, 5.0), threading.Lock()
     inside, most = 0, 0
 
     def work(_number: int) -> None:
@@ -37,8 +37,44 @@ def test_never_more_than_so_many_are_inside_and_under_load_everyone_gets_in() ->
     assert most == 3
 
 
+def test_where_calls_take_long_one_waits_and_the_others_are_sent_away_at_once() -> None:
+    bulkhead = Bulkhead(2, 1, 60)
+    for _ in range(20):  # it learns how long a call takes
+        bulkhead.enter(soon())
+        threading.Event().wait(0.02)
+        bulkhead.leave(well=True)
+    bulkhead.enter(soon())
+    bulkhead.enter(soon())
+    with ThreadPoolExecutor(8) as pool:
+        # 20 ms: the turn of each of these comes soon.
+        waiting = [pool.submit(bulkhead.enter, soon()) for _ in range(5)]
+        assert not [one for one in waiting if one.done()]
+        for _ in range(5):
+            bulkhead.leave(well=True)
+        assert [one.result(5) for one in waiting] == [None] * 5
+
+    threading.Event().wait(3.0)  # two calls that take very long
+    bulkhead.leave(well=True)
+    bulkhead.leave(well=True)
+    bulkhead.enter(soon())
+    bulkhead.enter(soon())
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(bulkhead.enter, soon())
+        started = time.monotonic()
+        refused = 0
+        while refused < 50 and time.monotonic() < started + 5:
+            try:
+                bulkhead.enter(time.monotonic() + 0.001)
+            except Full:
+                refused += 1
+        assert refused == 50
+        assert not first.done()
+        bulkhead.leave(well=True)
+        first.result(5)
+
+
 def test_whoever_finds_it_stuck_is_refused_after_the_patience_and_the_next_ones_at_once() -> None:
-    bulkhead = Bulkhead(1, 0.2)
+    bulkhead = Bulkhead(1, 1, 0.2)
     bulkhead.enter(soon())
     started = time.monotonic()
     with pytest.raises(Full):
@@ -52,7 +88,7 @@ def test_whoever_finds_it_stuck_is_refused_after_the_patience_and_the_next_ones_
 
 
 def test_after_a_failure_nobody_waits_until_a_call_goes_well() -> None:
-    bulkhead = Bulkhead(1, 60)
+    bulkhead = Bulkhead(1, 1, 60)
     bulkhead.enter(soon())
     bulkhead.leave(well=False)
     bulkhead.enter(soon())
@@ -67,7 +103,7 @@ def test_after_a_failure_nobody_waits_until_a_call_goes_well() -> None:
 
 
 def test_a_failure_sends_those_away_who_wait() -> None:
-    bulkhead = Bulkhead(2, 60)
+    bulkhead = Bulkhead(2, 1, 60)
     bulkhead.enter(soon())
     bulkhead.enter(soon())
     with ThreadPoolExecutor(3) as pool:
@@ -78,7 +114,7 @@ def test_a_failure_sends_those_away_who_wait() -> None:
 
 
 def test_nobody_waits_beyond_the_deadline() -> None:
-    bulkhead = Bulkhead(1, 60)
+    bulkhead = Bulkhead(1, 1, 60)
     bulkhead.enter(soon())
     started = time.monotonic()
     with pytest.raises(Full):

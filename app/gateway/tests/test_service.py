@@ -529,3 +529,82 @@ def test_the_service_is_told_how_long_it_has_and_a_second_one_gets_what_is_left(
     first, second = sorted(float(replica.seen[0].values("X-Deadline")[0]) for replica in replicas)
     assert 0.2 < first <= 0.3, "a try that another replica may follow has its own end"
     assert 0.5 < second <= 0.7
+
+
+# ── a replica that hangs, or is about to stop ───────────────────────────────────────────────────────
+
+
+def probed(status: bytes = b"200 OK", more: bytes = b"") -> Callable[[socket.socket, Seen], None]:
+    """Answer the probe with this status, and everything else with 200 and these headers."""
+
+    def respond(sock: socket.socket, seen: Seen) -> None:
+        line = status if seen.line.startswith(b"GET /health/ ") else b"200 OK"
+        sock.sendall(b"HTTP/1.1 %b\r\n%bContent-Length: 2\r\n\r\n{}" % (line, more))
+
+    return respond
+
+
+def asked(replica: Upstream, path: bytes = b"/api/cars/") -> int:
+    """Return how many requests for the path, whatever the method, a replica has seen."""
+    return sum(path in seen.line for seen in replica.seen)
+
+
+def test_a_new_connection_is_probed_and_one_that_was_kept_is_not(upstreams: Start) -> None:
+    replica = upstreams(probed())
+    site = Site(replica, probe="/health/")
+    assert [site.ask("POST").status for _ in range(5)] == [200] * 5
+    assert (asked(replica, b"/health/"), asked(replica), replica.connections) == (1, 5, 1)
+
+
+@pytest.mark.parametrize(
+    "bad", [hang, close, probed(b"503 Service Unavailable"), probed(more=b"Connection: close\r\n")]
+)
+def test_no_post_is_lost_to_a_replica_that_hangs_or_stops_while_there_is_another(upstreams: Start, bad: Any) -> None:
+    stopping, good = upstreams(bad), upstreams(probed())
+    for _ in range(10):
+        site = Site(stopping, good, probe="/health/")  # one that knows nothing of the replicas yet
+        assert site.ask("POST", body=b"{}").status == 200
+    assert (asked(stopping), asked(good)) == (0, 10)
+    assert asked(stopping, b"/health/") > 0, "it was never chosen"
+
+
+def test_the_last_replica_is_asked_although_it_is_draining(upstreams: Start) -> None:
+    replica = upstreams(probed(b"503 Service Unavailable"))
+    assert Site(replica, probe="/health/").ask("POST").status == 200
+
+
+def test_a_replica_that_hangs_alone_is_504_and_was_sent_nothing(upstreams: Start) -> None:
+    replica = upstreams(hang)
+    assert Site(replica, probe="/health/").ask("POST").status == 504
+    assert asked(replica) == 0
+
+
+def test_a_replica_that_says_it_is_draining_gets_no_more_over_the_connections_that_are_kept(upstreams: Start) -> None:
+    draining, good = upstreams(probed(more=b"X-Draining: yes\r\n")), upstreams(probed())
+    for _ in range(10):
+        site = Site(draining, good)
+        got = [site.ask("POST") for _ in range(5)]
+        assert [one.status for one in got] == [200] * 5
+        assert not any("X-Draining" in one.headers for one in got)
+    assert asked(draining) <= 10, "asked again after it had said so"
+    assert asked(good) >= 40
+
+
+def test_a_call_without_time_is_late_and_nothing_against_the_service(upstreams: Start) -> None:
+    replica = upstreams()
+    site = Site(replica, total=0.0, failures=1)
+    assert site.ask("POST").status == 504
+    got = site.ask("POST")  # an open breaker would be 503
+    assert (got.status, "no time left" in got.body.decode()) == (504, True)
+    assert replica.seen == []
+
+
+def test_what_a_call_waits_for_its_place_is_not_taken_from_the_service(upstreams: Start) -> None:
+    def respond(sock: socket.socket, _seen: Seen) -> None:
+        threading.Event().wait(0.25)
+        sock.sendall(OK)
+
+    site = Site(upstreams(respond), total=0.8, attempt=0.3, concurrency=1, waiting=8, patience=5.0)
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: site.ask("POST"), range(8)))
+    assert {one.status for one in got} == {200, 503}, "503: there was no place in time; 504 would blame the service"

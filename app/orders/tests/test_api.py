@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -26,7 +27,7 @@ from sharding.ids import LARGEST, bucket_of, compose
 from sharding.map import current
 
 from orders import products
-from orders.models import Order, OrderItem
+from orders.models import USER_EVENTS, Inbox, Order, OrderItem
 
 ALIASES = ("shard0", "shard1", "shard2")
 pytestmark = [
@@ -108,6 +109,37 @@ def test_an_order_has_the_prices_of_the_products_service(
     assert bucket_of(order["id"]) == bucket_of(ADA)
 
 
+def test_the_prices_of_a_long_order_are_asked_for_by_one_call(
+    client: Client, settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked, get = [shop(100 + number) for number in range(50)], [], calls.get
+
+    def counted(*args: Any, **more: Any) -> calls.Answer:
+        asked.append(args)
+        return get(*args, **more)
+
+    monkeypatch.setattr(calls, "get", counted)
+    answer = place(client, bearer(settings, ADA), [item(one) for one in made])
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["total"] == sum(100 + number for number in range(50))
+    assert len(asked) == 1
+    answer = place(client, bearer(settings, ADA), [item(one) for one in (*made[1:], made[-1] + 1)], key="other")
+    assert_problem(answer, 400, f"There is no product {made[-1] + 1}.")
+
+
+def test_a_deleted_user_places_no_more_orders_however_good_the_token_is(
+    client: Client, settings: Settings, shop: Callable[..., int]
+) -> None:
+    product = shop()
+    before = place(client, bearer(settings, ADA), [item(product)], key="before")
+    Inbox.objects.create(user_id=ADA, consumer=USER_EVENTS, event_id=uuid.uuid4())
+    assert_problem(place(client, bearer(settings, ADA), [item(product)], key="after"), 403)
+    assert Order.objects.for_user(ADA).count() == 1
+    again = place(client, bearer(settings, ADA), [item(product)], key="before")
+    assert (again.status_code, again.json()["id"]) == (200, before.json()["id"])
+    assert place(client, bearer(settings, EVE), [item(product)]).status_code == 201
+
+
 def test_the_same_key_again_is_the_same_order_though_the_price_has_changed_and_the_product_is_gone(
     client: Client, settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,8 +211,8 @@ def test_a_total_that_nobody_can_read_exactly_is_refused(
     assert_problem(place(client, bearer(settings, ADA), [item(shop(2**53 - 1), 2)]), 400, "too large")
 
 
-def price(body: Any) -> Callable[[], AbstractContextManager[str]]:
-    return lambda: servers.serving(servers.answer(json.dumps(body).encode()))
+def price(items: Any) -> Callable[[], AbstractContextManager[str]]:
+    return lambda: servers.serving(servers.answer(json.dumps({"items": items, "next": None}).encode()))
 
 
 AWAY: dict[str, Callable[[], AbstractContextManager[str]]] = {
@@ -189,12 +221,15 @@ AWAY: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "trickles": lambda: servers.serving(servers.trickle),
     "has an error": lambda: servers.serving(servers.answer(b"{}", b"HTTP/1.1 500 Oh\r\n")),
     "refuses us": lambda: servers.serving(servers.answer(b"{}", b"HTTP/1.1 429 Too Many Requests\r\n")),
-    "no price": price({"price": None}),
-    "no object": price([1]),
-    "a negative price": price({"price": {"amount": -1, "currency": "EUR"}}),
-    "a price in words": price({"price": {"amount": "much", "currency": "EUR"}}),
-    "half a cent": price({"price": {"amount": 0.5, "currency": "EUR"}}),
-    "no currency": price({"price": {"amount": 1, "currency": None}}),
+    "no price": price([{"id": 1, "name": "Tent", "price": None}]),
+    "no list": lambda: servers.serving(servers.answer(b'{"items": 1}')),
+    "no object": lambda: servers.serving(servers.answer(b"[1]")),
+    "no product": price([1]),
+    "a negative price": price([{"id": 1, "name": "Tent", "price": {"amount": -1, "currency": "EUR"}}]),
+    "a price in words": price([{"id": 1, "name": "Tent", "price": {"amount": "much", "currency": "EUR"}}]),
+    "half a cent": price([{"id": 1, "name": "Tent", "price": {"amount": 0.5, "currency": "EUR"}}]),
+    "no currency": price([{"id": 1, "name": "Tent", "price": {"amount": 1, "currency": None}}]),
+    "no name": price([{"id": 1, "name": None, "price": {"amount": 1, "currency": "EUR"}}]),
 }
 
 

@@ -19,7 +19,7 @@ from sharding.ids import bucket_of, compose
 from users import accounts
 from users.models import User
 
-from orders.models import Inbox, Line, Order, ProductName
+from orders.models import Inbox, Line, Order, ProductName, UserDeletedError
 from orders.tasks import handle_stock_event
 
 ALIASES = ("shard0", "shard1", "shard2")
@@ -168,6 +168,9 @@ def test_the_orders_of_a_deleted_user_are_archived_and_no_others(product: Produc
     assert deliver() == ["orders.tasks.handle_user_event", "events.answer"]
     assert [Order.objects.get(pk=one.pk).archived for one in (*mine, other)] == [True, True, True, False]
     assert left() == 0
+    with pytest.raises(UserDeletedError):
+        place(product.pk, user_id=ada.id, key="late")
+    assert Order.objects.for_user(ada.id).count() == 3
 
 
 def test_a_name_that_has_changed_is_shown_and_an_older_one_that_was_read_does_not_replace_it(

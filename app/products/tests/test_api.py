@@ -6,6 +6,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from products import params
 from products.models import SLUG_MAX, Category
 from products.tests.conftest import MakeProduct, category_at
 
@@ -13,8 +14,8 @@ pytestmark = pytest.mark.django_db
 LIST = "/api/products/"
 
 
-def names(client: Client, **params: str | int) -> list[str]:
-    answer = client.get(LIST, params)
+def names(client: Client, **query: str | int) -> list[str]:
+    answer = client.get(LIST, query)
     assert answer.status_code == 200, answer.content
     return [item["name"] for item in answer.json()["items"]]
 
@@ -63,6 +64,25 @@ def test_a_category_includes_its_descendants(client: Client, make_product: MakeP
     make_product("coffee", name="Beans")
     assert names(client, category="outdoor") == ["Map", "Tent"]
     assert names(client, category="outdoor-tents") == ["Tent"]
+
+
+def test_several_products_are_asked_for_by_their_ids_with_one_query(client: Client, make_product: MakeProduct) -> None:
+    made = [make_product() for _ in range(params.IDS_MAX)]
+    ids = [one.pk for one in made]
+    with CaptureQueriesContext(connection) as captured:
+        answer = client.get(LIST, {"ids": ",".join(map(str, reversed(ids)))})
+    assert [one["id"] for one in answer.json()["items"]] == ids
+    assert answer.json()["next"] is None
+    assert len(captured) == 1
+    found = client.get(LIST, {"ids": f"{ids[3]},{ids[3]},{max(ids) + 1}"}).json()
+    assert [one["id"] for one in found["items"]] == [ids[3]]
+
+
+@pytest.mark.parametrize("ids", ["x", "1,", ",", "0", "-1", "1 2", "1;2", "9" * 19, ",".join(["1"] * 51), "1\0"])
+def test_ids_that_are_none_are_refused(client: Client, ids: str) -> None:
+    answer = client.get(LIST, {"ids": ids})
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("ids must be")
 
 
 def test_featured_may_be_asked_for_or_against(client: Client, make_product: MakeProduct) -> None:
