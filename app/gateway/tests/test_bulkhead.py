@@ -47,12 +47,18 @@ def test_where_calls_take_long_one_waits_and_the_others_are_sent_away_at_once() 
     bulkhead.enter(soon())
     with ThreadPoolExecutor(8) as pool:
         # 20 ms: the turn of each of these comes soon.
-        waiting = [pool.submit(bulkhead.enter, soon()) for _ in range(5)]
-        assert not [one for one in waiting if one.done()]
-        for _ in range(5):
+        def work() -> None:
+            bulkhead.enter(soon())
             bulkhead.leave(well=True)
-        assert [one.result(5) for one in waiting] == [None] * 5
 
+        waiting = [pool.submit(work) for _ in range(5)]
+        assert not [one for one in waiting if one.done()]
+        bulkhead.leave(well=True)
+        assert [one.result(5) for one in waiting] == [None] * 5
+        bulkhead.leave(well=True)
+
+    bulkhead.enter(soon())
+    bulkhead.enter(soon())
     threading.Event().wait(3.0)  # two calls that take very long
     bulkhead.leave(well=True)
     bulkhead.leave(well=True)

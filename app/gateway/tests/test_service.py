@@ -24,7 +24,7 @@ from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 from prometheus_client import REGISTRY
 
-from gateway import views
+from gateway import service, views
 from gateway.addresses import Address
 from gateway.service import Policy, Service
 from gateway.tests.upstream import OK, Seen, Upstream, close, eventually, hang, say
@@ -48,8 +48,8 @@ class Site:
 
     def __init__(self, *replicas: Upstream, **policy: Any) -> None:
         self.where: list[Address] = [(socket.AF_INET, (replica.host, replica.port)) for replica in replicas]
-        service = Service("cars", "cars", 80, dataclasses.replace(POLICY, **policy), lambda _host, _port: self.where)
-        self.gateway = Gateway({"cars": service}, dataclasses.replace(POLICY, **policy), None, 1_000_000)
+        cars = Service("cars", "cars", 80, dataclasses.replace(POLICY, **policy), lambda _host, _port: self.where)
+        self.gateway = Gateway({"cars": cars}, dataclasses.replace(POLICY, **policy), None, 1_000_000)
 
     def begin(self, method: str = "GET", path: str = "/api/cars/", body: bytes = b"", **meta: Any) -> HttpResponseBase:
         """Return the beginning of the answer to a request."""
@@ -312,7 +312,7 @@ def test_threads_that_come_first_get_one_gateway_among_them(monkeypatch: pytest.
         threading.Event().wait(0.02)
         return urlsplit(url)
 
-    monkeypatch.setattr(views, "urlsplit", slow)
+    monkeypatch.setattr(service, "urlsplit", slow)
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: id(views.gateway()), range(8)))) == 1
     assert len(built) == len(set(built))
@@ -461,7 +461,7 @@ def test_under_load_everyone_is_served_though_few_at_a_time(upstreams: Start) ->
             now -= 1
         sock.sendall(OK)
 
-    site = Site(upstreams(busy), concurrency=2, total=5.0, attempt=5.0)
+    site = Site(upstreams(busy), concurrency=2, total=5.0, attempt=1.0)
     with ThreadPoolExecutor(8) as pool:
         assert Counter(pool.map(lambda _: site.ask().status, range(200))) == {200: 200}
     assert most == 2

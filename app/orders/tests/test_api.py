@@ -176,7 +176,8 @@ def test_forty_posts_with_one_key_at_once_make_one_order(
 ) -> None:
     # Twenty callers and the products service in one process: on a busy machine they wait for each other.
     monkeypatch.setattr(products, "SECONDS", 20.0)
-    monkeypatch.setattr(calls, "CONNECT", 20.0)
+    settings.GATEWAY_CONCURRENCY = 20
+    calls._service.cache_clear()
     items, headers = [item(shop(), 2), item(shop())], bearer(settings, ADA)
 
     def attempt(_number: int) -> tuple[int, int]:
