@@ -25,6 +25,7 @@ from config import services
 
 LONGEST = 1_048_576  # bytes of an answer
 ATTEMPT = 0.25  # seconds of one try, where there is another replica
+PROBE = 0.1  # seconds for the answer to a probe, there
 
 
 class Unavailable(Exception):  # noqa: N818 - said of the service
@@ -66,5 +67,6 @@ def _service(name: str, url: str) -> Service:
         concurrency=settings.GATEWAY_CONCURRENCY,
         waiting=settings.GATEWAY_WAITING,
         probe=settings.GATEWAY_PROBE,
+        probe_seconds=PROBE,
     )
     return Service.at(name, url, policy)

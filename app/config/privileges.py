@@ -6,7 +6,7 @@ A mistake in a view, or an injection, must not be able to say which shard holds 
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 from psycopg import sql
 
 # By table: the columns that it may update. Nothing is inserted or deleted there, except into `INSERTED`.
@@ -26,7 +26,8 @@ INSERTED = {"sharding_change"}  # by the fence, in the writer's name
 def restrict(alias: str) -> None:
     """Take from `<owner>_app` what it does not need in the database `alias`, which `<owner>_owner` has opened."""
     role = sql.Identifier(settings.DATABASES[alias]["USER"].removesuffix("_owner") + "_app")
-    with connections[alias].cursor() as cursor:
+    # At once: this runs with each `docker compose up`, and in between an application that writes would be refused.
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         for (name,) in cursor.fetchall():
             if name not in GUARDED:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 
-SHORT = 0.1  # seconds that anybody may wait
+SHORT = 0.2  # seconds that anybody may wait
 _NEWEST = 0.2  # the share of the newest call in the mean
 
 

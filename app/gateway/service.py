@@ -38,6 +38,7 @@ class Policy:
     saved_tries: float = 10.0
     most_answer: int = 67_108_864  # bytes
     probe: str = ""  # the path that a replica is asked for on a new connection; "" asks nothing
+    probe_seconds: float = 0.4  # for that, of a replica that is not the last: two that stop leave time for a third
 
 
 class Service:
@@ -128,7 +129,8 @@ class Service:
         try:
             sock = open_connection(connection, min(policy.connect, soon - now))
             if policy.probe and not connection.used:
-                ask_first(connection, sock, policy.probe, soon, choosy=hurry)
+                patience = min(end, now + policy.probe_seconds) if hurry else end
+                ask_first(connection, sock, policy.probe, patience, choosy=hurry)
             answer = exchange(connection, sock, request, end, policy.most_answer)
         except BaseException:
             connection.close()

@@ -568,6 +568,14 @@ def test_no_post_is_lost_to_a_replica_that_hangs_or_stops_while_there_is_another
     assert asked(stopping, b"/health/") > 0, "it was never chosen"
 
 
+def test_two_replicas_that_stop_at_once_leave_time_for_a_third(upstreams: Start) -> None:
+    stopping, good = [upstreams(hang), upstreams(hang)], upstreams(probed())
+    for _ in range(5):
+        site = Site(*stopping, good, probe="/health/", probe_seconds=0.2, saved_tries=10.0)
+        assert site.ask("POST", body=b"{}").status == 200
+    assert asked(good) == 5
+
+
 def test_the_last_replica_is_asked_although_it_is_draining(upstreams: Start) -> None:
     replica = upstreams(probed(b"503 Service Unavailable"))
     assert Site(replica, probe="/health/").ask("POST").status == 200
