@@ -102,8 +102,14 @@ def test_the_application_may_take_ids_and_cannot_say_which_shard_holds_what() ->
     assert may("users_shard_1", "UPDATE", "sharding_bucket", "last")
     assert not may("users_shard_1", "UPDATE", "sharding_bucket", "state")
     ask("users", f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{APP}"')
+    ask("users_shard_1", f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{APP}"')
     assert may("users", "UPDATE", "sharding_bucketmap", "shard")
     said(prepare())
+    same = (
+        "SELECT c.xmin = a.xmin FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE c.relname = 'sharding_bucket' AND a.attname = 'last'"
+    )
+    assert ask("users_shard_1", same) == [(True,)], "taken in one transaction and given back in another"
     assert not may("users", "UPDATE", "sharding_bucketmap", "shard")
     assert not may("users", "INSERT", "sharding_move", "step")
     assert may("users", "UPDATE", "users_emaildirectory", "state")

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from config import calls, services
 from config.tests import servers
 from django.db import connections
 from django.test import Client
+from gateway.service import Policy, Service
 from identity import keys, tokens
 from products.models import Category, Product
 from pytest_django import Settings
@@ -176,8 +178,8 @@ def test_forty_posts_with_one_key_at_once_make_one_order(
 ) -> None:
     # Twenty callers and the products service in one process: on a busy machine they wait for each other.
     monkeypatch.setattr(products, "SECONDS", 20.0)
-    settings.GATEWAY_CONCURRENCY = 20
-    calls._service.cache_clear()
+    patient = Policy(connect=20.0, attempt=1.0, concurrency=20)
+    monkeypatch.setattr(calls, "_service", cache(lambda name, url: Service.at(name, url, patient)))
     items, headers = [item(shop(), 2), item(shop())], bearer(settings, ADA)
 
     def attempt(_number: int) -> tuple[int, int]:

@@ -175,4 +175,4 @@ def test_the_openapi_document_names_every_endpoint(client: Client) -> None:
         "/api/products/{product_id}/image-upload/{token}": {"post"},
     }
     names = [one["name"] for one in document["paths"]["/api/products/"]["get"]["parameters"]]
-    assert names == ["category", "featured", "q", "cursor", "limit"]
+    assert names == ["category", "featured", "q", "cursor", "ids", "limit"]
