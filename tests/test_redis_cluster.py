@@ -123,7 +123,8 @@ def test_losing_a_primary_costs_no_request_and_the_cache_is_whole_again_soon(
             )
             for more in range(1, 6):
                 assert browser.get("/session/").json() == {"visits": visits + more}
-            eventually(f"{LOWER + 4} s", lambda: time.monotonic() - lost > (LOWER + 4) * TIME_FACTOR, within=LOWER + 6)
+            # Not scaled: what has hung for longer needs longer until it answers again.
+            eventually(f"{LOWER + 4} s", lambda: time.monotonic() - lost > LOWER + 4, within=LOWER + 6)
     cluster.start(victim)
     assert_all_answered(load)
     assert pages.computed(lost) > 0, "the test lost something that mattered"
