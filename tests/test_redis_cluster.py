@@ -125,7 +125,12 @@ def test_losing_a_primary_costs_no_request_and_the_cache_is_whole_again_soon(
                 assert browser.get("/session/").json() == {"visits": visits + more}
             # Not scaled: what has hung for longer needs longer until it answers again.
             eventually(f"{LOWER + 4} s", lambda: time.monotonic() - lost > LOWER + 4, within=LOWER + 6)
-    cluster.start(victim)
+        cluster.start(victim)
+        eventually(
+            "the pages to be read for longer than they may be computed",
+            lambda: time.monotonic() - lost > LOWER * TIME_FACTOR + 4,
+            within=LOWER + 6,
+        )
     assert_all_answered(load)
     assert pages.computed(lost) > 0, "the test lost something that mattered"
     late = pages.computed(lost + LOWER * TIME_FACTOR)

@@ -41,7 +41,7 @@ def eventually[T](
         waited = time.monotonic() - started
         if waited >= deadline:
             raise TimedOutError(f"expected: {expected}\nlast seen: {last}\nwaited: {waited:.1f} s of {deadline:.1f} s")
-        time.sleep(min(interval, deadline - waited))
+        time.sleep(min(interval, deadline - waited))  # between two looks; this is where the tests wait with a deadline
 
 
 def steadily[T](expected: str, look: Callable[[], T], accept: Callable[[T], bool] = bool, *, during: float) -> None:

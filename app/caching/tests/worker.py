@@ -27,7 +27,7 @@ def truth() -> str:
 
 
 def compute(seconds: float) -> str:
-    """Read, then take so long: what was read may be old by then."""
+    """Read, then take so long: what was read may be old by then. The sleep is the work; nothing is waited for."""
     found = truth()
     with (FOLDER / "computed").open("a") as file:  # who sees the line knows that it has read
         file.write(f"{os.getpid()}\n")
@@ -89,7 +89,7 @@ def main() -> None:
         def wait(which: int) -> dict[str, Any]:
             began = time.monotonic()
             if which == 0:
-                time.sleep(slow)
+                time.sleep(slow)  # the work that the others wait for
                 done.set()
             done.wait()
             return {"seconds": time.monotonic() - began}

@@ -45,7 +45,7 @@ def soon(what: str, check: Callable[[], bool], within: float = 5.0) -> None:
     until = time.monotonic() + within
     while not check():
         assert time.monotonic() < until, f"no {what} within {within} s"
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks; the deadline is above
 
 
 def test_a_tag_is_purged_at_once_and_again_when_nothing_old_is_on_its_way(edge: FakeEdge, purger: Purger) -> None:
@@ -89,7 +89,7 @@ def test_an_edge_that_is_away_is_tried_seldom_and_told_of_once_in_the_log(
     failed = metrics.purges.labels("failed")._value.get()
     for _ in range(50):
         purger.purge(["one"])
-        time.sleep(0.01)
+        time.sleep(0.01)  # changes for half a second: how often the edge is tried meanwhile is what is tested
     assert 1 <= metrics.purges.labels("failed")._value.get() - failed <= 4
     assert len(caplog.records) == 1, caplog.text
 
