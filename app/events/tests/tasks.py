@@ -47,6 +47,10 @@ def handle(event: Event) -> None:
             raise ValueError("broken")
         case "lose the database":
             raise OperationalError("the server is away")
+        case "lose the primary":
+            with connections["default"].cursor() as cursor:
+                cursor.execute("SET TRANSACTION READ ONLY")  # as on a server that is the primary no more
+                cursor.execute(f"INSERT INTO {TABLE} (label) VALUES ('never')")  # noqa: S608 - our own word
         case "die":
             die()
         case "die the first time" if once_only(event):

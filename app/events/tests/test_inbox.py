@@ -163,8 +163,11 @@ def test_an_event_that_always_fails_is_parked_and_only_its_own_aggregate_waits_f
     assert effects.seen()[5:] == ["mended", "behind"]
 
 
-def test_a_database_that_is_away_parks_nothing(broker: Broker, effects: type[Effects], worker: Worker) -> None:
-    tell("a", **{"and": "lose the database"})
+@pytest.mark.parametrize("what", ["lose the database", "lose the primary"])
+def test_a_database_that_is_away_parks_nothing(
+    broker: Broker, effects: type[Effects], worker: Worker, what: str
+) -> None:
+    tell("a", **{"and": what})
     outbox = Outbox.objects.using("default")
     eventually(lambda: outbox.get().error, START, "the consumer to say so")
 

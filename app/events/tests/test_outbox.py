@@ -255,6 +255,20 @@ def test_a_database_that_is_away_does_not_keep_the_relay_from_the_others(
         lost.settings_dict["NAME"] = name
 
 
+def test_a_server_that_is_the_primary_no_more_does_not_keep_the_relay_from_the_others(broker: Broker) -> None:
+    tell("a", using="default")
+    tell("b", using="shard1")
+    broker.messages("celery")
+    pass_time()
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+    try:
+        assert relay() == 1
+    finally:
+        connections["default"].close()
+    assert relay() == 1
+
+
 # ── the broker ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_a_broker_that_is_away_holds_nobody_up_and_is_sent_everything_when_it_is_back(

@@ -607,6 +607,18 @@ def test_a_call_without_time_is_late_and_nothing_against_the_service(upstreams: 
     assert replica.seen == []
 
 
+def test_a_service_that_hangs_in_the_middle_of_an_answer_keeps_nobody_waiting(upstreams: Start) -> None:
+    site = Site(upstreams(say(OK.replace(b"Length: 2", b"Length: 9"))), concurrency=1, patience=5.0, total=5.0)
+    with pytest.raises(Exception, match="timed out"):
+        site.ask()
+    with ThreadPoolExecutor(1) as pool:
+        hung = pool.submit(site.ask)
+        eventually(lambda: site.gateway._services["cars"]._bulkhead._since)
+        assert site.ask().status == 503
+        assert not hung.done(), "it waited for the one before"
+        assert hung.exception(5) is not None
+
+
 def test_what_a_call_waits_for_its_place_is_not_taken_from_the_service(upstreams: Start) -> None:
     def respond(sock: socket.socket, _seen: Seen) -> None:
         threading.Event().wait(0.25)
