@@ -111,6 +111,7 @@ def token(request: HttpRequest, body: Credentials) -> dict[str, Any]:
     if user is None or not user.check_password(body.password):
         raise Problem(401, "The address or the password is wrong.", {"WWW-Authenticate": "Bearer"})
     throttle.forget([address])
+    throttle.give_back(*client)  # not forgotten: whoever has a user of his own could go on guessing at others
     return {"token": tokens.for_user(user.id, is_staff=user.is_staff), "expires_in": tokens.USER_SECONDS}
 
 

@@ -143,6 +143,22 @@ def test_a_login_that_succeeds_forgets_the_failures_before_it(client: Client) ->
         assert post(client, "token", {"email": ADA["email"], "password": ADA["password"]}).status_code == 200
 
 
+def test_who_logs_in_rightly_is_never_refused_however_often(client: Client) -> None:
+    ada()
+    body = {"email": ADA["email"], "password": ADA["password"]}
+    assert {post(client, "token", body).status_code for _ in range(120)} == {200}
+
+
+def test_a_right_login_takes_back_no_wrong_one_of_its_client(client: Client) -> None:
+    ada()
+    right = {"email": ADA["email"], "password": ADA["password"]}
+    for number in range(100):
+        assert guess(client, f"{number}@example.org", "203.0.113.7") == 401
+        if number % 3 == 0 and number < 99:
+            assert post(client, "token", right, **{"x-real-ip": "203.0.113.7"}).status_code == 200
+    assert guess(client, "100@example.org", "203.0.113.7") == 429
+
+
 def guess(client: Client, email: str, client_address: str) -> int:
     body = {"email": email, "password": "guess"}
     return int(post(client, "token", body, **{"x-real-ip": client_address}).status_code)
