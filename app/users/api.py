@@ -194,5 +194,5 @@ def _refusal(error: ValidationError | accounts.EmailTaken) -> Problem:
         return Problem(400, f"body.email: {' '.join(error.messages)}")
     if isinstance(error, accounts.EmailReserved):
         seconds = int(accounts.PATIENCE.total_seconds())
-        return Problem(409, "Somebody is just registering this address.", {"Retry-After": str(seconds)})
+        return Problem(409, "This address is just being registered, or changed to.", {"Retry-After": str(seconds)})
     return Problem(409, "Another user has this address.")
