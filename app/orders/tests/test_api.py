@@ -19,6 +19,7 @@ from config import calls, services
 from config.tests import servers
 from django.db import connections
 from django.test import Client
+from gateway import deadline
 from gateway.service import Policy, Service
 from identity import keys, tokens
 from products.models import Category, Product
@@ -140,6 +141,20 @@ def test_a_deleted_user_places_no_more_orders_however_good_the_token_is(
     again = place(client, bearer(settings, ADA), [item(product)], key="before")
     assert (again.status_code, again.json()["id"]) == (200, before.json()["id"])
     assert place(client, bearer(settings, EVE), [item(product)]).status_code == 201
+
+
+def test_no_order_is_placed_when_its_caller_has_stopped_waiting(
+    client: Client, settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "gateway.deadline.DeadlineMiddleware"]
+    headers, items = {**bearer(settings, ADA), "x-deadline": "20"}, [item(shop())]
+    with monkeypatch.context() as patch:
+        patch.setattr(products, "remember", lambda _prices: deadline._until.set(0.0))  # this took until then
+        answer = place(client, headers, items)
+    assert_problem(answer, 503, "same key")
+    assert answer["Retry-After"] == "1"
+    assert not Order.objects.for_user(ADA).exists()
+    assert place(client, headers, items).status_code == 201
 
 
 def test_the_same_key_again_is_the_same_order_though_the_price_has_changed_and_the_product_is_gone(
