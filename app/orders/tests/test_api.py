@@ -400,6 +400,7 @@ def test_an_order_whose_bucket_is_moving_is_503_and_is_placed_when_it_has_moved(
 # ── what is sent by mistake or on purpose ───────────────────────────────────────────────────────────
 BODIES: list[bytes] = [
     b"", b"{", b"null", b"[]", b"\xff", b"[" * 100_000, b'{"items": ' * 50_000, b'{"items": null}', b'{"items": []}',
+    b'{"items": [{"product_id": 1, "quantity": 1, "quantity": 2}]}',
     b'{"items": {}}', b'{"items": [1]}', b'{"items": [{}]}', b'{"items": [{"product_id": 1}]}', b'{"user_id": 7}',
     b'{"items": [{"product_id": 1, "quantity": 1}], "user_id": 7}',
     b'{"items": [{"product_id": 1, "quantity": 1, "unit_price": 0}]}',
@@ -437,6 +438,13 @@ def test_an_order_needs_a_key(client: Client, settings: Settings) -> None:
 )
 def test_a_bad_page_is_a_problem_of_the_caller(client: Client, settings: Settings, query: str) -> None:
     assert_problem(client.get(f"{ORDERS}?{query}", headers=bearer(settings, ADA, staff=True)), 400)
+
+
+@pytest.mark.parametrize("query", ["cursor=", "limit=", "user_id=", "cursor=&limit=&user_id="])
+def test_an_empty_parameter_is_one_that_is_not_given(client: Client, settings: Settings, query: str) -> None:
+    made = fill(ADA, 2)
+    answer = client.get(f"{ORDERS}?{query}", headers=bearer(settings, ADA))
+    assert [one["id"] for one in answer.json()["items"]] == made
 
 
 @pytest.mark.parametrize("path", ["0", str(LARGEST + 1), str(2**63), "9" * 5000, "-1", "x", "%00", "1/items"])

@@ -285,6 +285,13 @@ def test_a_bad_page_is_a_problem_of_the_caller(client: Client, query: str) -> No
     assert_problem(client.get(f"{USERS}?{query}", headers=bearer(1, staff=True)), 400)
 
 
+@pytest.mark.parametrize("query", ["cursor=", "limit=", "cursor=&limit="])
+def test_an_empty_parameter_is_one_that_is_not_given(client: Client, query: str) -> None:
+    user = ada()
+    page = client.get(f"{USERS}?{query}", headers=bearer(1, staff=True))
+    assert [one["id"] for one in page.json()["items"]] == [user.id]
+
+
 def test_a_missing_shard_makes_the_list_partial_and_is_503_for_its_own_users_only(
     client: Client, settings: Settings
 ) -> None:
@@ -336,6 +343,7 @@ BODIES: list[bytes] = [
     json.dumps(ADA | {"password": "short"}).encode(),
     json.dumps(ADA | {"password": "p" * 201}).encode(),
     json.dumps(ADA | {"password": 12345678}).encode(),
+    json.dumps(ADA).encode()[:-1] + b', "email": "eve@example.org"}',  # which of the two?
 ]  # fmt: skip
 
 
