@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from http import HTTPStatus
 from typing import Any
 
+from gunicorn import util
 from observability import metrics
 
 from config import environment, services
@@ -46,6 +49,21 @@ limit_request_field_size = 8190
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+
+
+def write_problem(sock: Any, status: int, _reason: str, detail: str) -> None:
+    """Answer what never becomes a request, such as one with a hundred headers, as all errors are answered: a problem.
+
+    In place of gunicorn's page of HTML. Whose request it is nobody knows yet, so it has no id.
+    """
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, "request_id": None}
+    content = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    util.write_nonblock(sock, f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+
+
+util.write_error = write_problem
 
 
 def pre_fork(server: Any, worker: Any) -> None:

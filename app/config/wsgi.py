@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from django.core.wsgi import get_wsgi_application
+import django
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = get_wsgi_application()
+
+
+class Request(WSGIRequest):
+    """A request whose query and forms are UTF-8, whatever charset its Content-Type names.
+
+    Django decodes the query by that charset at once, before any middleware. One that cannot decode, or a query with
+    too many parameters, would be an error outside of everything that answers errors.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        try:
+            self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+        except ValueError:  # a parameter in an encoding that nobody knows (RFC 2231): no type at all
+            self.content_type, self.content_params = "", {}
+
+
+class Handler(WSGIHandler):
+    """Django's, with such requests."""
+
+    request_class = Request
+
+
+django.setup(set_prefix=False)
+application = Handler()
 
 from config import warmup  # noqa: E402 - the application comes first
 

@@ -35,10 +35,13 @@ class Addresses:
         self._asked = self._answered = float("-inf")
         self._suspects: dict[Address, float] = {}
 
-    def pick(self, tried: Collection[Address]) -> tuple[Address, bool] | None:
-        """Return a replica that is not in `tried`, and whether there is another one besides; None if there is none."""
+    def pick(self, tried: Collection[Address], patience: float = 1.0) -> tuple[Address, bool] | None:
+        """Return a replica that is not in `tried`, and whether there is another one besides; None if there is none.
+
+        While none is known yet it waits up to `patience` seconds for another thread that asks for them.
+        """
         now = time.monotonic()
-        left = [address for address in self._current(now) if address not in tried]
+        left = [address for address in self._current(now, max(0.0, patience)) if address not in tried]
         if not left:
             return None
         good = [address for address in left if self._suspects.get(address, 0.0) <= now]
@@ -50,9 +53,9 @@ class Addresses:
         suspects = {other: until for other, until in self._suspects.items() if until > now}
         self._suspects = {**suspects, address: now + SUSPECT}  # replaced, never changed: others are reading it
 
-    def _current(self, now: float) -> list[Address]:
+    def _current(self, now: float, patience: float) -> list[Address]:
         # One thread asks; the others go on with what is known, and wait only if that is nothing.
-        if now - self._asked > FRESH and self._refreshing.acquire(blocking=not self._known):
+        if now - self._asked > FRESH and self._refreshing.acquire(timeout=0 if self._known else patience):
             try:
                 if now - self._asked > FRESH:
                     self._refresh()

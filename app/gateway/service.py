@@ -97,7 +97,7 @@ class Service:
         tried: set[addresses.Address] = set()
         failure: Failed = Unreachable("no address is known")
         for number in range(self._policy.tries):
-            choice = self._addresses.pick(tried)
+            choice = self._addresses.pick(tried, until - time.monotonic())
             if until - time.monotonic() < _LEAST:
                 if not number:
                     raise Refused(504, "late", f"There was no time left to ask the service {self.name!r}.")
@@ -127,7 +127,8 @@ class Service:
         soon = min(until, now + policy.attempt) if hurry else until
         end = soon if request.method in _REPEATABLE else until
         try:
-            sock = open_connection(connection, min(policy.connect, soon - now))
+            # A thread that was kept from running may be past its end by now: that is no time, and not less than none.
+            sock = open_connection(connection, max(0.001, min(policy.connect, soon - now)))
             if policy.probe and not connection.used:
                 patience = min(end, now + policy.probe_seconds) if hurry else end
                 ask_first(connection, sock, policy.probe, patience, choosy=hurry)

@@ -16,12 +16,17 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-# A key counts for a window that begins with its first attempt; returns the seconds to wait, 0 for none.
+# A key counts for a window that begins with its first attempt; returns the seconds to wait, 0 for none. What is refused
+# is not counted: else it would stand there when those which were not refused are given back.
 _COUNT = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
-if count > tonumber(ARGV[1]) then return math.max(redis.call('TTL', KEYS[1]), 1) end
+local count = tonumber(redis.call('GET', KEYS[1]) or 0)
+if count >= tonumber(ARGV[1]) then return math.max(redis.call('TTL', KEYS[1]), 1) end
+if redis.call('INCR', KEYS[1]) == 1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
 return 0
+"""
+# The window stays as it is. Where it has ended meanwhile there is nothing to take from.
+_GIVE_BACK = """
+if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('DECR', KEYS[1]) < 1 then redis.call('DEL', KEYS[1]) end
 """
 
 
@@ -52,6 +57,14 @@ def attempt(*subjects: tuple[Limit, str]) -> int:
     except RedisError as error:
         log.warning("attempts are not counted: %s", error)
         return 0
+
+
+def give_back(limit: Limit, subject: str) -> None:
+    """Take back one attempt of `subject`: it was right. What else it has tried stays counted."""
+    try:
+        get_redis_connection("default").eval(_GIVE_BACK, 1, limit.key(subject))
+    except RedisError as error:
+        log.warning("an attempt stays counted: %s", error)
 
 
 def forget(subjects: Sequence[tuple[Limit, str]]) -> None:

@@ -10,6 +10,7 @@ from config import calls
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
+from gateway import deadline
 from identity import bearer
 from ninja import Header, Query, Schema, Status
 from problem import Problem
@@ -26,6 +27,7 @@ TOTAL_MAX = 2**53 - 1  # what every JSON reader can hold exactly
 PRODUCT_ID_MAX = 10**18 - 1
 # Services that may ask for the orders of any user: they have looked at who asks them.
 READERS = frozenset({"users"})
+AFTER = {"Retry-After": "1"}
 
 api = Api("orders", "Orders: placed once for each key, and seen by whom they belong to.", auth=bearer.Bearer())
 
@@ -94,6 +96,8 @@ def place(
     order, new = Order.objects.for_user(user_id).filter(idempotency_key=idempotency_key).first(), False
     if order is None:
         lines, currency = _priced(body.items)
+        if not deadline.left(1):  # whoever asks has been told so, and would not expect an order that comes afterwards
+            raise Problem(503, "There was no time left to place the order. Try again with the same key.", AFTER)
         try:
             order, new = Order.objects.place(user_id, lines, currency, idempotency_key)
         except UserDeletedError as error:
@@ -146,7 +150,7 @@ def _priced(items: Sequence[ItemIn]) -> tuple[list[Line], str]:
         raise Problem(400, str(error)) from error
     except calls.Unavailable as error:
         detail = "The products service does not answer at the moment. Try again shortly."
-        raise Problem(503, detail, {"Retry-After": "1"}) from error
+        raise Problem(503, detail, AFTER) from error
     currencies = {price.currency for price in prices.values()}
     if len(currencies) > 1:
         raise Problem(400, f"The products of one order have one currency, not {' and '.join(sorted(currencies))}.")

@@ -6,12 +6,14 @@ request, a database that is away) is added to the OpenAPI document by itself.
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
+from django.utils.datastructures import MultiValueDict
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
@@ -45,13 +47,18 @@ def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
 
 
 class JsonParser(Parser):
-    """Takes JSON that says it is JSON."""
+    """Takes JSON that says it is JSON, and parameters that say something."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the body. Raises Problem 415 for another type; any other error becomes 400."""
         if request.content_type != "application/json":
             raise Problem(415, "The body must be application/json.")
-        return super().parse_body(request)
+        return json.loads(request.body, object_pairs_hook=_object)
+
+    def parse_querydict(self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest) -> Any:
+        """Return the parameters of a query. An empty one counts as not given: so `?cursor=` is the first page."""
+        given = super().parse_querydict(data, list_fields, request)
+        return {name: value for name, value in given.items() if value != ""}
 
 
 class Api(NinjaAPI):
@@ -106,6 +113,14 @@ class Api(NinjaAPI):
                     if status in _LATER:
                         responses[status]["headers"] = {"Retry-After": _AFTER}
         return schema
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON. One with a name twice means one thing to some readers and another to others."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise Problem(400, "An object in the body has two values for one name.")
+    return made
 
 
 # The exception's type is Any below: ninja's own annotation of a handler wants its class as well.

@@ -44,7 +44,8 @@ class EmailTaken(Exception):  # noqa: N818 - said of the address
 
 
 class EmailReserved(EmailTaken):
-    """Somebody is just registering the address. If they do not go through with it, it is free in 30 s."""
+    """Somebody is just registering the address, or changing to it. If they do not go through with it, it is free in
+    30 s."""
 
 
 def normalise(email: str) -> str:
@@ -96,8 +97,17 @@ def change_email(user_id: int, email: str) -> None:
     before = User.objects.get(pk=user_id).email
     if before == email:
         return
-    entry = _reserve(email, user_id, State.CHANGING)
-    if not User.objects.filter(pk=user_id, email=before).update(email=email):
+    try:
+        entry = _reserve(email, user_id, State.CHANGING)
+    except EmailReserved:
+        User.objects.get(pk=user_id)  # raises DoesNotExist: the user has been deleted, and the entry with the user
+        raise
+    try:
+        changed = User.objects.filter(pk=user_id, email=before).update(email=email)
+    except BucketMoved:
+        _unchanged(entry).delete()  # nothing was written: the user can try again at once
+        raise
+    if not changed:
         _unchanged(entry).delete()
         User.objects.get(pk=user_id)  # raises DoesNotExist
         raise EmailReserved("the address is being changed by somebody else as well")
@@ -163,11 +173,13 @@ def _reserve(email: str, user_id: int, state: EmailDirectory.State) -> EmailDire
     for _ in range(2):
         entry, new = _entries().get_or_create(email=email, defaults={"user_id": user_id, "state": state})
         if new:
-            return _entries().get(email=email, user_id=entry.user_id)  # with the database's time
+            return _read_again(entry)
         if settle(entry):
             break
     else:
         raise EmailTaken
+    if entry.state == State.CHANGING and entry.user_id == user_id:
+        raise EmailReserved("the user is changing to it already, or has just failed to")
     if entry.state != State.PENDING:
         raise EmailTaken
     return _take_over(entry, state)
@@ -179,7 +191,15 @@ def _take_over(entry: EmailDirectory, state: EmailDirectory.State) -> EmailDirec
         raise EmailReserved
     if not _overdue(_unchanged(entry)).update(created_at=Now()):
         raise EmailReserved if _unchanged(entry).exists() else EmailTaken
-    return _entries().get(email=entry.email)
+    return _read_again(entry)
+
+
+def _read_again(entry: EmailDirectory) -> EmailDirectory:
+    """Return the entry with the database's time. Raises EmailReserved if somebody has deleted it meanwhile."""
+    found = _entries().filter(email=entry.email, user_id=entry.user_id).first()
+    if found is None:
+        raise EmailReserved
+    return found
 
 
 def _activate(entry: EmailDirectory) -> bool:

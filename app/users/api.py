@@ -111,6 +111,7 @@ def token(request: HttpRequest, body: Credentials) -> dict[str, Any]:
     if user is None or not user.check_password(body.password):
         raise Problem(401, "The address or the password is wrong.", {"WWW-Authenticate": "Bearer"})
     throttle.forget([address])
+    throttle.give_back(*client)  # not forgotten: whoever has a user of his own could go on guessing at others
     return {"token": tokens.for_user(user.id, is_staff=user.is_staff), "expires_in": tokens.USER_SECONDS}
 
 
@@ -193,5 +194,5 @@ def _refusal(error: ValidationError | accounts.EmailTaken) -> Problem:
         return Problem(400, f"body.email: {' '.join(error.messages)}")
     if isinstance(error, accounts.EmailReserved):
         seconds = int(accounts.PATIENCE.total_seconds())
-        return Problem(409, "Somebody is just registering this address.", {"Retry-After": str(seconds)})
+        return Problem(409, "This address is just being registered, or changed to.", {"Retry-After": str(seconds)})
     return Problem(409, "Another user has this address.")

@@ -87,18 +87,20 @@ class Attacks:
     # ── what a service refuses ──────────────────────────────────────────────────────────────────────────
     def _json(self) -> Attack:
         """A body that is no such object as is wanted."""
-        path = self._random.choice(("/api/users/", "/api/users/token", "/api/orders/"))
+        path = self._random.choice(("/api/users/", "/api/users/token", "/api/orders/")) + self._random.choice(SPARE)
         body = self._random.choice(BODIES)(self._random)
         return self._post("json", path, body, self._random.choice(JSON_TYPES))
 
     def _text(self) -> Attack:
         """A body of a type that is not taken."""
         body = b'{"items": [{"product_id": 1, "quantity": 1}]}'
-        return self._post("type", "/api/orders/", body, self._random.choice(OTHER_TYPES))
+        path = "/api/orders/" + self._random.choice(SPARE)
+        return self._post("type", path, body, self._random.choice(OTHER_TYPES))
 
     def _bearer(self) -> Attack:
         """A token that is none, or somebody who says that he needs none."""
         path = self._random.choice(("/api/users/", "/api/users/1", "/api/orders/", "/api/orders/1"))
+        path += self._random.choice(SPARE)
         claim = self._random.choice(CLAIMS)
         if claim == "Authorization":
             claim = f"Authorization: {self._random.choice(('Bearer ', 'bearer ', 'Bearer  ', 'Basic '))}{self._token()}"
@@ -312,14 +314,18 @@ BODIES: list[Callable[[random.Random], bytes]] = [
 ]  # fmt: skip
 JSON_TYPES = [
     *["application/json"] * 4, "application/json; charset=utf-16", "application/json; charset=nonsense",
+    "application/json; charset=utf-8", "application/json; charset=hex", "application/json; charset*=utf-8''a%00b",
     "application/json;",
 ]  # fmt: skip
 OTHER_TYPES = [
     "", "text/plain", "text/json", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data",
     "multipart/form-data; boundary=", "multipart/form-data; boundary=" + "a" * 500, "application/problem+json", "*/*",
     "json", "/", "application/json, text/plain", "application/octet-stream", "application/jsonx", "\xff/\xfe",
-    "image/png",
+    "image/png", "text/plain; charset=hex", "text/plain; charset=zlib", "text/plain; charset=undefined",
+    "text/plain; charset*=utf-8''a%00b", "x/y; a*=bogus''b",
 ]  # fmt: skip
+# What may stand behind a path and asks for nothing: a query is decoded as the type says, or not at all.
+SPARE = ["", "", "?limit=1", "?" + "&".join(["a"] * 1001)]
 
 # ── who somebody says that he is
 CLAIMS = [
@@ -331,7 +337,9 @@ CLAIMS = [
     "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
     "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
     "Range: bytes=" + ",".join(f"{n}-" for n in range(500)), "X-Deadline: 0", "X-Deadline: -1",
-    "X-Read-After: nonsense", "traceparent: 00-zz-zz-01",
+    "X-Read-After: nonsense", "traceparent: 00-zz-zz-01", "Content-Type: x/y; a*=bogus''b",
+    "Content-Type: text/plain; charset*=utf-8''a%00b", "Content-Type: text/plain; charset=hex",
+    "Content-Type: application/json; charset=utf-8",
 ]  # fmt: skip
 
 
@@ -388,6 +396,7 @@ QUERIES = [
     ("/api/orders/", "user_id", _NUMBERS),
     ("/api/products/", "cursor", ["!", "a", "%00", "%ff", "-1", "a" * 3000, "..", "MQ==x", "%25"]),
     ("/api/products/", "limit", ["0", "-1", "a", "1.5", "%00", "%d9%a1"]),
+    ("/api/orders/", "a", ["&a" * 1000]), ("/api/products/", "a", ["&a" * 1000]),
     ("/api/products/", "featured", ["x", "2", "%00", "TRUE1"]), ("/api/products/", "q", ["%00", "a%00b", "a" * 201]),
 ]  # fmt: skip
 # ── keys of an order

@@ -81,3 +81,31 @@ def test_one_thread_asks_and_the_others_go_on_with_what_is_known(monkeypatch: py
     assert len(calls) == 2
     answer.set()
     slow.join(5)
+
+
+def test_nobody_waits_for_a_first_look_up_longer_than_there_is_time() -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def look_up(_host: str, _port: int) -> list[Address]:
+        asked.set()
+        assert answer.wait(30)
+        return [ONE]
+
+    pool = Addresses("x", 80, look_up)
+    hung = threading.Thread(target=pool.pick, args=((),))
+    hung.start()
+    assert asked.wait(5)
+    picked: list[object] = []
+
+    def pick(patience: float) -> None:
+        picked.append(pool.pick((), patience))
+
+    others = [threading.Thread(target=pick, args=(patience,)) for patience in (0.1, 0.0, -1.0)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(5)
+    assert picked == [None] * 3
+    answer.set()
+    hung.join(5)
+    assert pool.pick(()) == (ONE, False)

@@ -24,7 +24,7 @@ from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 from prometheus_client import REGISTRY
 
-from gateway import service, views
+from gateway import connection, service, views
 from gateway.addresses import Address
 from gateway.service import Policy, Service
 from gateway.tests.upstream import OK, Seen, Upstream, close, eventually, hang, say
@@ -128,6 +128,19 @@ def test_a_hung_service_is_504_when_the_deadline_has_come(upstreams: Start, meth
     got = Site(upstreams(hang)).ask(method)
     assert got.status == 504
     assert 0.9 < got.seconds < 1.5
+
+
+def test_a_thread_that_runs_again_after_the_deadline_only_answers_504(
+    upstreams: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = connection.Kept.take
+
+    def stopped(kept: connection.Kept, address: Address) -> connection.Connection:
+        threading.Event().wait(0.3)  # longer than the request has
+        return take(kept, address)
+
+    monkeypatch.setattr(connection.Kept, "take", stopped)
+    assert Site(upstreams(), total=0.2).ask().status == 504
 
 
 def trickle(raw: bytes, at_once: bytes = b"") -> Callable[[socket.socket, Seen], None]:

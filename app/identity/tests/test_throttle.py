@@ -12,7 +12,7 @@ from django.core.cache import cache, caches
 from django_redis import get_redis_connection
 from pytest_django import Settings
 
-from identity.throttle import Limit, attempt, forget
+from identity.throttle import Limit, attempt, forget, give_back
 
 FEW = Limit("few", most=3, seconds=60)
 MANY = Limit("many", most=10, seconds=60)
@@ -65,6 +65,40 @@ def test_what_is_forgotten_counts_afresh() -> None:
     assert attempt((FEW, "ada")) == 0
 
 
+def test_what_is_given_back_is_one_attempt_and_never_more_than_was_counted() -> None:
+    for _ in range(2):
+        attempt((FEW, "ada"))
+    give_back(FEW, "ada")
+    assert [attempt((FEW, "ada")) > 0 for _ in range(3)] == [False, False, True]
+    for _ in range(7):
+        give_back(FEW, "ada")
+    assert get_redis_connection("default").keys("throttle:*") == []
+    assert [attempt((FEW, "ada")) > 0 for _ in range(4)] == [False, False, False, True]
+
+
+def test_what_is_given_back_leaves_the_window_as_it_is() -> None:
+    key, redis = FEW.key("ada"), get_redis_connection("default")
+    for _ in range(2):
+        attempt((FEW, "ada"))
+    redis.expire(key, 7)
+    give_back(FEW, "ada")
+    assert 0 < redis.ttl(key) <= 7
+
+
+def test_right_attempts_at_once_leave_nothing_counted_though_some_of_them_were_refused() -> None:
+    def right(_number: int) -> None:
+        if not attempt((MANY, "client")):
+            give_back(MANY, "client")
+
+    for _ in range(30):
+        attempt((MANY, "client"))
+    for _ in range(MANY.most):
+        give_back(MANY, "client")
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(right, range(100)))
+    assert get_redis_connection("default").keys("throttle:*") == []
+
+
 def test_redis_does_not_learn_the_address() -> None:
     attempt((FEW, "ada@example.org"), (FEW, "\ud800"))
     stored = get_redis_connection("default").keys("throttle:*")
@@ -86,6 +120,7 @@ def test_without_redis_nobody_is_refused_and_nobody_waits(
         with caplog.at_level(logging.WARNING):
             assert [attempt((FEW, "ada")) for _ in range(4)] == [0] * 4
             forget([(FEW, "ada")])
+            give_back(FEW, "ada")
         assert time.monotonic() - started < 4
         caches["default"].close()
     assert "attempts are not counted" in caplog.text

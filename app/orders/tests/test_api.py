@@ -19,6 +19,7 @@ from config import calls, services
 from config.tests import servers
 from django.db import connections
 from django.test import Client
+from gateway import deadline
 from gateway.service import Policy, Service
 from identity import keys, tokens
 from products.models import Category, Product
@@ -140,6 +141,20 @@ def test_a_deleted_user_places_no_more_orders_however_good_the_token_is(
     again = place(client, bearer(settings, ADA), [item(product)], key="before")
     assert (again.status_code, again.json()["id"]) == (200, before.json()["id"])
     assert place(client, bearer(settings, EVE), [item(product)]).status_code == 201
+
+
+def test_no_order_is_placed_when_its_caller_has_stopped_waiting(
+    client: Client, settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "gateway.deadline.DeadlineMiddleware"]
+    headers, items = {**bearer(settings, ADA), "x-deadline": "20"}, [item(shop())]
+    with monkeypatch.context() as patch:
+        patch.setattr(products, "remember", lambda _prices: deadline._until.set(0.0))  # this took until then
+        answer = place(client, headers, items)
+    assert_problem(answer, 503, "same key")
+    assert answer["Retry-After"] == "1"
+    assert not Order.objects.for_user(ADA).exists()
+    assert place(client, headers, items).status_code == 201
 
 
 def test_the_same_key_again_is_the_same_order_though_the_price_has_changed_and_the_product_is_gone(
@@ -385,6 +400,7 @@ def test_an_order_whose_bucket_is_moving_is_503_and_is_placed_when_it_has_moved(
 # ── what is sent by mistake or on purpose ───────────────────────────────────────────────────────────
 BODIES: list[bytes] = [
     b"", b"{", b"null", b"[]", b"\xff", b"[" * 100_000, b'{"items": ' * 50_000, b'{"items": null}', b'{"items": []}',
+    b'{"items": [{"product_id": 1, "quantity": 1, "quantity": 2}]}',
     b'{"items": {}}', b'{"items": [1]}', b'{"items": [{}]}', b'{"items": [{"product_id": 1}]}', b'{"user_id": 7}',
     b'{"items": [{"product_id": 1, "quantity": 1}], "user_id": 7}',
     b'{"items": [{"product_id": 1, "quantity": 1, "unit_price": 0}]}',
@@ -422,6 +438,13 @@ def test_an_order_needs_a_key(client: Client, settings: Settings) -> None:
 )
 def test_a_bad_page_is_a_problem_of_the_caller(client: Client, settings: Settings, query: str) -> None:
     assert_problem(client.get(f"{ORDERS}?{query}", headers=bearer(settings, ADA, staff=True)), 400)
+
+
+@pytest.mark.parametrize("query", ["cursor=", "limit=", "user_id=", "cursor=&limit=&user_id="])
+def test_an_empty_parameter_is_one_that_is_not_given(client: Client, settings: Settings, query: str) -> None:
+    made = fill(ADA, 2)
+    answer = client.get(f"{ORDERS}?{query}", headers=bearer(settings, ADA))
+    assert [one["id"] for one in answer.json()["items"]] == made
 
 
 @pytest.mark.parametrize("path", ["0", str(LARGEST + 1), str(2**63), "9" * 5000, "-1", "x", "%00", "1/items"])

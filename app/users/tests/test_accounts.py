@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import F
+from django.db.models import F, QuerySet
 from sharding.errors import BucketMoved
 
 from users import accounts
@@ -212,6 +213,71 @@ def test_an_address_is_changed_and_the_old_one_is_free() -> None:
     assert consistent()
     with pytest.raises(User.DoesNotExist):
         change_email(user.id + 1, "nobody@example.org")
+
+
+def test_a_user_who_is_deleted_while_the_address_is_changed_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = register(ADDRESS, "Ada", "secret")
+    get_or_create = QuerySet.get_or_create
+
+    def reserve_and_sleep(entries: Any, **fields: Any) -> Any:
+        made = get_or_create(entries, **fields)
+        monkeypatch.undo()
+        delete(user.id)
+        return made
+
+    monkeypatch.setattr(QuerySet, "get_or_create", reserve_and_sleep)
+    with pytest.raises(User.DoesNotExist):
+        change_email(user.id, "new@example.org")
+    assert users() == []
+    assert consistent()
+
+
+def test_an_entry_that_is_gone_when_it_has_just_been_taken_over_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes(monkeypatch, "users.models.User.save", lambda: register(ADDRESS, "first", "secret"))
+    later()
+    update = QuerySet.update
+
+    def update_and_sleep(entries: Any, **fields: Any) -> int:
+        changed = update(entries, **fields)
+        directory.all().delete()
+        return changed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QuerySet, "update", update_and_sleep)
+        with pytest.raises(EmailReserved):
+            register(ADDRESS, "second", "secret")
+    assert register(ADDRESS, "third", "secret").name == "third"
+    assert consistent()
+
+
+def test_whoever_tries_a_change_again_that_has_not_ended_is_told_to_wait_and_not_that_another_has_the_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = register(ADDRESS, "Ada", "secret")
+    crashes(monkeypatch, CHANGES["before the row"], lambda: change_email(user.id, "new@example.org"))
+    with pytest.raises(EmailReserved):
+        change_email(user.id, "new@example.org")
+    later()
+    change_email(user.id, "new@example.org")
+    assert find("new@example.org") == user
+    assert consistent()
+
+
+def test_a_bucket_that_is_moving_keeps_no_address_from_the_one_who_would_change_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = register(ADDRESS, "Ada", "secret")
+
+    def moved(*_args: object, **_kwargs: object) -> None:
+        raise BucketMoved("it is moving")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CHANGES["before the row"], moved)
+        with pytest.raises(BucketMoved):
+            change_email(user.id, "new@example.org")
+    change_email(user.id, "new@example.org")
+    assert find("new@example.org") == user
+    assert consistent()
 
 
 CHANGES = {

@@ -14,12 +14,15 @@ from config.tests import servers
 from django.test import Client
 from identity import tokens
 from pytest_django import Settings
+from replication import metrics
+from sharding.map import current
 
 from users import accounts
 from users.models import User
 
+ALIASES = ("default", "shard0", "shard1", "shard2")
 pytestmark = [
-    pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"]),
+    pytest.mark.django_db(transaction=True, databases=list(ALIASES)),
     pytest.mark.usefixtures("shards"),
 ]
 
@@ -59,6 +62,30 @@ def test_the_orders_are_those_that_the_orders_service_gives_for_this_user(
         shown = page(client, user)
     assert (shown["orders"], shown["orders_available"]) == (orders, True)
     assert asked[0].startswith(b"GET /api/orders/?user_id=%d&" % user.id)
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_the_page_takes_one_query_and_one_call_however_many_orders_there_are(
+    client: Client, user: User, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    orders = [{"id": number, "user_id": user.id, "items": [], "total": 100} for number in range(count)]
+    asked: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        asked.append(servers.request(connection))
+        connection.sendall(servers.HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    def queries() -> dict[str, float]:
+        return {alias: metrics.queries.labels(alias)._value.get() for alias in ALIASES}
+
+    body = json.dumps({"items": orders, "next": None}).encode()
+    before = queries()
+    with servers.serving(behave) as url:
+        monkeypatch.setattr(services, "address", lambda _service: url)
+        assert page(client, user)["orders"] == orders
+    grown = {alias: now - before[alias] for alias, now in queries().items()}
+    assert grown == dict.fromkeys(ALIASES, 0) | {current().alias_for(user.id): 1}
+    assert len(asked) == 1
 
 
 AWAY: dict[str, Callable[[], AbstractContextManager[str]]] = {
