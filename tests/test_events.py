@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections import Counter
@@ -23,6 +24,12 @@ type Make = Callable[[], Person]
 type Stock = Callable[[int], int]
 
 BACK = 120  # seconds from when the broker is back until each order has its effects
+PARK = (
+    "INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, due_at, parked_at, error)"
+    " VALUES (gen_random_uuid(), 'product_changed', %s, 'orders.tasks.handle_product_event',"
+    " jsonb_build_object('product_id', %s::bigint, 'name', 'parked'), now(), now(), 'ValueError: tests')"
+    " RETURNING event_id"
+)
 OUTBOXES = [
     ("main", "shop", "shop"),
     *(
@@ -168,9 +175,13 @@ def test_a_product_that_is_called_otherwise_is_shown_so_in_its_orders(
     )
 
 
-def test_an_event_that_is_delivered_ten_times_has_one_effect(stack: Stack, shop: Shop, probe: Probe) -> None:
+def test_an_event_that_is_delivered_ten_times_has_one_effect(
+    stack: Stack, shop: Shop, probe: Probe, prometheus: Prometheus
+) -> None:
     services, person, stocked, outboxes = shop
     who, product = person(), stocked(10)
+    dropped = 'sum(events_duplicates_total{event="order_placed"})'
+    before = prometheus.value(dropped)
     # What waits for the worker is there ten times.
     script = (
         "local m = redis.call('LRANGE', KEYS[1], 0, -1) for i = 1, 9 do for _, one in ipairs(m) do"
@@ -191,6 +202,39 @@ def test_an_event_that_is_delivered_ten_times_has_one_effect(stack: Stack, shop:
     )
     eventually("nothing to be left", lambda: left(outboxes), lambda seen: seen == 0, within=60)
     assert product_of(services, product) == (7, 3)
+    eventually(
+        "nine more of each to be counted as dropped",
+        lambda: prometheus.value(dropped) - before,
+        lambda seen: seen >= 18,
+        within=30,
+        interval=1,
+    )
+
+
+def test_what_is_parked_is_shown_to_a_person_who_sends_it_again(
+    stack: Stack, shop: Shop, prometheus: Prometheus
+) -> None:
+    who, product = shop.person(), shop.stocked(10)
+    order = place(shop.services, who, "one", [{"product_id": product, "quantity": 1}]).json()
+    row = shop.outboxes[0].execute(PARK, [f"product:{product}", product]).fetchone()
+    assert row is not None
+    event_id = str(row[0])
+
+    def manage(*arguments: str) -> str:
+        return stack.run_in("products", "python", "manage.py", "events", *arguments)
+
+    said = manage("parked")
+    assert re.search(rf"{event_id} product_changed of product:{product} for .* in default, .*: ValueError: tests", said)
+    parked = 'max(events_parked{outbox="shop"})'
+    eventually("Prometheus to say so", lambda: prometheus.value(parked), lambda seen: seen >= 1, within=20)
+    assert "resend: 1" in manage("resend", event_id)
+    assert event_id not in manage("parked")
+    eventually(
+        "its effect",
+        lambda: shop.services.orders.get(f"/api/orders/{order['id']}", headers=who.headers).json()["products"],
+        lambda seen: seen == [{"id": product, "name": "parked"}],
+        within=20,
+    )
 
 
 def test_the_metrics_of_the_workers_tell_of_the_events(
@@ -220,10 +264,11 @@ def test_the_metrics_of_the_workers_tell_of_the_events(
 @pytest.mark.failure
 @pytest.mark.parametrize("how", ["kill", "pause"])
 def test_orders_are_accepted_without_the_broker_and_have_their_effects_when_it_is_back(
-    broken: Stack, shop: Shop, how: str
+    broken: Stack, shop: Shop, prometheus: Prometheus, how: str
 ) -> None:
     services, person, stocked, outboxes = shop
     who, product = person(), stocked(10_000)
+    depth, age = (f"max by (outbox) (events_outbox_{one})" for one in ("depth", "age_seconds"))
     items = [{"product_id": product, "quantity": 1}]
     answers: list[int] = []
     slowest = 0.0
@@ -244,6 +289,14 @@ def test_orders_are_accepted_without_the_broker_and_have_their_effects_when_it_i
             time.sleep(0.25)  # four orders in a second or so, for a minute
         while time.monotonic() < until:
             time.sleep(0.25)  # the rest of the minute
+    eventually(
+        "Prometheus to know of every event that waits",
+        lambda: prometheus.value(f"sum({depth})"),
+        lambda seen: seen >= number,
+        within=15,
+    )
+    assert prometheus.value(f"max({age})") > 30
+    assert prometheus.value('count(events_queue_length{queue="orders"} >= 0)') == 0  # nobody knows
     broken.start("redis-queue")
     assert Counter(answers) == {201: number}
     assert slowest < 2.0 * TIME_FACTOR
@@ -255,6 +308,7 @@ def test_orders_are_accepted_without_the_broker_and_have_their_effects_when_it_i
         interval=1,
     )
     eventually("nothing to be left", lambda: left(outboxes), lambda seen: seen == 0, within=60, interval=1)
+    eventually("Prometheus to know", lambda: prometheus.value(f"sum({depth})"), lambda seen: seen == 0, within=15)
     eventually(
         "each order to have taken one piece",
         lambda: product_of(services, product),

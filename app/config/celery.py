@@ -23,6 +23,7 @@ queue.install()
 
 PULSE = Path("/run/app/pulse")
 PULSE_SECONDS = 5.0
+RELAY_EXPIRES = 30.0  # seconds: longer than a task that holds the only process, for what is left is then still left
 TIMEOUTS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     # A task that needs the databases of a context runs where they are: in that context's own worker.
     task_routes={f"{context}.*": {"queue": context} for context in WORKERS},
-    # Each worker also reads a queue of its own: the pulse goes there.
+    # Each worker also reads a queue of its own, in turn with the other: the pulse goes there, and the relay.
     worker_direct=True,
     worker_max_tasks_per_child=1000,
     timezone="UTC",
@@ -71,14 +72,9 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
-        # What was left in the outboxes: of each service by its own worker, which alone can open them.
+        # What is old in the inboxes: of each service by its own worker, which alone can open them.
         **{
-            f"{task}-{name}": {
-                "task": f"events.{task}",
-                "schedule": seconds,
-                "options": {"queue": name, "expires": seconds},
-            }
-            for task, seconds in (("relay", 5.0), ("tidy", 300.0))
+            f"tidy-{name}": {"task": "events.tidy", "schedule": 300.0, "options": {"queue": name, "expires": 300.0}}
             for name in QUEUES
         },
         "finish-variants": {
@@ -97,6 +93,15 @@ app.autodiscover_tasks()
 def pulse() -> None:
     """Show that this worker takes and runs tasks. Its healthcheck looks at the age of the file."""
     PULSE.touch()
+
+
+def send_pulse(queue: Any) -> None:
+    """Send to `queue` what a worker does every few seconds.
+
+    Also the relay, for what was left in its outboxes: in its service's queue it would come after all that waits there.
+    """
+    pulse.apply_async(queue=queue, expires=PULSE_SECONDS)
+    app.tasks["events.relay"].apply_async(queue=queue, expires=RELAY_EXPIRES)
 
 
 class Scheduler(PersistentScheduler):
@@ -120,9 +125,7 @@ def start_pulse(sender: Any, **_kwargs: Any) -> None:
     def send() -> None:
         while True:
             try:
-                pulse.apply_async(queue=queue, expires=PULSE_SECONDS)
-                # Of each worker, so that what the metrics of one show is never old.
-                app.tasks["events.measure"].apply_async(queue=queue, expires=PULSE_SECONDS)
+                send_pulse(queue)
             except Exception as error:  # whatever it is, the healthcheck tells, and the worker itself reconnects
                 log.warning("no pulse: %s", error)
             time.sleep(PULSE_SECONDS)

@@ -13,7 +13,8 @@ class Event:
     """Something that has happened to one aggregate.
 
     `consumer`: the task that it is for. `outbox`: the alias of the database that it waits in until the producer knows
-    that it was received, and `queue` where the producer's workers want to be told. `headers`: those of its message.
+    that it was received, and `queue` where the producer's workers want to be told. `sends`: how many times it was sent
+    with this one. `headers`: those of its message.
     """
 
     id: UUID
@@ -24,6 +25,7 @@ class Event:
     consumer: str
     outbox: str
     queue: str
+    sends: int = 0
     headers: dict[str, str] = field(default_factory=dict)
 
     def message(self) -> dict[str, Any]:

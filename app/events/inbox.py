@@ -24,6 +24,11 @@ type Effect = Callable[[Event], None]
 # whether it did.
 type Once = Callable[[Event, Effect], bool]
 
+# Errors of the consumer's database that another try may not have, by the first characters of their SQLSTATE: no
+# connection, a conflict with another transaction, a server that is full, that stops or starts, that is read-only. One
+# without a SQLSTATE is not the server's: it was not reached. All others may come of the event itself.
+_PASSING = ("08", "40", "531", "532", "533", "57P", "25006")
+
 log = logging.getLogger(__name__)
 
 
@@ -83,9 +88,10 @@ def _receive(event: Event, effect: Effect, run: Once, *, again: bool) -> None:
 
     try:
         fresh = run(event, guarded)
-    except (OperationalError, InterfaceError, InternalError) as error:  # InternalError: no primary any more
-        _answer(event, "later", error)
     except Exception as error:
+        if _passes(error):
+            _answer(event, "later", error)
+            return
         if not isinstance(error, Refused):
             log.exception("%s could not handle %s %s", event.consumer, event.name, event.id)
         _answer(event, "failed", error)
@@ -93,6 +99,14 @@ def _receive(event: Event, effect: Effect, run: Once, *, again: bool) -> None:
         if not fresh:
             metrics.duplicates.labels(event.name).inc()
         _answer(event, "received" if fresh else "duplicate")
+
+
+def _passes(error: Exception) -> bool:
+    """Return whether the consumer's database is the reason, which is away or has something else to do."""
+    if not isinstance(error, OperationalError | InterfaceError | InternalError):
+        return False
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state is None or state.startswith(_PASSING)
 
 
 def _answer(event: Event, outcome: str, error: Exception | None = None) -> None:
@@ -103,5 +117,5 @@ def _answer(event: Event, outcome: str, error: Exception | None = None) -> None:
     arguments: dict[str, Any] = {"alias": event.outbox, "event_id": str(event.id), "consumer": event.consumer}
     if error is not None:
         said = " ".join(f"{type(error).__name__}: {error}".replace("\0", " ").split())
-        arguments |= {"error": said[:ERROR_MAX], "counts": outcome == "failed"}
+        arguments |= {"error": said[:ERROR_MAX], "counts": outcome == "failed", "sends": event.sends}
     send("events.answer", event.queue, **arguments)

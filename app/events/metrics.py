@@ -9,7 +9,7 @@ sent = Counter("events_sent", "Events that were given to the broker, at first an
 unsent = Counter("events_unsent", "Messages that the broker did not take. The relay sends them later.")
 received = Counter("events_received", "Events that came to a consumer, by how that ended.", ["event", "outcome"])
 duplicates = Counter("events_duplicates", "Events that were dropped: their effect was there already.", ["event"])
-# Measured by each worker; of several the newest is as good as any.
+# Measured by each replica of a service (measuring.py); of several the newest is as good as any.
 depth = Gauge("events_outbox_depth", "Events that no consumer has yet.", ["outbox"], multiprocess_mode="mostrecent")
 age = Gauge(
     "events_outbox_age_seconds", "Age of the oldest event in the outbox.", ["outbox"], multiprocess_mode="mostrecent"

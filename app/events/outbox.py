@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from functools import partial
+from itertools import batched
 from typing import Any
 from uuid import UUID
 
@@ -16,12 +18,13 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from events import metrics
 from events.event import Event
 from events.models import Outbox
-from events.sending import send
+from events.sending import SEEN, has_room, queue_of, send
 from events.uuid7 import uuid7
 
 # Seconds until what was sent, and of which nothing was heard, is sent again: longer than a consumer with nothing else
@@ -30,8 +33,10 @@ SILENCE = 10
 LONGEST = 120
 # Failures of the consumer until an event is parked: with the waits between them that is about four minutes.
 FAILURES = 8
+# Of many events at once: so many are written by one statement, and due in a second. The consumer has others as well.
+BATCH, PACE = 1000, 20
 
-_COLUMNS = "id, event_id, name, aggregate, consumer, data::text, headers::text, created_at"
+_COLUMNS = "id, event_id, name, aggregate, consumer, data::text, headers::text, created_at, sends"
 # A wait after so many sends: 2, 4, 8, … seconds, a fifth more or less, so that what failed together does not come back
 # together.
 _WAIT = "make_interval(secs => greatest({least}, least({longest}, 2 ^ least(sends, 10))) * (0.8 + 0.4 * random()))"
@@ -45,7 +50,7 @@ _WRITE = f"""
            CASE WHEN waits THEN 0 ELSE 1 END
       FROM (SELECT EXISTS (SELECT FROM events_outbox
                             WHERE consumer = %(consumer)s AND aggregate = %(aggregate)s) AS waits)
-    RETURNING sends, {_COLUMNS}
+    RETURNING {_COLUMNS}
 """  # noqa: S608 - made of our own words
 # Skipped: what another relay has in its hand. One that it has just sent is not due any more when its lock is gone.
 _CLAIM = f"""
@@ -58,14 +63,16 @@ _CLAIM = f"""
                                WHERE earlier.consumer = one.consumer AND earlier.aggregate = one.aggregate
                                  AND earlier.id < one.id)
             ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-    RETURNING sends, {_COLUMNS}
+    RETURNING {_COLUMNS}
 """  # noqa: S608, E501 - as above
+# Only what is said of the newest copy: older ones pile up while a consumer is away, and would all fail at once when it
+# is back with its first second a bad one. 0: said by a consumer of an older release.
 _FAILED = f"""
     UPDATE events_outbox
        SET failures = failures + %(counts)s, error = %(error)s,
            due_at = clock_timestamp() + {_WAIT.format(least=0, longest=LONGEST)},
            parked_at = CASE WHEN failures + %(counts)s >= {FAILURES} THEN clock_timestamp() END
-     WHERE event_id = %(event_id)s AND consumer = %(consumer)s AND parked_at IS NULL
+     WHERE event_id = %(event_id)s AND consumer = %(consumer)s AND parked_at IS NULL AND %(sends)s IN (0, sends)
     RETURNING parked_at
 """  # noqa: S608 - as above
 _RECEIVED = "DELETE FROM events_outbox WHERE event_id = %s AND consumer = %s RETURNING aggregate"
@@ -76,7 +83,8 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
     """Tell the consumers of `name` (`settings.EVENTS`) what has happened to `aggregate`; return the event's id.
 
     Only inside a transaction on `using`, whose commit makes it true; best at its end, for from here on others who tell
-    of the same aggregate wait for that. Afterwards it is sent at once if the broker takes it, and by the relay if not.
+    of the same aggregate wait for that. Afterwards it is sent at once if the broker takes it and the consumer's
+    queue is not full, and by the relay if not.
     Raises TransactionManagementError outside of a transaction, TypeError for data that JSON can't hold.
     """
     consumers = settings.EVENTS.get(name)
@@ -100,13 +108,32 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
         cursor.execute(_ONE_OF_AN_AGGREGATE, [aggregate])
         for consumer in consumers:
             cursor.execute(_WRITE, values | {"consumer": consumer})
-            sends, *row = cursor.fetchone()
-            if sends:
-                alone.append(_event(using, row))
+            event = _event(using, cursor.fetchone())
+            if event.sends:
+                alone.append(event)
     metrics.published.labels(name).inc()
     if alone:
         transaction.on_commit(partial(_send, alone, "commit"), using=using, robust=True)
     return event_id
+
+
+def publish_many(name: str, told: Iterable[tuple[str, dict[str, Any]]], /, *, using: str = "default") -> None:
+    """Tell the consumers of `name` what has happened to many aggregates, each with its data; in bounded memory.
+
+    The transaction must have locked a row of each of these aggregates, as whoever else tells of them does: of the locks
+    that `publish` takes the server has only some thousands. They are sent by the relay, PACE in a second.
+    """
+    headers: dict[str, str] = import_string(settings.EVENTS_HEADERS)()
+    start, count = timezone.now(), 0
+    for some in batched(told, BATCH, strict=False):
+        rows = []
+        for aggregate, data in some:
+            count += 1
+            due_at = start + timedelta(seconds=count / PACE)
+            told_of = {"event_id": uuid7(), "name": name, "aggregate": aggregate, "data": data, "headers": headers}
+            rows += [Outbox(**told_of, consumer=consumer, due_at=due_at) for consumer in settings.EVENTS[name]]
+        Outbox.objects.using(using).bulk_create(rows)
+    metrics.published.labels(name).inc(count)
 
 
 def claim(alias: str, consumers: Iterable[str], limit: int, aggregate: str | None = None) -> list[tuple[int, Event]]:
@@ -116,7 +143,7 @@ def claim(alias: str, consumers: Iterable[str], limit: int, aggregate: str | Non
     """
     with connections[alias].cursor() as cursor:
         cursor.execute(_CLAIM, {"consumers": list(consumers), "aggregate": aggregate, "limit": limit})
-        return [(row[1], _event(alias, row[1:])) for row in sorted(cursor.fetchall(), key=lambda row: row[1])]
+        return [(row[0], _event(alias, row)) for row in sorted(cursor.fetchall(), key=lambda row: int(row[0]))]
 
 
 def dispatch(alias: str, claimed: Sequence[tuple[int, Event]]) -> bool:
@@ -138,13 +165,16 @@ def received(alias: str, event_id: UUID, consumer: str) -> None:
         dispatch(alias, claim(alias, [consumer], 1, aggregate=row[0]))
 
 
-def failed(alias: str, event_id: UUID, consumer: str, error: str, *, counts: bool) -> bool:
+def failed(  # noqa: PLR0913 - what an answer says
+    alias: str, event_id: UUID, consumer: str, error: str, *, counts: bool, sends: int = 0
+) -> bool:
     """Note that the consumer has failed with the event; return whether it is parked now.
 
-    `counts`: the event may be the reason. It is not while the consumer's database is away.
+    `counts`: the event may be the reason. It is not while the consumer's database is away. `sends`: which copy of it.
     """
     with connections[alias].cursor() as cursor:
         values: dict[str, Any] = {"event_id": event_id, "consumer": consumer, "error": error, "counts": int(counts)}
+        values["sends"] = sends
         cursor.execute(_FAILED, values)
         row = cursor.fetchone()
     return bool(row and row[0])
@@ -159,7 +189,7 @@ def resend(alias: str, event_ids: Iterable[UUID] | None = None) -> int:
 
 
 def _event(alias: str, row: Sequence[Any]) -> Event:
-    _, event_id, name, aggregate, consumer, data, headers, at = row
+    _, event_id, name, aggregate, consumer, data, headers, at, sends = row
     return Event(
         event_id,
         name,
@@ -169,12 +199,16 @@ def _event(alias: str, row: Sequence[Any]) -> Event:
         consumer,
         outbox=alias,
         queue=settings.EVENTS_QUEUE,
+        sends=sends,
         headers=json.loads(headers),
     )
 
 
 def _send(events: Iterable[Event], by: str) -> bool:
     for event in events:
+        # Where the broker does not say, nothing is sent either: it costs a request no more than one failure.
+        if by == "commit" and has_room(queue_of(event.consumer), SEEN) is False:
+            continue
         if not send(event.consumer, headers=event.headers, event=event.message()):
             return False
         metrics.sent.labels(event.name, by).inc()

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 
 from django.apps import apps
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.db import InterfaceError, InternalError, OperationalError
 from django.db.models.functions import Now
 
-from events import metrics
 from events.inbox import KEPT
-from events.models import InboxEntry, databases
+from events.models import InboxEntry, Outbox, databases
 from events.outbox import claim, dispatch
-from events.sending import length, queue_of
+from events.sending import has_room, queue_of
 
 BATCH = 100
 SECONDS = 8.0  # for one run; the next one goes on
-# Messages in a queue beyond which nothing is sent again to it: its consumer has enough to do, and what waits there
-# would be sent once more for each pause that passes.
-FULL = 500
+STRANGE = timedelta(minutes=10)  # longer than a release takes to replace another one
+NO_CONSUMER = "settings.EVENTS names no such consumer"
 
 # Away, or read-only since another server is the primary now, which PostgreSQL reports as InternalError.
 AWAY = (OperationalError, InterfaceError, InternalError)
@@ -48,10 +47,14 @@ def relay(seconds: float = SECONDS) -> int:
 
 def _with_room() -> list[str]:
     """Return the consumers whose queues take more."""
-    consumers = sorted({one for some in settings.EVENTS.values() for one in some})
-    queues = {consumer: queue_of(consumer) for consumer in consumers}
-    lengths = {queue: length(queue) for queue in set(queues.values())}
-    return [consumer for consumer, queue in queues.items() if (count := lengths[queue]) is not None and count < FULL]
+    queues = {consumer: queue_of(consumer) for consumer in consumers()}
+    room = {queue: has_room(queue) for queue in set(queues.values())}
+    return [consumer for consumer, queue in queues.items() if room[queue]]
+
+
+def consumers() -> list[str]:
+    """Return all consumers that there are."""
+    return sorted({one for some in settings.EVENTS.values() for one in some})
 
 
 def tidy(seconds: float = SECONDS) -> int:
@@ -72,20 +75,16 @@ def tidy(seconds: float = SECONDS) -> int:
     return deleted
 
 
-def measure() -> None:
-    """Tell Prometheus how much waits, and for how long. What cannot be asked is not a number."""
+def park_strays() -> int:
+    """Park what is for a consumer that there is no more, or it would wait unseen for ever; return how many events.
+
+    Not what is young: while a release replaces another one, the older one does not know all consumers.
+    """
+    parked = 0
     for alias in databases():
-        name = connections[alias].settings_dict["NAME"]
+        strays = Outbox.objects.using(alias).filter(parked_at=None, created_at__lt=Now() - STRANGE)
         try:
-            with connections[alias].cursor() as cursor:
-                cursor.execute(
-                    "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0),"
-                    " count(parked_at) FROM events_outbox"
-                )
-                found = cursor.fetchone()
-        except AWAY:
-            found = (float("nan"),) * 3
-        for gauge, value in zip((metrics.depth, metrics.age, metrics.parked), found, strict=True):
-            gauge.labels(name).set(float(value))
-    waiting = length(settings.EVENTS_QUEUE)
-    metrics.queue.labels(settings.EVENTS_QUEUE).set(float("nan") if waiting is None else waiting)
+            parked += strays.exclude(consumer__in=consumers()).update(parked_at=Now(), error=NO_CONSUMER)
+        except AWAY as error:
+            log.warning("the outbox of %s cannot be read: %s", alias, " ".join(str(error).split()))
+    return parked

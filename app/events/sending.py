@@ -23,6 +23,10 @@ from events import metrics
 
 CONNECT, ANSWER = 0.25, 0.5  # seconds; the broker is on the same network
 PAUSE = 2.0  # seconds in which nobody in this process tries, after a failure
+# Messages in a queue beyond which no event is sent to it: its consumer has enough to do, what waits there would be sent
+# once more for each pause that passes, and the broker's memory is for all queues.
+FULL = 500
+SEEN = 1.0  # seconds for which a sender believes the length that was seen
 _OPTIONS = {
     "socket_connect_timeout": CONNECT,
     "socket_timeout": ANSWER,
@@ -54,6 +58,7 @@ class _Broken:
 
 
 _broken = _Broken()
+_lengths: dict[str, tuple[float, int | None]] = {}  # by queue: when it was seen
 
 
 def send(task: str, queue: str | None = None, headers: dict[str, str] | None = None, **arguments: Any) -> bool:
@@ -98,6 +103,16 @@ def length(queue: str) -> int | None:
         return None
     _broken.note(works=True)
     return count
+
+
+def has_room(queue: str, seen: float = 0.0) -> bool | None:
+    """Return whether `queue` takes more events, by a length that is at most `seen` seconds old; None if the broker does
+    not say."""
+    at, count = _lengths.get(queue, (float("-inf"), None))
+    if time.monotonic() - at >= seen:
+        count = length(queue)
+        _lengths[queue] = time.monotonic(), count
+    return None if count is None else count < FULL
 
 
 @contextmanager

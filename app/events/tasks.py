@@ -8,17 +8,19 @@ from uuid import UUID
 from celery import shared_task
 
 from events import outbox
-from events.relay import measure, relay, tidy
+from events.relay import park_strays, relay, tidy
 
 log = logging.getLogger(__name__)
 
 
 @shared_task(name="events.answer")
-def answer(alias: str, event_id: str, consumer: str, error: str = "", *, counts: bool = True) -> None:
+def answer(  # noqa: PLR0913 - the words of a message
+    alias: str, event_id: str, consumer: str, error: str = "", *, counts: bool = True, sends: int = 0
+) -> None:
     """Take note of what a consumer says of an event of the outbox in `alias`. Said twice it changes nothing."""
     if not error:
         outbox.received(alias, UUID(event_id), consumer)
-    elif outbox.failed(alias, UUID(event_id), consumer, error, counts=counts):
+    elif outbox.failed(alias, UUID(event_id), consumer, error, counts=counts, sends=sends):
         log.error("parked: event %s for %s: %s", event_id, consumer, error)
 
 
@@ -30,11 +32,7 @@ def relay_outboxes() -> None:
 
 @shared_task(name="events.tidy")
 def tidy_inboxes() -> None:
-    """Delete what is old."""
+    """Delete what is old, and park what nobody can receive."""
     tidy()
-
-
-@shared_task(name="events.measure")
-def measure_outboxes() -> None:
-    """Tell Prometheus."""
-    measure()
+    if parked := park_strays():
+        log.error("parked: %d events of consumers that there are no more", parked)

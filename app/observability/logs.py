@@ -51,7 +51,7 @@ def tells_more(record: logging.LogRecord) -> bool:
 
 
 # What each worker does every few seconds is not worth a line.
-ROUTINE = ("config.pulse", "events.measure", "events.relay")
+ROUTINE = ("config.pulse", "events.relay")
 
 
 def is_no_pulse(record: logging.LogRecord) -> bool:

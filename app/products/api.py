@@ -14,7 +14,7 @@ from problem.api import NO_NUL, Api, problems
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from replication import use_primary
 
-from products import answers, catalog, image_api, params, views
+from products import answers, catalog, image_api, params, telling, views
 from products.imports.rows import DESCRIPTION_MAX, PRICE_MAX, STOCK_MAX
 from products.locking import locked_product
 from products.models import NAME_MAX, SKU_MAX, SLUG_MAX, Category, Product
@@ -193,11 +193,5 @@ def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
 
 
 def _tell(product: Product) -> None:
-    price = {"amount": product.price_amount, "currency": product.currency}
-    publish(
-        "product_changed",
-        aggregate=f"product:{product.pk}",
-        product_id=product.pk,
-        name=product.name,
-        price=price,
-    )
+    aggregate, data = telling.changed(product.pk, product.name, product.price_amount, product.currency)
+    publish(telling.CHANGED, aggregate=aggregate, **data)

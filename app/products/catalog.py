@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from caching import depends
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
+from replication import use_primary
 
 from products import cursors, tags
 from products.models import Product
@@ -24,9 +25,13 @@ def product(key: int) -> Product | None:
 
 
 def several(keys: Collection[int]) -> list[Product]:
-    """Those of these products that there are, by id, in one query."""
+    """Those of these products that there are, by id, in one query.
+
+    At the primary: an order asks, of a product that staff may have made or priced anew a moment ago.
+    """
     depends(tags.ALL, tags.CATEGORIES, *map(tags.product, keys))
-    return list(products().filter(pk__in=keys).order_by("pk"))
+    with use_primary():
+        return list(products().filter(pk__in=keys).order_by("pk"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Product(models.Model):
     price_amount = models.BigIntegerField(help_text="In minor units: cents for EUR, yen for JPY.")
     currency = models.CharField(max_length=3, default="EUR", help_text="ISO 4217 code.")
     stock = models.IntegerField(default=0)
-    sold = models.IntegerField(default=0)
+    sold = models.BigIntegerField(default=0, help_text="Only grows.")
     featured = models.BooleanField(default=False)
     # An address, or the name of an object: products.images.names.
     image_url = models.CharField(max_length=URL_MAX, blank=True, default="")

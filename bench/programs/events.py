@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery
 from django.conf import settings
 from django.db import connections, transaction
+from events import sending
 from events.event import Event
 from events.inbox import consumer
 from events.models import Outbox
@@ -104,6 +105,9 @@ def work() -> None:
     )
     _worker.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL))
 
+
+# Nobody takes what `tell` sends; a queue that is full would be sent nothing more.
+sending.FULL = 1_000_000_000
 
 OPERATIONS: dict[str, Operation] = {"insert": insert, "write": write, "tell": tell, "through": through}
 CALLS: dict[str, Call] = {"work": work}

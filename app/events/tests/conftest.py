@@ -24,6 +24,7 @@ def _events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.EVENTS = EVENTS
     settings.EVENTS_HEADERS = "events.tests.tasks.headers"
     monkeypatch.setattr(sending, "_broken", sending._Broken())
+    monkeypatch.setattr(sending, "_lengths", {})
 
 
 @pytest.fixture

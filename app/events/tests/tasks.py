@@ -47,6 +47,10 @@ def handle(event: Event) -> None:
             raise ValueError("broken")
         case "lose the database":
             raise OperationalError("the server is away")
+        case "take too long":
+            with connections["default"].cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = 10")
+                cursor.execute("SELECT pg_sleep(5)")  # an OperationalError, each time
         case "lose the primary":
             with connections["default"].cursor() as cursor:
                 cursor.execute("SET TRANSACTION READ ONLY")  # as on a server that is the primary no more

@@ -15,6 +15,7 @@ from events.inbox import KEPT
 from events.models import Inbox, Outbox
 from events.outbox import FAILURES, claim, publish, resend
 from events.relay import relay, tidy
+from events.tasks import answer as take_answer
 from events.tests.broker import Broker, Worker, eventually
 from events.tests.conftest import HANDLE, Effects
 from events.uuid7 import uuid7
@@ -177,6 +178,45 @@ def test_a_database_that_is_away_parks_nothing(
 
     eventually(sent_often, START, "the event to be sent more often than it may fail")
     assert (outbox.get().failures, outbox.get().parked_at) == (0, None)
+
+
+def answered(broker: Broker, message: dict[str, Any]) -> dict[str, Any]:
+    """Handle what a message holds, and return the answer."""
+    from events.tests.tasks import handle  # noqa: PLC0415 - a task, not a test
+
+    handle.apply(kwargs=message)
+    (answer,) = broker.messages("celery")
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("what", "counts"), [("take too long", True), ("lose the database", False), ("lose the primary", False)]
+)
+def test_an_error_that_an_event_makes_in_the_database_counts_and_one_of_the_server_does_not(
+    broker: Broker, effects: type[Effects], what: str, counts: bool
+) -> None:
+    tell("a", **{"and": what})
+    (message,) = broker.messages("celery")
+    answer = answered(broker, message)
+    assert (answer["counts"], answer["sends"]) == (counts, 1)
+
+
+def test_of_ten_copies_that_all_fail_one_counts(broker: Broker, effects: type[Effects]) -> None:
+    tell("a", **{"and": "fail"})
+    for _ in range(9):
+        with connections["default"].cursor() as cursor:
+            cursor.execute("UPDATE events_outbox SET due_at = clock_timestamp()")
+        relay()
+    outbox = Outbox.objects.using("default")
+    copies = broker.messages("celery")
+    assert (len(copies), outbox.get().sends) == (10, 10)
+    answers = [answered(broker, one) for one in copies]
+    for answer in answers[:-1]:
+        take_answer.apply(kwargs=answer)
+    assert (outbox.get().failures, outbox.get().parked_at) == (0, None)
+    for answer in (answers[-1], {name: value for name, value in answers[0].items() if name != "sends"}):
+        take_answer.apply(kwargs=answer)  # the newest, and one of a consumer of an older release
+    assert (outbox.get().failures, outbox.get().parked_at) == (2, None)
 
 
 def test_an_event_older_than_the_memory_of_the_inbox_is_refused(broker: Broker, effects: type[Effects]) -> None:

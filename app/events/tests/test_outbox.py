@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
+from pytest_django import Settings
 
 from events import outbox, sending
 from events.event import Event
 from events.models import Outbox
-from events.outbox import publish, received
-from events.relay import relay
+from events.outbox import publish, publish_many, received
+from events.relay import NO_CONSUMER, park_strays, relay
 from events.tests.broker import APP, Broker, environment
 from events.tests.conftest import HANDLE
 from events.tests.tasks import following
@@ -229,13 +230,86 @@ def test_two_relays_at_once_send_each_event_once(broker: Broker) -> None:
 
 
 def test_a_queue_that_is_full_gets_nothing_more_from_the_relay(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("events.relay.FULL", 3)
+    monkeypatch.setattr(sending, "FULL", 3)
     for number in range(3):
         tell(str(number), aggregate=str(number))
     pass_time()
     assert relay() == 0
     assert labels(broker) == ["0", "1", "2"]
     assert relay() == 3
+
+
+def test_a_queue_that_is_full_gets_nothing_more_after_a_commit_either(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "FULL", 3)
+    monkeypatch.setattr(outbox, "SEEN", 0.0)
+    for number in range(5):
+        tell(str(number), aggregate=str(number))
+    assert labels(broker) == ["0", "1", "2"]
+    pass_time()
+    assert relay() == 5
+
+
+def test_how_full_a_queue_is_is_not_asked_at_each_commit(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def length(queue: str) -> int:
+        asked.append(queue)
+        return 0
+
+    monkeypatch.setattr(sending, "length", length)
+    monkeypatch.setattr(outbox, "SEEN", 60.0)
+    for number in range(5):
+        tell(str(number))
+    assert asked == ["celery"]
+
+
+def test_what_is_for_a_consumer_that_there_is_no_more_is_parked_when_no_older_release_can_run(
+    broker: Broker, settings: Settings
+) -> None:
+    with transaction.atomic():
+        publish("told twice", aggregate="one", label="a")
+    settings.EVENTS = {"happened": [HANDLE]}
+    parked = Outbox.objects.using("default").filter(parked_at__isnull=False)
+    assert (park_strays(), parked.count()) == (0, 0)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("UPDATE events_outbox SET created_at = created_at - interval '1 hour'")
+    assert (park_strays(), park_strays()) == (1, 0)
+    assert (parked.get().consumer, parked.get().error) == ("elsewhere.tasks.handle", NO_CONSUMER)
+
+
+# ── many ────────────────────────────────────────────────────────────────────────────────────────────
+def test_many_events_are_written_with_their_change_and_sent_by_the_relay_a_few_in_a_second(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BATCH", 30)
+    following.set("the request")
+    tell("before", aggregate="7")
+    with transaction.atomic():
+        publish_many("happened", ((str(number), {"label": str(number)}) for number in range(100)))
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+            assert cursor.fetchone() == (0,)  # the server has place for some thousands
+            cursor.execute(
+                "SELECT extract(epoch FROM max(due_at) - min(due_at))::float FROM events_outbox WHERE sends = 0"
+            )
+            (spread,) = cursor.fetchone()
+    assert spread == pytest.approx(99 / outbox.PACE, abs=0.01)
+    assert labels(broker) == ["before"]
+    pass_time()
+    received("default", Outbox.objects.earliest("id").event_id, HANDLE)
+    (next_one,) = broker.envelopes("celery")
+    assert next_one["headers"]["traceparent"] == "the request"
+    pass_time()
+    assert relay() == 100  # the next one of that aggregate once more
+
+
+def test_many_events_are_not_told_if_their_change_is_rolled_back(broker: Broker) -> None:
+    with transaction.atomic():
+        publish_many("happened", [("one", {"label": "a"})])
+        transaction.set_rollback(True)
+    assert waiting() == 0
 
 
 def test_a_database_that_is_away_does_not_keep_the_relay_from_the_others(

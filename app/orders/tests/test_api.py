@@ -188,13 +188,40 @@ def test_a_key_is_a_users_own(client: Client, settings: Settings, shop: Callable
     assert first.json()["id"] != second.json()["id"]
 
 
-def test_forty_posts_with_one_key_at_once_make_one_order(
-    settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Twenty callers and the products service in one process: on a busy machine they wait for each other.
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty callers and the products service in one process: on a busy machine they wait for each other."""
     monkeypatch.setattr(products, "SECONDS", 20.0)
-    patient = Policy(connect=20.0, attempt=1.0, concurrency=20)
-    monkeypatch.setattr(calls, "_service", cache(lambda name, url: Service.at(name, url, patient)))
+    policy = Policy(connect=20.0, attempt=1.0, concurrency=20)
+    monkeypatch.setattr(calls, "_service", cache(lambda name, url: Service.at(name, url, policy)))
+
+
+@pytest.mark.usefixtures("patient")
+def test_of_posts_with_one_key_and_two_bodies_at_once_one_body_makes_each_users_order(
+    settings: Settings, shop: Callable[..., int]
+) -> None:
+    product = shop()
+    headers = [bearer(settings, user_id) for user_id in (ADA, EVE)]
+
+    def attempt(number: int) -> tuple[int, int, int]:
+        try:
+            who, quantity = number % 2, 1 + number // 2 % 2
+            return who, quantity, place(Client(), headers[who], [item(product, quantity)]).status_code
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(attempt, range(40)))
+    for who, user_id in enumerate((ADA, EVE)):
+        (order,) = Order.objects.for_user(user_id)
+        (line,) = order.items.all()
+        for quantity in (1, 2):
+            wanted = [201, *[200] * 9] if quantity == line.quantity else [422] * 10
+            assert sorted(status for *of, status in answers if of == [who, quantity]) == sorted(wanted)
+
+
+@pytest.mark.usefixtures("patient")
+def test_forty_posts_with_one_key_at_once_make_one_order(settings: Settings, shop: Callable[..., int]) -> None:
     items, headers = [item(shop(), 2), item(shop())], bearer(settings, ADA)
 
     def attempt(_number: int) -> tuple[int, int]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
 from django.db import connections, transaction
 from django_redis import get_redis_connection
 from events.event import Event
+from events.inbox import KEPT
 from events.models import Outbox, databases
 from events.outbox import publish
-from events.relay import relay
+from events.relay import relay, tidy
+from events.uuid7 import uuid7
 from products.models import Category, Product
 from sharding import map as maps
 from sharding.ids import bucket_of, compose
@@ -154,6 +157,23 @@ def test_the_outbox_stays_where_it_was_written_when_the_bucket_moves(product: Pr
     assert relay() == 1
     deliver()
     assert (status(order), stock(product), left()) == ("confirmed", (9, 1), 0)
+
+
+def test_the_inbox_on_the_shards_forgets_as_well(product: Product) -> None:
+    now = datetime.now(UTC)
+    old, young = now - KEPT - timedelta(hours=1), now - KEPT + timedelta(hours=1)
+    for user_id, received_at in ((ADA, old), (ADA, young), (EVE, old)):
+        entry = Inbox.objects.create(user_id=user_id, consumer="consumer", event_id=uuid7())
+        Inbox.objects.filter(pk=entry.pk).update(received_at=received_at)
+    assert tidy() == 2
+    assert [Inbox.objects.for_key(user_id).count() for user_id in (ADA, EVE)] == [1, 0]
+
+
+def test_a_product_of_which_more_was_sold_than_32_bits_hold_is_sold_on(product: Product, deliver: Deliver) -> None:
+    Product.objects.filter(pk=product.pk).update(sold=2**31 - 1)
+    order = place(product.pk)
+    deliver()
+    assert (status(order), stock(product)) == ("confirmed", (9, 2**31))
 
 
 # ── what others tell ────────────────────────────────────────────────────────────────────────────────

@@ -1,15 +1,16 @@
 """Rows into the database: staged by COPY, merged by SKU, in one transaction."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import batched
 from typing import Any
 
 from caching import invalidate
 from django.db import OperationalError, connections, transaction
+from events.outbox import publish_many
 from psycopg import errors
 
-from products import tags
+from products import tags, telling
 from products.imports.categories import CategoryPaths
 from products.imports.records import Record
 from products.imports.rows import RejectedError, Row, check
@@ -72,6 +73,10 @@ _LOCK_ROWS = f"""
         FOR NO KEY UPDATE OF p
     ) locked
 """  # noqa: S608 -- our own words
+_RENAMED = """
+    SELECT p.id, s.name, s.price_amount, COALESCE(s.currency, p.currency)
+    FROM products_product p, import_product s WHERE p.sku = s.sku AND p.name <> s.name ORDER BY p.id
+"""
 _UPDATE = f"""
     UPDATE products_product p SET ({_COLUMNS}) = ROW({_NEW}), updated_at = now()
     FROM import_product s WHERE {_CHANGED}
@@ -127,6 +132,7 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
         cursor.execute(_LOCK_ROWS)
         ids, shelves, featured, flipped = cursor.fetchone()
         wrong |= tags.of_products(ids or (), shelves=shelves or (), featured=featured, lists=flipped)
+        publish_many(telling.CHANGED, _renamed(), using=DATABASE)
         cursor.execute(_UPDATE)
         result.updated = cursor.rowcount
         invalidate(*wrong, using=DATABASE)  # after the commit
@@ -135,6 +141,14 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
             cursor.execute("ANALYZE products_product")
         result.unchanged = staged - result.replaced - result.created - result.updated
     return result
+
+
+def _renamed() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what is told of the products that get another name. Their rows are locked."""
+    with connections[DATABASE].chunked_cursor() as cursor:
+        cursor.execute(_RENAMED)
+        while rows := cursor.fetchmany(BATCH):
+            yield from (telling.changed(*row) for row in rows)
 
 
 _TIMEOUTS = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]

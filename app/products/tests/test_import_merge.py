@@ -8,7 +8,9 @@ from threading import Event
 
 import pytest
 from django.db import DatabaseError, connection, connections
+from events.models import Outbox
 
+from products.imports import loader
 from products.imports.loader import DATABASE, Reports, Result, load
 from products.imports.records import Record
 from products.models import Product
@@ -113,6 +115,24 @@ def test_a_file_that_breaks_off_leaves_nothing(import_file: ImportFile) -> None:
     assert outcome.code == 2
     assert "unreadable after line" in outcome.err
     assert not Product.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_an_import_calls_otherwise_is_told_to_those_who_keep_the_name(
+    import_file: ImportFile, make_product: MakeProduct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "BATCH", 2)
+    made = [make_product("outdoor", sku=f"S-{n}", name=f"Old {n}", price_amount=100) for n in range(6)]
+    rows = [{"sku": one.sku, "name": f"New {n}"} for n, one in enumerate(made[:5])]
+    import_file("a.jsonl", lines(*rows, {"sku": "S-5", "name": "Old 5", "price": 7}, {"sku": "S-6"}))
+    told = list(Outbox.objects.using(DATABASE).order_by("id"))
+    assert [(one.name, one.aggregate, one.consumer) for one in told] == [
+        ("product_changed", f"product:{one.pk}", "orders.tasks.handle_product_event") for one in made[:5]
+    ]
+    price = {"amount": 100, "currency": "EUR"}
+    assert [one.data for one in told] == [
+        {"product_id": one.pk, "name": f"New {n}", "price": price} for n, one in enumerate(made[:5])
+    ]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from events.models import Outbox
 from identity import tokens
+from pytest_django import Settings
 
 from products.models import Product
 from products.tests.conftest import MakeProduct, category_at
@@ -64,6 +65,15 @@ def test_what_staff_change_is_told_to_those_who_keep_it_and_what_they_leave_is_n
     price = {"amount": product.price_amount, "currency": product.currency}
     assert (told.name, told.aggregate) == ("product_changed", f"product:{product.pk}")
     assert told.data == {"product_id": product.pk, "name": "Big tent", "price": price}
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
+def test_what_orders_asks_for_its_prices_is_read_at_the_primary(
+    client: Client, make_product: MakeProduct, settings: Settings
+) -> None:
+    product = make_product(name="Tent")
+    assert client.get(LIST, {"q": "tent"})["X-Database"] in settings.REPLICAS
+    assert client.get(LIST, {"ids": product.pk})["X-Database"] == "default"
 
 
 def test_staff_add_change_and_remove_a_product(client: Client) -> None:

@@ -1,0 +1,39 @@
+"""What workers are sent, and what they know."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from celery import current_app
+from django.conf import settings
+
+import redis
+from config.celery import app, send_pulse
+
+
+@pytest.fixture(autouse=True)
+def _tasks() -> None:
+    current_app.loader.import_default_modules()  # as a worker does
+
+
+def test_every_consumer_in_the_settings_is_a_task() -> None:
+    consumers = {one for some in settings.EVENTS.values() for one in some}
+    assert consumers
+    assert consumers <= app.tasks.keys()
+
+
+@pytest.mark.django_db
+def test_the_relay_does_not_wait_behind_what_waits_for_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes with the pulse, to the queue that each worker reads beside its service's."""
+    monkeypatch.setattr(app, "_pool", None)  # whatever broker an earlier test had
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
+    client: Any = redis.Redis(unix_socket_path=urlsplit(settings.QUEUE_URL).path, db=1)
+    client.delete("tests-direct")
+    send_pulse("tests-direct")
+    sent = [json.loads(one)["headers"]["task"] for one in client.lrange("tests-direct", 0, -1)]
+    client.delete("tests-direct")
+    assert sorted(sent) == ["config.pulse", "events.relay"]
+    assert "events.relay" not in {one["task"] for one in app.conf.beat_schedule.values()}
