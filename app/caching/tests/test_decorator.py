@@ -521,8 +521,8 @@ def test_a_new_clock_has_what_is_computed_read_the_newest_for_a_while(monkeypatc
 def test_a_message_says_what_must_have_been_read(monkeypatch: pytest.MonkeyPatch) -> None:
     process.current.shared.invalidate({"a", "b"}, "0002")  # as another process does it
     eventually(lambda: process.current.ledger.token() == "0002", 5, "the message")
-    process.current.shared.invalidate({"a"}, "0001")
     position = process.current.ledger.position
+    process.current.shared.invalidate({"a"}, "0001")
     eventually(lambda: process.current.ledger.position > position, 5, "the next")
     assert process.current.ledger.token() == "0002", "the newest counts"
     assert set(process.current.ledger._recent) == {"a", "b"}

@@ -223,3 +223,7 @@ def test_before_the_commit_others_see_what_was_there(shop: Shop) -> None:
 def test_an_update_of_no_row_takes_nothing_with_it(shop: Shop) -> None:
     assert Product.objects.filter(sku="nothing").update(price_amount=1) == 0
     assert shop.wrong() == set()
+
+
+def test_a_column_that_is_not_read_at_first_is_read_when_it_is_asked_for(shop: Shop) -> None:
+    assert "thing" in Product.objects.get(pk=shop.stove.pk).search
