@@ -6,12 +6,15 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import requests
 from support.catalogue import everything
 from support.client import Site
 from support.load import at_once
 from support.prices import Prices, change, shown
+from support.probe import Probe
 from support.settings import REPLICAS, TIME_FACTOR
 from support.stack import Stack
 from support.tokens import bearer
@@ -21,6 +24,7 @@ TRIALS = 1000
 MOMENT = 1.0  # seconds after the answer to a change
 LEVELS = {"L1", "L2", "MISS"}
 CALLERS = 500
+CAP = 2.0  # seconds that a process believes what it holds: caching.decorator.CAP
 
 
 @pytest.fixture
@@ -102,12 +106,64 @@ def test_500_callers_of_what_nobody_has_yet_cost_one_computation(site: Site, els
     assert len({one.headers["X-Served-By"] for one in answers}) == REPLICAS
 
 
-def test_warm_cache_computes_what_is_missing_and_nothing_twice(stack: Stack) -> None:
+@pytest.fixture
+def quiet(site: Site, products: list[int], elsewhere: int) -> dict[str, Any]:
+    """A product in a category of which no test here changes anything, and that nobody warms."""
+    busy = {site.get(f"/api/products/{one}").json()["category"]["slug"] for one in (*products, elsewhere)}
+    return next(one for one in everything(site) if one["category"]["slug"] not in busy and not one["featured"])
+
+
+def drop(probe: Probe, function: str) -> None:
+    """Delete all values of `function` in Redis."""
+    if names := probe.redis("redis-cache", "--scan", "--pattern", f"*:kept:*{{{function}:*").split():
+        assert int(probe.redis("redis-cache", "DEL", *names)) <= len(names)
+
+
+def expire(probe: Probe, function: str) -> None:
+    """Let the time of all values of `function` be over: in Redis, which deletes them then, and in each process."""
+    drop(probe, function)
+    time.sleep(CAP + 0.1)  # by its own clock a process believes what it holds for so long, however slow the machine is
+
+
+def test_500_callers_of_what_has_expired_cost_one_computation_and_wait_for_nothing_else(
+    site: Site, probe: Probe, quiet: dict[str, Any]
+) -> None:
+    page = f"/products/{quiet['id']}/"
+
+    def timed(_: int = 0) -> tuple[requests.Response, float]:
+        began = time.monotonic()
+        answer = site.get(page)
+        return answer, time.monotonic() - began
+
+    def slowest(crowd: list[tuple[requests.Response, float]]) -> float:
+        return max(seconds for _, seconds in crowd)
+
+    site.get(page)
+    expire(probe, "storefront.pages.product")
+    alone, computation = timed()
+    assert alone.headers["X-Cache"] == "MISS"
+    # How long so many callers take on this machine, when there is nothing to compute, is not the computation's.
+    control = slowest(at_once(CALLERS, 100, timed))
+    expire(probe, "storefront.pages.product")
+    crowd = at_once(CALLERS, 100, timed)
+    control = max(control, slowest(at_once(CALLERS, 100, timed)))
+    assert {shown(answer) for answer, _ in crowd} == {quiet["price"]["amount"]}
+    assert Counter(answer.headers["X-Cache"] for answer, _ in crowd)["MISS"] == 1
+    assert len({answer.headers["X-Served-By"] for answer, _ in crowd}) == REPLICAS
+    # The 100 ms are multiplied by TIME_FACTOR; what was measured is as slow as the machine by itself.
+    assert slowest(crowd) <= control + computation + 0.1 * TIME_FACTOR
+
+
+def test_warm_cache_computes_what_is_missing_and_nothing_twice(stack: Stack, probe: Probe) -> None:
     def warm(*names: str) -> str:
         return stack.run_in("web", "python", "-m", "django", "warm_cache", "--margin", "0", *names)
 
+    def twice() -> list[str]:
+        drop(probe, "storefront.pages.front")
+        return [warm("front-page").splitlines()[0] for _ in range(2)]
+
     assert "front-page: " in warm()
-    # What other tests have just changed is computed once more when its tags, forewarned of the change, expire.
-    wanted = "front-page: computed 0, warm 1, failed 0, not begun 0"
-    eventually("the page to be warm", lambda: warm("front-page"), lambda said: wanted in said, within=15)
-    assert wanted in warm("front-page")
+    # What other tests have changed is computed once more when its tags, forewarned of that, expire: 10 s later at most,
+    # so a second or third try is not disturbed. Nor by beat, which warms once a minute.
+    wanted = [f"front-page: computed {one}, warm {1 - one}, failed 0, not begun 0" for one in (1, 0)]
+    eventually("it to be computed, and then not again", twice, lambda said: said == wanted, within=30)

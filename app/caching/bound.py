@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
@@ -37,8 +38,15 @@ _bound: dict[type[models.Model], TagsOf] = {}
 
 
 def bind(model: type[models.Model], tags: TagsOf) -> None:
-    """Let each change of `model` invalidate what `tags` says of it. For changes of whole querysets the model's
-    manager must be of a CachingQuerySet: `objects = CachingQuerySet.as_manager()`."""
+    """Let each change of `model` invalidate what `tags` says of it.
+
+    For changes of whole querysets the model's manager must be of a CachingQuerySet, and so must its base manager, by
+    which `parent.children.add(…)` changes rows: `objects = CachingQuerySet.as_manager()` and, in its Meta,
+    `base_manager_name = "objects"`. Raises ImproperlyConfigured where one is not.
+    """
+    for manager in (model._default_manager, model._base_manager):
+        if not isinstance(manager.get_queryset(), CachingQuerySet):
+            raise ImproperlyConfigured(f"{model._meta.label}: {manager} is not of a CachingQuerySet: see caching.bind")
     _bound[model] = tags
     for signal in (pre_save, pre_delete):
         signal.connect(_before, sender=model, dispatch_uid="caching.before")
@@ -86,8 +94,12 @@ class CachingQuerySet[M: models.Model](models.QuerySet[M]):
         """Update the rows, which are locked first, in the order of their ids, so that it is known which they are."""
         with transaction.atomic(using=self._for_write_alias()):
             writer = self.using(self._for_write_alias())
-            rows = writer.order_by("pk").select_for_update(of=("self",), no_key=True)
-            ids = list(rows.values_list("pk", flat=True))
+            rows = writer
+            if writer.query.distinct or writer.query.group_by is not None:  # PostgreSQL locks no rows of such a query
+                found = writer.order_by().values("pk")
+                rows = CachingQuerySet(self.model, using=writer.db).filter(pk__in=found)
+            locked = rows.order_by("pk").select_for_update(of=("self",), no_key=True)
+            ids = list(locked.values_list("pk", flat=True))
             if not ids:
                 return 0
             fields = {name: self.model._meta.get_field(name) for name in values}

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Protocol, overload
 
 from caching import depends, invalidation, level, metrics, process
 from caching.errors import AwayError, UncacheableError
-from caching.flights import Flight, Flights
+from caching.flights import Flight
 from caching.keys import Keys
 from caching.local import Held, pack
 from caching.shared import EVERYTHING, Found, Grant
@@ -23,7 +23,7 @@ from caching.source import source
 
 CAP = 2.0  # seconds that a process believes a value without asking Redis again
 STALE_HOLD = 0.2  # the same for a value that is being computed anew
-PATIENCE = 1.5  # seconds that a caller waits for another's computation: a load balancer waits 2
+PATIENCE = 1.5  # seconds until one of those who wait computes too: a load balancer waits 2
 LOCK = 10.0  # seconds after which a computation that does not end no longer keeps others from it
 LOOK = 0.02  # seconds between two looks for what another process computes
 
@@ -50,7 +50,7 @@ class CachedFunction[**P, R]:
         tags: Tags,
         stale: float,
         *,
-        method: bool = False,
+        of_class: bool = False,
     ) -> None:
         self.__name__ = function.__name__
         functools.update_wrapper(self, function)
@@ -59,8 +59,8 @@ class CachedFunction[**P, R]:
         self._timeout = timeout
         self._stale = stale
         self._tags = tags
-        self._keys = Keys(function, key, method=method)
-        self._flights = Flights()
+        self._of_class = of_class
+        self._keys = Keys(function, key, method=of_class)
         name = self._keys.name
         self._l1, self._l2, self._missed = (metrics.Tally(name, one) for one in ("L1", "L2", "miss"))
 
@@ -75,7 +75,9 @@ class CachedFunction[**P, R]:
         self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> BoundFunction[Q, R]: ...
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """Return the method of an object."""
+        """Return the method of an object, or of a class."""
+        if self._of_class:
+            return BoundFunction(self, owner)
         return self if instance is None else BoundFunction(self, instance)
 
     # ── what callers use ────────────────────────────────────────────────────────────────────────────
@@ -135,6 +137,9 @@ class CachedFunction[**P, R]:
         grant = process.current.shared.begin(key, held.tags if held else (), self._stale, owner, LOCK)
         if not grant.locked:
             return False
+        if grant.found and grant.found.remaining > margin:  # somebody has just put it there
+            self._release(key, owner)
+            return False
         self._make(key, args, kwargs, (owner, grant), "warm")
         return True
 
@@ -149,34 +154,45 @@ class CachedFunction[**P, R]:
         held = process.current.store.get(key)
         return held.tags if held else ()
 
-    def _together(self, key: str, args: Any, kwargs: Any) -> Held:
-        """Fetch the value once for all threads of this process that want it."""
+    def _together(self, key: str, args: Any, kwargs: Any, *, again: bool = False) -> Held:
+        """Fetch the value once for all threads of this process that want it; `again` for those who may not have what
+        came out."""
         if invalidation.in_transaction():  # others may not see what it sees, nor it what they see
             return self._fetch(key, args, kwargs, None)
-        flight, mine = self._flights.join(key)
+        flight, mine = process.current.flights.join((key, again))
         if mine:
-            try:
-                flight.land(held := self._fetch(key, args, kwargs, flight))
-            except BaseException as error:
-                flight.land(None, error)
-                raise
-            finally:
-                self._flights.end(key)
-            return held
+            return self._fly((key, again), flight, lambda: self._fetch(key, args, kwargs, flight))
         began = time.monotonic()
-        if flight.thread == threading.get_ident() or not flight.wait(PATIENCE):
-            # It calls itself, or it takes too long.
+        if flight.thread == threading.get_ident():  # it calls itself
             return self._make(key, args, kwargs, self._begin(key), "impatience")
+        if not flight.wait(PATIENCE):
+            if flight.take_over():
+                return self._fly(
+                    (key, again), flight, lambda: self._make(key, args, kwargs, self._begin(key), "impatience")
+                )
+            flight.wait(LOCK)
         metrics.waits.labels(self._keys.name).observe(time.monotonic() - began)
         if isinstance(flight.error, Exception):
             raise flight.error
         # What was asked for after an invalidation is not answered with what was begun before it.
         held_there = flight.held
-        if held_there and held_there.until > time.monotonic() and process.current.ledger.allows(held_there):
+        if held_there and held_there.until > began and process.current.ledger.allows(held_there):
             self._l1.add()
             level.note(level.L1)
             return held_there
-        return self._fetch(key, args, kwargs, None)
+        return self._fetch(key, args, kwargs, None) if again else self._together(key, args, kwargs, again=True)
+
+    def _fly(self, name: Any, flight: Flight, fetch: Callable[[], Held]) -> Held:
+        """Fetch the value, for all who wait for it."""
+        flights = process.current.flights
+        try:
+            flight.land(held := fetch())
+        except BaseException as error:
+            flight.land(None, error)
+            raise
+        finally:
+            flights.end(name, flight)
+        return held
 
     # ── the second level, and the function itself ───────────────────────────────────────────────────
     def _from_redis(self, key: str, *, raising: bool = False) -> Held | None:
@@ -218,19 +234,22 @@ class CachedFunction[**P, R]:
             except AwayError:
                 return self._make(key, args, kwargs, None, "away")
             found = self._hold(key, grant.found, now, position) if grant.found else None
-            if found is not None and found.remaining > 0:
+            turn = grant.locked or now >= until
+            if found is not None and (found.remaining > 0 or not turn):
                 if grant.locked:
                     self._release(key, owner)
                 self._waited(began)
                 return self._second(found)
-            if grant.locked or now >= until:
+            if turn and not grant.locked and flight is not None and not flight.take_over():
+                flight.wait(LOCK)  # a thread that waits for this one was the first to lose patience
+                if flight.held:
+                    return flight.held
+            if turn:
                 if found is not None and flight is not None:
                     flight.land(found)  # who waits in this process is served at once
                 self._waited(began)
                 reason = ("expired" if found else "missing") if grant.locked else "impatience"
                 return self._make(key, args, kwargs, (owner, grant), reason)
-            if found is not None:
-                return self._second(found)
             _pause.wait(LOOK)
 
     def _second(self, held: Held) -> Held:
@@ -261,7 +280,7 @@ class CachedFunction[**P, R]:
         metrics.recomputations.labels(self._keys.name, reason).inc()
         current, inside = process.current, invalidation.in_transaction()
         began, position = time.monotonic(), current.ledger.position
-        token = granted[1].token if granted else ""
+        token = max(granted[1].token if granted else "", current.ledger.token())
         try:
             with source().at_least(token) as new_enough, depends.collecting(key) as collected:
                 value = self._function(*args, **kwargs)
@@ -287,7 +306,7 @@ class CachedFunction[**P, R]:
         except AwayError:
             right = True  # as far as anybody knows; and only for as long as a value without Redis
         else:
-            # Or nobody may have it but the caller, who asked before it was invalidated.
+            # Or nobody may have it but the caller, who asked before it was invalidated, or replaced by a newer one.
             held.checked = position if right else 0
             held.until, held.at = checked + min(CAP, self._timeout), checked
         if right:
@@ -298,11 +317,14 @@ class CachedFunction[**P, R]:
         return f"={key}"
 
     def _said_tags(self, args: Any, kwargs: Any) -> Iterable[str]:
-        return self._tags(*args, **kwargs) if callable(self._tags) else self._tags
+        if not callable(self._tags):
+            return self._tags
+        args, kwargs = self._keys.normal(args, kwargs)
+        return self._tags(*args, **kwargs)
 
 
 class BoundFunction[**P, R]:
-    """The same for a method of one object."""
+    """The same for a method of one object, or of one class."""
 
     def __init__(self, cached: CachedFunction[Any, R], instance: object) -> None:
         self._cached = cached
@@ -325,6 +347,7 @@ class BoundFunction[**P, R]:
         return self._cached.peek(self._instance, *args, **kwargs)
 
 
+_NO_VALUE = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 _pause = threading.Event()  # never set: to wait without a busy loop
 
 
@@ -340,9 +363,10 @@ def multi_level_cache(
 ) -> Decorator:
     """Cache what a function returns for `timeout` seconds, None included, in this process and in Redis.
 
-    `key`: a text, or a function of the arguments that returns one, where the name and the arguments do not do.
-    `tags`: what invalidates the value, or a function of the arguments that returns it; what is said with `depends()`
-    is added. `stale`: seconds beyond `timeout` for which a value is still shown while one caller computes the next.
+    `key`: a text in place of the function's name, or a function of the arguments that returns one in place of the
+    arguments. `tags`: what invalidates the value, or a function of the arguments that returns it; what is said with
+    `depends()` is added. Such functions are given the arguments with their defaults, by position where they have one.
+    `stale`: seconds beyond `timeout` for which a value is still shown while one caller computes the next.
 
     The value is pickled. One that can't be changed (`caching.frozen`) is handed out as it is; of any other each caller
     gets a copy. Inside `atomic()` nothing is kept. Raises UncacheableError for what can't be a key or a value.
@@ -351,10 +375,13 @@ def multi_level_cache(
         raise ValueError("timeout is more than 0 seconds, stale not less than 0, and neither years")
 
     def decorate[**P, R](function: Callable[P, R]) -> CachedFunction[P, R]:
-        if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        of_class = isinstance(function, classmethod)
+        plain: Callable[P, R] = function.__func__ if isinstance(function, classmethod) else function
+        if not (callable(plain) and hasattr(plain, "__qualname__")) or any(kind(plain) for kind in _NO_VALUE):
             raise UncacheableError(f"{function!r} is no plain function: put the decorator next to it")
-        if key is None and "<" in function.__qualname__:
-            raise UncacheableError(f"{function.__qualname__} has no name that is its own: give a key")
-        return CachedFunction(function, timeout, key, tags, stale)
+        # Functions of one name in one place have keys of their own only if each has chosen one.
+        if (key is None and "<" in plain.__qualname__) or (callable(key) and "<lambda>" in plain.__qualname__):
+            raise UncacheableError(f"{plain.__qualname__} has no name that is its own: give a key")
+        return CachedFunction(plain, timeout, key, tags, stale, of_class=of_class)
 
     return decorate

@@ -16,6 +16,7 @@ class Flight:
         self.held: Held | None = None
         self.error: BaseException | None = None
         self._landed = threading.Event()
+        self._second = threading.Lock()
 
     def land(self, held: Held | None, error: BaseException | None = None) -> None:
         """Let those who wait go on. The first landing counts: a stale value may be given out before the new one is
@@ -23,6 +24,10 @@ class Flight:
         if not self._landed.is_set():
             self.held, self.error = held, error
             self._landed.set()
+
+    def take_over(self) -> bool:
+        """Return whether the caller is the first who has waited long enough: he computes it too, the others wait on."""
+        return self._second.acquire(blocking=False)
 
     def wait(self, seconds: float) -> bool:
         """Wait for the landing; return whether it came."""
@@ -41,6 +46,7 @@ class Flights:
         flight = self._under_way.setdefault(key, mine)  # one step: no lock
         return flight, flight is mine
 
-    def end(self, key: Any) -> None:
+    def end(self, key: Any, flight: Flight) -> None:
         """Let the next caller begin a new one."""
-        self._under_way.pop(key, None)
+        if self._under_way.get(key) is flight:
+            self._under_way.pop(key, None)

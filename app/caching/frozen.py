@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from typing import Generic
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,9 +24,14 @@ _LAZY = (functools.cached_property, cached_property)
 
 
 @functools.lru_cache(256)
-def _lazy(kind: type) -> bool:
-    """Return whether objects of this class take in a value later: a cached property stands where all callers see it."""
-    return any(isinstance(one, _LAZY) for above in kind.__mro__ for one in vars(above).values())
+def _open(kind: type) -> bool:
+    """Return whether objects of this dataclass hold more than its fields: a cached property stands where all callers
+    see it, and a base that is no dataclass may be a list."""
+    return any(
+        (above not in {object, Generic} and "__dataclass_params__" not in vars(above))
+        or any(isinstance(one, _LAZY) for one in vars(above).values())
+        for above in kind.__mro__
+    )
 
 
 def frozen(value: object) -> bool:
@@ -41,8 +48,19 @@ def frozen(value: object) -> bool:
         return all(map(frozen, value))
     # Its own parameters: a subclass that is no dataclass itself takes new attributes.
     parameters = vars(kind).get("__dataclass_params__")
-    if parameters is None or not parameters.frozen or _lazy(kind):  # type: ignore[arg-type]  # it has a hash
+    if parameters is None or not parameters.frozen or _open(kind):  # type: ignore[arg-type]  # it has a hash
         return False
     names = {field.name for field in dataclasses.fields(value)}  # type: ignore[arg-type]  # it is a dataclass
     # What is outside of the fields is a place of its own.
     return getattr(value, "__dict__", {}).keys() <= names and all(frozen(getattr(value, name)) for name in names)
+
+
+def size(value: object) -> int:
+    """Return the bytes of memory that a frozen value takes, at most: what is in it twice is counted twice."""
+    own = sys.getsizeof(value)
+    if isinstance(value, (tuple, frozenset)):
+        return own + sum(map(size, value))
+    if dataclasses.is_dataclass(value):
+        fields = sum(size(getattr(value, field.name)) for field in dataclasses.fields(value))
+        return own + sys.getsizeof(getattr(value, "__dict__", None)) + fields
+    return own

@@ -63,14 +63,15 @@ def forewarn(*tags: str) -> None:
             process.current.shared.forewarn(checked(tags))
 
 
-def clear() -> None:
-    """Make every value wrong."""
-    process.current.tell({EVERYTHING}, source().token())
+def clear(using: str = "default") -> None:
+    """Make every value wrong: at once, or after the commit of the transaction that is open on the database `using`."""
+    invalidate(EVERYTHING, using=using)
 
 
 def _tell(connection: Any) -> None:
-    if wrong := _going.pop(connection, None):
-        process.current.tell(wrong, source().token())
+    if connection in _going:
+        token = source().token()  # first: if that fails, the tags are still there
+        process.current.tell(_going.pop(connection), token)
 
 
 def _hooked(connection: Any) -> bool:

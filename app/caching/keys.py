@@ -28,6 +28,7 @@ _MEMO = frozenset({str, int, bool, type(None)})
 _MEMO_MOST = 4096
 _MEMO_BYTES = 500  # of the arguments of a call: anybody may ask for long ones
 _CHOSEN = re.compile(r"[!-~]{1,200}")
+MOST = 250  # characters of a key: with a mark before it it is a tag
 
 
 def written(value: object, where: str) -> str:
@@ -43,11 +44,11 @@ def written(value: object, where: str) -> str:
         return _of(value, frozenset, f"{{{','.join(sorted(written(item, where) for item in value))}}}")
     if isinstance(value, Model) and value.pk is not None:
         return f"<{value._meta.label} {written(value.pk, where)}>"
-    own = own_key(value)
+    own = _name(value) if isinstance(value, type) else own_key(value)
     if own is None:
         raise UncacheableError(
             f"{where} is a {type(value).__name__}, which can't be part of a key:"
-            " give a number, a text, a tuple of such, or an object with `cache_key`"
+            " give a number, a text, a class, a tuple of such, or an object with `cache_key`"
         )
     return f"<{_name(type(value))} {own!r}>"
 
@@ -63,14 +64,14 @@ def _name(kind: type) -> str:
 
 def own_key(value: object) -> str | None:
     """Return what an object itself says its key is: `cache_key`, a text or a method that returns one."""
-    said = None if isinstance(value, type) else getattr(value, "cache_key", None)
+    said = getattr(value, "cache_key", None)
     if callable(said):
         said = said()
     return None if said is None else str(said)
 
 
 def _written_self(value: object, where: str) -> str:
-    """Return a method's object as text like that of an argument: none for one that is like all of its class."""
+    """Return a method's object as text like that of an argument: its class, if it is like all of these."""
     try:
         return written(value, where)
     except UncacheableError:
@@ -82,10 +83,15 @@ def _written_self(value: object, where: str) -> str:
         )
         if getattr(value, "__dict__", None) or any(hasattr(value, name) for name in slots):
             raise
-        return ""
+        return _name(type(value))
 
 
-_taken: dict[str, str] = {}  # the functions that have chosen a key which is always the same
+def digest(text: str) -> str:
+    """Return what stands for `text` in a key."""
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_taken: dict[str, str] = {}  # what keys begin with, and of which function
 
 
 class Keys:
@@ -97,8 +103,11 @@ class Keys:
         self._chosen = chosen
         self._method = method
         self._memo: dict[Any, str] = {}
+        # A name may have letters that a tag may not have, or be too long for one.
+        named = self.name if _CHOSEN.fullmatch(self.name) else digest(self.name)
+        self._lead = self._checked(chosen) if isinstance(chosen, str) else named
         # A module that is loaded again brings the same function.
-        if isinstance(chosen, str) and (other := _taken.setdefault(chosen, self.name)) != self.name:
+        if (other := _taken.setdefault(self._lead, self.name)) != self.name:
             raise UncacheableError(f"{self.name}: the key {chosen!r} is that of {other} already")
 
     def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
@@ -118,15 +127,13 @@ class Keys:
         return key
 
     def _make(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        if self._chosen is not None:
-            key = self._chosen if isinstance(self._chosen, str) else self._chosen(*args, **kwargs)
-            if not isinstance(key, str) or not _CHOSEN.fullmatch(key):
-                raise UncacheableError(
-                    f"{self.name}: a key is 1 to 200 characters of ASCII without spaces, not {key!r}"
-                )
-            return key
+        bound = self._bound(args, kwargs)
+        if callable(self._chosen):
+            key = self._checked(self._chosen(*bound.args, **bound.kwargs))
+            whole = f"{self._lead}:{key}"
+            return whole if len(whole) <= MOST else f"{self._lead}#{digest(key)}"
+        if self._chosen is not None and not self._signature.parameters:
+            return self._lead
         parts: list[str] = []
         for position, (name, value) in enumerate(bound.arguments.items()):
             kind = self._signature.parameters[name].kind
@@ -137,4 +144,20 @@ class Keys:
                 parts += [f"{one!r}={written(value[one], where)}" for one in sorted(value)]
             else:
                 parts.append(f"{name}={written(value, where)}")
-        return f"{self.name}:{blake2b(chr(0).join(parts).encode(), digest_size=16).hexdigest()}"
+        return f"{self._lead}:{digest(chr(0).join(parts))}"
+
+    def normal(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a call as every call for the same value has them: with the defaults, by position
+        where they have one. Raises TypeError for those that the function does not take."""
+        bound = self._bound(args, kwargs)
+        return bound.args, bound.kwargs
+
+    def _bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound
+
+    def _checked(self, key: object) -> str:
+        if not isinstance(key, str) or not _CHOSEN.fullmatch(key):
+            raise UncacheableError(f"{self.name}: a key is 1 to 200 characters of ASCII without spaces, not {key!r}")
+        return key

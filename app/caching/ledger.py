@@ -7,11 +7,13 @@ compare two numbers; after that, to look up its tags, once.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 
 from caching.local import Held
 
 MOST = 50_000  # tags that are remembered; with more, everything held is given up instead
+TOKEN_SECONDS = 60  # longer than a replica may lag before it is left out
 
 
 class Ledger:
@@ -22,16 +24,24 @@ class Ledger:
         self.position = 1
         self._floor = 1
         self._recent: dict[str, int] = {}
+        self._token = ("", 0.0)  # and until when it counts
 
-    def note(self, tags: Iterable[str]) -> None:
-        """Take note that what bears one of `tags` is wrong from now on."""
+    def note(self, tags: Iterable[str], token: str = "") -> None:
+        """Take note that what bears one of `tags` is wrong from now on: what is right has read the state `token`."""
         with self._lock:
+            if token >= self.token():
+                self._token = token, time.monotonic() + TOKEN_SECONDS
             following = self.position + 1
             for tag in tags:
                 self._recent[tag] = following
             self.position = following
         if len(self._recent) > MOST:
             self.drop_all()
+
+    def token(self) -> str:
+        """Return the newest state that was heard of in the last minute: what is computed now must have read it."""
+        token, until = self._token
+        return token if time.monotonic() < until else ""
 
     def drop_all(self) -> None:
         """Give up everything that is held: something may not have been heard."""

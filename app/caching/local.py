@@ -15,6 +15,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from sys import getsizeof
 from time import monotonic
 from typing import Any, Self
 
@@ -22,17 +23,22 @@ from cachebox import LRUCache
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
 from caching.errors import UncacheableError
-from caching.frozen import frozen
+from caching.frozen import frozen, size
 
-OVERHEAD = 300  # bytes of an entry besides its value: key, tags, and the objects that hold them
+OVERHEAD = 300  # bytes of an entry besides its value, its key and its tags: the objects that hold them
 
 
 def pack(value: object, what: str) -> bytes:
-    """Return `value` pickled. Raises UncacheableError, which names `what`, for what can't be."""
+    """Return `value` pickled. Raises UncacheableError, which names `what`, for what can't be, or not be read again."""
     try:
-        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        payload = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        if type(value) is not str:  # what pages are: it can be read, however long it is
+            pickle.loads(payload)  # noqa: S301 - our own bytes
     except Exception as error:  # pickle raises anything that a __reduce__ raises
-        raise UncacheableError(f"{what} can't be cached, because it can't be pickled: {error}") from error
+        raise UncacheableError(
+            f"{what} can't be cached, because it can't be pickled and read again: {error}"
+        ) from error
+    return payload
 
 
 @dataclass(slots=True)
@@ -41,7 +47,7 @@ class Held:
 
     value: Any  # of what is frozen
     packed: bytes | None  # of anything else
-    size: int
+    size: int  # bytes of memory, without key and tags
     until: float
     tags: tuple[str, ...] = ()
     checked: int = 0  # the ledger's position up to which it is known to be right
@@ -51,12 +57,18 @@ class Held:
     @classmethod
     def of(cls, value: object, payload: bytes, until: float) -> Self:
         """Hold `value`, of which `payload` is the pickle."""
-        kept = frozen(value)
-        return cls(value if kept else None, None if kept else payload, len(payload) + OVERHEAD, until)
+        if frozen(value):
+            return cls(value, None, max(size(value), len(payload)) + OVERHEAD, until)
+        return cls(None, payload, len(payload) + OVERHEAD, until)
 
     def take(self) -> Any:
         """Return the value: nobody else's, or one that nobody can change."""
         return self.value if self.packed is None else pickle.loads(self.packed)  # noqa: S301 - our own bytes
+
+
+def weight(key: str, held: Held) -> int:
+    """Return the bytes of memory that an entry takes."""
+    return held.size + getsizeof(key) + getsizeof(held.tags) + sum(map(getsizeof, held.tags))
 
 
 class Store:
@@ -84,22 +96,23 @@ class Store:
 
     def put(self, key: str, held: Held) -> None:
         """Hold it, unless it alone is larger than everything may be."""
-        if held.size > self.max_bytes:
+        if weight(key, held) > self.max_bytes:
             self.drop(key)
             return
-        dropped: list[Held | None] = []  # lives until the lock is given back
+        dropped: list[Held] = []  # lives until the lock is given back
         with self.lock:
-            dropped.append(self._cache.insert(key, held))
-            self.bytes += held.size - (dropped[0].size if dropped[0] else 0)
+            before: Held | None = self._cache.insert(key, held)
+            self.bytes += weight(key, held) - (weight(key, before) if before else 0)
             while self.bytes > self.max_bytes or len(self._cache) > self.max_entries:
-                dropped.append(self._cache.popitem()[1])
-                self.bytes -= dropped[-1].size if dropped[-1] else 0
+                name, gone = self._cache.popitem()
+                dropped.append(gone)
+                self.bytes -= weight(name, gone)
 
     def drop(self, key: str) -> bool:
         """Forget `key`; return whether it was held."""
         with self.lock:
             held: Held | None = self._cache.pop(key, None)
-            self.bytes -= held.size if held else 0
+            self.bytes -= weight(key, held) if held else 0
         return held is not None
 
     def clear(self) -> None:

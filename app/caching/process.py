@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from caching import metrics
 from caching.errors import AwayError
+from caching.flights import Flights
 from caching.ledger import Ledger
 from caching.local import LocalCache, Store
 from caching.shared import EVERYTHING, Shared
@@ -37,8 +38,10 @@ class Process:
         self.ledger = Ledger()
         self.wire = Wire()
         self.shared = Shared(self.wire)
-        self.watch = Watch(self.wire, self.ledger, self.send_unsent)
+        self.watch = Watch(self.wire, self.ledger, self._catch_up)
+        self.flights = Flights()
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._unsent: set[str] = set()
         self._token = ""
         self._store: Store | None = None
@@ -56,32 +59,46 @@ class Process:
     def tell(self, tags: Iterable[str], token: str) -> None:
         """Invalidate `tags`, here at once and elsewhere as soon as Redis can be told. Raises nothing."""
         wrong = set(tags)
-        self.ledger.note(wrong)
+        self.ledger.note(wrong, token)
         metrics.invalidations.inc(len(wrong))
         self.watch.start()
         try:
             self.shared.invalidate(wrong, token)
         except AwayError:
-            with self._lock:
-                self._unsent |= wrong
-                self._token = max(self._token, token)
-                if len(self._unsent) > MOST:
-                    self._unsent = {EVERYTHING}
-                metrics.unsent.set(len(self._unsent))
+            self._keep(wrong, token)
         # Last: who hears it, and asks anew, finds nothing old in Redis.
         invalidated.send_robust(type(self), tags=wrong)
 
     def send_unsent(self) -> bool:
         """Send what could not be sent; return whether nothing is left. Raises redis.RedisError or OSError."""
-        if not self._unsent:
-            return True
+        with self._sending:  # who waits here knows then that nothing is in another thread's hands
+            with self._lock:
+                # Taken away first: what comes again meanwhile is a change of its own.
+                tags, token = self._unsent, self._token
+                self._unsent, self._token = set(), ""
+            if not tags:
+                return True
+            try:
+                self.shared.invalidate(tags, token, anyway=True)
+            except BaseException:
+                self._keep(tags, token)
+                raise
+            with self._lock:
+                metrics.unsent.set(len(self._unsent))
+                return not self._unsent
+
+    def _catch_up(self) -> bool:
+        self.shared.release_unsure()
+        return self.send_unsent()
+
+    def _keep(self, tags: set[str], token: str) -> None:
+        """Keep what could not be sent."""
         with self._lock:
-            tags, token = set(self._unsent), self._token
-        self.shared.invalidate(tags, token, anyway=True)
-        with self._lock:
-            self._unsent -= tags
+            self._unsent |= tags
+            self._token = max(self._token, token)
+            if len(self._unsent) > MOST:
+                self._unsent = {EVERYTHING}
             metrics.unsent.set(len(self._unsent))
-            return not self._unsent
 
     def end(self) -> None:
         """Let the thread end, and close the connections that nobody uses."""
@@ -91,9 +108,10 @@ class Process:
     def last_try(self) -> None:
         """At the end of a process: try once more to send what is unsent."""
         until = time.monotonic() + LAST_TRY
-        while self._unsent:
+        while True:
             try:
-                self.send_unsent()
+                if self.send_unsent():
+                    return
             except (RedisError, OSError) as error:
                 if time.monotonic() > until:
                     log.error("%d invalidations are lost: %s", len(self._unsent), error)

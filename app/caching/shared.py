@@ -2,10 +2,12 @@
 
 A clock in Redis counts invalidations. Each tag has the time of its last one; a value bears the time that the clock
 showed *before* it was computed, and its tags. It is right if none of its tags has a later time. So an old value that
-somebody writes late is wrong by itself, whoever wrote it and whatever it replaced.
+somebody writes late is wrong by itself, whoever wrote it and whatever it replaced. Each computation has a time of its
+own, its beginning: what was begun earlier never replaces what was begun later, whether anything was invalidated or not.
 
 Redis may drop any key of a cache at any moment. A tag that is not there makes its values wrong; a clock that is not
-there begins anew, with another name, which makes all older times wrong.
+there begins anew, with another name, which makes all older times wrong. What was told before that is forgotten, so for
+a while everything must be computed from where writes go. The clock's name says when it began.
 
 In a Redis Cluster a failover may lose what was acknowledged last: an invalidation, and with it a step of the clock. So
 there the clock's name ends with the node's, and a clock of another node is none.
@@ -17,6 +19,7 @@ have. The clock, the tags and the messages are everybody's: a change makes the v
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,11 +28,15 @@ from typing import Any
 
 from django.conf import settings
 
-from caching.watch import CHANNEL
+from caching.errors import AwayError
+from caching.ledger import TOKEN_SECONDS
+from caching.source import source
+from caching.watch import CHANNEL, message
 from caching.wire import Command, Wire, full
 
 TAG_SECONDS = 86_400
-TOKEN_SECONDS = 60  # longer than a replica may lag before it is left out
+NEW = 15  # seconds after which a clock is no longer new: longer than a replica may lag before it is left out
+KEPT = "kept"  # begins the names of values: another one, when what stands before the pickle changes
 FOREWARNED = 10  # seconds after which a tag is invalid by itself if the one who changes it was killed
 EVERYTHING = "*"  # the tag of every value
 
@@ -59,11 +66,15 @@ local function make(names, seconds)
   for _, name in ipairs(names) do redis.call('SET', name, now(), 'EX', seconds) end
 end
 """
-_ENSURE = "if not epoch then epoch = ARGV[1] .. node save() end"
-# clock, token, tags… / name of a new clock, seconds of a tag: the time, and what a computation must have read.
+_ENSURE = "if not epoch then epoch = ARGV[1] .. '-' .. redis.call('TIME')[1] .. '-' .. node save() end"
+# clock, token, tags… / name of a new clock, seconds of a tag, the newest token, seconds that a clock is new: the time,
+# which is nobody else's, and what a computation must have read.
 BEGIN = f"""{_CLOCK}{_ENSURE}
 make(missing(3), ARGV[2])
-return {{now(), redis.call('GET', KEYS[2])}}
+tick() save()
+local born = tonumber(string.match(epoch, '%-(%d+)%-'))
+local young = born and redis.call('TIME')[1] - born < tonumber(ARGV[4])
+return {{now(), young and ARGV[3] or redis.call('GET', KEYS[2])}}
 """
 # clock, tags… / seconds of a tag, time of the value: the time that it may bear, or nothing if it is wrong. If
 # nothing at all was invalidated since it was begun, it is right, and as good as one that begins now. Otherwise its
@@ -85,9 +96,9 @@ TIMES = f"""{_CLOCK}
 if not epoch then return {{}} end
 return {{epoch .. ':0', unpack(redis.call('MGET', unpack(KEYS, 2)))}}
 """
-# value / time, bytes, milliseconds: kept unless there is one of a later time.
+# value / time that it was begun, bytes, milliseconds: kept unless there is one that was begun later.
 PUT = """
-local epoch, n = string.match(redis.call('GETRANGE', KEYS[1], 0, 99), '^([^: ]+):(%d+)')
+local epoch, n = string.match(redis.call('GETRANGE', KEYS[1], 0, 199), '^([^: ]+):%d+ (%d+) ')
 local mine, m = string.match(ARGV[1], '^([^:]+):(%d+)$')
 if epoch == mine and tonumber(n) > tonumber(m) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -141,6 +152,8 @@ class Shared:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        # Locks that may have been taken, though no answer came: the key and the owner. Given back when Redis is there.
+        self._unsure: deque[tuple[str, str]] = deque(maxlen=100)
 
     # ── values ──────────────────────────────────────────────────────────────────────────────────────
     def look(self, key: str, guess: tuple[str, ...], stale: float) -> Found | None:
@@ -157,16 +170,24 @@ class Shared:
             *self._meta(guess),
             secrets.token_hex(8),
             TAG_SECONDS,
+            source().newest(),
+            NEW,
         )
         take: Command = ("SET", self._lock(key), owner, "NX", "PX", int(seconds * 1000))
         # The value is looked at after the lock was asked for: or it could be put there in between, unseen.
-        locked, (time, token), *rest = self._wire.exchange(take, clock, *self._questions(key, guess))
+        try:
+            locked, (time, token), *rest = self._wire.exchange(take, clock, *self._questions(key, guess))
+        except AwayError as error:
+            if error.__cause__ is not None:  # it was asked
+                self._unsure.append((key, owner))
+            raise
         return Grant(locked is not None, time, (token or b"").decode(), self._judge(rest, guess, stale))
 
     def put(  # noqa: PLR0913, PLR0917 - the parts of a value
         self, key: str, owner: str, time: bytes, tags: tuple[str, ...], payload: bytes, seconds: float
     ) -> bool:
-        """Keep a value for `seconds` and give the lock back; return whether the value is right."""
+        """Keep a value for `seconds` and give the lock back; return whether the value is right, and none newer there.
+        `time`: when it was begun."""
         clock, _, *names = self._meta(tags)
         settle: Command = ("EVAL", self._here(SETTLE), 1 + len(tags), clock, *names, TAG_SECONDS, time)
         (right,) = self._wire.exchange(settle)
@@ -174,14 +195,22 @@ class Shared:
         if right is not None:
             # When it ends stands in it too, by this machine's clock: asking Redis would be one more question each time.
             end = f"{time_of_day() + seconds:.3f}".encode()
-            blob = b" ".join([right, end, *(tag.encode() for tag in tags)]) + b"\n" + payload
-            last.insert(0, ("EVAL", PUT, 1, self.value_name(key), right, blob, int(seconds * 1000)))
-        self._wire.exchange(*last)
-        return right is not None
+            begun = time.partition(b":")[2]
+            blob = b" ".join([right, begun, end, *(tag.encode() for tag in tags)]) + b"\n" + payload
+            last.insert(0, ("EVAL", PUT, 1, self.value_name(key), time, blob, int(seconds * 1000)))
+        kept = self._wire.exchange(*last)[0]
+        return right is not None and kept == 1
 
     def release(self, key: str, owner: str) -> None:
         """Give the lock back."""
         self._wire.exchange(("EVAL", RELEASE, 1, self._lock(key), owner))
+
+    def release_unsure(self) -> None:
+        """Give back what may have been taken by questions without an answer. Raises redis.RedisError or OSError."""
+        while self._unsure:
+            key, owner = self._unsure[0]
+            self._wire.push(("EVAL", RELEASE, 1, self._lock(key), owner))
+            self._unsure.popleft()
 
     # ── invalidation ────────────────────────────────────────────────────────────────────────────────
     def forewarn(self, tags: Collection[str]) -> None:
@@ -194,7 +223,7 @@ class Shared:
     def invalidate(self, tags: Collection[str], token: str, *, anyway: bool = False) -> None:
         """Make every value wrong that bears one of `tags`, and tell all processes. `anyway`: whatever the breaker
         says."""
-        given: Command = (secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), " ".join(tags))
+        given: Command = (secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), message(tags, token))
         command: Command = ("EVAL", self._here(INVALIDATE), 2 + len(tags), *self._meta(tags), *given)
         (self._wire.push if anyway else self._wire.exchange)(command)
 
@@ -206,7 +235,7 @@ class Shared:
 
     def value_name(self, key: str) -> str:
         """Return the name of a value of this release; the braces put it and its lock on one node of a cluster."""
-        return full(f"cached:{self._release}{{{key}}}")
+        return full(f"{KEPT}:{self._release}{{{key}}}")
 
     def _lock(self, key: str) -> str:
         return full(f"computing:{self._release}{{{key}}}")
@@ -240,7 +269,7 @@ class Shared:
         if blob is None:
             return None
         head, _, payload = blob.partition(b"\n")
-        time, end, *names = head.decode().split(" ")
+        time, _, end, *names = head.decode().split(" ")
         tags = tuple(names)
         if tags != guess:
             # They are read after the value: what happens in between makes it wrong, never right.

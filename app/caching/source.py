@@ -23,6 +23,9 @@ class Source(Protocol):
         Tokens are of one length, and a newer one is greater as text.
         """
 
+    def newest(self) -> str:
+        """Return the token of all that anybody has committed: whoever asks for it reads from where writes go."""
+
     def at_least(self, token: str) -> AbstractContextManager[bool]:
         """Let reads in the block see the state `token`; give False where no server that is there has it."""
 
@@ -34,6 +37,10 @@ class OneDatabase:
     """No replicas."""
 
     def token(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def newest(self) -> str:
         """Return nothing."""
         return ""
 

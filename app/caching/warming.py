@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 
 from caching.decorator import CachedFunction
@@ -59,11 +60,14 @@ def warm(
     seconds: float = 60.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
-    """Warm what the warmers (all, or those in `only`) name; begin nothing more after `seconds`. Raises no error of
-    theirs."""
+    """Warm what the warmers in `only` name, or those of `settings.CACHING_WARMERS`, or all.
+
+    Begins nothing more after `seconds`. Raises no error of theirs.
+    """
     until = time.monotonic() + seconds
     work: list[tuple[Outcome, Call]] = []
-    outcomes = [Outcome(name) for name in (only or _warmers)]
+    chosen = list(only) or getattr(settings, "CACHING_WARMERS", None) or list(_warmers)
+    outcomes = [Outcome(name) for name in chosen]
     for outcome in outcomes:
         try:
             work += [(outcome, call) for call in _warmers[outcome.name]()]

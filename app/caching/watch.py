@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 BEAT = 0.5  # seconds between two questions
 ANSWER = 0.5  # seconds until a question without an answer is a lost connection
 CHANNEL = "{caching}:invalidated"
+
+
+def message(tags: Iterable[str], token: str) -> str:
+    """Return what is published of `tags`; a process of the release before this one reads it as tags only."""
+    return " ".join(tags) + (f"  {token}" if token else "")
 
 
 class Watch:
@@ -77,7 +82,8 @@ class Watch:
             if connection.can_read(max(0.0, limit - time.monotonic())):
                 answer = connection.read_response()
                 if answer[0] == b"message":
-                    self._ledger.note(answer[2].decode().split(" "))
+                    tags, _, token = answer[2].decode().partition("  ")
+                    self._ledger.note(tags.split(" "), token)
                 elif answer[0] == b"pong" and asked is not None:
                     self._beat(time.monotonic() - asked)
                     due, asked = asked + BEAT, None

@@ -125,6 +125,8 @@ CACHES: dict[str, dict[str, Any]] = {
     "local": {"BACKEND": "caching.local.LocalCache", "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024}},
 }
 CACHING_SOURCE = "config.cache_source"
+# A service that has no pages can't render the links in them.
+CACHING_WARMERS = ["products-api"] if SERVICE == "products" else None
 # In the database, so that losing Redis loses nobody's session; read from the cache.
 SESSION_ENGINE = "stateless.sessions"
 SESSION_COOKIE_HTTPONLY = True

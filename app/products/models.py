@@ -24,6 +24,7 @@ class Category(models.Model):
     objects = models.Manager.from_queryset(CachingQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"  # `category.children.add(…)` must be told too
         constraints = (
             models.CheckConstraint(name="category_slug_format", condition=Q(slug__regex=r"^[a-z0-9]+(-[a-z0-9]+)*$")),
             models.CheckConstraint(name="category_name_not_empty", condition=~Q(name="")),
@@ -65,8 +66,11 @@ class Product(models.Model):
     )
 
     objects = ProductManager()
+    # Of all columns: what is deferred is read through it. And of whole changes that other models' managers make.
+    complete = models.Manager.from_queryset(CachingQuerySet)()
 
     class Meta:
+        base_manager_name = "complete"
         constraints = (
             # Not unique=True: that makes a second index, for LIKE, which nothing here needs.
             models.UniqueConstraint(name="product_sku", fields=["sku"]),

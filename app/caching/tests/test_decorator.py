@@ -25,13 +25,17 @@ from caching import (
     decorator,
     depends,
     invalidate,
+    ledger,
     metrics,
     multi_level_cache,
     process,
+    shared,
     warmer,
     warming,
     wire,
 )
+from caching.source import OneDatabase
+from caching.tests.conftest import eventually
 from caching.warming import warm
 
 computed: list[Any] = []
@@ -97,6 +101,16 @@ def test_clear_makes_everything_wrong() -> None:
     clear()
     forget_here()
     assert (double.peek(1), double.peek(2)) == (None, None)
+
+
+def test_clear_in_a_transaction_is_told_after_the_commit_and_not_after_a_rollback() -> None:
+    double(1)
+    for rollback in (True, False):
+        with transaction.atomic():
+            clear()
+            assert several(1, lambda: double.peek(1) is None) == [False]
+            transaction.set_rollback(rollback)
+        assert (double.peek(1) is None) == (not rollback)
 
 
 @multi_level_cache(timeout=60, tags=lambda slug: (f"list:{slug}", "lists"))
@@ -290,9 +304,8 @@ def test_a_hook_that_fails_before_ours_has_run_loses_no_invalidation() -> None:
 
 def test_what_an_earlier_transaction_has_left_is_forewarned_and_told_by_the_next() -> None:
     warned: list[set[str]] = []
-    shared = process.current.shared
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared, "forewarn", lambda tags: warned.append(set(tags)))
+        patch.setattr(process.current.shared, "forewarn", lambda tags: warned.append(set(tags)))
         with transaction.atomic():
             invalidate("a")
             transaction.set_rollback(True)
@@ -343,7 +356,7 @@ def test_what_redis_holds_and_nobody_can_read_is_as_good_as_none() -> None:
     double(3)
     forget_here()
     redis = get_redis_connection("default")
-    (name,) = redis.scan_iter("*cached:*")
+    (name,) = redis.scan_iter("*kept:*")
     head = redis.get(name).partition(b"\n")[0]
     redis.set(name, head + b"\nnonsense", px=60_000)
     assert double(3) == 6
@@ -364,6 +377,51 @@ def test_warming_computes_what_is_missing_or_about_to_expire(margin: float, monk
     (outcome,) = warm(["tests"], margin=margin)
     assert (outcome.computed, outcome.warm, outcome.failed, outcome.late) == ((2, 0, 1, 0) if margin else (1, 1, 1, 0))
     assert double.peek(2) is not None
+
+
+def test_warming_computes_nothing_that_another_process_has_just_put_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    double(1)
+    monkeypatch.setattr(double, "_from_redis", lambda *_, **__: None)  # as it was a moment ago
+    assert not double.warm(0.0, 1)
+    assert computed == [1]
+    assert not list(get_redis_connection("default").scan_iter("*computing:*")), "a lock"
+
+
+both = threading.Barrier(2, timeout=5)
+
+
+@multi_level_cache(timeout=60)
+def meeting(number: int) -> int:
+    both.wait()
+    return number
+
+
+def test_warming_computes_several_at_a_time_and_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "_warmers", {"tests": lambda: [(meeting, 1), (meeting, 2)]})
+    told: list[tuple[int, int]] = []
+    (outcome,) = warm(at_once=2, progress=lambda done, total: told.append((done, total)))
+    assert (outcome.computed, outcome.failed) == (2, 0)
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_warming_begins_nothing_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "_warmers", {"tests": lambda: [(double, 1), (double, 2)]})
+    (outcome,) = warm(seconds=-1)
+    assert (outcome.computed, outcome.late) == (0, 2)
+    with pytest.raises(CommandError, match="some of it could not be warmed"):
+        call_command("warm_cache", "--seconds=-1", stdout=StringIO())
+    assert computed == []
+
+
+def test_where_nothing_is_named_what_the_settings_name_is_warmed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "_warmers", {"ours": lambda: [(double, 1)], "others": lambda: [(double, 2)]})
+    settings.CACHING_WARMERS = ["ours"]
+    assert [one.name for one in warm()] == ["ours"]
+    assert [one.name for one in warm(["others"])] == ["others"]
+    settings.CACHING_WARMERS = None
+    assert [one.name for one in warm()] == ["ours", "others"]
 
 
 def test_calls_are_counted_by_where_the_value_was() -> None:
@@ -398,10 +456,7 @@ def test_what_is_made_told_and_waited_for_is_counted() -> None:
     assert now("caching_wait_seconds_count", function="caching.tests.test_decorator.slow") > waited
 
     assert (now("caching_breaker_open"), now("caching_unsent_invalidations")) == (0, 0)
-    process.current.watch.stop()  # it would send what is unsent, and close the breaker
-    assert process.current.watch._thread
-    process.current.watch._thread.join(5)
-    process.current.wire.leave("the test")
+    leave_redis()
     double(4)
     invalidate("a", "b", "c")
     assert (now("caching_breaker_open"), now("caching_unsent_invalidations")) == (1, 3)
@@ -417,15 +472,128 @@ def test_what_is_made_told_and_waited_for_is_counted() -> None:
 
 
 def test_a_late_writer_puts_nothing_old_over_what_is_newer() -> None:
-    shared = process.current.shared
-    early = shared.begin("key", (), 0, "early", 10)
+    redis = process.current.shared
+    early = redis.begin("key", (), 0, "early", 10)
     invalidate("thing")
-    late = shared.begin("key", (), 0, "late", 10)
-    assert shared.put("key", "late", late.time, ("thing",), b"new", 60)
-    assert not shared.put("key", "early", early.time, ("thing",), b"old", 60)
-    found = shared.look("key", (), 0)
+    late = redis.begin("key", (), 0, "late", 10)
+    assert redis.put("key", "late", late.time, ("thing",), b"new", 60)
+    assert not redis.put("key", "early", early.time, ("thing",), b"old", 60)
+    found = redis.look("key", (), 0)
     assert found is not None
     assert found.payload == b"new"
+
+
+truth = ["old"]
+has_read, may_go_on = threading.Event(), threading.Event()
+
+
+@multi_level_cache(timeout=60, key="told")
+def told() -> str:
+    found = truth[0]
+    if found == "old":
+        has_read.set()
+        assert may_go_on.wait(5)
+    return found
+
+
+def test_a_slow_reader_puts_nothing_old_over_what_was_computed_meanwhile() -> None:
+    thread = threading.Thread(target=told)
+    thread.start()
+    assert has_read.wait(5)
+    truth[0] = "new"
+    assert told.refresh() == "new"
+    may_go_on.set()
+    thread.join()
+    assert told() == "new"
+    forget_here()
+    assert told() == "new"
+
+
+def test_a_new_clock_has_what_is_computed_read_the_newest_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OneDatabase, "newest", lambda _self: "ffff")
+    assert process.current.shared.begin("key", (), 0, "owner", 10).token == "ffff", "what was told before is forgotten"
+    process.current.shared.invalidate({"a"}, "0001")
+    assert process.current.shared.begin("key", (), 0, "owner", 10).token == "ffff"
+    monkeypatch.setattr(shared, "NEW", 0)
+    assert process.current.shared.begin("key", (), 0, "owner", 10).token == "0001"
+
+
+def test_a_message_says_what_must_have_been_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    process.current.shared.invalidate({"a", "b"}, "0002")  # as another process does it
+    eventually(lambda: process.current.ledger.token() == "0002", 5, "the message")
+    position = process.current.ledger.position
+    process.current.shared.invalidate({"a"}, "0001")
+    eventually(lambda: process.current.ledger.position > position, 5, "the next")
+    assert process.current.ledger.token() == "0002", "the newest counts"
+    assert set(process.current.ledger._recent) == {"a", "b"}
+    monkeypatch.setattr(ledger, "TOKEN_SECONDS", 0)
+    process.current.ledger.note({"c"}, "0003")
+    assert process.current.ledger.token() == "", "by then everybody has it"
+
+
+def leave_redis() -> None:
+    """Do without Redis until the end of the test."""
+    process.current.watch.stop()  # it would send what is unsent, and close the breaker
+    assert process.current.watch._thread
+    process.current.watch._thread.join(5)
+    process.current.wire.leave("the test")
+
+
+def test_what_is_invalidated_again_while_it_is_sent_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_redis()
+    invalidate("a")
+    send = process.current.shared.invalidate
+
+    def change_meanwhile(tags: set[str], token: str, *, anyway: bool = False) -> None:
+        send(tags, token, anyway=anyway)
+        if anyway:
+            monkeypatch.setattr(process.current.shared, "invalidate", send)
+            invalidate("a")
+
+    monkeypatch.setattr(process.current.shared, "invalidate", change_meanwhile)
+    assert not process.current.send_unsent()
+    assert process.current._unsent == {"a"}
+    assert process.current.send_unsent()
+
+
+def test_what_could_not_be_sent_is_kept_and_more_than_can_be_kept_is_sent_as_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leave_redis()
+    monkeypatch.setattr(process, "MOST", 2)
+    invalidate("a", "b")
+    with monkeypatch.context() as patch:
+        patch.setattr(process.current.wire, "push", _fails)
+        with pytest.raises(OSError, match="not now"):
+            process.current.send_unsent()
+    assert process.current._unsent == {"a", "b"}
+    invalidate("c")
+    assert process.current._unsent == {"*"}
+
+
+def _fails(*_: Any) -> None:
+    raise OSError("not now")
+
+
+def test_a_process_that_has_heard_of_more_than_it_can_remember_believes_nothing_that_it_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    double(1)
+    monkeypatch.setattr(ledger, "MOST", 3)
+    invalidate("a", "b", "c")
+    assert double.peek(1).level == "L1"  # type: ignore[union-attr]  # it is there
+    invalidate("d")
+    assert double.peek(1).level == "L2"  # type: ignore[union-attr]  # as above
+
+
+def test_a_position_that_cannot_be_had_loses_no_invalidation(monkeypatch: pytest.MonkeyPatch) -> None:
+    double(1), double(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(OneDatabase, "token", _fails)
+        with pytest.raises(OSError, match="not now"), transaction.atomic():
+            double.invalidate(1)
+    assert double(2) == 4, "the next call of this thread"
+    assert double.peek(1) is None
 
 
 def several(number: int, call: Callable[[], Any]) -> list[Any]:
@@ -442,6 +610,29 @@ def several(number: int, call: Callable[[], Any]) -> list[Any]:
 def slow() -> int:
     threading.Event().wait(0.5)  # another comes meanwhile
     return 1
+
+
+@multi_level_cache(timeout=60, key="slower")
+def slower() -> int:
+    computed.append("slower")
+    threading.Event().wait(1.0)  # longer than anybody has patience
+    return 1
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
+def test_of_those_who_have_waited_long_enough_one_computes(elsewhere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decorator, "PATIENCE", 0.2)
+    if elsewhere:
+        assert process.current.shared.begin("slower", (), 0, "another", 60).locked
+    assert several(30, slower) == [1] * 30
+    assert len(computed) == (1 if elsewhere else 2)
+
+
+def test_a_child_process_waits_for_no_computation_of_its_parent() -> None:
+    _, mine = process.current.flights.join("key")
+    assert (mine, process.current.flights.join("key")[1]) == (True, False)
+    process.renew()  # as after a fork
+    assert process.current.flights.join("key")[1]
 
 
 @multi_level_cache(timeout=0.1, stale=30, key="stale")
@@ -466,6 +657,23 @@ def test_the_command_warms_and_says_what_it_did(monkeypatch: pytest.MonkeyPatch)
     assert out.getvalue().startswith("ours: computed 1, warm 1, failed 0, not begun 0\ndone in ")
     with pytest.raises(CommandError, match="no warmer other; there are: ours"):
         call_command("warm_cache", "other")
+    with pytest.raises(CommandError, match="--at-once must be 1 or more"):
+        call_command("warm_cache", "--at-once", "0")
+
+
+class Terminal(StringIO):
+    """Where somebody looks on."""
+
+    def isatty(self) -> bool:
+        """Return that it is one."""
+        return True
+
+
+def test_the_command_says_how_far_it_is_where_somebody_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "_warmers", {"ours": lambda: [(double, 1), (double, 2)]})
+    for stderr, written in ((Terminal(), "\r1 of 2\r2 of 2\n"), (StringIO(), "")):
+        call_command("warm_cache", stdout=StringIO(), stderr=stderr)
+        assert stderr.getvalue() == written
 
 
 def shown(request: HttpRequest) -> HttpResponse:

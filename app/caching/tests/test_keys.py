@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.safestring import mark_safe
 
-from caching import UncacheableError, multi_level_cache
+from caching import UncacheableError, bind, invalidate, multi_level_cache
 from caching.keys import Keys
 
 
@@ -97,14 +100,24 @@ def test_different_calls_have_different_keys() -> None:
             (date(2026, 1, 1),),
         ),
         *(((Said("a"), Said("b")),), ((Said("a'>,<caching.tests.test_keys.Said 'b"),),)),
-        *((("a", "b"),), (("a,b",),), ("a", 2), ("a", "2"), ("a', page='2",), (UUID(int=1),), (frozenset({1}),)),
+        *(
+            (Colour,),
+            (Celsius,),
+            (("a", "b"),),
+            (("a,b",),),
+            ("a", 2),
+            ("a", "2"),
+            ("a', page='2",),
+            (UUID(int=1),),
+            (frozenset({1}),),
+        ),
     ]
     assert len({key(*call) for call in calls}) == len(calls)
     assert key("a", x=1) != key("a", x="1") != key("a", y=1)
     assert key("a", **{"x='1'\0y": 2}) != key("a", x="1", y=2)
 
 
-@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, object(), (1, [2]), str])
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, object(), (1, [2])])
 def test_what_may_change_or_has_no_text_of_its_own_is_refused_at_once(value: Any) -> None:
     with pytest.raises(UncacheableError, match=r"test_keys\.listing: the argument slug is a \w+, which can't be part"):
         key(value)
@@ -248,16 +261,161 @@ def test_two_functions_do_not_share_a_chosen_key() -> None:
         multi_level_cache(timeout=1, key="taken")(second)
 
 
+class Table:
+    """What its subclasses differ in is the class's."""
+
+    table = ""
+
+    @multi_level_cache(timeout=60)
+    def name(self) -> str:
+        """A method of objects without attributes."""
+        return self.table
+
+    @multi_level_cache(timeout=60)
+    @classmethod
+    def plural(cls) -> str:
+        """A class method."""
+        return f"{cls.table}s"
+
+    @classmethod
+    @multi_level_cache(timeout=60)
+    def upper(cls) -> str:
+        """A class method, decorated the other way round."""
+        return cls.table.upper()
+
+
+class Stove(Table):
+    """One subclass."""
+
+    table = "stove"
+
+
+class Tent(Table):
+    """Another one."""
+
+    table = "tent"
+
+
+def test_subclasses_share_no_value_of_a_method() -> None:
+    assert [Stove().name(), Tent().name(), Stove().name()] == ["stove", "tent", "stove"]
+
+
+def of_class(kind: object, name: str) -> Any:
+    """Return a class method, which mypy takes for one of objects."""
+    return getattr(kind, name)
+
+
+def test_a_class_method_is_cached_for_each_class() -> None:
+    assert [of_class(one, "plural")() for one in (Stove, Tent, Tent())] == ["stoves", "tents", "tents"]
+    assert [of_class(one, "upper")() for one in (Stove, Tent)] == ["STOVE", "TENT"]
+    Tent.table = "yurt"
+    assert [of_class(Tent, name)() for name in ("plural", "upper")] == ["tents", "TENT"]
+    tents, stoves = of_class(Tent, "plural"), of_class(Stove, "plural")
+    assert tents.refresh() == "yurts"
+    assert (stoves.peek() is None, of_class(Table, "plural").peek()) == (False, None)
+    tents.invalidate()
+    assert (stoves.peek() is None, tents.peek()) == (False, None)
+    Tent.upper.invalidate(Tent)
+    assert [of_class(one, "upper")() for one in (Tent, Stove)] == ["YURT", "STOVE"]
+
+
+@multi_level_cache(timeout=60, key=lambda number: f"id:{number}")
+def user(number: int) -> str:
+    """A function with a key made of its arguments."""
+    return f"user {number}"
+
+
+@multi_level_cache(timeout=60, key=lambda number: f"id:{number}")
+def order(number: int) -> str:
+    """Another one."""
+    return f"order {number}"
+
+
+def test_two_functions_whose_arguments_give_the_same_key_share_no_value() -> None:
+    assert [user(7), order(7), user(7)] == ["user 7", "order 7", "user 7"]
+
+
+@multi_level_cache(timeout=60, key=str)
+def whatever_the_caller_says_is_its_key(word: str) -> str:
+    """A function with long keys."""
+    return word
+
+
+def test_a_long_key_is_as_good_as_a_short_one() -> None:
+    words = ["x" * 199 + end for end in "ab"]
+    call = whatever_the_caller_says_is_its_key
+    assert [call(word) for word in words] == words
+    call.invalidate(words[0])
+    assert [call.peek(word) is None for word in words] == [True, False]
+
+
+@multi_level_cache(timeout=60, key="priced", tags=lambda number, currency: (f"currency:{currency}",))
+def priced(number: int, currency: str = "EUR") -> str:
+    """A function with a chosen name, and arguments."""
+    return f"{number} {currency}"
+
+
+@multi_level_cache(timeout=60, key=lambda number, currency: f"{number}:{currency}")
+def quoted(number: int, currency: str = "EUR") -> str:
+    """A function whose key is made of an argument that is seldom given."""
+    return f"{number} {currency}"
+
+
+def test_the_arguments_count_beside_a_chosen_key() -> None:
+    assert [priced(1), priced(2), priced(1, "USD")] == ["1 EUR", "2 EUR", "1 USD"]
+    assert Keys(listing, "chosen", method=False).of(("a",), {}).startswith("chosen:")
+
+
+def test_what_makes_keys_and_tags_of_arguments_is_given_their_defaults_too() -> None:
+    assert [quoted(1), quoted(1, currency="USD"), quoted(number=1, currency="EUR")] == ["1 EUR", "1 USD", "1 EUR"]
+    priced(1), priced(1, currency="USD")
+    invalidate("currency:EUR")
+    assert (priced.peek(1), priced.peek(1, "USD") is None) == (None, False)
+
+
+@multi_level_cache(timeout=60)
+def größe() -> str:  # noqa: PLC2401 - that is what is tested
+    """A function whose name no tag may have."""
+    return "large"
+
+
+def test_a_function_of_any_name_is_cached() -> None:
+    assert größe() == "large"
+    assert größe.peek() is not None
+    größe.invalidate()
+    assert größe.peek() is None
+
+
+class Called:
+    """An object that can be called."""
+
+    def __call__(self) -> int:
+        """Return anything."""
+        return 1
+
+
 def test_a_function_without_a_name_of_its_own_needs_a_key() -> None:
     with pytest.raises(UncacheableError, match="has no name that is its own"):
         multi_level_cache(timeout=1)(lambda: 1)
+    with pytest.raises(UncacheableError, match="has no name that is its own"):
+        multi_level_cache(timeout=1, key=str)(lambda number: number)
 
 
 def test_what_gives_no_value_is_refused() -> None:
     async def later() -> None:
         """Not now."""
 
-    with pytest.raises(UncacheableError, match="is no plain function"):
-        multi_level_cache(timeout=1, key="x")(later)
+    async def each() -> AsyncIterator[int]:
+        """One after the other."""
+        yield 1
+
+    for one in (later, each, partial(user, 1), Called()):
+        with pytest.raises(UncacheableError, match="is no plain function"):
+            multi_level_cache(timeout=1, key="x")(one)
     with pytest.raises(ValueError, match="timeout is more than 0"):
         multi_level_cache(timeout=0)
+
+
+def test_a_model_whose_managers_do_not_tell_what_they_change_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"sessions\.Session: .* is not of a CachingQuerySet"):
+        bind(Session, lambda change: ())

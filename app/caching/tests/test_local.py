@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
+import tracemalloc
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
@@ -13,7 +15,7 @@ from django.core.cache import BaseCache, caches
 from django.utils.functional import cached_property
 
 from caching import UncacheableError
-from caching.local import Held, LocalCache
+from caching.local import Held, LocalCache, weight
 
 
 @pytest.fixture
@@ -95,6 +97,13 @@ class Looser(Fixed):
     """No frozen dataclass of its own: it takes new attributes."""
 
 
+@dataclass(frozen=True)
+class FixedList(list[int]):
+    """Says that it can't be changed, and is a list."""
+
+    held: int
+
+
 class Pair(NamedTuple):
     """Can't be changed."""
 
@@ -122,7 +131,19 @@ def test_what_cannot_be_changed_is_handed_out_as_it_is(cache: BaseCache, value: 
 
 @pytest.mark.parametrize(
     "value",
-    [[1, [2]], {"a": [1]}, ([1],), Fixed([1]), {1, 2}, Lazy(1), LazyByDjango(1), Looser(1), Sum(1, 2), (Sum(1, 2),)],
+    [
+        [1, [2]],
+        {"a": [1]},
+        ([1],),
+        Fixed([1]),
+        {1, 2},
+        Lazy(1),
+        LazyByDjango(1),
+        Looser(1),
+        FixedList(1),
+        Sum(1, 2),
+        (Sum(1, 2),),
+    ],
 )
 def test_a_caller_that_changes_what_it_got_changes_nothing_for_others(cache: BaseCache, value: Any) -> None:
     cache.set("open", value)
@@ -135,6 +156,18 @@ def test_a_caller_that_changes_what_it_got_changes_nothing_for_others(cache: Bas
 def test_what_cannot_be_pickled_is_refused_at_once(cache: BaseCache) -> None:
     with pytest.raises(UncacheableError, match="the value of 'lock' can't be cached"):
         cache.set("lock", threading.Lock())
+
+
+class FussyError(Exception):
+    """What is pickled, and can't be read again."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+def test_what_cannot_be_read_again_is_refused_at_once(cache: BaseCache) -> None:
+    with pytest.raises(UncacheableError, match="the value of 'fussy' can't be cached"):
+        cache.set("fussy", FussyError("a", "b"))
 
 
 def test_entries_are_bounded_and_the_least_used_goes_first() -> None:
@@ -157,6 +190,31 @@ def test_bytes_are_bounded() -> None:
     cache.set("49", "short")
     cache.clear()
     assert cache.store.bytes == 0
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda cache, number: cache.set("k" * 10_000 + str(number), 1),
+        lambda cache, number: cache.set(number, tuple(range(1000 * number, 1000 * number + 1000))),
+        lambda cache, number: cache.set(number, Fixed(tuple(Fixed(str(one)) for one in range(300)))),
+        lambda cache, number: cache.set(number, chr(0x1F600) + "x" * 10_000),
+        lambda cache, number: cache.store.put(
+            str(number), Held(1, None, 300, float("inf"), tuple(f"{'tag' * 20}:{number}:{one}" for one in range(100)))
+        ),
+    ],
+    ids=["long keys", "tuples", "dataclasses", "text of wide letters", "tags"],
+)
+def test_bytes_are_those_that_the_memory_has(fill: Callable[[LocalCache, int], None]) -> None:
+    cache = small(MAX_BYTES=1_000_000, MAX_ENTRIES=100_000)
+    cache.clear()
+    tracemalloc.start()
+    for number in range(300):
+        fill(cache, number)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 500_000 < cache.store.bytes <= 1_000_000
+    assert taken < 1_300_000
 
 
 class Comes:
@@ -210,5 +268,5 @@ def test_threads_lose_no_count_and_no_byte() -> None:
         thread.join()
     assert not errors
     assert cache.get("sum") == 3000
-    held = [cache.store.get(key) for key in [f":1:{number}" for number in range(40)] + [":1:sum"]]
-    assert cache.store.bytes == sum(one.size for one in held if one)
+    held = {key: cache.store.get(key) for key in [f":1:{number}" for number in range(40)] + [":1:sum"]}
+    assert cache.store.bytes == sum(weight(key, one) for key, one in held.items() if one)

@@ -79,15 +79,17 @@ def test_without_messages_a_value_is_old_for_no_longer_than_the_cap(cluster: Clu
     assert writer.value() == "new"
 
 
-def test_a_listener_that_was_cut_off_shows_nothing_old_beyond_the_cap(cluster: Cluster) -> None:
-    reader, writer = cluster.spawn(2)
+def test_a_listener_that_was_cut_off_asks_anew_as_soon_as_it_listens_again(cluster: Cluster) -> None:
+    reader, writer = cluster.spawn(2, CAP="60")
     for trial in range(5):
         before = reader.value()
         with cluster.client as client:
             client.client_kill_filter(_type="pubsub")
         writer.do("change", f"new {trial}")
         assert before != f"new {trial}"
-        until_new(reader, f"new {trial}", CAP + 0.5)
+        until_new(reader, f"new {trial}", BEAT + 1.0)
+        for worker in (reader, writer):
+            eventually(partial(is_closed, worker), 5, "Redis to be used again")
 
 
 @pytest.mark.parametrize("state", ["cold", "expired"])

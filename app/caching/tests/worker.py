@@ -61,10 +61,11 @@ def main() -> None:
     os.dup2(2, 1)  # the log goes elsewhere
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.test_settings")
     django.setup()
-    from caching import invalidate, multi_level_cache, process, shared  # noqa: PLC0415 - Django comes first
+    from caching import decorator, invalidate, multi_level_cache, process, shared  # noqa: PLC0415 - Django comes first
 
     settings.CACHING_RELEASE = os.environ.get("RELEASE", "")
-    shared.FOREWARNED = 1  # seconds: not as long as in production
+    # Seconds: not as long as in production.
+    shared.FOREWARNED, decorator.CAP = 1, float(os.environ.get("CAP") or decorator.CAP)
     slow = float(os.environ.get("SECONDS_TO_COMPUTE", "0"))
 
     @multi_level_cache(timeout=float(os.environ.get("TIMEOUT", "60")), key="value", tags=("thing",))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caching import invalidate, multi_level_cache, process
+from caching import invalidate, multi_level_cache, process, shared
 from django.core.cache import caches
 from django.db import connections, router, transaction
+from django_redis import get_redis_connection
 from products.models import Product
 from pytest_django import DjangoDbBlocker
 from replication import state
@@ -35,8 +36,9 @@ def _alias(trio: Trio, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def trio(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
-    """Three servers with one row, and Django's three aliases on them."""
+def trio(django_db_blocker: DjangoDbBlocker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trio]:
+    """Three servers with one row, and Django's three aliases on them. Redis is there for long."""
+    monkeypatch.setattr(shared, "NEW", 0)
     folder = Path(tempfile.mkdtemp(prefix="trio-"))
     servers = Trio(folder)
     with django_db_blocker.unblock():
@@ -155,4 +157,26 @@ def test_nothing_is_told_before_the_commit_nor_after_a_rollback(trio: Trio) -> N
         invalidate("price")
         assert price() == "new", "who has changed it sees it"
         assert process.current.ledger.position == position
+    assert visit() == "new"
+
+
+@pytest.mark.parametrize("lost", ["Redis", "the way to Redis"])
+def test_what_was_told_before_redis_was_lost_is_seen_though_every_standby_lags(
+    trio: Trio, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert visit() == "old"
+    pause(trio.two)
+    pause(trio.three)
+    change("new")
+    if lost == "Redis":
+        monkeypatch.setattr(shared, "NEW", 15)
+        get_redis_connection("default").flushall()
+        process.current.end()
+        process.renew()  # another process, which has heard nothing
+        caches["local"].clear()
+    else:
+        process.current.watch.stop()
+        process.current.wire.leave("the test")
+    state.begin()
+    assert read_price() == "old", "the standbys are behind"
     assert visit() == "new"

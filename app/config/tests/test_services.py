@@ -37,6 +37,7 @@ print(json.dumps({
     "status": status,
     "databases": sorted(settings.DATABASES),
     "users": sorted({one["USER"] for one in settings.DATABASES.values()}),
+    "warms": settings.CACHING_WARMERS,
     "signs": ring.signer is not None,
     "believes": sorted(issuer for issuer, _ in ring.trusted.values()),
 }))
@@ -93,6 +94,8 @@ def test_a_service_starts_with_its_own_secrets_and_serves_its_own_paths_only(ser
     shards = [] if service == "products" else ["shard0", "shard1", "shard2"]
     assert told["databases"] == ["default", "replica1", "replica2", *shards]
     assert told["signs"] == (service != "products")
+    # It can render no page of the shop.
+    assert told["warms"] == (["products-api"] if service == "products" else None)
     assert told["believes"] == ["orders", "users"]
 
 

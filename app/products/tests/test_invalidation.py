@@ -8,7 +8,7 @@ import pytest
 from caching.decorator import CachedFunction
 from django.core.cache import caches
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Count, F
 from problem import Problem
 from storefront import pages
 
@@ -78,12 +78,13 @@ SHOWS_STOVE = {"stove", "stoves", "outdoor", "api", "api stove"}
         lambda shop: Product.objects.filter(sku="stove").update(price_amount=1),
         lambda shop: Product.objects.filter(pk=shop.stove.pk, stock__gte=1).update(stock=F("stock") - 1),
         lambda shop: Product.objects.filter(category__slug="outdoor-stoves").update(name="Stove"),
+        lambda shop: Product.objects.filter(category__children=None, sku="stove").distinct().update(price_amount=1),
         lambda shop: Product(pk=shop.stove.pk, price_amount=2).save(update_fields=["price_amount"]),
         lambda shop: Product.objects.bulk_update(
             [Product(pk=shop.stove.pk, price_amount=3)], ["price_amount"]
         ),
     ],
-    ids=["update", "expression", "through another table", "save of a field", "bulk_update"],
+    ids=["update", "expression", "through another table", "distinct", "save of a field", "bulk_update"],
 )  # fmt: skip
 def test_a_price_that_changes_takes_with_it_exactly_the_pages_that_show_it(
     shop: Shop, change: Callable[[Shop], Any]
@@ -139,12 +140,14 @@ def test_a_product_that_is_deleted_takes_with_it_what_showed_it(shop: Shop, dele
     assert shop.wrong() == SHOWS_STOVE | {"api tree"}
 
 
-@pytest.mark.parametrize("way", ["update", "import"])
+@pytest.mark.parametrize("way", ["update", "import", "add"])
 def test_a_product_that_moves_takes_with_it_the_lists_on_both_sides(
     shop: Shop, import_file: ImportFile, way: str
 ) -> None:
     if way == "update":
         Product.objects.filter(sku="stove").update(category=category_at(TENTS))
+    elif way == "add":
+        category_at(TENTS).products.add(shop.stove)
     else:
         import_file("a.csv", "sku,name,category,price\nstove,Stove,outdoor/tents,77\n")
     assert shop.wrong() == SHOWS_STOVE | {"tent", "other", "tents", "api tents", "api tree"}
@@ -168,6 +171,18 @@ def test_a_category_that_changes_takes_everything_with_it_since_products_show_th
     shop: Shop, change: dict[str, Any]
 ) -> None:
     Category.objects.filter(slug="coffee").update(**change)
+    assert shop.wrong() == set(shop.pages)
+
+
+def test_a_category_that_is_given_children_takes_everything_with_it(shop: Shop) -> None:
+    Category.objects.get(slug="coffee").children.add(category_at(STOVES))
+    assert shop.wrong() == set(shop.pages)
+
+
+def test_a_category_found_by_what_it_counts_is_updated_and_takes_everything_with_it(shop: Shop) -> None:
+    empty = Category.objects.annotate(number=Count("products")).filter(number=0)
+    assert empty.update(position=7) == 1
+    assert Category.objects.get(slug="outdoor").position == 7
     assert shop.wrong() == set(shop.pages)
 
 
@@ -208,3 +223,7 @@ def test_before_the_commit_others_see_what_was_there(shop: Shop) -> None:
 def test_an_update_of_no_row_takes_nothing_with_it(shop: Shop) -> None:
     assert Product.objects.filter(sku="nothing").update(price_amount=1) == 0
     assert shop.wrong() == set()
+
+
+def test_a_column_that_is_not_read_at_first_is_read_when_it_is_asked_for(shop: Shop) -> None:
+    assert "thing" in Product.objects.get(pk=shop.stove.pk).search
