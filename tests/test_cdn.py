@@ -148,7 +148,8 @@ def test_who_has_the_answer_already_gets_304_with_and_without_the_edge(
         ("/api/products/?limit=no", "no-store"),
         ("/api/users/1", "no-store"),
         ("/api/products/openapi.json", "no-store"),
-        ("/metrics", ""),
+        ("/metrics", "no-store"),
+        ("/media/products/00000000000000000000000000000000.webp", "no-store"),
     ],
 )
 def test_what_is_personal_or_wrong_or_a_page_is_asked_for_each_time(
@@ -342,6 +343,12 @@ class Visitor:
             headers["Authorization"] = f"Bearer {token}"
         if dice.random() < 0.2:
             headers["If-None-Match"] = dice.choice(self.tags)
+        if dice.random() < 0.1:
+            name = dice.choice(["If-Match", "If-Unmodified-Since", "If-Modified-Since", "If-Range", "Range"])
+            date = f"Wed, 21 Oct 20{dice.choice(['15', '65'])} 07:28:00 GMT"
+            headers[name] = {"If-Match": '"x"', "Range": f"bytes={dice.randrange(3)}-{dice.randrange(9)}"}.get(
+                name, date
+            )
         if dice.random() < 0.3:
             headers["Accept-Encoding"] = dice.choice(["gzip", "br", "identity", "gzip;q=0"])
         if dice.random() < 0.1:
@@ -377,8 +384,10 @@ class Visitor:
             self.hits += 1
             if "public" not in said or known or "Set-Cookie" in answer.headers or method not in ("GET", "HEAD"):
                 self.wrong.append(f"{what}: a hit with {dict(answer.headers)}")
-        if answer.status_code == 500:
+        if answer.status_code in (412, 500):
             self.wrong.append(f"{what}: {text[:200]}")
+        if answer.status_code >= 400 and "no-store" not in said:
+            self.wrong.append(f"{what}: {answer.status_code} with {said!r}")
         if re.fullmatch(r"/session/(\?[^/]*)?", path) and method in ("GET", "HEAD"):
             self.asked += 3  # a load balancer tries a GET that takes too long up to three times, and each may count
             if method == "GET" and answer.status_code == 200:
