@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.client import Site
 from support.probe import Probe
 from support.settings import LOAD_BALANCERS, ROOT
 from support.stack import CommandError, Stack, run
@@ -84,6 +86,9 @@ def test_every_setting_of_compose_is_explained_in_the_example() -> None:
         ("web", "CDN_URL=https://cdn.example.com/path"),
         ("web", "CDN_TAG_HEADER=Tags"),
         ("products", "CDN_PURGE_URL=cdn"),
+        ("web", "AWS_S3_CUSTOM_DOMAIN=https://media.shop.example"),
+        ("products", "MEDIA_UPLOAD_URL=bucket"),
+        ("products", "AWS_S3_ENDPOINT_URL=swift:8080"),
     ],
 )
 def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service: str, setting: str) -> None:
@@ -128,6 +133,52 @@ def test_an_unknown_host_is_refused_where_the_hosts_are_set(spare: str, probe: P
     assert status("www.shop.example:8080") == "200"
     for host in ("evil.example", "127.0.0.1", "shop.example.evil.example", "xshop.example"):
         assert status(host) in ("400", "421"), host
+
+
+# A replica of another release: it is well, and has none of the files that a page of this one names.
+_OTHER_RELEASE = """
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200 if self.path.startswith("/health/") else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def other_release(stack: Stack) -> Iterator[None]:
+    """One such replica, by the name `other-release`."""
+    tools = os.environ.get("TOOLS_IMAGE", f"{stack.project}-tools")
+    network = ("--network", f"{stack.project}_app", "--network-alias", "other-release")
+    identifier = run("docker", "run", "--detach", "--init", *network, tools, "python3", "-c", _OTHER_RELEASE).split()[
+        -1
+    ]
+    try:
+        yield
+    finally:
+        run("docker", "rm", "--force", identifier)
+
+
+@pytest.mark.parametrize("spare", ["LB_UPSTREAMS=web=1,other-release=1"], indirect=True)
+def test_a_static_file_that_one_release_lacks_comes_from_another(
+    other_release: None, spare: str, probe: Probe, stack: Stack, site: Site
+) -> None:
+    if stack.load_balancer == "haproxy":
+        pytest.skip("HAProxy does not remember whom it has asked: docs/cdn.md")
+    page = site.get("/", headers={"Accept": "text/html"}).text
+    path = re.findall(r'"(/static/[^"]+[.]css)"', page)[0]
+
+    def statuses(path: str) -> set[str]:
+        urls = [f"http://{spare}:8080{path}"] * 40
+        options = ("--header", "Host: shop.example", "--write-out", "%{http_code}\n", *["--output", "/dev/null"] * 40)
+        return set(probe.curl(*urls, *options).split())
+
+    eventually("both releases", lambda: statuses("/counter/"), lambda seen: seen == {"200", "404"}, within=15)
+    assert statuses(path) == {"200"}
+    assert statuses("/static/nothing.0123456789ab.css") == {"404"}
 
 
 @pytest.mark.parametrize(

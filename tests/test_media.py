@@ -209,6 +209,10 @@ def test_every_replica_is_lost_with_its_files_and_no_image_is_missed(broken: Sta
     path = send(site, product, image(size=(700, 500)), staff).json()["image_url"]
     eventually("variants on the page", lambda: variants(page_of(site, product), path), within=VARIANTS)
     replicas = ("web", "products", "worker")
+    style = re.findall(r'"(/static/[^"]+[.]css)"', page_of(site, product))[0]
+    styles = site.get(style).content
+    visitor = site.session()
+    assert [visitor.get("/session/").json()["visits"] for _ in range(2)] == [1, 2]
     before = {one.id for one in broken.containers(*replicas)}
     broken.compose("rm", "--stop", "--force", *replicas, timeout=120)
     broken.compose("up", "--detach", "--wait", *replicas, timeout=180)
@@ -216,6 +220,9 @@ def test_every_replica_is_lost_with_its_files_and_no_image_is_missed(broken: Sta
     eventually("the page", lambda: page_of(site, product), lambda page: path in page, within=30)
     for address, width in zip(variants(page_of(site, product), path), (320, 640, 700), strict=True):
         assert_image(site, address, width)
+    assert visitor.get("/session/").json()["visits"] == 3
+    visitor.close()
+    assert site.get(style).content == styles
     other = send(site, product, image(size=(700, 500)), staff)
     assert other.status_code == 200, other.text
     found = eventually(

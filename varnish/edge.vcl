@@ -5,7 +5,7 @@ vcl 4.1;
 import std;
 import xkey;
 
-include "backend.vcl"; # the load balancer that runs
+include "backend.vcl"; # the load balancer that runs: `origin`, and `watched`, which is asked whether it answers
 include "secret.vcl";  # purge_allowed
 
 sub vcl_recv {
@@ -43,6 +43,9 @@ sub vcl_recv {
     } else {
         set req.grace = 365d; # as much as the answer has; a restart would leave it as it was
     }
+    # Who waits for another's fetch that fails then makes his own, one after the other. So nobody waits for one that may
+    # well fail; a fetch that all wait for is for what is not there, while the origin answers.
+    set req.hash_ignore_busy = (req.http.X-Edge == "refresh" || !std.healthy(watched));
     return (hash);
 }
 
@@ -64,6 +67,7 @@ sub inside {
         xkey.purge(req.http.Surrogate-Key);
         return (synth(200));
     }
+    call vcl_req_host; # in lower case, as in the name that the answer is kept by
     return (purge);
 }
 
@@ -87,8 +91,9 @@ sub vcl_hit {
         set req.http.X-Edge-Status = "hit; detail=stale-while-revalidate";
         return (deliver);
     }
-    # Older than that: only if nothing else is to be had.
-    if (req.http.X-Edge == "failed") {
+    # Older than that: only if nothing else is to be had. While the origin is known to be away nobody waits to learn that
+    # again: it is asked in the background, once at a time.
+    if (req.http.X-Edge == "failed" || !std.healthy(watched)) {
         set req.http.X-Edge-Status = "hit; detail=stale-if-error";
         return (deliver);
     }
@@ -126,9 +131,7 @@ sub vcl_backend_response {
         if (bereq.is_bgfetch || bereq.http.X-Edge == "refresh") {
             return (abandon); # what is stale stays, and is shown
         }
-        # Not even as something that is known to be uncacheable: it would hide what is stale.
-        set beresp.uncacheable = true;
-        set beresp.ttl = 0s;
+        call failed;
         return (deliver);
     }
     # The answer to no one in particular: what says who asked, and who answered, is the first caller's.
@@ -150,6 +153,14 @@ sub vcl_backend_response {
     # What follows is Varnish's own: not kept with ttl 0, Set-Cookie, private, no-store, no-cache, or Vary: *.
 }
 
+# There is nothing stale here that this could hide. For a second the URL is known to be uncacheable, so that those who
+# have waited for this answer ask at once, and not one after the other.
+sub failed {
+    set beresp.uncacheable = true;
+    set beresp.ttl = 1s;
+    set beresp.grace = 0s;
+}
+
 sub vcl_backend_error {
     if (bereq.is_bgfetch || bereq.http.X-Edge == "refresh") {
         return (abandon);
@@ -158,8 +169,7 @@ sub vcl_backend_error {
     set beresp.http.Content-Type = "application/problem+json";
     set beresp.http.Cache-Control = "no-store";
     set beresp.http.Retry-After = "1";
-    set beresp.uncacheable = true;
-    set beresp.ttl = 0s;
+    call failed;
     set beresp.body = {"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The site does not answer at the moment.","request_id":""} + bereq.http.X-Request-ID + {"""} + "}";
     return (deliver);
 }

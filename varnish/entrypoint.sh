@@ -45,12 +45,18 @@ address() { # of the load balancer, or nothing while there is none
     echo "${found%% *}"
 }
 
+# The origin, and the same one under another name, which is asked twice a second whether any replica answers: at the
+# load balancer's inner port, which looks at no host. Nothing is fetched from that one: a false alarm would refuse what
+# could be had.
 backend() { # address
-    if [[ -n $1 ]]; then
-        printf 'backend origin {\n    .host = "%s";\n    .port = "8080";\n}\n' "$1"
-    else
-        echo 'backend origin none;'
+    if [[ -z $1 ]]; then
+        printf 'backend origin none;\nbackend watched none;\n'
+        return
     fi
+    printf 'backend origin {\n    .host = "%s";\n    .port = "8080";\n}\n' "$1"
+    printf 'backend watched {\n    .host = "%s";\n    .port = "8081";\n    .probe = {\n' "$1"
+    printf '        .url = "/live";\n        .interval = 0.5s;\n        .timeout = 1s;\n'
+    printf '        .window = 3;\n        .threshold = 2;\n        .initial = 3;\n    }\n}\n'
 }
 
 # A name in VCL is looked up once, when it is loaded. So it is loaded anew when the load balancer has moved, or was

@@ -21,8 +21,9 @@ class CdnMiddleware:
     """Say what may be kept of each answer. It stands outside of all that sets cookies or makes problems of errors.
 
     An answer that shows to be somebody's own is `private, no-store` whatever its view, or a service behind the gateway,
-    has said, unless that is as strict. Errors are `no-store`, pages `no-cache`, what a view calls public is public, and
-    anything else is as good as personal: what nobody has thought of must not be kept.
+    has said, unless that is as strict. A file (`for_all`) is nobody's own, whoever asks. Errors are `no-store`, pages
+    `no-cache`, what a view calls public is public, and anything else is as good as personal: what nobody has thought of
+    must not be kept.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -59,13 +60,15 @@ def _control(request: HttpRequest, response: HttpResponseBase, wish: policy.Poli
         return policy.PERSONAL  # what is streamed may look at the session when it is too late
     if wish is not None:
         return wish.control
-    if response.headers.get("Content-Type", "").startswith("text/html"):
+    if response.status_code == HTTPStatus.OK and response.headers.get("Content-Type", "").startswith("text/html"):
         return policy.REVALIDATED
     return policy.PERSONAL
 
 
 def _is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
     """Return whether the answer may depend on who asked, or tells the caller something that nobody else should get."""
+    if policy.is_for_all(response):
+        return False
     session = getattr(request, "session", None)
     return bool(
         "Authorization" in request.headers

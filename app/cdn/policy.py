@@ -21,6 +21,7 @@ REVALIDATED = "no-cache"
 NOT_KEPT = "no-store"
 
 _ATTRIBUTE = "cdn_policy"
+_FOR_ALL = "cdn_for_all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,16 @@ class Policy:
 def of(response: HttpResponseBase) -> Policy | None:
     """Return what the view has said of this answer."""
     return getattr(response, _ATTRIBUTE, None)
+
+
+def for_all(response: HttpResponseBase) -> None:
+    """Say of an answer that it is the same whoever asks, with a token or without: a file."""
+    setattr(response, _FOR_ALL, True)
+
+
+def is_for_all(response: HttpResponseBase) -> bool:
+    """Return whether that was said."""
+    return getattr(response, _FOR_ALL, False)
 
 
 class Decorator(Protocol):

@@ -1,7 +1,8 @@
-"""Purging by tag, out of the request: one thread a process tells the edge, twice.
+"""Purging by tag and by URL, out of the request: one thread a process tells the edge, twice.
 
 Twice, because an answer may be on its way to the edge that was made before the change: it arrives after the purge, and
 is kept. What is computed AGAIN seconds after a change shows it, and nothing that was begun before is still on its way.
+A process that ends waits for that, but a server that was told to stop does not.
 
 An edge that is away costs a caller nothing. A purge that it does not get is lost, and the old answer goes when its
 `max-age` is over.
@@ -13,6 +14,8 @@ import atexit
 import http.client
 import logging
 import os
+import re
+import signal
 import ssl
 import threading
 import time
@@ -32,11 +35,22 @@ PAUSE = 3.0  # seconds without a try after one that failed; shorter than AGAIN, 
 TIMEOUT = 1.0  # seconds to connect, and for the answer
 BATCH = 200  # tags in one request, about 6 KB
 MOST = 5000  # tags that wait; more are sent as EVERYTHING
-LAST_TRY = 2.0  # seconds that the end of a process waits
+LAST_TRY = 2.0  # seconds that the end of a process waits for the edge
+
+# http://host/path: what a visitor asks for, of what may stand in a request.
+_URL = re.compile(r"https?:(//[A-Za-z0-9.:\[\]-]+)(/[!-~]*)?", re.IGNORECASE)
+
+
+def of_url(url: str) -> str:
+    """Return what stands for `url` among the tags, none of which begins with a slash. Raises ValueError."""
+    found = _URL.fullmatch(url.partition("#")[0])
+    if found is None:
+        raise ValueError(f"{url!r} is no address such as https://shop.example/api/products/7")
+    return f"{found[1].lower()}{found[2] or '/'}"
 
 
 class Edge:
-    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, and a secret.
+    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, or of a host and a path, and a secret.
 
     To an address with https:// only where the certificate is its own: by the system's authorities, or `SSL_CERT_FILE`.
     """
@@ -53,12 +67,15 @@ class Edge:
         self._headers = {"Authorization": f"Bearer {secret}"}
 
     def purge(self, tags: Iterable[str]) -> None:
-        """Let the edge forget what bears one of `tags`. Raises OSError or http.client's errors."""
+        """Let the edge forget what bears one of `tags`, or is one (`of_url`). Raises OSError, HTTPException."""
+        every = sorted(tags)
+        urls = [one for one in every if one.startswith("//")]
         try:
-            for some in batched(sorted(tags), BATCH, strict=False):
-                status = self._send({**self._headers, "Surrogate-Key": " ".join(some)})
-                if status != http.client.OK:
-                    raise http.client.HTTPException(f"the edge answered {status}")
+            for some in batched((one for one in every if not one.startswith("//")), BATCH, strict=False):
+                self._send("/", {"Surrogate-Key": " ".join(some)})
+            for one in urls:
+                host, _, path = one.removeprefix("//").partition("/")
+                self._send(f"/{path}", {"Host": host})
         except BaseException:
             self.close()
             raise
@@ -67,19 +84,20 @@ class Edge:
         """Close the connection, which is opened again when it is needed."""
         self._connection.close()
 
-    def _send(self, headers: dict[str, str]) -> int:
+    def _send(self, path: str, headers: dict[str, str]) -> None:
         if self._connection.sock is not None:
             try:
-                return self._ask(headers)
+                return self._ask(path, headers)
             except (ConnectionError, ssl.SSLEOFError):  # the edge had closed it, idle as it was
                 self._connection.close()
-        return self._ask(headers)
+        return self._ask(path, headers)
 
-    def _ask(self, headers: dict[str, str]) -> int:
-        self._connection.request("PURGE", "/", headers=headers)
+    def _ask(self, path: str, headers: dict[str, str]) -> None:
+        self._connection.request("PURGE", path, headers=self._headers | headers)
         answer = self._connection.getresponse()
         answer.read()
-        return answer.status
+        if answer.status != http.client.OK:
+            raise http.client.HTTPException(f"the edge answered {answer.status}")
 
 
 class Purger:
@@ -92,12 +110,12 @@ class Purger:
         self._later: dict[str, float] = {}  # when, by tag; in the order of time
         self._thread: threading.Thread | None = None
         self._closed_until = 0.0
-        self._ending = False
+        self._ending = self._hurried = False
         self._failing = False
 
     def purge(self, tags: Iterable[str]) -> None:
-        """Let the edge forget, soon. Returns at once and raises nothing."""
-        wrong = {one if one == EVERYTHING else written(one) for one in tags}
+        """Let the edge forget, soon, what bears one of `tags`, as they stand in a header. Returns at once."""
+        wrong = set(tags)
         due = time.monotonic() + self._again
         with self._wake:
             if len(self._later.keys() | wrong) > MOST:
@@ -114,14 +132,18 @@ class Purger:
                 self._thread.start()
             self._wake.notify()
 
-    def end(self, seconds: float) -> None:
-        """Send what waits, the second time too, and let the thread end: within `seconds`."""
+    def end(self, seconds: float = LAST_TRY, *, hurried: bool = False) -> None:
+        """Send what waits, the second time when it is due, and let the thread end: within `seconds` after that.
+
+        The second time at once if it is `hurried`, and where the edge was away at the first.
+        """
         with self._wake:
-            self._ending = True
+            self._ending, self._hurried = True, hurried
             self._wake.notify()
             thread = self._thread
+            last = 0.0 if hurried else max(self._later.values(), default=0.0) - time.monotonic()
         if thread is not None:
-            thread.join(seconds)
+            thread.join(max(0.0, last) + seconds)
 
     def _run(self) -> None:
         while tags := self._next():
@@ -135,11 +157,11 @@ class Purger:
                 now = time.monotonic()
                 tags, self._now = self._now, set()
                 for one, due in list(self._later.items()):
-                    if due > now and not self._ending:
+                    if due > now and not (self._hurried or (self._ending and self._failing)):
                         break
                     tags.add(one)
                     del self._later[one]
-                if tags or self._ending:
+                if tags or (self._ending and not self._later):
                     return tags
                 first = next(iter(self._later.values()), None)
                 self._wake.wait(None if first is None else first - now)
@@ -174,13 +196,33 @@ def purge(*tags: str) -> None:
 
     Call it after the commit. Returns at once, and raises nothing if the edge is away, or there is none.
     """
+    _purge({one if one == EVERYTHING else written(one) for one in tags})
+
+
+def purge_urls(*urls: str) -> None:
+    """The same for what visitors get at `urls`, with host and query, in all encodings. Raises ValueError."""
+    _purge({of_url(one) for one in urls})
+
+
+def end(*, hurried: bool = False) -> None:
+    """Tell what is still to be told: for processes that end without Python's own end, and those who have no time."""
+    if _current is not None:
+        _current.end(hurried=hurried)
+
+
+def _purge(wrong: set[str]) -> None:
     global _current  # noqa: PLW0603 - one process, one thread that tells
-    if not settings.CDN_PURGE_URL or not tags:
+    if not settings.CDN_PURGE_URL or not wrong:
         return
     with _making:
         if _current is None:
             _current = Purger(Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET))
-    _current.purge(tags)
+    _current.purge(wrong)
+
+
+def _at_exit() -> None:
+    # Who handles SIGTERM is a server, and ends because it was told to. A command has the time to wait.
+    end(hurried=signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
 
 
 def _renew() -> None:
@@ -189,4 +231,4 @@ def _renew() -> None:
 
 
 os.register_at_fork(after_in_child=_renew)
-atexit.register(lambda: _current.end(LAST_TRY) if _current else None)
+atexit.register(_at_exit)

@@ -3,15 +3,18 @@
 The tags are weak: the load balancer may compress the body, and so does a CDN. nginx and HAProxy turn a strong one into
 a weak one when they do, so that a strong one would be another one to whoever takes gzip. `If-None-Match` compares
 weakly in any case (RFC 9110, 13.1.2); a strong one would be of use for ranges only.
+
+That is the only condition that is looked at. `If-Unmodified-Since` and `If-Modified-Since` are about a date, and there
+is none, so they are to be ignored. `If-Match` guards changes and ranges, and a weak validator never matches it: who
+reads with it would be refused, whatever he has.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.utils.cache import get_conditional_response
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.utils.http import parse_etags
 
 # Of the body that a 304 has not.
 _OF_THE_BODY = {"content-length", "content-type", "content-encoding", "content-language", "content-range"}
@@ -25,14 +28,19 @@ def weak_etag(*parts: str | bytes) -> str:
     return f'W/"{digest.hexdigest()}"'
 
 
-def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponseBase:
-    """Give `response` an ETag where it has none, and return it, or a 304 (412) in its place."""
+def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Give `response` an ETag where it has none, and return it, or a 304 in its place."""
     if "ETag" not in response.headers:
         response.headers["ETag"] = weak_etag(response.content)
-    answer = get_conditional_response(request, etag=response.headers["ETag"], response=response)
-    if answer is None or answer is response:
+    known = {_opaque(one) for one in parse_etags(request.headers.get("If-None-Match", ""))}
+    if not known & {"*", _opaque(response.headers["ETag"])}:
         return response
+    answer = HttpResponseNotModified()
     for name, value in response.headers.items():
         if name.lower() not in _OF_THE_BODY:
             answer.headers.setdefault(name, value)
     return answer
+
+
+def _opaque(etag: str) -> str:
+    return etag.removeprefix("W/")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cdn.purging import end as end_purging
 from celery import Celery, signals
 from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
@@ -131,6 +132,12 @@ def start_pulse(sender: Any, **_kwargs: Any) -> None:
             time.sleep(PULSE_SECONDS)
 
     threading.Thread(target=send, name="pulse", daemon=True).start()
+
+
+@signals.worker_process_shutdown.connect
+def tell_the_edge(**_kwargs: Any) -> None:
+    """Send the purges that wait: a process of the pool leaves without Python's own end."""
+    end_purging(hurried=True)
 
 
 @signals.setup_logging.connect

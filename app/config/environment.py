@@ -12,6 +12,7 @@ from typing import NoReturn
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _ORIGIN = re.compile(rf"https?://{_DOMAIN.pattern}(:[1-9][0-9]{{0,4}})?")
+_ADDRESS = re.compile(rf"{_ORIGIN.pattern}(/[A-Za-z0-9._~-]+)*/?")
 
 
 def refuse(name: str, reason: str) -> NoReturn:
@@ -60,6 +61,16 @@ def origin(name: str, default: str = "") -> str:
     if value and not _ORIGIN.fullmatch(value):
         refuse(name, "must be an address such as https://cdn.example.com, without a path")
     return value
+
+
+def address(name: str) -> str:
+    """Return `name`: the same, but with a path after it if need be, and without a slash at the end."""
+    value = text(name, "")
+    if value and not _ADDRESS.fullmatch(value):
+        refuse(
+            name, "must be an address such as https://shop-media.s3.example.com or https://s3.example.com/shop-media"
+        )
+    return value.rstrip("/")
 
 
 def domain(name: str) -> str:

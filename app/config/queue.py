@@ -7,6 +7,7 @@ with it. Here a task is accepted when a replica has it too, and a worker has one
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from time import time
 from typing import Any
 
@@ -20,6 +21,23 @@ COPY = ("WAIT", 1, 1000)  # replicas, and milliseconds until they must have all 
 
 # What was taken off the queue when the connection broke, so that nobody knows whether Redis still has it.
 _taken: deque[tuple[Any, str, str]] = deque()
+
+
+def put_back(put: Callable[[Any, str, str], None]) -> None:
+    """Put back what was taken. Two channels may do so at once: each has messages of its own, without a lock.
+
+    A lock could be held by another thread at the moment when a process of the pool is forked.
+    """
+    while True:
+        try:
+            one = _taken.popleft()
+        except IndexError:
+            return
+        try:
+            put(*one)
+        except BaseException:
+            _taken.appendleft(one)
+            raise
 
 
 class Connection(SentinelManagedConnection):
@@ -63,14 +81,14 @@ class Channel(redis.SentinelChannel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        put_back(self._return)  # the connection is back
+
+    def _return(self, message: Any, exchange: str, routing_key: str) -> None:
         this: Any = self  # the stubs know little of it
-        while _taken:  # the connection is back
-            message, exchange, routing_key = _taken[0]
-            if exchange:
-                this.typeof(exchange).deliver(message, exchange, routing_key)
-            else:
-                this._put(routing_key, message)
-            _taken.popleft()
+        if exchange:
+            this.typeof(exchange).deliver(message, exchange, routing_key)
+        else:
+            this._put(routing_key, message)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: nobody knows."""

@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "ninja",  # for its files of Swagger UI
     "config",
     "caching",
+    "cdn",  # for its command
     "events",
     "identity",
     "replication",
@@ -181,7 +182,7 @@ CDN_PURGE_SECRET = environment.secret("CDN_PURGE_SECRET") if CDN_PURGE_URL else 
 # ── images ──────────────────────────────────────────────────────────────────────────────────────────
 # Named as in django-storages. Only those who write have the secret; the others need to know MEDIA_URL alone.
 _WRITES = SERVICE in ("products", "worker", "migrate")
-AWS_S3_ENDPOINT_URL = environment.text("AWS_S3_ENDPOINT_URL", "") or None
+AWS_S3_ENDPOINT_URL = environment.address("AWS_S3_ENDPOINT_URL") or None
 AWS_S3_REGION_NAME = environment.text("AWS_S3_REGION_NAME", "us-east-1")
 AWS_STORAGE_BUCKET_NAME = environment.text("AWS_STORAGE_BUCKET_NAME", "media")
 AWS_S3_ADDRESSING_STYLE = environment.choice("AWS_S3_ADDRESSING_STYLE", "path", ["path", "virtual", "auto"])
@@ -190,11 +191,11 @@ AWS_ACCESS_KEY_ID = environment.text("AWS_ACCESS_KEY_ID", "media:media")
 AWS_SECRET_ACCESS_KEY = environment.secret("AWS_SECRET_ACCESS_KEY") if _WRITES else token_hex()
 # An object's name is made of what is in it: it never changes.
 AWS_S3_OBJECT_PARAMETERS = {"CacheControl": "public, max-age=31536000, immutable"}
-AWS_S3_CUSTOM_DOMAIN = environment.text("AWS_S3_CUSTOM_DOMAIN", "")
+AWS_S3_CUSTOM_DOMAIN = environment.domain("AWS_S3_CUSTOM_DOMAIN")
 # Where browsers read: a CDN's domain, or the load balancer's path to the store.
 MEDIA_URL = f"https://{AWS_S3_CUSTOM_DOMAIN}/" if AWS_S3_CUSTOM_DOMAIN else "/media/"
 # Where they write by presigned URLs: the bucket's own URL; empty is the path /<bucket> of this site.
-MEDIA_UPLOAD_URL = environment.text("MEDIA_UPLOAD_URL", "").rstrip("/")
+MEDIA_UPLOAD_URL = environment.address("MEDIA_UPLOAD_URL")
 
 # ── web ─────────────────────────────────────────────────────────────────────────────────────────────
 STATIC_URL = f"{static_origin()}/static/"

@@ -4,6 +4,8 @@ Django's `cached_db` engine writes both and reads the cache. Where the cache cou
 off from this replica) it still holds the session as it was before; once it answers again, that old session is read and
 then saved over the newer row. Here the browser is told so: from a failed write of the cache until a good one, a cookie
 sends its reads to the database.
+
+What is not noticed: a node of a Redis Cluster that dies after it has taken a write and before its replica has it.
 """
 
 from __future__ import annotations

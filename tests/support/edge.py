@@ -25,9 +25,10 @@ _OPTIONS = (
     "--env", "CDN_PURGE_SECRET_FILE=/run/secrets/cdn_purge",
 )  # fmt: skip
 
-# Answers with the headers (h) and the status that the query asks for, and tells what it was asked. POST /down: 503.
+# Answers with the headers (h) and the status that the query asks for, and tells what it was asked. POST /down: 503. At
+# two ports, as the load balancers: the edge asks the second whether anybody answers.
 _ORIGIN = """
-import json
+import json, threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -62,6 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 ThreadingHTTPServer.request_queue_size = 128
+threading.Thread(target=ThreadingHTTPServer(("", 8081), Handler).serve_forever, daemon=True).start()
 ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
 
@@ -77,10 +79,10 @@ class Edge:
         """GET, over a connection of its own."""
         return self.site.get(path, **options)
 
-    def purge(self, *tags: str, path: str = "/", word: str | None = None) -> requests.Response:
-        """Purge `tags`, or without any the URL `path`."""
+    def purge(self, *tags: str, path: str = "/", host: str = "", word: str | None = None) -> requests.Response:
+        """Purge `tags`, or without any the URL `path` of `host`: of the one by which the edge is reached."""
         headers = {"Authorization": f"Bearer {secret('cdn_purge') if word is None else word}"}
-        headers |= {"Surrogate-Key": " ".join(tags)} if tags else {"Host": f"{self.site.host}:{self.site.port}"}
+        headers |= {"Surrogate-Key": " ".join(tags)} if tags else {"Host": host or f"{self.site.host}:{self.site.port}"}
         return self.inside.request("PURGE", path, headers=headers)
 
 

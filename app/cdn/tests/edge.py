@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,7 @@ class FakeEdge:
     patience: float | None = None  # seconds for which it keeps an idle connection
     certificate: Path | None = None  # with its key: then it speaks TLS
     heard: list[set[str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # when (monotonic)
     refused: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -40,7 +42,9 @@ class FakeEdge:
             def do_PURGE(self) -> None:
                 edge.stopped.wait(edge.seconds)
                 if self.headers["Authorization"] == f"Bearer {SECRET}":
-                    edge.heard.append(set(self.headers["Surrogate-Key"].split()))
+                    tags = self.headers["Surrogate-Key"]
+                    edge.heard.append({f"//{self.headers['Host']}{self.path}"} if tags is None else set(tags.split()))
+                    edge.times.append(time.monotonic())
                 else:
                     edge.refused.append(self.path)
                 self.send_response(edge.status)

@@ -24,6 +24,8 @@ def views(settings: Settings) -> None:
         ("/data", PERSONAL),
         ("/page/personal", PERSONAL),
         ("/page/moved", PERSONAL),
+        ("/page/moved-for-good", PERSONAL),
+        ("/public/moved-for-good", PUBLIC),
         ("/public/moved", PERSONAL),  # 302
         ("/public/streamed", PERSONAL),
         ("/data/revalidated", "no-cache"),
@@ -111,6 +113,30 @@ def test_who_has_the_answer_already_gets_304(client: Client, method: str, path: 
             assert name in again.headers, name
         assert again.headers.get("Surrogate-Key") == first.headers.get("Surrogate-Key")
     assert client.generic(method, path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+DATES = "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2065 07:28:00 GMT"
+
+
+@pytest.mark.parametrize("path", ["/public", "/page", "/data"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("If-Match", '"x"'),
+        ("If-Match", "*"),
+        ("Range", "bytes=0-1"),
+        *((name, date) for name in ("If-Unmodified-Since", "If-Modified-Since", "If-Range") for date in DATES),
+    ],
+)
+def test_a_condition_on_what_an_answer_has_not_got_changes_nothing(
+    client: Client, path: str, name: str, value: str
+) -> None:
+    plain, asked = client.get(path), client.get(path, headers={name: value})
+    assert (asked.status_code, asked.content) == (200, plain.content)
+    assert asked.headers["Cache-Control"] == plain.headers["Cache-Control"]
+    # Nor does it keep whoever has the answer already from a 304.
+    if tag := plain.headers.get("ETag"):
+        assert client.get(path, headers={name: value, "If-None-Match": tag}).status_code == 304
 
 
 def test_get_and_head_have_the_same_validator_and_another_body_has_another(client: Client) -> None:

@@ -6,12 +6,15 @@ import logging
 import os
 import select
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from cdn import metrics, purging
@@ -159,12 +162,46 @@ def test_an_address_without_a_port_means_that_of_its_scheme(url: str, port: int)
     assert Edge(url, SECRET)._connection.port == port
 
 
-def test_what_waits_at_the_end_of_a_process_is_told(edge: FakeEdge, purger: Purger) -> None:
+def test_what_waits_at_the_end_is_told_when_it_is_due(edge: FakeEdge, purger: Purger) -> None:
     purger.purge(["one"])
-    soon("purge", lambda: len(edge.heard) == 1)
     purger.end(3)
-    assert len(edge.heard) == 2
+    assert edge.heard == [{"one"}] * 2
+    assert edge.times[1] - edge.times[0] > 0.4
     assert not [one for one in threading.enumerate() if one is purger._thread]
+
+
+def test_where_the_edge_is_away_the_end_waits_for_nothing(edge: FakeEdge, purgers: list[Purger]) -> None:
+    edge.close()
+    purgers.append(Purger(Edge(edge.url, SECRET), again=30.0))
+    began = time.monotonic()
+    purgers[0].purge(["one"])
+    purgers[0].end(3)
+    assert time.monotonic() - began < 2
+
+
+PROCESS = """
+import functools, signal, sys
+from django.conf import settings
+kind, url, secret = sys.argv[1:]
+settings.configure(CDN_PURGE_URL=url, CDN_PURGE_SECRET=secret)
+from cdn import purging
+purging.Purger = functools.partial(purging.Purger, again=2.0)
+if kind == "server":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+purging.purge("one")
+if kind == "server":
+    signal.raise_signal(signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("command", True), ("server", False)])
+def test_a_command_waits_for_the_second_time_and_a_server_that_is_told_to_stop_does_not(
+    edge: FakeEdge, kind: str, waits: bool
+) -> None:
+    app = Path(purging.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", PROCESS, kind, edge.url, SECRET], cwd=app, timeout=30, check=True)
+    assert edge.all() == {"one"}
+    assert (edge.times[-1] - edge.times[0] > 1.8) is waits
 
 
 def test_a_child_process_tells_by_a_thread_of_its_own(edge: FakeEdge, settings: Settings) -> None:
@@ -175,13 +212,54 @@ def test_a_child_process_tells_by_a_thread_of_its_own(edge: FakeEdge, settings: 
     if child == 0:
         purging.purge("child")
         assert purging._current is not None
-        purging._current.end(3)
+        purging.end(hurried=True)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert {"child"} in edge.heard
-    assert purging._current is not None
-    purging._current.end(3)
+    purging.end(hurried=True)
     purging._renew()  # for the next test
+
+
+URL = "https://Shop.example:8443/api/products/7?x=%C3%A4"
+WRITTEN = "//shop.example:8443/api/products/7?x=%C3%A4"  # a host's name is the same in capitals
+
+
+def test_a_url_is_purged_by_its_host_and_path_beside_tags(edge: FakeEdge, settings: Settings) -> None:
+    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = edge.url, SECRET
+    purging.purge_urls(URL, "http://shop.example")
+    purging.purge("one")
+    soon("purges", lambda: edge.all() == {WRITTEN, "//shop.example/", "one"})
+    purging.end(hurried=True)
+    purging._renew()  # for the next test
+
+
+@pytest.mark.parametrize(
+    "odd", ["", "/x", "shop.example/x", "ftp://a/x", "https://", "https://a b/", "https://a/\r\nX: 1"]
+)
+def test_what_is_no_address_is_refused(odd: str, settings: Settings) -> None:
+    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = "http://edge.example", SECRET
+    with pytest.raises(ValueError, match="no address"):
+        purging.purge_urls(odd)
+    with pytest.raises(CommandError, match="no address"):
+        call_command("purge", odd)
+
+
+def test_the_command_purges_urls_and_tags_twice(
+    edge: FakeEdge, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = edge.url, SECRET
+    monkeypatch.setattr(purging, "AGAIN", 0.1)
+    call_command("purge", URL, "--tag", "product:7", "--tag", "*")
+    assert edge.heard == [{"product:7", "*"}, {WRITTEN}] * 2
+    assert capsys.readouterr().out == "purged 3\n"
+
+
+@pytest.mark.parametrize("wrong", ["status", "url", "nothing"])
+def test_the_command_says_so_if_nothing_was_purged(edge: FakeEdge, settings: Settings, wrong: str) -> None:
+    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = "" if wrong == "url" else edge.url, SECRET
+    edge.status = 403
+    with pytest.raises(CommandError):
+        call_command("purge", *([] if wrong == "nothing" else [URL]))
 
 
 def test_nobody_is_told_where_nobody_is_named(settings: Settings) -> None:

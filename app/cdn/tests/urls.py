@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponsePermanentRedirect,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.http.response import HttpResponseBase
 from django.urls import path
 from django.views.decorators.cache import cache_control, never_cache
@@ -44,6 +52,10 @@ def moved(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect("/page")
 
 
+def moved_for_good(request: HttpRequest) -> HttpResponse:
+    return HttpResponsePermanentRedirect("/page")
+
+
 def streamed(request: HttpRequest) -> HttpResponseBase:
     return StreamingHttpResponse([b"42"])
 
@@ -71,11 +83,13 @@ urlpatterns = [
     path("public/refused", kept(refused)),
     path("public/streamed", kept(streamed)),
     path("public/moved", kept(moved)),
+    path("public/moved-for-good", kept(moved_for_good)),
     path("public/many-tags", public(max_age=30, tags=[f"product:{n}" for n in range(2000)])(data)),
     path("data", data),
     path("page", page),
     path("page/personal", personal(page)),
     path("page/moved", moved),
+    path("page/moved-for-good", moved_for_good),
     path("data/revalidated", revalidated(data)),
     path("data/never", never_cache(data)),
     path("data/own", cache_control(private=True, max_age=60)(data)),

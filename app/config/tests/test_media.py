@@ -29,6 +29,26 @@ print(json.dumps({{
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_S3_CUSTOM_DOMAIN", "https://media.shop.example"),
+        ("AWS_S3_CUSTOM_DOMAIN", "media.shop.example/images"),
+        ("MEDIA_UPLOAD_URL", "bucket.store.example"),
+        ("MEDIA_UPLOAD_URL", "https://bucket.store.example/media?x=1"),
+        ("AWS_S3_ENDPOINT_URL", "swift:8080"),
+    ],
+)
+def test_an_address_that_is_none_stops_the_service_with_one_clear_line(name: str, value: str, tmp_path: Path) -> None:
+    made = environment("products", tmp_path) | {name: value}
+    seen = subprocess.run(
+        [sys.executable, "-c", LOOK], cwd=APP, env=made, text=True, capture_output=True, timeout=60, check=False
+    )
+    assert seen.returncode == 64
+    assert len(seen.stderr.splitlines()) == 1
+    assert f'{name}="{value}"' in seen.stderr
+
+
+@pytest.mark.parametrize(
     ("given", "shown", "upload"),
     [
         ({}, "/media/", ""),
@@ -38,8 +58,16 @@ print(json.dumps({{
             "https://media.shop.example/",
             "https://bucket.store.example",
         ),
+        (
+            {
+                "AWS_S3_ENDPOINT_URL": "https://store.example:9000",
+                "MEDIA_UPLOAD_URL": "https://store.example:9000/media",
+            },
+            "/media/",
+            "https://store.example:9000/media",
+        ),
     ],
-    ids=["unset", "empty", "a CDN and a bucket"],
+    ids=["unset", "empty", "a CDN and a bucket", "a bucket by path"],
 )
 def test_images_are_shown_by_the_domain_of_the_cdn_and_put_into_the_bucket(
     given: dict[str, str], shown: str, upload: str, tmp_path: Path

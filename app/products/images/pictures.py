@@ -56,6 +56,7 @@ def normalise(data: bytes) -> Picture:
         image = _opened(data)
         try:
             with image:
+                image = _of_eight_bits(image)
                 image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
                 image.load()
                 upright = ImageOps.exif_transpose(image)
@@ -77,6 +78,14 @@ def encode(image: Image.Image, effort: int = 1) -> bytes:
     result = io.BytesIO()
     bare.save(result, "WEBP", quality=QUALITY, method=effort)
     return result.getvalue()
+
+
+def _of_eight_bits(image: Image.Image) -> Image.Image:
+    """Return a greyscale image of 16 bits scaled to 8: Pillow would clip it, which leaves a white one."""
+    if not image.mode.startswith("I"):
+        return image
+    image.info.pop("transparency", None)  # a value of 16 bits, which says nothing of what is left
+    return image.point(lambda value: value * (1 / 256)).convert("L")
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from PIL import Image
@@ -24,6 +25,14 @@ def test_a_picture_of_each_kind_becomes_a_webp_of_the_same_size(kind: str, mode:
 def test_odd_ways_to_write_colours_are_understood(kind: str, mode: str) -> None:
     image = Image.new(mode, (64, 48)) if mode in ("1", "P", "I;16") else picture().convert(mode)
     assert opened(pictures.normalise(encoded(kind, image)).data).mode == "RGB"
+
+
+def test_a_greyscale_picture_of_16_bits_keeps_its_greys() -> None:
+    image = Image.frombytes("I;16", (64, 48), (30_000).to_bytes(2, "little") * 32 * 48 + b"\xff\xff" * 32 * 48)
+    for options in ({}, {"transparency": 30_000}):
+        kept = opened(pictures.normalise(encoded("PNG", image, **options)).data).convert("L")
+        assert abs(kept.getpixel((5, 5)) - 117) <= 2  # type: ignore[operator]  # one number
+        assert kept.getpixel((58, 42)) >= 253  # type: ignore[operator]  # one number
 
 
 def test_what_is_transparent_stays_so() -> None:
@@ -89,6 +98,15 @@ def test_a_file_with_any_byte_changed_is_a_picture_or_refused_and_never_anything
                 assert opened(pictures.normalise(bad).data).format == "WEBP"
             except pictures.BadImageError:
                 continue
+
+
+@pytest.mark.parametrize("filler", [b"\xff\x01", b"\xff\xd0", b"\xff\xd8", b"\xff\xe0\0\2", b"\xff\xfe\0\2"])
+def test_markers_without_end_do_not_hold_up_the_others(filler: bytes) -> None:
+    data = encoded("JPEG")
+    began = time.monotonic()
+    with suppress(pictures.BadImageError):
+        pictures.normalise(data[:-2] + filler * (8_000_000 // len(filler)) + data[-2:])
+    assert time.monotonic() - began < 1
 
 
 def test_a_variant_has_its_width_and_the_same_shape() -> None:
