@@ -6,7 +6,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("products", "0002_images"),
+        ("products", "0003_sold"),
     ]
 
     operations = [
