@@ -29,21 +29,17 @@ def planted(probe: Probe) -> None:
 
 
 @pytest.mark.usefixtures("planted")
-def test_the_periodic_task_really_clears_expired_sessions(probe: Probe) -> None:
+@pytest.mark.parametrize(
+    ("database", "role", "rows"),
+    [
+        pytest.param("shop", "shop_app", COUNT, id="a session that has expired"),
+        pytest.param("users", "users_app", RESERVED, id="an address that nobody went on to register"),
+    ],
+)
+def test_the_periodic_task_of_a_worker_really_takes_away(probe: Probe, database: str, role: str, rows: str) -> None:
     eventually(
-        "the expired session to be gone",
-        lambda: probe.sql(WRITER, "shop", "shop_app", COUNT),
-        lambda seen: seen == "0",
-        within=90,
-        interval=1,
-    )
-
-
-@pytest.mark.usefixtures("planted")
-def test_an_address_that_nobody_went_on_to_register_is_freed_by_the_worker_of_users(probe: Probe) -> None:
-    eventually(
-        "the abandoned address to be free",
-        lambda: probe.sql(WRITER, "users", "users_app", RESERVED),
+        "what was planted to be gone",
+        lambda: probe.sql(WRITER, database, role, rows),
         lambda seen: seen == "0",
         within=90,
         interval=1,
