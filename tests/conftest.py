@@ -84,9 +84,9 @@ def inside(stack: Stack) -> Services:
     return Services.inside(stack)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def staff(stack: Stack) -> Person:
-    """The demo's staff user; its token is good for 15 minutes."""
+    """The demo's staff user, with a token that is good for at least ten minutes."""
     return make_staff()
 
 

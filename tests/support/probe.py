@@ -21,11 +21,11 @@ class Probe:
 
     @classmethod
     def start(cls, stack: Stack) -> Probe:
-        """Start it. It goes by itself after an hour at the latest."""
+        """Start it. It goes by itself after two hours at the latest."""
         image = os.environ.get("TOOLS_IMAGE", f"{stack.project}-tools")
         output = run(
             "docker", "run", "--rm", "--detach", "--init", "--network", f"{stack.project}_app",
-            "--label", "scale-out.tests=probe", image, "sleep", "3600",
+            "--label", "scale-out.tests=probe", image, "sleep", "7200",
         )  # fmt: skip
         return cls(output.split()[-1])
 
