@@ -27,7 +27,7 @@ PATIENCE = 20.0  # seconds for these
 _numbers = count()
 _worker: list[subprocess.Popen[bytes]] = []
 
-app = Celery("bench", set_as_current=False)
+app = Celery("bench", set_as_current=False, include=["events.tasks"])  # where the worker's own answers go
 app.conf.update(
     broker_url=settings.QUEUE_URL,
     task_ignore_result=True,
