@@ -24,6 +24,7 @@ TRIALS = 1000
 MOMENT = 1.0  # seconds after the answer to a change
 LEVELS = {"L1", "L2", "MISS"}
 CALLERS = 500
+NOISE = 0.2  # seconds; the slowest of two crowds differed by 0.18 on two busy cores
 CAP = 2.0  # seconds that a process believes what it holds: caching.decorator.CAP
 
 
@@ -150,8 +151,8 @@ def test_500_callers_of_what_has_expired_cost_one_computation_and_wait_for_nothi
     assert {shown(answer) for answer, _ in crowd} == {quiet["price"]["amount"]}
     assert Counter(answer.headers["X-Cache"] for answer, _ in crowd)["MISS"] == 1
     assert len({answer.headers["X-Served-By"] for answer, _ in crowd}) == REPLICAS
-    # The 100 ms are multiplied by TIME_FACTOR; what was measured is as slow as the machine by itself.
-    assert slowest(crowd) <= control + computation + 0.1 * TIME_FACTOR
+    # What was measured is as slow as the machine by itself; the other two are multiplied by TIME_FACTOR.
+    assert slowest(crowd) <= control + computation + (0.1 + NOISE) * TIME_FACTOR
 
 
 def test_warm_cache_computes_what_is_missing_and_nothing_twice(stack: Stack, probe: Probe) -> None:
