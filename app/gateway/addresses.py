@@ -38,7 +38,7 @@ class Addresses:
     def pick(self, tried: Collection[Address], patience: float = 1.0) -> tuple[Address, bool] | None:
         """Return a replica that is not in `tried`, and whether there is another one besides; None if there is none.
 
-        While none is known yet it waits up to `patience` seconds for another thread that asks for them.
+        While none is known it waits up to `patience` seconds for another thread that asks for them.
         """
         now = time.monotonic()
         left = [address for address in self._current(now, max(0.0, patience)) if address not in tried]
@@ -54,13 +54,16 @@ class Addresses:
         self._suspects = {**suspects, address: now + SUSPECT}  # replaced, never changed: others are reading it
 
     def _current(self, now: float, patience: float) -> list[Address]:
-        # One thread asks; the others go on with what is known, and wait only if that is nothing.
-        if now - self._asked > FRESH and self._refreshing.acquire(timeout=0 if self._known else patience):
+        # One thread asks; the others go on with what is known, and wait only if that is nothing, or too old.
+        if now - self._asked > FRESH and self._refreshing.acquire(timeout=0 if self._usable() else patience):
             try:
                 if now - self._asked > FRESH:
                     self._refresh()
             finally:
                 self._refreshing.release()
+        return self._usable()
+
+    def _usable(self) -> list[Address]:
         return self._known if time.monotonic() - self._answered <= STALE else []
 
     def _refresh(self) -> None:

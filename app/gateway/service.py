@@ -102,7 +102,11 @@ class Service:
                 if not number:
                     raise Refused(504, "late", f"There was no time left to ask the service {self.name!r}.")
                 break
-            if choice is None or (number and not self._budget.spend()):
+            if choice is None:
+                if not number:
+                    metrics.failures.labels(self.name, "unreachable").inc()
+                break
+            if number and not self._budget.spend():
                 break
             if number:
                 metrics.retries.labels(self.name).inc()

@@ -87,7 +87,7 @@ def measure(scene: Scene) -> Report:
     check_memory()
     rounds, seconds = (2, 1) if scene.quick else (7, 2)
     with scene.clean():
-        stack = scene.stack(RATE_LIMIT="0", WEB_REPLICAS="1", WEB_THREADS="32")
+        stack = scene.stack(RATE_LIMIT="0", WEB_REPLICAS="1", WEB_THREADS="64")
         stack.build("postgres-1", "etcd", "redis-cache", "web", "swift")
         stack.up("load", "web", "products")
         containers = {service: one[0] for service, one in stack.containers().items()}
@@ -112,9 +112,9 @@ def measure(scene: Scene) -> Report:
             f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement.",
             f"`wrk` with 1 and with 50 kept connections; `GET {PATH}`, which the service has in its process.",
             "One replica of web and one of products (1 process, 4 threads), with the stack's own settings but for two:"
-            " no limit of the rate, which is one script in Redis more for a request; and 32 threads instead of 4 in"
-            " each of web's two processes, for with 4 the bulkhead turns away some of 50 callers: a 503 measures"
-            " nothing.",
+            " no limit of the rate, which is one script in Redis more for a request; and 64 threads instead of 4 in"
+            " each of web's two processes, so that one of them has a place for every caller: with fewer the bulkhead"
+            " turns some of 50 away, and a 503 measures nothing.",
             "The CPU time is that of web and products together, less what they use at rest. The load generator shares"
             " the machine's cores with them.",
         ],

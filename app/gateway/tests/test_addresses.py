@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +82,34 @@ def test_one_thread_asks_and_the_others_go_on_with_what_is_known(monkeypatch: py
     assert len(calls) == 2
     answer.set()
     slow.join(5)
+
+
+def test_after_a_pause_those_who_come_together_wait_for_the_one_who_asks() -> None:
+    now, asked, answer = [0.0], threading.Event(), threading.Event()
+
+    def look_up(_host: str, _port: int) -> list[Address]:
+        if now[0]:
+            asked.set()
+            assert answer.wait(5)
+        return [ONE]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(addresses, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        pool = Addresses("x", 80, look_up)
+        assert pool.pick(()) == (ONE, False)
+        now[0] = addresses.STALE + 1  # nobody has called meanwhile
+        picked: list[object] = []
+        callers = [threading.Thread(target=lambda: picked.append(pool.pick((), 5.0))) for _ in range(5)]
+        for caller in callers:
+            caller.start()
+        assert asked.wait(5)
+        for caller in callers:
+            caller.join(0.05)
+        assert not picked, "nobody gives up while one asks"
+        answer.set()
+        for caller in callers:
+            caller.join(5)
+    assert picked == [(ONE, False)] * 5
 
 
 def test_nobody_waits_for_a_first_look_up_longer_than_there_is_time() -> None:
