@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from support.probe import Probe
 from support.settings import MAIN_NODES
+from support.sql import connect
 from support.stack import Stack
 from support.wait import eventually
 
@@ -63,3 +66,24 @@ def test_there_is_one_beat(stack: Stack) -> None:
 def test_the_health_checks_of_workers_and_beat_pass(stack: Stack) -> None:
     for name, what in (("worker", "worker"), ("users-worker", "worker"), ("orders-worker", "worker"), ("beat", "beat")):
         stack.run_in(name, "healthcheck", what)
+
+
+def test_a_worker_goes_on_with_its_connections_from_task_to_task(stack: Stack) -> None:
+    address = stack.container("users-worker").address("app")
+    # Its relay comes every five seconds.
+    query = (
+        "SELECT pid, query_start FROM pg_stat_activity"
+        " WHERE client_addr = %s AND query LIKE '%%events_outbox%%' AND state = 'idle'"
+    )
+    with connect(stack, "main", "users", "users_app") as connection:
+
+        def used() -> dict[int, datetime]:
+            return dict(connection.execute(query, [address]).fetchall())
+
+        first = eventually("a connection of the worker", used, bool, within=15)
+        eventually(
+            "a later task on the same connection",
+            used,
+            lambda seen: any(since > first[pid] for pid, since in seen.items() if pid in first),
+            within=15,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -58,6 +59,7 @@ app.conf.update(
     # Each worker also reads a queue of its own, in turn with the other: the pulse goes there, and the relay.
     worker_direct=True,
     worker_max_tasks_per_child=1000,
+    CELERY_DB_REUSE_MAX=sys.maxsize,  # replication/tasks.py gives the connections back
     timezone="UTC",
     beat_max_loop_interval=5,
     beat_scheduler="config.celery:Scheduler",

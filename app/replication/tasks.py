@@ -1,10 +1,16 @@
-"""A task reads what the one who sent it has written, and the tasks that it sends see what it has written."""
+"""A task reads what the one who sent it has written, and the tasks that it sends see what it has written.
+
+Its connections go back to their pools before and after it, as a request's do. Celery's own way is to close them with
+their pools, so that each task logs in anew; `CELERY_DB_REUSE_MAX = sys.maxsize` in Celery's settings puts it off for
+ever.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from celery import signals
+from django.db import close_old_connections
 
 from replication import causal, lsn, state
 
@@ -26,3 +32,10 @@ def _receive(task: Any, **_kwargs: Any) -> None:
     except ValueError:
         after = lsn.MAXIMUM  # whoever sent it wrote something: the primary has it
     state.begin(after)
+
+
+@signals.task_prerun.connect(dispatch_uid="replication.fresh")
+@signals.task_postrun.connect(dispatch_uid="replication.done")
+def _give_back(task: Any, **_kwargs: Any) -> None:
+    if not task.request.is_eager:  # that is a request's, which may be in the middle of reading
+        close_old_connections()

@@ -33,6 +33,7 @@ app.conf.update(
     task_ignore_result=True,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
+    CELERY_DB_REUSE_MAX=sys.maxsize,  # as in the stack (app/config/celery.py)
 )
 
 
