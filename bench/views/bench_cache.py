@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
 import sys
@@ -23,9 +24,10 @@ PATIENCE = 5  # seconds for one answer: the bench fails rather than hang
 
 
 class Raw:
-    """Redis's protocol over a bare socket, as good as Python can do it: one send, one or two receives."""
+    """One question to Redis over a bare socket, as good as Python can do it: one send, and no more receives than it
+    takes. Its answer is always as long."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, *words: str) -> None:
         given = get_redis_connection("default").connection_pool.connection_kwargs
         if "path" in given:
             self._socket = socket.socket(socket.AF_UNIX)
@@ -36,36 +38,39 @@ class Raw:
         # The kernel's time-out, after which `recv` raises BlockingIOError: Python's own costs a system call each time.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE, 0))
         if given.get("password"):
-            self._ask(self._command("AUTH", given["password"]), 5)
-        self._key = key
-        self._get = self._command("GET", key)
+            self._first(self._command("AUTH", given["password"]))
+        self._question = self._command(*words)
+        answer = self._first(self._question)
+        if answer[:1] not in b"$*" or b"$-1" in answer:
+            raise LookupError(f"Redis answers {answer[:80]!r} to {words}")
+        self._length = len(answer)
 
     @staticmethod
     def _command(*words: str) -> bytes:
         parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
         return f"*{len(words)}\r\n{parts}".encode()
 
-    def _ask(self, command: bytes, length: int) -> bytes:
-        self._socket.sendall(command)
-        return self._whole(self._socket.recv(65536), length)
-
-    def _whole(self, answer: bytes, length: int) -> bytes:
-        while len(answer) < length:
-            more = self._socket.recv(65536)
-            if not more:
-                raise ConnectionError("Redis has closed the connection")
-            answer += more
+    def _receive(self) -> bytes:
+        answer = self._socket.recv(65536)
+        if not answer:
+            raise ConnectionError("Redis has closed the connection")
         return answer
 
-    def get(self) -> bytes:
-        """Return the whole answer to GET. Raises LookupError where Redis has no value."""
-        self._socket.sendall(self._get)
-        answer = self._socket.recv(65536)
-        if not answer.startswith(b"$") or answer.startswith(b"$-1"):
-            raise LookupError(f"Redis answers {answer[:80]!r} to GET {self._key}")
-        head = answer.index(b"\r\n")
-        length = head + 2 + int(answer[1:head]) + 2
-        return answer if len(answer) >= length else self._whole(answer, length)
+    def _first(self, question: bytes) -> bytes:
+        """Return an answer of unknown length, which is over when nothing follows for a while."""
+        self._socket.sendall(question)
+        answer = self._receive()
+        while select.select([self._socket], [], [], 0.2)[0]:
+            answer += self._receive()
+        return answer
+
+    def ask(self) -> bytes:
+        """Return the answer."""
+        self._socket.sendall(self._question)
+        answer = self._receive()
+        while len(answer) < self._length:
+            answer += self._receive()
+        return answer
 
 
 def operations() -> dict[str, Callable[[], object]]:
@@ -85,7 +90,8 @@ def operations() -> dict[str, Callable[[], object]]:
     value()
     process.current.watch.heard.wait(5)
     tags = process.current.store.get("bench").tags
-    raw = Raw(process.current.shared.value_name("bench"))
+    raw = Raw("GET", process.current.shared.value_name("bench"))
+    raw_many = Raw("MGET", *(redis.make_key(key) for key in many))
     page = pages.front
     page()
 
@@ -98,7 +104,8 @@ def operations() -> dict[str, Callable[[], object]]:
         "LocMemCache": lambda: memory.get("key"),
         "local": lambda: local.get("key"),
         "decorator": value,
-        "raw GET": raw.get,
+        "raw GET": raw.ask,
+        "raw MGET": raw_many.ask,
         "L2": lambda: process.current.shared.look("bench", tags, 30.0),
         "1 key": lambda: redis.get(many[0]),
         "20 keys": lambda: redis.get_many(many),
