@@ -117,7 +117,7 @@ def draw(samples: Samples, path: Path) -> None:
 def measure(scene: Scene) -> Report:
     """Run the bench and draw its plot."""
     check_memory()
-    rounds, seconds = (2, 4) if scene.quick else (6, 8)
+    rounds, seconds = (2, 4) if scene.quick else (12, 6)
     with scene.clean():
         stack = scene.stack("bench/compose.bulkhead.yaml", RATE_LIMIT="0", WEB_REPLICAS="1")
         stack.build("postgres-1", "etcd", "redis-cache", "web", "swift")
