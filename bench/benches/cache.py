@@ -176,8 +176,8 @@ def measure(scene: Scene) -> Report:
             " process and Redis share one core, so that a figure is the work of both: with a core for each, or a"
             " network between them, the waiting is longer and the ratios are smaller.",
             "A value of 1,300 characters, text. *Our L2* reads the value, its time to live and its three tags in one"
-            " exchange, and compares. *Bare socket*: one `sendall`, and `recv` until the answer is whole, whose length is"
-            " known; nothing is parsed.",
+            " exchange, and compares. *Bare socket*: one `sendall`, and `recv` until the answer is whole, whose length"
+            " is known; nothing is parsed.",
             "*From the database*: two queries and a template. The foot, which names the replica, is in none of them.",
         ],
         findings=findings(samples),

@@ -77,8 +77,8 @@ def findings(samples: Samples) -> list[str]:
         return number(samples.typical(name, "computed").middle, 2)
 
     return [
-        f"While {CLIENTS} clients ask three replicas, a value that lives {TIMEOUT} s is computed {typical('ours')} times"
-        f" each time that it expires by the two-level cache, and {typical('textbook')} times by get, compute, set.",
+        f"While {CLIENTS} clients ask three replicas, a value that lives {TIMEOUT} s is computed {typical('ours')}"
+        f" times each time that it expires by the two-level cache, and {typical('textbook')} times by get, compute, set.",
         f"The two-level cache answers {times(samples.ratio('ours', 'textbook', 'rate'))} the requests a second.",
     ]
 
