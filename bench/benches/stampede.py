@@ -78,7 +78,8 @@ def findings(samples: Samples) -> list[str]:
 
     return [
         f"While {CLIENTS} clients ask three replicas, a value that lives {TIMEOUT} s is computed {typical('ours')}"
-        f" times each time that it expires by the two-level cache, and {typical('textbook')} times by get, compute, set.",
+        f" times each time that it expires by the two-level cache, and {typical('textbook')} times by get, compute,"
+        " set.",
         f"The two-level cache answers {times(samples.ratio('ours', 'textbook', 'rate'))} the requests a second.",
     ]
 
