@@ -115,6 +115,20 @@ def test_an_answer_is_kept_for_each_encoding(edge: Edge, product: int) -> None:
     assert "Content-Encoding" not in hits["identity"].headers
 
 
+def test_a_part_is_a_part_and_what_cannot_be_had_in_part_is_had_whole(edge: Edge, product: int) -> None:
+    plain, path = {"Accept-Encoding": "identity"}, fresh(f"/api/products/{product}")
+    whole = edge.get(path, headers=plain).content
+    size = len(whole)
+    parts = {"0-4": whole[:5], "5-": whole[5:], "-3": whole[-3:], f"3-{size + 9}": whole[3:], f"-{size + 9}": whole}
+    wrong = ["2-0", f"{size}-", f"{size + 5}-{size + 9}", "-0", "0", "--1", "0-1,3-4", f"0-{'9' * 30}", ""]
+    for span in [*parts, *wrong]:
+        answer = edge.get(path, headers=plain | {"Range": f"bytes={span}"})
+        expected = (206, parts[span]) if span in parts else (200, whole)
+        assert (answer.status_code, answer.content) == expected, span
+    never = edge.get(fresh(f"/api/products/{product}"), headers=plain | {"Range": f"bytes={size + 9999}-"})
+    assert never.status_code == 200, "one that nobody has asked for before"
+
+
 # ── 304 ─────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("path", ["/", "/products/{}/", "/api/products/{}", "/api/products/categories"])
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])

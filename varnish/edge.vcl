@@ -176,11 +176,29 @@ sub vcl_backend_error {
 
 # ── what goes out ───────────────────────────────────────────────────────────────────────────────────
 sub vcl_deliver {
+    call range;
     set resp.http.X-Request-ID = req.http.X-Request-ID;
     set resp.http.Cache-Status = "edge; " + req.http.X-Edge-Status; # RFC 9211
     unset resp.http.xkey;
     unset resp.http.X-Varnish;
     unset resp.http.Via;
+}
+
+# What cannot be had in part is had whole (RFC 9110, 14.2): a 416 of Varnish's would bear the headers of the whole answer,
+# by which browsers and other caches could keep it.
+sub range {
+    if (req.http.Range !~ "^bytes=([0-9]{1,15}-[0-9]{0,15}|-0*[1-9][0-9]{0,14})$" || !resp.http.Content-Length) {
+        unset req.http.Range;
+    } else if (req.http.Range !~ "=-") {
+        # From the first to the last byte, or to the end.
+        if (std.integer(regsub(req.http.Range, "^bytes=([0-9]+)-.*$", "\1"), 0)
+            >= std.integer(resp.http.Content-Length, 0)) {
+            unset req.http.Range;
+        } else if (std.integer(regsub(req.http.Range, "^.*-", ""), 999999999999999)
+            < std.integer(regsub(req.http.Range, "^bytes=([0-9]+)-.*$", "\1"), 0)) {
+            unset req.http.Range;
+        }
+    }
 }
 
 sub vcl_synth {
