@@ -139,5 +139,17 @@ def test_losing_a_primary_costs_no_request_and_the_cache_is_whole_again_soon(
         "the lost node to follow",
         lambda: ask(probe, victim, "INFO", "replication"),
         lambda seen: "master_link_status:up" in seen,
-        within=20,
+        within=40,  # a server that is stuck for good is ended after twelve seconds (redis/cluster-keeper)
+    )
+
+
+def test_a_node_whose_server_is_stuck_for_good_starts_it_again_and_follows(cluster: Stack, probe: Probe) -> None:
+    victim = primary_of(probe, CLOCK)
+    # The server alone: what watches it goes on, as when it loops for ever.
+    cluster.run_in(victim, "sh", "-c", "kill -STOP $(pidof redis-server redis-check-rdb)")
+    eventually(
+        "the node to follow another one",
+        lambda: ask(probe, victim, "INFO", "replication"),
+        lambda seen: "master_link_status:up" in seen,
+        within=40,
     )
