@@ -369,12 +369,14 @@ class Visitor:
             headers["Accept-Encoding"] = dice.choice(["gzip", "br", "identity", "gzip;q=0"])
         if dice.random() < 0.1:
             headers["X-Read-After"] = "0/1"
-        suffix = dice.choice(["", "", "?x=1", f"?x={dice.randrange(3)}", "/style.css", "?.css", "&a=.js", "%2f.js"])
+        odd = ["?x=1", f"?x={dice.randrange(3)}", "/style.css", "?.css", "&a=.js", "%2f.js"]
+        suffix = dice.choice(odd) if dice.random() < 0.6 else ""
         path = dice.choice([
             "/session/", "/session/", f"/api/users/{self.person.id}", f"/api/users/{other.person.id}",
             f"/api/users/{self.person.id}/orders", f"/api/users/{other.person.id}/orders", "/api/orders/",
             f"/api/orders/{self.order}", f"/api/orders/{other.order}", "/api/products/", "/api/products/1", "/",
             "/counter/", "/products/1/", "/api/products/categories", "/api/products/?limit=3",
+            "/api/products/", "/api/products/1", "/api/products/categories",
         ]) + suffix  # fmt: skip
         method = dice.choices(["GET", "HEAD", "POST", "PUT", "OPTIONS"], [12, 2, 1, 1, 1])[0]
         if dice.random() < 0.5:
