@@ -140,7 +140,7 @@ def findings(samples: Samples) -> list[str]:
         f"A value of L2, which is checked, takes {times(samples.ratio('L2', 'raw GET', 'us'))} a GET of the same bytes"
         " over a bare socket, which checks nothing.",
         f"With django-redis 20 keys take {times(samples.ratio('20 keys', '1 key', 'us'))} the time of one; over a bare"
-        f" socket {times(samples.ratio('raw MGET', 'raw GET', 'us'))}, which nothing in Python can go below.",
+        f" socket {times(samples.ratio('raw MGET', 'raw GET', 'us'))}.",
         f"The front page takes {typical('front, database')} µs from the database, {typical('front, L2')} from L2,"
         f" {typical('front, L1')} from L1.",
     ]

@@ -113,8 +113,8 @@ def measure(scene: Scene) -> Report:
             f"`wrk` with 1 and with 50 kept connections; `GET {PATH}`, which the service has in its process.",
             "One replica of web and one of products (1 process, 4 threads), with the stack's own settings but for two:"
             " no limit of the rate, which is one script in Redis more for a request; and 64 threads instead of 4 in"
-            " each of web's two processes, so that one of them has a place for every caller: with fewer the bulkhead"
-            " turns some of 50 away, and a 503 measures nothing.",
+            " each of web's two processes, so that one of them has a place for every caller: who finds none"
+            " may be told 503, which measures nothing.",
             "The CPU time is that of web and products together, less what they use at rest. The load generator shares"
             " the machine's cores with them.",
         ],
