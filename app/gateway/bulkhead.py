@@ -6,7 +6,9 @@ import threading
 import time
 from collections import deque
 
-SHORT = 0.2  # seconds that anybody may wait
+SHORT = 0.2  # seconds in which his turn comes, if anybody may wait
+STILL = 0.15  # seconds without a move in which he goes on waiting, or so many calls' time:
+_CALLS = 5
 _NEWEST = 0.2  # the share of the newest call in the mean
 
 
@@ -19,8 +21,10 @@ class Bulkhead:
 
     Whoever waits holds a thread as well. So `waiting` calls may wait as long as places become free, and all others only
     where their turn comes in a SHORT time, as far as the length of the latest calls tells: that is so under load, where
-    places become free every few milliseconds, and not where the service is slow. When no place has become free for
-    `patience` seconds, or the last call failed, the service is stuck: everyone who comes is told so at once.
+    places become free every few milliseconds, and not where the service is slow; they go when none has become free for
+    the time of a few calls, because a service that has just frozen would otherwise hold every thread for `patience`.
+    When no place has become free for `patience` seconds, or the last call failed, the service is stuck: everyone who
+    comes is told so at once.
     """
 
     def __init__(self, most: int, waiting: int, patience: float) -> None:
@@ -36,12 +40,14 @@ class Bulkhead:
         """Take a place, which must be given back. Raises Full, at `until` (monotonic) at the latest."""
         with self._moves:
             turn = self._seconds * (self._waiting + 1) / self._most
-            if len(self._since) >= self._most and self._waiting >= self._may_wait and turn > SHORT:
+            patient = self._waiting < self._may_wait
+            if len(self._since) >= self._most and not patient and turn > SHORT:
                 raise Full
+            patience = self._patience if patient else min(self._patience, max(STILL, _CALLS * self._seconds))
             self._waiting += 1
             try:
                 while len(self._since) >= self._most:
-                    left = min(self._moved + self._patience, until) - time.monotonic()
+                    left = min(self._moved + patience, until) - time.monotonic()
                     if left <= 0 or not self._well:
                         raise Full
                     self._moves.wait(left)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 
 import pytest
 
@@ -91,6 +92,19 @@ def test_whoever_finds_it_stuck_is_refused_after_the_patience_and_the_next_ones_
         with pytest.raises(Full):
             bulkhead.enter(soon())
     assert time.monotonic() - started < 0.15, "they waited as well"
+
+
+def test_of_those_who_wait_for_a_service_that_has_just_frozen_one_waits_on_and_the_others_go() -> None:
+    bulkhead = Bulkhead(1, 1, 60)
+    bulkhead.enter(soon())
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(bulkhead.enter, soon()) for _ in range(3)]
+        gone = set(islice(as_completed(waiting, 3), 2))
+        assert [type(one.exception()) for one in gone] == [Full] * 2
+        (patient,) = set(waiting) - gone
+        assert not patient.done()
+        bulkhead.leave(well=True)
+        patient.result(5)
 
 
 def test_after_a_failure_nobody_waits_until_a_call_goes_well() -> None:

@@ -109,6 +109,12 @@ type Start = Callable[..., Upstream]
 # ── down, slow, broken ──────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_service_without_an_address_is_unreachable_and_counted_as_such() -> None:
+    before = count("failures_total", kind="unreachable")
+    assert Site().ask().status == 503
+    assert count("failures_total", kind="unreachable") == before + 1
+
+
 def test_a_service_that_is_down_is_503_at_once_and_says_when_to_come_back(upstreams: Start) -> None:
     replica = upstreams()
     replica.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
-from celery import current_app, shared_task
+from celery import current_app, shared_task, signals
 from django.db import connections
 from django_redis import get_redis_connection
 
@@ -36,3 +37,19 @@ def test_a_task_reads_what_its_sender_has_written() -> None:
     state.begin()
     assert position.apply(headers={"read_after": "1/2"}).get() == lsn.parse("1/2")
     assert position.apply().get() == 0
+
+
+@pytest.mark.parametrize(("eager", "kept"), [(True, True), (False, False)])
+def test_a_task_gives_connections_back_but_not_those_of_the_request_that_runs_it(
+    monkeypatch: pytest.MonkeyPatch, *, eager: bool, kept: bool
+) -> None:
+    connection = connections["default"]
+    connection.ensure_connection()
+    monkeypatch.setattr(connection, "close_at", time.monotonic() - 1)  # what a request that ends gives back
+    position.push_request(is_eager=eager)
+    try:
+        for signal in (signals.task_prerun, signals.task_postrun):
+            signal.send(position, task=position)
+            assert (connection.connection is not None) is kept
+    finally:
+        position.pop_request()
