@@ -32,7 +32,7 @@ logs: ## follow the logs (S=web for one service)
 trace: ## one request's way through all containers, in the order of time: make trace ID=<X-Request-ID> [TAIL=20000]
 	@scripts/trace.sh
 
-scale: ## run N web replicas: make scale N=6
+scale: ## run N web replicas: make scale N=5
 	@scripts/stack.sh scale "$(N)"
 
 deploy: ## put this work tree in place of what runs, one container after the other

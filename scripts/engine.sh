@@ -114,5 +114,14 @@ check_plugins() {
     || fail "Docker Compose ${version:-none} is too old: $minimum_compose or newer is needed (https://docs.docker.com/compose/install/)"
 }
 
+# For the keys and certificates of scripts/secrets.sh, which says what to do where this can't.
+check_openssl() {
+  if ! have openssl && can_install; then
+    step "Installing openssl"
+    install_packages openssl
+  fi
+}
+
 check_engine
 check_plugins
+check_openssl

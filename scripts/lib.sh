@@ -109,7 +109,7 @@ remember_settings() {
   owner=$(recorded COMPOSE_PROJECT_NAME)
   [[ -z $owner || $owner == "$COMPOSE_PROJECT_NAME" ]] || return 0
   touch "$root/.env"
-  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT EXTRA_REPLICAS EXTRA_SHARDS COMPOSE_FILE; do
+  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT EXTRA_REPLICAS EXTRA_SHARDS COMPOSE_FILE; do
     [[ -n ${!name:-} || $name != COMPOSE_FILE ]] || continue # Compose takes an empty one for a file
     line=$name=${!name}
     if grep -q "^$name=" "$root/.env"; then

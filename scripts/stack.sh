@@ -60,7 +60,7 @@ logs() { compose logs --follow --tail 100 "$@"; }
 
 scale() {
   local count=${1:-}
-  [[ $count =~ ^[1-9][0-9]?$ ]] || fail "how many? make scale N=6"
+  [[ $count =~ ^[1-9][0-9]?$ ]] || fail "how many? make scale N=5"
   ((count <= 20)) || fail "N=$count: the load balancers have room for 20 replicas"
   check_connections "$count"
   compose up --detach --wait --scale "web=$count"

@@ -64,7 +64,7 @@ def test_the_connections_of_workers_and_services_count_too(stack: Stack, unchang
         ),
         (("up", "POOL_SIZE=four"), "POOL_SIZE=four: must be a whole number from 1 to 999"),
         (("up", "SERVICE_WORKERS=0"), "SERVICE_WORKERS=0: must be a whole number from 1 to 999"),
-        (("scale", "N=many"), "how many? make scale N=6"),
+        (("scale", "N=many"), "how many? make scale N=5"),
     ],
 )
 def test_a_bad_setting_is_named(command: tuple[str, ...], says: str) -> None:

@@ -21,6 +21,6 @@ class CacheLevelMiddleware:
         level.farthest.set(0)
         level.collected.set([])
         response = self.get_response(request)
-        if settings.EXPOSE_TOPOLOGY and (farthest := level.farthest.get()):
+        if (farthest := level.farthest.get()) and getattr(settings, "EXPOSE_TOPOLOGY", False):
             response["X-Cache"] = level.NAMES[farthest]
         return response

@@ -92,6 +92,6 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """
     if "X-Forwarded-For" in request.headers:
         return HttpResponse(status=404)
-    for measure in settings.METRICS_MEASURES:
+    for measure in getattr(settings, "METRICS_MEASURES", ()):
         import_string(measure)()
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)

@@ -33,7 +33,7 @@ class RequestIdMiddleware:
             request.id = span.request_id  # type: ignore[attr-defined]  # for the problem details
             response = self.get_response(request)
             response["X-Request-ID"] = span.request_id
-            if settings.EXPOSE_TOPOLOGY:
+            if getattr(settings, "EXPOSE_TOPOLOGY", False):
                 response["X-Served-By"] = settings.REPLICA_NAME
             if not request.path.startswith(_QUIET):
                 _log(request, response, (time.perf_counter() - started) * 1000)

@@ -39,7 +39,7 @@ class ReplicationMiddleware:
             response[causal.HEADER] = lsn.render(trail.after)
         for alias, number in trail.queries.items():
             metrics.queries.labels(alias).inc(number)
-        if settings.EXPOSE_TOPOLOGY and trail.queries:
+        if trail.queries and getattr(settings, "EXPOSE_TOPOLOGY", False):
             response["X-Database"] = ",".join(trail.queries)
         return response
 
