@@ -10,4 +10,5 @@ trap 'kill "$redis"' EXIT
 # A port that is free: of two runs that start at once each would take the same one.
 port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
 # 50 threads at once, each with a connection to two databases, are more than the 100 of the default.
-pg_virtualenv -v 17 -c "--port=$port" -o fsync=off -o max_connections=300 "$@"
+# UTF-8 as in production: with the locale of the image it would be ASCII.
+pg_virtualenv -v 17 -c "--port=$port --locale=C.UTF-8" -o fsync=off -o max_connections=300 "$@"

@@ -7,14 +7,14 @@ are told by signals, those of a whole queryset and of a cascade too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 
-from caching.invalidation import forewarn, invalidate
+from caching.invalidation import checked, forewarn, invalidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ _bound: dict[type[models.Model], TagsOf] = {}
 
 
 def bind(model: type[models.Model], tags: TagsOf) -> None:
-    """Let each change of `model` invalidate what `tags` says of it.
+    """Let each change of `model` invalidate what `tags` says of it, through its proxies and its children too.
 
     For changes of whole querysets the model's manager must be of a CachingQuerySet, and so must its base manager, by
     which `parent.children.add(…)` changes rows: `objects = CachingQuerySet.as_manager()` and, in its Meta,
@@ -48,16 +48,31 @@ def bind(model: type[models.Model], tags: TagsOf) -> None:
         if not isinstance(manager.get_queryset(), CachingQuerySet):
             raise ImproperlyConfigured(f"{model._meta.label}: {manager} is not of a CachingQuerySet: see caching.bind")
     _bound[model] = tags
+    # Of any sender: a proxy is one of its own, and the parent of a model that is saved is none.
     for signal in (pre_save, pre_delete):
-        signal.connect(_before, sender=model, dispatch_uid="caching.before")
-    post_save.connect(_after_save, sender=model, dispatch_uid="caching.after")
-    post_delete.connect(_after_delete, sender=model, dispatch_uid="caching.after")
+        signal.connect(_before, dispatch_uid="caching.before")
+    post_save.connect(_after_save, dispatch_uid="caching.after")
+    post_delete.connect(_after_delete, dispatch_uid="caching.after")
 
 
 def tags_of(change: Change) -> set[str]:
-    """Return what `change` invalidates; nothing where the model is not bound."""
-    tags = _bound.get(change.model)
-    return set(tags(change)) if tags else set()
+    """Return what `change` invalidates: of its model, and of those whose rows are a part of it. Nothing where none is
+    bound."""
+    found: set[str] = set()
+    for model in _tables(change.model):
+        if tags := _bound.get(model):
+            found |= checked(tags(replace(change, model=model)))
+    return found
+
+
+def _tables(model: type[models.Model]) -> list[type[models.Model]]:
+    """Return the models whose tables hold a row of `model`: a proxy's is another's, a child's also in its parents'."""
+    concrete = model._meta.concrete_model
+    return [] if concrete is None else [concrete, *concrete._meta.get_parent_list()]
+
+
+def _is_bound(model: type[models.Model]) -> bool:
+    return any(one in _bound for one in _tables(model))
 
 
 def _change_of(instance: models.Model, fields: Iterable[str] | None, *, created: bool) -> Change:
@@ -75,12 +90,13 @@ def _change_of(instance: models.Model, fields: Iterable[str] | None, *, created:
 
 def _before(sender: type[models.Model], instance: models.Model, using: str, **given: Any) -> None:
     # Inside a transaction invalidate() does that, which comes before the commit there.
-    if not transaction.get_connection(using).in_atomic_block:
+    if _is_bound(sender) and not transaction.get_connection(using).in_atomic_block:
         forewarn(*tags_of(_change_of(instance, given.get("update_fields"), created=instance._state.adding)))
 
 
 def _after_save(instance: models.Model, using: str, created: bool, update_fields: Any = None, **_: Any) -> None:
-    invalidate(*tags_of(_change_of(instance, update_fields, created=created)), using=using)
+    if _is_bound(type(instance)):
+        invalidate(*tags_of(_change_of(instance, update_fields, created=created)), using=using)
 
 
 def _after_delete(instance: models.Model, using: str, **_: Any) -> None:

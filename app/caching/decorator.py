@@ -106,8 +106,8 @@ class CachedFunction[**P, R]:
         return held.take()  # type: ignore[no-any-return]
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Make the value of these arguments wrong everywhere, after the commit of an open transaction."""
-        invalidation.invalidate(self._own_tag(self._keys.of(args, kwargs)))
+        """Make the value of these arguments wrong everywhere, after the commit of each transaction that is open."""
+        invalidation.invalidate_after_all(self._own_tag(self._keys.of(args, kwargs)))
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute the value now, keep it, and return it."""
@@ -119,10 +119,15 @@ class CachedFunction[**P, R]:
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Peeked | None:
         """Return what is there without computing anything; None where nothing is (a value None is a Peeked of None)."""
         key = self._keys.of(args, kwargs)
-        held, where = self._mine(key), "L1"
+        # As in __call__: L1 is too old to be part of another value, and for who has just written.
+        near = not (depends.computing() or source().must_be_fresh())
+        held, where = self._mine(key) if near else None, "L1"
         if held is None:
             held, where = self._from_redis(key), "L2"
-        return None if held is None else Peeked(held.take(), where, held.remaining - (time.monotonic() - held.at))
+        if held is None:
+            return None
+        depends.depends(*held.tags)
+        return Peeked(held.take(), where, held.remaining - (time.monotonic() - held.at))
 
     def warm(self, margin: float, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Compute the value if it is missing or will be computed again within `margin` seconds; return whether it was.
@@ -284,14 +289,14 @@ class CachedFunction[**P, R]:
         try:
             with source().at_least(token) as new_enough, depends.collecting(key) as collected:
                 value = self._function(*args, **kwargs)
-                collected |= {self._own_tag(key), EVERYTHING, *self._said_tags(args, kwargs)}
+                collected.update({self._own_tag(key), EVERYTHING}, invalidation.checked(self._said_tags(args, kwargs)))
                 tags = tuple(sorted(invalidation.checked(collected)))
             payload = pack(value, f"the value of {self._keys.name}")
+            held = Held.of(value, payload, began + min(CAP, self._timeout))
         except BaseException:
             if granted and granted[1].locked:
                 self._release(key, granted[0])
             raise
-        held = Held.of(value, payload, began + min(CAP, self._timeout))
         held.tags, held.checked, held.remaining, held.at = tags, position, self._timeout, began
         if inside or granted is None or not new_enough:
             if not inside:  # what it was made of may be rolled back, or seen by nobody else
@@ -371,17 +376,20 @@ def multi_level_cache(
     The value is pickled. One that can't be changed (`caching.frozen`) is handed out as it is; of any other each caller
     gets a copy. Inside `atomic()` nothing is kept. Raises UncacheableError for what can't be a key or a value.
     """
-    if not 0 < timeout < 10**8 or not 0 <= stale < 10**8:
-        raise ValueError("timeout is more than 0 seconds, stale not less than 0, and neither years")
+    if not 0.001 <= timeout < 10**8 or not 0 <= stale < 10**8:
+        raise ValueError("timeout is at least a millisecond, stale not less than 0 seconds, and neither years")
+    said = tags if callable(tags) else tuple(sorted(invalidation.checked(tags)))
 
     def decorate[**P, R](function: Callable[P, R]) -> CachedFunction[P, R]:
         of_class = isinstance(function, classmethod)
         plain: Callable[P, R] = function.__func__ if isinstance(function, classmethod) else function
+        if isinstance(function, staticmethod):
+            raise UncacheableError(f"{function.__qualname__}: put @staticmethod above the decorator")
         if not (callable(plain) and hasattr(plain, "__qualname__")) or any(kind(plain) for kind in _NO_VALUE):
             raise UncacheableError(f"{function!r} is no plain function: put the decorator next to it")
         # Functions of one name in one place have keys of their own only if each has chosen one.
         if (key is None and "<" in plain.__qualname__) or (callable(key) and "<lambda>" in plain.__qualname__):
             raise UncacheableError(f"{plain.__qualname__} has no name that is its own: give a key")
-        return CachedFunction(plain, timeout, key, tags, stale, of_class=of_class)
+        return CachedFunction(plain, timeout, key, said, stale, of_class=of_class)
 
     return decorate

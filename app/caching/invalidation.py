@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.db import connections, transaction
+from django.db.transaction import TransactionManagementError
 
 from caching import process
 from caching.errors import AwayError, UncacheableError
@@ -17,6 +18,7 @@ from caching.shared import EVERYTHING
 from caching.source import source
 
 _TAG = re.compile(r"[!-~]{1,300}")
+MOST = 5000  # tags of one transaction, some 10 ms of Redis's time; more are EVERYTHING
 
 # What a transaction under way is going to invalidate, by its connection. Each thread has connections of its own.
 # What an earlier one has left may be there too: it was rolled back, or its hook did not come to run.
@@ -37,21 +39,39 @@ def checked(tags: Iterable[str]) -> set[str]:
 
 def invalidate(*tags: str, using: str = "default") -> None:
     """Make every value wrong that bears one of `tags`, in every process: at once, or after the commit of the
-    transaction that is open on the database `using`. Raises nothing if Redis is away: it is told when it is back."""
-    wrong = checked(tags)
+    transaction that is open on the database `using`. Raises nothing if Redis is away: it is told when it is back.
+
+    Raises TransactionManagementError where a commit can't be waited for: `set_autocommit(False)` outside of `atomic()`.
+    """
+    wrong = _few(checked(tags))
     if not wrong:
         return
     connection = transaction.get_connection(using)
     if not connection.in_atomic_block:
+        if _open(connection):
+            raise TransactionManagementError("what is cached can't be invalidated after a commit without atomic()")
         process.current.tell(wrong, source().token())
         return
-    going = _going.setdefault(connection, set())
-    warned = going.copy() if _hooked(connection) else set()
+    going, hooked = _going.setdefault(connection, set()), _hooked(connection)
+    if hooked and EVERYTHING in going:
+        return
+    new = wrong - going if hooked else wrong | going
     going |= wrong
-    forewarn(*(going - warned))
-    # The first one to run takes all, so that a transaction of many changes asks for its position, and Redis, once. What
-    # was rolled back to a savepoint may be among them: that costs a computation, no more.
-    transaction.on_commit(partial(_tell, connection), using=using)
+    if len(going) > MOST:
+        going.clear()
+        going.add(EVERYTHING)
+        new = {EVERYTHING}
+    forewarn(*new)
+    # One hook takes all, so that a transaction of many changes asks for its position, and Redis, once. If it goes with
+    # a savepoint that is rolled back, so does what was changed so far; and the next change has a hook of its own.
+    if not hooked:
+        transaction.on_commit(partial(_tell, connection), using=using)
+
+
+def invalidate_after_all(*tags: str) -> None:
+    """Do the same after the commit of each transaction that this thread has open, on whatever database."""
+    for alias in [one.alias for one in connections.all(initialized_only=True) if _open(one)] or ["default"]:
+        invalidate(*tags, using=alias)
 
 
 def forewarn(*tags: str) -> None:
@@ -60,7 +80,7 @@ def forewarn(*tags: str) -> None:
     if tags:
         process.current.watch.start()
         with suppress(AwayError):  # then it is told after the commit, when Redis is back
-            process.current.shared.forewarn(checked(tags))
+            process.current.shared.forewarn(_few(checked(tags)))
 
 
 def clear(using: str = "default") -> None:
@@ -81,7 +101,15 @@ def _hooked(connection: Any) -> bool:
 
 def in_transaction() -> bool:
     """Return whether this thread has a transaction open: what it computes may be rolled back, or old."""
-    return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
+    return any(_open(connection) for connection in connections.all(initialized_only=True))
+
+
+def _open(connection: Any) -> bool:
+    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
+
+
+def _few(tags: set[str]) -> set[str]:
+    return tags if len(tags) <= MOST else {EVERYTHING}
 
 
 def going_to_invalidate() -> bool:

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from fractions import Fraction
 from hashlib import blake2b
-from types import MemberDescriptorType
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +34,8 @@ MOST = 250  # characters of a key: with a mark before it it is a tag
 def written(value: object, where: str) -> str:
     """Return `value` as text that no other value gives. Raises UncacheableError for what may change, or has no text."""
     if isinstance(value, Enum):
-        return f"{_name(type(value))}.{value.name}"
+        # A flag that has no name of its own is known by its number.
+        return f"{_name(type(value))}.{value.value if isinstance(value, Flag) else value.name}"
     for kind in _PLAIN:
         if isinstance(value, kind):
             return _of(value, kind, kind.__repr__(value))  # type: ignore[call-arg]  # that of the class
@@ -59,6 +60,8 @@ def _of(value: object, kind: type, text: str) -> str:
 
 
 def _name(kind: type) -> str:
+    if "<" in kind.__qualname__:  # each call of the function that makes it makes another one, of the same name
+        raise UncacheableError(f"{kind.__qualname__} has no name that is its own: it can't be part of a key")
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -75,15 +78,22 @@ def _written_self(value: object, where: str) -> str:
     try:
         return written(value, where)
     except UncacheableError:
-        slots = (
-            name
-            for kind in type(value).__mro__
-            for name, one in vars(kind).items()
-            if isinstance(one, MemberDescriptorType)
-        )
-        if getattr(value, "__dict__", None) or any(hasattr(value, name) for name in slots):
+        if _holds_something(value):
             raise
         return _name(type(value))
+
+
+def _holds_something(value: object) -> bool:
+    """Return whether there is more to `value` than its class that pickle would keep: attributes, slots, items."""
+    try:
+        how = value.__reduce_ex__(2)
+    except Exception:  # it can't be known
+        return True
+    return (
+        isinstance(how, str)
+        or how[:2] != (copyreg.__newobj__, (type(value),))
+        or any(one is not None for one in how[2:])
+    )  # type: ignore[attr-defined]  # the stubs lack it
 
 
 def digest(text: str) -> str:
@@ -115,7 +125,8 @@ class Keys:
         those that the function does not take."""
         # Most calls have few arguments of the simplest kinds: their key is looked up, not made. The types belong to it,
         # because 1 == True.
-        simple = not kwargs and all(type(value) in _MEMO for value in args)
+        # A function that makes the key may look at more than the arguments: it is asked each time.
+        simple = not kwargs and not callable(self._chosen) and all(type(value) in _MEMO for value in args)
         memo = (*args, *map(type, args)) if simple else None
         if memo is not None and (known := self._memo.get(memo)) is not None:
             return known

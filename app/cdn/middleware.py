@@ -14,6 +14,7 @@ from cdn import policy, tags
 from cdn.validators import conditional
 
 _READS = ("GET", "HEAD")
+_OF_CDNS = ("cdn-cache-control", "surrogate-control")  # RFC 9213, also with a CDN's name before it; Edge Architecture
 _KEPT_STATUS = (HTTPStatus.OK, HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT)
 
 
@@ -35,8 +36,10 @@ class CdnMiddleware:
         said = response.headers.get("Cache-Control", "").lower()
         wish = policy.of(response)
         if _is_personal(request, response):
-            if "no-store" not in said and "private" not in said:
+            if not _is_strict(said):
                 _say(response, policy.PERSONAL)
+            for name in [one for one in response.headers if one.lower().endswith(_OF_CDNS)]:
+                del response.headers[name]  # they count for more than Cache-Control, where they are known
             return response
         if said:  # by the view itself, for a file, or by the service that has answered
             return response
@@ -79,6 +82,15 @@ def _is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
         or has_vary_header(response, "Authorization")
         or any(name in response.headers for name in getattr(settings, "CDN_PERSONAL_HEADERS", ()))
     )
+
+
+def _is_strict(said: str) -> bool:
+    """Return whether no cache that several people share may keep an answer with this `Cache-Control`, in small letters.
+
+    `private="X-Name"` is about that header alone.
+    """
+    directives = {one.strip() for one in said.split(",")}
+    return bool(directives & {"no-store", "private"}) and "public" not in directives
 
 
 def _say(response: HttpResponseBase, control: str) -> None:

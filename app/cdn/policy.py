@@ -82,6 +82,8 @@ def public(*, max_age: int, stale_while_revalidate: int = 0, stale_if_error: int
     `stale_while_revalidate`: seconds beyond it for which an answer is still shown while a new one is fetched;
     `stale_if_error`: the same where none can be had (RFC 5861). `tags`: what purges the answer. Raises ValueError.
     """
+    if isinstance(tags, str):
+        raise ValueError(f"tags are several: ({tags!r},)")
     if max_age < 1 or stale_while_revalidate < 0 or stale_if_error < 0:
         raise ValueError("max_age is at least one second, the others not negative")
     control = f"public, max-age={max_age}"
@@ -89,7 +91,7 @@ def public(*, max_age: int, stale_while_revalidate: int = 0, stale_if_error: int
         control += f", stale-while-revalidate={stale_while_revalidate}"
     if stale_if_error:
         control += f", stale-if-error={stale_if_error}"
-    return _says(Policy(control, tags, is_public=True))
+    return _says(Policy(control, tags if callable(tags) else tuple(tags), is_public=True))
 
 
 # Anybody may keep the view's answers, but asks each time whether they are still right: as pages are.

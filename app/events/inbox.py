@@ -25,9 +25,10 @@ type Effect = Callable[[Event], None]
 type Once = Callable[[Event, Effect], bool]
 
 # Errors of the consumer's database that another try may not have, by the first characters of their SQLSTATE: no
-# connection, a conflict with another transaction, a server that is full, that stops or starts, that is read-only. One
-# without a SQLSTATE is not the server's: it was not reached. All others may come of the event itself.
-_PASSING = ("08", "40", "531", "532", "533", "57P", "25006")
+# connection, a conflict with another transaction, one that holds a lock for long, a server that is full, that stops or
+# starts, that is read-only. One without a SQLSTATE is not the server's: it was not reached. All others may come of the
+# event itself.
+_PASSING = ("08", "40", "55P03", "531", "532", "533", "57P", "25006")
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,8 @@ def _answer(event: Event, outcome: str, error: Exception | None = None) -> None:
         log.info("%s of %s for %s: %s", event.name, event.aggregate, event.consumer, outcome)
     arguments: dict[str, Any] = {"alias": event.outbox, "event_id": str(event.id), "consumer": event.consumer}
     if error is not None:
-        said = " ".join(f"{type(error).__name__}: {error}".replace("\0", " ").split())
+        # As text that a database takes: no NUL, and no half of a character, as names of files may have them.
+        text = f"{type(error).__name__}: {error}".replace("\0", " ").encode(errors="replace").decode()
+        said = " ".join(text.split())
         arguments |= {"error": said[:ERROR_MAX], "counts": outcome == "failed", "sends": event.sends}
     send("events.answer", event.queue, **arguments)

@@ -7,6 +7,7 @@ next one goes when the consumer has that. So a message that comes twice, or late
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -77,6 +78,7 @@ _FAILED = f"""
 """  # noqa: S608 - as above
 _RECEIVED = "DELETE FROM events_outbox WHERE event_id = %s AND consumer = %s RETURNING aggregate"
 _BACK = "UPDATE events_outbox SET sends = sends - 1, due_at = clock_timestamp() WHERE id = ANY(%s) AND sends > 0"
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape of JSON, and not a backslash with letters behind it
 
 
 def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any) -> UUID:
@@ -85,7 +87,8 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
     Only inside a transaction on `using`, whose commit makes it true; best at its end, for from here on others who tell
     of the same aggregate wait for that. Afterwards it is sent at once if the broker takes it and the consumer's
     queue is not full, and by the relay if not.
-    Raises TransactionManagementError outside of a transaction, TypeError for data that JSON can't hold.
+    Raises TransactionManagementError outside of a transaction; TypeError and ValueError for data that JSON, or
+    PostgreSQL's, can't hold.
     """
     consumers = settings.EVENTS.get(name)
     if consumers is None:
@@ -100,7 +103,7 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
         "event_id": event_id,
         "name": name,
         "aggregate": aggregate,
-        "data": json.dumps(data),
+        "data": _json(data),
         "headers": json.dumps(headers),
     }
     alone = []
@@ -115,6 +118,15 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
     if alone:
         transaction.on_commit(partial(_send, alone, "commit"), using=using, robust=True)
     return event_id
+
+
+def _json(data: dict[str, Any]) -> str:
+    """Return the data as text. An error of the database would have broken the caller's transaction."""
+    text = json.dumps(data, allow_nan=False, ensure_ascii=False)
+    if _NUL.search(text):
+        raise ValueError("an event can't hold the character NUL")
+    text.encode()  # UnicodeEncodeError, a ValueError: half of a character
+    return text
 
 
 def publish_many(name: str, told: Iterable[tuple[str, dict[str, Any]]], /, *, using: str = "default") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import timedelta
+from itertools import count
 
 from django.apps import apps
 from django.conf import settings
@@ -25,13 +26,18 @@ NO_CONSUMER = "settings.EVENTS names no such consumer"
 AWAY = (OperationalError, InterfaceError, InternalError)
 
 log = logging.getLogger(__name__)
+_turns = count()
 
 
 def relay(seconds: float = SECONDS) -> int:
     """Send what is due in the outboxes of this process, and return how many events. Several at once share the work."""
     until = time.monotonic() + seconds
     sent = 0
-    for alias in databases():
+    aliases = databases()
+    first = next(_turns) % max(
+        1, len(aliases)
+    )  # each in its turn: one with a long row would leave no room to the others
+    for alias in aliases[first:] + aliases[:first]:
         try:
             while time.monotonic() < until:
                 claimed = claim(alias, _with_room(), BATCH)

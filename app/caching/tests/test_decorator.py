@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
@@ -25,6 +28,7 @@ from caching import (
     decorator,
     depends,
     invalidate,
+    invalidation,
     ledger,
     metrics,
     multi_level_cache,
@@ -179,14 +183,17 @@ def test_a_value_that_cannot_be_pickled_is_refused_at_once() -> None:
         unpicklable()
 
 
-@multi_level_cache(timeout=60, tags=("with space",))
+@multi_level_cache(timeout=60)
 def badly_tagged() -> int:
+    depends("with space")
     return 1
 
 
 def test_a_tag_that_is_none_is_refused_at_once() -> None:
     with pytest.raises(UncacheableError, match="not a tag: 'with space'"):
         badly_tagged()
+    with pytest.raises(UncacheableError, match="not a tag: 'with space'"):
+        multi_level_cache(timeout=60, tags=("with space",))
     with pytest.raises(UncacheableError, match="not a tag"):
         invalidate("two words")
 
@@ -319,6 +326,103 @@ def test_what_an_earlier_transaction_has_left_is_forewarned_and_told_by_the_next
     assert warned == [{"a"}, {"list:a"}, {"list:a", "lists"}, {"b"}]
     forget_here()
     assert page.peek("a") is None
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "shard0"])
+def test_a_value_is_wrong_after_the_commit_of_whatever_database() -> None:
+    double(1)
+    with ThreadPoolExecutor(1) as elsewhere, transaction.atomic(using="shard0"):
+        double.invalidate(1)
+        assert double.peek(1) is not None, "what others may see is what was committed"
+        assert elsewhere.submit(double, 1).result(5) == 2
+    assert double.peek(1) is None
+
+
+def test_where_no_commit_can_be_waited_for_an_invalidation_is_refused_and_nothing_is_kept() -> None:
+    connection.ensure_connection()
+    connection.set_autocommit(False)
+    try:
+        assert double(1) == 2
+        with pytest.raises(TransactionManagementError, match="without atomic"):
+            double.invalidate(1)
+    finally:
+        connection.rollback()
+        connection.set_autocommit(True)
+    assert double.peek(1) is None
+
+
+def test_a_transaction_that_invalidates_very_much_invalidates_everything_and_tells_it_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    double(1)
+    told, warned = list[int](), list[int]()
+    tell, forewarn = process.current.tell, process.current.shared.forewarn
+    monkeypatch.setattr(process.current, "tell", lambda tags, token: (told.append(len(tags)), tell(tags, token)))
+    monkeypatch.setattr(process.current.shared, "forewarn", lambda tags: (warned.append(len(tags)), forewarn(tags)))
+    with transaction.atomic():
+        for number in range(invalidation.MOST + 100):
+            invalidate(f"row:{number}")
+        assert len(connection.run_on_commit) == 1
+    assert (told, sum(warned)) == ([1], invalidation.MOST + 1)
+    forget_here()
+    assert double.peek(1) is None
+    invalidate(*(f"row:{number}" for number in range(invalidation.MOST + 1)))
+    assert told == [1, 1]
+
+
+@multi_level_cache(timeout=60, tags=(f"generated:{number}" for number in range(2)))
+def tagged_once() -> int:
+    computed.append("tagged")
+    return len(computed)
+
+
+@multi_level_cache(timeout=60, tags=lambda number: f"number:{number}")
+def tagged_by_text(number: int) -> int:
+    return number
+
+
+def test_tags_are_several_texts_and_no_text() -> None:
+    for _ in range(2):
+        tagged_once()
+        invalidate("generated:1")
+        assert tagged_once.peek() is None
+    with pytest.raises(UncacheableError, match="tags are several"):
+        multi_level_cache(timeout=60, tags="products")
+    with pytest.raises(UncacheableError, match=r"tags are several: \('number:1',\)"):
+        tagged_by_text(1)
+
+
+@multi_level_cache(timeout=60)
+def peeking(number: int) -> str:
+    there = double.peek(number)
+    return "nothing" if there is None else f"peeked {there.value} in {there.level}"
+
+
+def test_a_value_that_is_made_of_a_look_falls_with_what_was_seen() -> None:
+    double(1)
+    assert peeking(1) == "peeked 2 in L2", "the first level may be too old for that"
+    double.invalidate(1)
+    assert peeking(1) == "nothing"
+
+
+@multi_level_cache(timeout=60)
+def half_made() -> Any:
+    return HalfMade()
+
+
+@dataclass(frozen=True)
+class HalfMade:
+    """A value without one of its fields."""
+
+    missing: int = field(init=False)
+
+
+def test_a_value_that_cannot_be_held_leaves_no_lock_behind() -> None:
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(AttributeError):
+            half_made()
+        assert time.monotonic() - began < decorator.PATIENCE
 
 
 def test_what_follows_a_savepoint_that_was_rolled_back_is_told() -> None:

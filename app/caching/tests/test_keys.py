@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from array import array
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntFlag
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +31,13 @@ class Colour(Enum):
     """Any enum."""
 
     RED = 1
+
+
+class Rights(IntFlag):
+    """Flags, of which not every sum has a name."""
+
+    READ = 1
+    WRITE = 2
 
 
 class Celsius(NamedTuple):
@@ -89,6 +99,7 @@ def test_different_calls_have_different_keys() -> None:
             ("None",),
             (b"1",),
             (Colour.RED,),
+            *((Rights(number),) for number in (0, 1, 3, 8, 16)),
             ((1,),),
             ((True,),),
         ),
@@ -221,6 +232,37 @@ class Slotted:
         self.amount = amount
 
 
+class Basket(list[int]):
+    """A state that is not in attributes."""
+
+    @multi_level_cache(timeout=60)
+    def sum(self) -> int:
+        """Return what it costs."""
+        return sum(self)
+
+
+@pytest.mark.parametrize("value", [Basket([1]), deque([1]), {1}, bytearray(b"1"), array("i", [1]), threading.Lock()])
+def test_a_method_of_an_object_that_holds_something_is_refused(value: Any) -> None:
+    keys = Keys(Basket.sum.__wrapped__, None, method=True)  # type: ignore[attr-defined]  # functools.wraps adds it
+    with pytest.raises(UncacheableError, match="the argument self is a"):
+        keys.of((value,), {})
+
+
+def local_class(rate: int) -> type:
+    """Return a class that another call returns another one of."""
+
+    class Tax:
+        RATE = rate
+
+    return Tax
+
+
+def test_a_class_without_a_name_of_its_own_is_refused() -> None:
+    for value in (local_class(1), (local_class(1),)):
+        with pytest.raises(UncacheableError, match="Tax has no name that is its own"):
+            key(value)
+
+
 @pytest.mark.parametrize("kind", [Price, Slotted])
 def test_a_method_of_an_object_with_a_state_and_no_key_is_refused(kind: type[Any]) -> None:
     keys = Keys(total.__wrapped__, None, method=True)  # type: ignore[attr-defined]  # functools.wraps adds it
@@ -341,6 +383,21 @@ def whatever_the_caller_says_is_its_key(word: str) -> str:
     return word
 
 
+today = {"is": "monday"}
+
+
+@multi_level_cache(timeout=60, key=lambda number: f"{number}:{today['is']}")
+def report(number: int) -> str:
+    """Return what depends on the day, as its key says."""
+    return f"{number} on {today['is']}"
+
+
+def test_a_function_that_makes_the_key_is_asked_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (report(1), report(number=1)) == ("1 on monday", "1 on monday")
+    monkeypatch.setitem(today, "is", "tuesday")
+    assert (report(1), report(number=1)) == ("1 on tuesday", "1 on tuesday")
+
+
 def test_a_long_key_is_as_good_as_a_short_one() -> None:
     words = ["x" * 199 + end for end in "ab"]
     call = whatever_the_caller_says_is_its_key
@@ -409,11 +466,13 @@ def test_what_gives_no_value_is_refused() -> None:
         """One after the other."""
         yield 1
 
+    with pytest.raises(UncacheableError, match="put @staticmethod above the decorator"):
+        multi_level_cache(timeout=1)(staticmethod(user.__wrapped__))  # type: ignore[attr-defined]  # functools.wraps adds it
     for one in (later, each, partial(user, 1), Called()):
         with pytest.raises(UncacheableError, match="is no plain function"):
             multi_level_cache(timeout=1, key="x")(one)
-    with pytest.raises(ValueError, match="timeout is more than 0"):
-        multi_level_cache(timeout=0)
+    with pytest.raises(ValueError, match="timeout is at least a millisecond"):
+        multi_level_cache(timeout=0.0004)
 
 
 def test_a_model_whose_managers_do_not_tell_what_they_change_is_refused() -> None:

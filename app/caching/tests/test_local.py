@@ -49,6 +49,8 @@ def test_the_whole_api_of_django_works(cache: BaseCache) -> None:
     assert cache.add("a", 1)
     assert not cache.add("a", 2)
     assert (cache.incr("a"), cache.decr("a", 3), cache.get("a")) == (2, -1, -1)
+    cache.set("half", 0.5)
+    assert cache.incr("half") == 1.5
     with pytest.raises(ValueError, match="not found"):
         cache.incr("nothing")
     cache.set_many({"b": 2, "c": 3})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from pytest_django import Settings
+
+from cdn import policy, public
 
 PUBLIC = "public, max-age=30, stale-while-revalidate=30, stale-if-error=3600"
 PERSONAL = "private, no-store"
@@ -52,6 +55,10 @@ def test_an_answer_says_what_may_be_kept_of_it(client: Client, method: str, path
         "/public/wrote",
         "/service?Cache-Control=public,max-age=30&Set-Cookie=a=b",
         "/service?Cache-Control=public,max-age=30&X-Read-After=0/1",
+        '/service?Cache-Control=max-age=30,private="X-Name"&Set-Cookie=a=b',
+        "/service?Cache-Control=public,max-age=30,private&Set-Cookie=a=b",
+        "/service?Set-Cookie=a=b&CDN-Cache-Control=max-age=30",
+        "/service?Set-Cookie=a=b&Cloudflare-CDN-Cache-Control=max-age=30&Surrogate-Control=max-age=30",
     ],
 )
 def test_what_turns_out_to_be_somebodys_own_is_never_public(client: Client, path: str) -> None:
@@ -59,6 +66,21 @@ def test_what_turns_out_to_be_somebodys_own_is_never_public(client: Client, path
     assert answer.headers["Cache-Control"] == PERSONAL
     assert "Surrogate-Key" not in answer.headers
     assert "ETag" not in answer.headers
+    assert not [name for name in answer.headers if name.lower().endswith(("cdn-cache-control", "surrogate-control"))]
+
+
+def test_tags_of_answers_are_several_and_said_at_each_answer() -> None:
+    with pytest.raises(ValueError, match="tags are several"):
+        public(max_age=1, tags="product:7")
+
+    @public(max_age=1, tags=(f"product:{number}" for number in range(2)))
+    def view(_request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    for _ in range(2):
+        wish = policy.of(view(HttpRequest()))
+        assert wish is not None
+        assert list(wish.named()) == ["product:0", "product:1"]
 
 
 @pytest.mark.parametrize("path", ["/public", "/page", "/data/shared", "/service?Cache-Control=public,max-age=30"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import closing
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def handle(event: Event) -> None:
         cursor.execute(f"INSERT INTO {TABLE} (label) VALUES (%s)", [event.data["label"]])  # noqa: S608 - our own word
     match event.data.get("and"):
         case "fail":
-            raise ValueError("no good\0")
+            raise ValueError("no good\0\udce9")
         case "fail while there is a file" if (Path(event.data["folder"]) / "broken").exists():
             raise ValueError("broken")
         case "lose the database":
@@ -51,6 +52,12 @@ def handle(event: Event) -> None:
             with connections["default"].cursor() as cursor:
                 cursor.execute("SET LOCAL statement_timeout = 10")
                 cursor.execute("SELECT pg_sleep(5)")  # an OperationalError, each time
+        case "find it locked":
+            with closing(connections["default"].copy()) as other:
+                other.cursor().execute("SELECT pg_advisory_lock(7)")
+                with connections["default"].cursor() as cursor:
+                    cursor.execute("SET LOCAL lock_timeout = 10")
+                    cursor.execute("SELECT pg_advisory_xact_lock(7)")
         case "lose the primary":
             with connections["default"].cursor() as cursor:
                 cursor.execute("SET TRANSACTION READ ONLY")  # as on a server that is the primary no more

@@ -96,7 +96,22 @@ def test_what_cannot_be_told_is_refused_where_it_is_said() -> None:
         publish("misspelt", aggregate="one")
     with transaction.atomic(), pytest.raises(TypeError, match="not JSON serializable"):
         publish("happened", aggregate="one", what=object())
-    assert waiting() == 0
+    for what in (float("nan"), float("inf"), "a\0", ["\\\0"], {"\0": 1}, "\ud800"):
+        with transaction.atomic():
+            with pytest.raises(ValueError, match=r"JSON compliant|NUL|surrogates"):
+                publish("happened", aggregate="one", what=what)
+            assert waiting() == 0, "the transaction goes on"
+
+
+def test_any_text_is_told_as_it_is(broker: Broker) -> None:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        assert cursor.fetchone() == ("UTF8",), "as in production"
+    for text in ("ä€😀", "\\u0000", "\\\\u0000", "\x01\x7f\u2028"):
+        tell(text)
+        (told,) = Outbox.objects.using("default")
+        assert told.data["label"] == text
+        told.delete()
 
 
 def test_an_event_says_which_request_it_follows_from_whoever_sends_it(broker: Broker) -> None:
@@ -237,6 +252,21 @@ def test_a_queue_that_is_full_gets_nothing_more_from_the_relay(broker: Broker, m
     assert relay() == 0
     assert labels(broker) == ["0", "1", "2"]
     assert relay() == 3
+
+
+def test_a_database_with_a_long_row_leaves_room_to_the_others(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "FULL", 3)
+    monkeypatch.setattr(outbox, "SEEN", 0.0)
+    for number in range(5):
+        tell(f"long {number}", aggregate=str(number))
+        tell(f"short {number}", aggregate=str(number), using="shard1")
+    sent = list[str]()
+    for _ in range(4):  # as many as there are databases
+        broker.messages("celery")
+        pass_time()
+        relay()
+        sent += labels(broker)
+    assert {one.split()[0] for one in sent} == {"long", "short"}
 
 
 def test_a_queue_that_is_full_gets_nothing_more_after_a_commit_either(

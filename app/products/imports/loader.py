@@ -62,24 +62,28 @@ _NEW = """s.name, s.category_id, s.price_amount, COALESCE(s.description, p.descr
           COALESCE(s.image_url, p.image_url)"""
 _OLD = ", ".join(f"p.{column.strip()}" for column in _COLUMNS.split(","))
 _CHANGED = f"p.sku = s.sku AND ({_OLD}) IS DISTINCT FROM ({_NEW})"
-# Always in the order of ids, as every writer that takes several products does: so none waits in a circle.
+# Always in the order of ids, as every writer that takes several products does: so none waits in a circle. What is
+# locked here is what is changed below, and nothing else: who changes another row meanwhile does it after the import.
 _LOCK_ROWS = f"""
+    CREATE TEMPORARY TABLE import_locked ON COMMIT DROP AS
+    SELECT p.id, s.category_id, s.category_id <> p.category_id AS moves,
+           s.featured, s.featured <> p.featured AS flips
+    FROM products_product p, import_product s WHERE {_CHANGED} ORDER BY p.id
+    FOR NO KEY UPDATE OF p
+"""  # noqa: S608 -- our own words
+_LOCKED = f"""
     SELECT (array_agg(id))[1:{tags.MANY + 1}], array_agg(DISTINCT category_id) FILTER (WHERE moves),
            coalesce(bool_or(flips AND featured), false), coalesce(bool_or(flips), false)
-    FROM (
-        SELECT p.id, s.category_id, s.category_id <> p.category_id AS moves,
-               s.featured, s.featured <> p.featured AS flips
-        FROM products_product p, import_product s WHERE {_CHANGED} ORDER BY p.id
-        FOR NO KEY UPDATE OF p
-    ) locked
-"""  # noqa: S608 -- our own words
+    FROM import_locked
+"""  # noqa: S608
 _RENAMED = """
     SELECT p.id, s.name, s.price_amount, COALESCE(s.currency, p.currency)
-    FROM products_product p, import_product s WHERE p.sku = s.sku AND p.name <> s.name ORDER BY p.id
+    FROM import_locked l JOIN products_product p USING (id) JOIN import_product s USING (sku)
+    WHERE p.name <> s.name ORDER BY p.id
 """
 _UPDATE = f"""
     UPDATE products_product p SET ({_COLUMNS}) = ROW({_NEW}), updated_at = now()
-    FROM import_product s WHERE {_CHANGED}
+    FROM import_product s, import_locked l WHERE p.id = l.id AND {_CHANGED}
 """  # noqa: S608
 
 
@@ -112,7 +116,7 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
     with transaction.atomic(using=DATABASE), connections[DATABASE].cursor() as cursor:
         cursor.execute("SELECT set_config(name, %s, true) FROM unnest(%s::text[]) AS name", [_PATIENCE, _TIMEOUTS])
         _lock(cursor, reports)
-        cursor.execute("DROP TABLE IF EXISTS pg_temp.import_product")
+        cursor.execute("DROP TABLE IF EXISTS pg_temp.import_product, pg_temp.import_locked")
         cursor.execute(_STAGE)
         staged = 0
         for batch in batched(_valid(records, CategoryPaths(DATABASE), result, reports), BATCH, strict=False):
@@ -130,6 +134,8 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
         result.created, shelves, featured = cursor.fetchone()
         wrong = tags.of_products((), shelves=shelves or (), featured=featured)
         cursor.execute(_LOCK_ROWS)
+        cursor.execute("ANALYZE import_locked")
+        cursor.execute(_LOCKED)
         ids, shelves, featured, flipped = cursor.fetchone()
         wrong |= tags.of_products(ids or (), shelves=shelves or (), featured=featured, lists=flipped)
         publish_many(telling.CHANGED, _renamed(), using=DATABASE)

@@ -5,11 +5,13 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, connections
 from events.models import Outbox
 
+from products import answers
 from products.imports import loader
 from products.imports.loader import DATABASE, Reports, Result, load
 from products.imports.records import Record
@@ -218,3 +220,32 @@ def test_a_sale_during_an_import_is_not_undone(make_product: MakeProduct) -> Non
     assert load(sold_meanwhile(), QUIET) == Result(updated=1)
     product.refresh_from_db(using=DATABASE)
     assert (product.price_amount, product.stock, product.sold) == (100, 4, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_product_that_is_changed_while_an_import_has_others_locked_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load(some(["A", "B"], stock=10), QUIET)
+    one = PRODUCTS.get(sku="A")
+    assert json.loads(answers.detail(one.pk))["stock"] == 10
+    tell = loader.publish_many
+
+    def sell(*args: Any, **options: Any) -> None:
+        """Let an order take some of A, which stands in the file as it is, as soon as the import has B locked."""
+        tell(*args, **options)
+        with ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(change).result(DEADLINE)
+
+    def change() -> None:
+        try:
+            PRODUCTS.filter(pk=one.pk).update(stock=7, sold=3, name="By staff")
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(loader, "publish_many", sell)
+    rows = (*some(["A"], stock=10), *some(["B"], stock=10, name="New"))
+    assert load(iter(rows), QUIET) == Result(updated=1, unchanged=1)
+    assert PRODUCTS.filter(sku="A", stock=7, sold=3, name="By staff").exists()
+    assert PRODUCTS.filter(sku="B", name="New").exists()
+    assert json.loads(answers.detail(one.pk))["stock"] == 7

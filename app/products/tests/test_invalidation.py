@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from caching import Change
+from caching.bound import tags_of
 from caching.decorator import CachedFunction
 from django.core.cache import caches
 from django.db import transaction
 from django.db.models import Count, F
+from django.test.utils import isolate_apps
 from problem import Problem
 from storefront import pages
 
@@ -62,6 +66,29 @@ class Shop:
         there = {name for name, (function, *arguments) in self.pages.items() if function.peek(*arguments) is None}
         assert here == there
         return there
+
+
+@isolate_apps("products")
+def proxy() -> type[Product]:
+    """Return products by another name."""
+
+    class Sale(Product):
+        class Meta:
+            proxy = True
+            app_label = "products"
+
+    return Sale
+
+
+@isolate_apps("products")
+def child() -> type[Product]:
+    """Return a model whose rows are products' rows, and some more."""
+
+    class Kit(Product):
+        class Meta:
+            app_label = "products"
+
+    return Kit
 
 
 @pytest.fixture
@@ -227,3 +254,20 @@ def test_an_update_of_no_row_takes_nothing_with_it(shop: Shop) -> None:
 
 def test_a_column_that_is_not_read_at_first_is_read_when_it_is_asked_for(shop: Shop) -> None:
     assert "thing" in Product.objects.get(pk=shop.stove.pk).search
+
+
+def test_what_changes_through_a_proxy_is_wrong_as_well(shop: Shop) -> None:
+    sale = proxy().objects.get(pk=shop.tent.pk)
+    sale.stock += 1
+    sale.save(update_fields=["stock"])
+    first = shop.wrong()
+    assert "tent" in first
+    shop.show_all()
+    proxy()._default_manager.filter(pk=shop.tent.pk).update(stock=F("stock") + 1)
+    assert shop.wrong() == first
+
+
+def test_what_is_told_of_a_child_is_told_of_the_product_that_it_is() -> None:
+    change = Change(Product, [7], {"stock": [1]})
+    assert tags_of(change)
+    assert tags_of(replace(change, model=child())) == tags_of(change)
