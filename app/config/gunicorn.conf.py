@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from http import HTTPStatus
 from typing import Any
 
@@ -50,6 +52,8 @@ accesslog = None
 errorlog = "-"
 loglevel = "warning"
 
+MAX_BODY = environment.integer("MAX_BODY_BYTES", 1_048_576, least=1024, most=1_073_741_824)
+
 
 def write_problem(sock: Any, status: int, _reason: str, detail: str) -> None:
     """Answer what never becomes a request, such as one with a hundred headers, as all errors are answered: a problem.
@@ -61,6 +65,21 @@ def write_problem(sock: Any, status: int, _reason: str, detail: str) -> None:
     content = json.dumps(body).encode()
     head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
     util.write_nonblock(sock, f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    _read_rest(sock)
+
+
+def _read_rest(sock: Any) -> None:
+    """Read what still comes of a refused request: closing the socket would reset the connection under nginx, which
+    sends the body before it looks for an answer, and then says 502. Raises OSError, which gunicorn takes for an end.
+    """
+    sock.shutdown(socket.SHUT_WR)
+    end, left = time.monotonic() + 2.0, MAX_BODY + 65_536
+    while left > 0 and (wait := end - time.monotonic()) > 0:
+        sock.settimeout(wait)
+        piece = sock.recv(65_536)
+        if not piece:
+            return
+        left -= len(piece)
 
 
 util.write_error = write_problem

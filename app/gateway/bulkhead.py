@@ -10,6 +10,8 @@ SHORT = 0.2  # seconds in which his turn comes, if anybody may wait
 STILL = 0.15  # seconds without a move in which he goes on waiting, or so many calls' time:
 _CALLS = 5
 _NEWEST = 0.2  # the share of the newest call in the mean
+_LONGEST = 0.5  # seconds that a call counts for at most: one that hung says little of the next
+_FAILURES = 2  # calls in a row that failed: then the service is stuck, and it was not one of many replicas or pages
 
 
 class Full(Exception):  # noqa: N818 - a state
@@ -23,7 +25,7 @@ class Bulkhead:
     where their turn comes in a SHORT time, as far as the length of the latest calls tells: that is so under load, where
     places become free every few milliseconds, and not where the service is slow; they go when none has become free for
     the time of a few calls, because a service that has just frozen would otherwise hold every thread for `patience`.
-    When no place has become free for `patience` seconds, or the last call failed, the service is stuck: everyone who
+    When no place has become free for `patience` seconds, or the last calls failed, the service is stuck: everyone who
     comes is told so at once.
     """
 
@@ -34,7 +36,7 @@ class Bulkhead:
         self._waiting = 0
         self._seconds = 0.0  # of a call: an exponentially weighted mean
         self._moved = 0.0
-        self._well = True
+        self._failures = 0
 
     def enter(self, until: float) -> None:
         """Take a place, which must be given back. Raises Full, at `until` (monotonic) at the latest."""
@@ -48,7 +50,7 @@ class Bulkhead:
             try:
                 while len(self._since) >= self._most:
                     left = min(self._moved + patience, until) - time.monotonic()
-                    if left <= 0 or not self._well:
+                    if left <= 0 or self._failures >= _FAILURES:
                         raise Full
                     self._moves.wait(left)
             finally:
@@ -59,8 +61,8 @@ class Bulkhead:
     def leave(self, *, well: bool) -> None:
         """Give the place back and say whether the call went well."""
         with self._moves:
-            self._well = well
+            self._failures = 0 if well else self._failures + 1
             self._moved = time.monotonic()
             # As if the oldest had ended: whichever it was, the sum of all lengths is the same.
-            self._seconds += _NEWEST * (self._moved - self._since.popleft() - self._seconds)
+            self._seconds += _NEWEST * (min(_LONGEST, self._moved - self._since.popleft()) - self._seconds)
             self._moves.notify_all()

@@ -46,8 +46,21 @@ class TimedSocket(socket.socket):
         self.settimeout(left)
 
 
+class _Response(http.client.HTTPResponse):
+    """An answer, whatever hints came before it (RFC 9110, 15.2): http.client itself passes over 100 only."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the stubs
+            if not 102 <= status <= 199:  # 101 is no hint: what follows is another protocol
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 class Connection(http.client.HTTPConnection):
     """A connection to one replica, by its address: nothing is looked up."""
+
+    response_class = _Response
 
     def __init__(self, address: Address) -> None:
         super().__init__(*address[1])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway import deadline, draining, headers
 from gateway.connection import Connection, TimedSocket
-from gateway.errors import Broken, Cut, Lost, Silent, Slow, Unreachable
+from gateway.errors import Broken, Cut, Lost, Refused, Silent, Slow, Unreachable
 from gateway.headers import Headers
 from gateway.upload import Upload
 
@@ -55,6 +55,8 @@ class Answer:
         self.whole = self.cut = False
         self._finish: Callable[[Answer], None] | None = None
         self._until, self._wait = 0.0, 0.0
+        if self.status in (204, 304):
+            response.chunked = False  # there is no body, whatever the header says; read1() would wait for one
         if method == "HEAD":
             response.read()  # nothing; read1() would not notice the end
         # Here, where a failure can still be told by a status.
@@ -84,7 +86,9 @@ class Answer:
         """Return the next piece. Raises Cut where the service breaks off, is too slow or sends too much."""
         piece, self._first = self._first, b""
         if not piece:
-            self._sock.until = min(time.monotonic() + self._wait, self._until)
+            if (now := time.monotonic()) >= self._until:  # while the caller had the last piece
+                raise Cut("the caller took too long")
+            self._sock.until = min(now + self._wait, self._until)
             try:
                 piece = self._read()
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -181,6 +185,8 @@ def _send(connection: Connection, request: Request, until: float) -> None:
     connection.endheaders()
     try:
         for piece in upload:
+            if time.monotonic() >= until:  # the caller's time, not the service's
+                raise Refused(400, "body", "The body of the request came too slowly.")
             connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if upload.chunked else piece)
         if upload.chunked:
             connection.send(b"0\r\n\r\n")

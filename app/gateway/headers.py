@@ -89,7 +89,7 @@ def length(message: HTTPMessage) -> int | None:
     """Return the length that the answer declares, None where it declares none. Raises Broken if it makes no sense."""
     lengths, codings = message.get_all("Content-Length", []), message.get_all("Transfer-Encoding", [])
     if codings:
-        if [coding.strip().lower() for coding in codings] != ["chunked"] or lengths:
+        if [coding.lower() for coding in codings] != ["chunked"] or lengths:
             raise Broken("the length of the answer is ambiguous")
         return None
     if not lengths:

@@ -1,7 +1,8 @@
 """How much a caller may ask for: one counter for all replicas, in Redis, in one round trip.
 
 The generic cell rate algorithm (ITU-T I.371) keeps one number for a caller: when the requests of the past will be paid
-for. So there is no window at whose edge twice as much fits, and nothing to clean up.
+for. So there is nothing to clean up, and whoever asks evenly is never refused. Who was idle may spend the quota at
+once and gets it back evenly: in one window up to twice as much, as at the edge of windows that begin anew.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ _FAILURES = {
 }
 
 
+_READ_HERE = frozenset({"cache-control", "vary"})
+
+
 class PassedOn(StreamingHttpResponse):
     """The answer of a service. It is nobody's to rewrite: a problem stays the service's own, and so does a text."""
 
@@ -44,7 +47,9 @@ class PassedOn(StreamingHttpResponse):
         del self.headers["Content-Type"]  # Django's default, where the service has sent none
         self._repeated: headers.Headers = []
         for header, value in answer.headers:
-            if header in self.headers:
+            if header in self.headers and header.lower() in _READ_HERE:
+                self.headers[header] += f", {value}"  # the same (RFC 9110, 5.3), and seen whole by the middleware
+            elif header in self.headers:
                 self._repeated.append((header, value))
             else:
                 self.headers[header] = value
@@ -111,6 +116,10 @@ class Gateway:
         if deadline.caller_gone(request.META):
             raise Refused(504, "gone", "The caller has gone.")
         passed = headers.to_service(request.META, self._headers())
+        if sock := request.META.get("gunicorn.socket"):
+            sock.settimeout(
+                self._policy.piece
+            )  # nor is the caller waited for without end: he may hold a place meanwhile
         started = time.monotonic()
         try:
             return self._services[name].call(Request(str(request.method), raw, passed, upload), until)

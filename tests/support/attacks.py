@@ -237,8 +237,15 @@ def _bad_end(hidden: bytes, rng: random.Random) -> tuple[bytes, bytes]:
     return b"Transfer-Encoding: chunked\r\n", b"3\r\nabc" + end + b"0\r\n\r\n" + hidden
 
 
+def _large_too(hidden: bytes, rng: random.Random) -> tuple[bytes, bytes]:
+    """More fields than are read, and then a body which fills every buffer on its way."""
+    body = hidden * (rng.choice((200_000, 500_000, 1_000_000)) // len(hidden))
+    fields = b"".join(b"X-%d: b\r\n" % number for number in range(rng.choice((95, 99, 120))))
+    return b"Content-Length: %d\r\n" % len(body) + fields, body
+
+
 FRAMES: list[Callable[[bytes, random.Random], tuple[bytes, bytes]]] = [
-    _cl_te, _te_cl, _odd_te, _odd_te, _odd_te, _two_lengths, _two_lengths, _bad_chunk, _bad_chunk, _bad_end,
+    _large_too, _cl_te, _te_cl, _odd_te, _odd_te, _odd_te, _two_lengths, _two_lengths, _bad_chunk, _bad_chunk, _bad_end,
 ]  # fmt: skip
 CODINGS = [
     b"Transfer-Encoding: xchunked", b"Transfer-Encoding: chunked, identity", b"Transfer-Encoding: identity, chunked",

@@ -6,6 +6,7 @@ import json
 import logging
 import runpy
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes
 from http import HTTPStatus
 from pathlib import Path
@@ -33,10 +34,16 @@ def test_an_error_of_gunicorn_is_a_problem(
     monkeypatch.setattr(util, "write_error", util.write_error)  # to be as it was afterwards
     runpy.run_path(str(Path(config.__file__).parent / "gunicorn.conf.py"))
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+
+    def send() -> None:
+        theirs.sendall(b"x" * 1_000_000)  # more than the buffers between the two hold
+        theirs.shutdown(socket.SHUT_WR)
+
+    with ours, theirs, ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send)
         worker = SimpleNamespace(log=logging.getLogger("gunicorn.error"))
         Worker.handle_error(worker, None, ours, ("203.0.113.7", 1), error)
-        ours.shutdown(socket.SHUT_WR)
+        sent.result(0)  # all of it was read, so that nothing is reset
         line, _, rest = theirs.makefile("rb").read().partition(b"\r\n")
     answer = message_from_bytes(rest)
     body = str(answer.get_payload()).encode()

@@ -14,7 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -288,6 +288,25 @@ def test_an_empty_body_stays_one(edge: Edge) -> None:
     edge.ask("POST /api/users/ HTTP/1.1", "Content-Length: 0")
     edge.ask("POST /api/users/ HTTP/1.1")
     assert [seen.values("Content-Length") for seen in edge.users.seen] == [["0"], []]
+
+
+def test_callers_whose_bodies_do_not_come_are_told_so_and_close_the_service_to_nobody(edge: Edge) -> None:
+    line = b"POST /api/users/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n"
+    with ThreadPoolExecutor(2) as pool:
+        got = list(pool.map(lambda _: parse(edge.raw(line)).status, range(4)))  # as many failures as open the breaker
+    assert got == [400] * 4
+    assert edge.ask("GET /api/users/ HTTP/1.1").status == 200
+
+
+def test_callers_who_do_not_take_their_answers_hold_no_place_for_long(edge: Edge) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 30_000_000
+    edge.users.respond = lambda sock, seen: sock.sendall(answer if b"big" in seen.line else OK)
+    with ExitStack() as stack:
+        for _ in range(THREADS // 2):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", edge.port), 10))
+            sock.sendall(b"GET /api/users/big HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: edge.ask("GET /api/users/ HTTP/1.1").status == 503, 2)
+        eventually(lambda: edge.ask("GET /api/users/ HTTP/1.1").status == 200, 5)
 
 
 def test_a_body_that_is_too_large_is_413_and_is_not_sent(edge: Edge) -> None:

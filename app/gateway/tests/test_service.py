@@ -26,6 +26,7 @@ from prometheus_client import REGISTRY
 
 from gateway import connection, service, views
 from gateway.addresses import Address
+from gateway.errors import Cut
 from gateway.service import Policy, Service
 from gateway.tests.upstream import OK, Seen, Upstream, close, eventually, hang, say
 from gateway.views import Gateway, PassedOn
@@ -189,6 +190,7 @@ def test_a_body_that_trickles_in_is_cut_off_after_its_time(upstreams: Start) -> 
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked \r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
     ],
@@ -197,6 +199,45 @@ def test_what_is_no_answer_is_502_and_tells_nothing_of_it(upstreams: Start, raw:
     got = Site(upstreams(say(raw))).ask("POST")
     assert got.status == 502
     assert json.loads(got.body)["detail"] == "The service 'cars' gave no valid answer."
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_has_no_body_is_not_waited_for_whatever_it_says(upstreams: Start, status: int) -> None:
+    raw = f'HTTP/1.1 {status} X\r\nETag: "x"\r\nTransfer-Encoding: chunked\r\n\r\n'
+    replica = upstreams(say(raw.encode()))
+    site = Site(replica)
+    got = [site.ask() for _ in range(2)]
+    assert [(one.status, one.headers["ETag"], one.body) for one in got] == [(status, '"x"', b"")] * 2
+    assert max(one.seconds for one in got) < POLICY.total
+
+
+def test_hints_before_an_answer_are_not_taken_for_it(upstreams: Start) -> None:
+    hints = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    got = Site(upstreams(say(hints + OK))).ask("POST")
+    assert (got.status, got.body, got.headers.get("Link")) == (200, b"{}", None)
+
+
+def test_who_may_keep_an_answer_is_said_in_one_line(upstreams: Start) -> None:
+    lines = b"Cache-Control: private\r\nVary: Accept\r\nX: 1\r\ncache-control: no-store\r\nVary: Cookie\r\nX: 2\r\n"
+    response = Site(upstreams(say(b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 2\r\n\r\n{}"))).begin()
+    assert (response["Cache-Control"], response["Vary"]) == ("private, no-store", "Accept, Cookie")
+    kept = {"cache-control", "vary", "x"}
+    values = sorted(value for name, value in response.items() if name.lower() in kept)
+    assert values == ["1", "2", "Accept, Cookie", "private, no-store"]
+    response.close()
+
+
+def test_a_caller_who_is_slow_to_take_the_answer_is_not_the_services_failure(upstreams: Start) -> None:
+    big = b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
+    cut = count("cut_answers_total")
+    response = Site(upstreams(say(big)), body=0.2).begin()
+    pieces = iter(response)
+    next(pieces)
+    threading.Event().wait(0.3)
+    with pytest.raises(Cut, match="the caller took too long"):
+        next(pieces)
+    response.close()
+    assert count("cut_answers_total") == cut
 
 
 def test_a_connection_that_is_closed_before_the_answer_is_502(upstreams: Start) -> None:
@@ -628,8 +669,9 @@ def test_a_call_without_time_is_late_and_nothing_against_the_service(upstreams: 
 
 def test_a_service_that_hangs_in_the_middle_of_an_answer_keeps_nobody_waiting(upstreams: Start) -> None:
     site = Site(upstreams(say(OK.replace(b"Length: 2", b"Length: 9"))), concurrency=1, patience=5.0, total=5.0)
-    with pytest.raises(Exception, match="timed out"):
-        site.ask()
+    for _ in range(2):
+        with pytest.raises(Exception, match="timed out"):
+            site.ask()
     with ThreadPoolExecutor(1) as pool:
         hung = pool.submit(site.ask)
         eventually(lambda: site.gateway._services["cars"]._bulkhead._since)
