@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from celery import current_app
 from config import services
 from django.conf import settings
 from django.core.cache import caches
+from django.db.backends.postgresql.operations import DatabaseOperations
 from django_redis import get_redis_connection
 from health import monitor
 from replication.backend.base import stop_watching
@@ -22,6 +23,21 @@ from sharding import map as maps
 from sharding.fill import fill
 
 import redis
+
+
+def _by_delete(
+    self: DatabaseOperations, _style: Any, tables: Iterable[str], *, reset_sequences: bool = False, **_: Any
+) -> list[str]:
+    """Return SQL that empties `tables`: a tenth of the time of TRUNCATE, which makes each table and index anew.
+
+    As a replica does it: without triggers, so that neither a foreign key nor a fence is in the way.
+    """
+    assert not reset_sequences
+    deletions = (f"DELETE FROM {self.quote_name(table)}" for table in tables)
+    return ["; ".join(["SET LOCAL session_replication_role = replica", *deletions])]
+
+
+DatabaseOperations.sql_flush = _by_delete  # type: ignore[method-assign]  # what Django empties the databases with
 
 
 @pytest.fixture(scope="session")

@@ -16,15 +16,20 @@ main() {
 tools() { "$root/scripts/tools.sh" "$@"; }
 
 lint() { step "Lint" && tools scripts/lint.sh; }
-# In two halves at once, each with servers of its own: most of the time one test waits for something.
+# In parts at once, each with servers of its own: most of the time one test waits for something.
 unit() {
   step "In-process tests"
-  local half=(app/replication app/sharding app/caching app/events) other status=0
-  tools scripts/with-servers.sh pytest "${half[@]}" >"$state_dir/unit.log" 2>&1 </dev/null &
-  other=$!
-  tools scripts/with-servers.sh pytest app nginx bench "${half[@]/#/--ignore=}" || status=$?
-  wait "$other" || status=$?
-  cat "$state_dir/unit.log"
+  local parts=("app/replication app/sharding" "app/events app/gateway app/users" "app/config app/orders app/identity")
+  local rest=(app nginx bench) others=() part number status=0 one
+  for number in "${!parts[@]}"; do
+    read -ra part <<<"${parts[number]}"
+    rest+=("${part[@]/#/--ignore=}")
+    tools scripts/with-servers.sh pytest "${part[@]}" >"$state_dir/unit-$number.log" 2>&1 </dev/null &
+    others+=($!)
+  done
+  tools scripts/with-servers.sh pytest "${rest[@]}" || status=$?
+  for one in "${others[@]}"; do wait "$one" || status=$?; done
+  cat "$state_dir"/unit-*.log
   return "$status"
 }
 integration() { live "Live tests" 'not failure'; }
