@@ -32,12 +32,13 @@ def _by_delete(
 
     As a replica does it: without triggers, so that neither a foreign key nor a fence is in the way.
     """
-    assert not reset_sequences
-    deletions = (f"DELETE FROM {self.quote_name(table)}" for table in tables)
+    if reset_sequences:
+        raise NotImplementedError
+    deletions = (f"DELETE FROM {self.quote_name(table)}" for table in tables)  # noqa: S608 - names of Django's
     return ["; ".join(["SET LOCAL session_replication_role = replica", *deletions])]
 
 
-DatabaseOperations.sql_flush = _by_delete  # type: ignore[method-assign]  # what Django empties the databases with
+DatabaseOperations.sql_flush = _by_delete  # type: ignore[method-assign, assignment]  # what Django empties the databases with
 
 
 @pytest.fixture(scope="session")

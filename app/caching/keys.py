@@ -89,11 +89,8 @@ def _holds_something(value: object) -> bool:
         how = value.__reduce_ex__(2)
     except Exception:  # it can't be known
         return True
-    return (
-        isinstance(how, str)
-        or how[:2] != (copyreg.__newobj__, (type(value),))
-        or any(one is not None for one in how[2:])
-    )  # type: ignore[attr-defined]  # the stubs lack it
+    new = copyreg.__newobj__  # type: ignore[attr-defined]  # the stubs lack it
+    return isinstance(how, str) or how[:2] != (new, (type(value),)) or any(one is not None for one in how[2:])
 
 
 def digest(text: str) -> str:

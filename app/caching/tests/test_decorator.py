@@ -357,8 +357,17 @@ def test_a_transaction_that_invalidates_very_much_invalidates_everything_and_tel
     double(1)
     told, warned = list[int](), list[int]()
     tell, forewarn = process.current.tell, process.current.shared.forewarn
-    monkeypatch.setattr(process.current, "tell", lambda tags, token: (told.append(len(tags)), tell(tags, token)))
-    monkeypatch.setattr(process.current.shared, "forewarn", lambda tags: (warned.append(len(tags)), forewarn(tags)))
+
+    def telling(tags: set[str], token: str) -> None:
+        told.append(len(tags))
+        tell(tags, token)
+
+    def forewarning(tags: set[str]) -> None:
+        warned.append(len(tags))
+        forewarn(tags)
+
+    monkeypatch.setattr(process.current, "tell", telling)
+    monkeypatch.setattr(process.current.shared, "forewarn", forewarning)
     with transaction.atomic():
         for number in range(invalidation.MOST + 100):
             invalidate(f"row:{number}")

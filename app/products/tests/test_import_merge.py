@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, connections
 from events.models import Outbox
+from events.outbox import publish_many
 
 from products import answers
 from products.imports import loader
@@ -229,7 +230,7 @@ def test_a_product_that_is_changed_while_an_import_has_others_locked_is_left_as_
     load(some(["A", "B"], stock=10), QUIET)
     one = PRODUCTS.get(sku="A")
     assert json.loads(answers.detail(one.pk))["stock"] == 10
-    tell = loader.publish_many
+    tell = publish_many
 
     def sell(*args: Any, **options: Any) -> None:
         """Let an order take some of A, which stands in the file as it is, as soon as the import has B locked."""

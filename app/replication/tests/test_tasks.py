@@ -46,7 +46,7 @@ def test_a_task_gives_connections_back_but_not_those_of_the_request_that_runs_it
     connection = connections["default"]
     connection.ensure_connection()
     monkeypatch.setattr(connection, "close_at", time.monotonic() - 1)  # what a request that ends gives back
-    position.push_request(is_eager=eager)
+    position.push_request(is_eager=eager)  # type: ignore[call-arg]  # the stubs lack it
     try:
         for signal in (signals.task_prerun, signals.task_postrun):
             signal.send(position, task=position)
