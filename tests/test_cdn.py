@@ -127,6 +127,22 @@ def test_a_part_is_a_part_and_what_cannot_be_had_in_part_is_had_whole(edge: Edge
         assert (answer.status_code, answer.content) == expected, span
     never = edge.get(fresh(f"/api/products/{product}"), headers=plain | {"Range": f"bytes={size + 9999}-"})
     assert never.status_code == 200, "one that nobody has asked for before"
+    head = edge.site.request("HEAD", path, headers=plain | {"Range": "bytes=0-4"})
+    assert (head.status_code, head.headers["Content-Length"]) == (200, str(size)), "parts are of GET"
+
+
+def test_who_has_just_written_is_led_past_the_edge_however_his_cookies_come(edge: Edge, product: int) -> None:
+    path = fresh(f"/api/products/{product}")
+    for cookies in (
+        "Cookie: a=b; read_after=1",
+        "Cookie: read_after=1\r\nCookie: a=b",
+        "Cookie: a=b\r\nCookie: read_after=1",
+    ):
+        edge.get(path)
+        answer = edge.site.raw(
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{cookies}\r\n\r\n".encode()
+        )
+        assert b"; fwd=bypass" in answer, (cookies, answer)
 
 
 # ── 304 ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -32,6 +32,7 @@ sub vcl_recv {
     if (req.method != "GET" && req.method != "HEAD") {
         return (pass);
     }
+    std.collect(req.http.Cookie, "; ");
     # Whoever shows who he is may be shown his own. Whoever has just written reads past every cache.
     if (req.http.Authorization || req.http.X-Read-After || req.http.Cookie ~ "(^|;\s*)read_after=") {
         return (pass);
@@ -187,7 +188,7 @@ sub vcl_deliver {
 # What cannot be had in part is had whole (RFC 9110, 14.2): a 416 of Varnish's would bear the headers of the whole answer,
 # by which browsers and other caches could keep it.
 sub range {
-    if (req.http.Range !~ "^bytes=([0-9]{1,15}-[0-9]{0,15}|-0*[1-9][0-9]{0,14})$" || !resp.http.Content-Length) {
+    if (req.method != "GET" || req.http.Range !~ "^bytes=([0-9]{1,15}-[0-9]{0,15}|-0*[1-9][0-9]{0,14})$" || !resp.http.Content-Length) {
         unset req.http.Range;
     } else if (req.http.Range !~ "=-") {
         # From the first to the last byte, or to the end.

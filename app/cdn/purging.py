@@ -19,21 +19,20 @@ import signal
 import ssl
 import threading
 import time
-from collections.abc import Iterable
-from itertools import batched
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from cdn import metrics
-from cdn.tags import EVERYTHING, written
+from cdn.tags import EVERYTHING, MOST_BYTES, written
 
 log = logging.getLogger(__name__)
 
 AGAIN = 6.0  # seconds: a replica may show the old for 2, and the load balancer gives up a request after less than 4
 PAUSE = 3.0  # seconds without a try after one that failed; shorter than AGAIN, so that a short absence loses nothing
 TIMEOUT = 1.0  # seconds to connect, and for the answer
-BATCH = 200  # tags in one request, about 6 KB
+BATCH = 200  # tags in one request
 MOST = 5000  # tags that wait; more are sent as EVERYTHING
 LAST_TRY = 2.0  # seconds that the end of a process waits for the edge
 
@@ -47,6 +46,18 @@ def of_url(url: str) -> str:
     if found is None:
         raise ValueError(f"{url!r} is no address such as https://shop.example/api/products/7")
     return f"{found[1].lower()}{found[2] or '/'}"
+
+
+def _batches(tags: Iterable[str]) -> Iterator[list[str]]:
+    """Yield what fits into one request: BATCH tags, and as many bytes as an answer's own may have."""
+    some: list[str] = []
+    for tag in tags:
+        if len(some) == BATCH or sum(map(len, some)) + len(some) + len(tag) > MOST_BYTES:
+            yield some
+            some = []
+        some.append(tag)
+    if some:
+        yield some
 
 
 class Edge:
@@ -71,7 +82,7 @@ class Edge:
         every = sorted(tags)
         urls = [one for one in every if one.startswith("//")]
         try:
-            for some in batched((one for one in every if not one.startswith("//")), BATCH, strict=False):
+            for some in _batches(one for one in every if not one.startswith("//")):
                 self._send("/", {"Surrogate-Key": " ".join(some)})
             for one in urls:
                 host, _, path = one.removeprefix("//").partition("/")

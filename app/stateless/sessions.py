@@ -5,6 +5,10 @@ off from this replica) it still holds the session as it was before; once it answ
 then saved over the newer row. Here the browser is told so: from a failed write of the cache until a good one, a cookie
 sends its reads to the database.
 
+Nor do two who save at once, or one who saves and one who ends the session, leave another thing in the cache than in the
+database: the row is locked until the cache is written. An ended session leaves its mark in the cache, so that nobody
+who has read the row before puts it there again.
+
 What is not noticed: a node of a Redis Cluster that dies after it has taken a write and before its replica has it.
 """
 
@@ -16,12 +20,14 @@ from django.conf import settings
 from django.contrib.sessions.backends import cached_db, db
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.core.cache import BaseCache, caches
+from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse
 
 COOKIE = "session_source"
 # Seconds that the cache may keep a session: the most that an entry is believed which could not be taken back (a session
 # that was ended while the cache was away).
 CACHE_SECONDS = 300
+_ENDED = {"_ended": True}  # a dictionary, which another release takes for a session that holds nothing it knows
 
 
 class SessionStore(cached_db.SessionStore):
@@ -32,6 +38,9 @@ class SessionStore(cached_db.SessionStore):
     def load(self) -> dict[str, Any]:
         """Return the session from the cache, or from the database where the cache has none or is behind."""
         data = None if self.cache_is_behind else self._shared().get(self.cache_key)
+        if data == _ENDED:
+            self._session_key = None  # as of an unknown one
+            return {}
         if data is None:
             row: Any = self._get_session_from_db()  # type: ignore[attr-defined]  # not in the stubs
             data = self.decode(row.session_data) if row else {}
@@ -41,10 +50,18 @@ class SessionStore(cached_db.SessionStore):
 
     def save(self, must_create: bool = False) -> None:
         """Save the session in the database, then in the cache."""
-        db.SessionStore.save(self, must_create)
-        write: Any = self._shared().set  # django-redis answers True, or None where Redis gave no answer
-        written = write(self.cache_key, dict(self.items()), self._cached_for(self.get_expiry_age()))
+        with transaction.atomic(using=router.db_for_write(self.model)):
+            db.SessionStore.save(self, must_create)
+            write: Any = self._shared().set  # django-redis answers True, or None where Redis gave no answer
+            written = write(self.cache_key, dict(self.items()), self._cached_for(self.get_expiry_age()))
         self.cache_is_behind = written is not True
+
+    def delete(self, session_key: str | None = None) -> None:
+        """End the session, or that with this key."""
+        key = session_key or self.session_key
+        super().delete(key)
+        if key is not None:
+            self._shared().set(self.cache_key_prefix + key, _ENDED, CACHE_SECONDS)
 
     def _offer(self, data: dict[str, Any], age: int) -> None:
         """Give the cache what was read, unless it has the session: somebody may have saved a newer one meanwhile."""

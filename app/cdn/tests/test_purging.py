@@ -19,7 +19,7 @@ from pytest_django import Settings
 
 from cdn import metrics, purging
 from cdn.purging import BATCH, MOST, Edge, Purger
-from cdn.tags import EVERYTHING, written
+from cdn.tags import EVERYTHING, MOST_BYTES, written
 from cdn.tests.edge import SECRET, FakeEdge, certify
 
 
@@ -71,6 +71,17 @@ def test_many_changes_at_once_are_few_requests(edge: FakeEdge, purgers: list[Pur
     assert max(map(len, edge.heard)) <= BATCH
     edge.seconds = 0.0
     purgers[0].end(3, hurried=True)
+
+
+def test_long_tags_go_in_as_many_requests_as_an_edge_takes_of_them(
+    edge: FakeEdge, request: pytest.FixtureRequest
+) -> None:
+    target = Edge(edge.url, SECRET)
+    request.addfinalizer(target.close)
+    every = {f"{number:03}{'x' * 97}" for number in range(150)} | {"y" * (MOST_BYTES + 1)}
+    target.purge(every)
+    assert edge.all() == every
+    assert max(len(" ".join(one)) for one in edge.heard if len(one) > 1) <= MOST_BYTES
 
 
 def test_more_tags_than_are_worth_telling_are_everything(edge: FakeEdge, purger: Purger) -> None:

@@ -11,10 +11,11 @@ import time
 from datetime import timedelta
 from io import BytesIO
 
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from PIL import Image
+from psycopg.errors import LockNotAvailable
 from replication import use_primary
 
 from products.images import names, pictures, store
@@ -22,6 +23,7 @@ from products.models import Product, StoredImage
 
 UNUSED = timedelta(days=1)  # that an object is kept: pages that show it may be open, or in a cache
 SECONDS = 5.0  # for one call to the store, where no request waits
+LONGEST = 9.0  # for one that removes: more than the store's own time-outs, so that none goes on once it is given up
 MOST = 100  # images that one round removes, or makes variants of
 ROUND = 12.0  # seconds of a round: tasks are ended after 20
 
@@ -30,15 +32,22 @@ log = logging.getLogger(__name__)
 
 def keep(picture: pictures.Picture, seconds: float = SECONDS) -> str:
     """Store a picture and return its name. Raises store.Unavailable."""
-    name = names.of_content(picture.data)
+    name, until = names.of_content(picture.data), time.monotonic() + seconds
     # Where it is being removed at this moment this waits until it is gone, and then it is stored again.
-    StoredImage.objects.bulk_create(
-        [StoredImage(name=name, unused_since=timezone.now())],
-        update_conflicts=True,
-        unique_fields=["name"],
-        update_fields=["unused_since"],
-    )
-    store.put(name, picture.data, seconds)
+    try:
+        with transaction.atomic():
+            _allow("lock_timeout", seconds)
+            StoredImage.objects.bulk_create(
+                [StoredImage(name=name, unused_since=timezone.now())],
+                update_conflicts=True,
+                unique_fields=["name"],
+                update_fields=["unused_since"],
+            )
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise store.Unavailable("the image is being removed") from error
+        raise
+    store.put(name, picture.data, until - time.monotonic())
     return name
 
 
@@ -93,15 +102,23 @@ def sweep() -> None:
 def _remove_one(unused: Q) -> bool:
     """Remove an image with its variants; return whether there was one."""
     with transaction.atomic():
+        # The store may be slow: longer than a session may be idle in a transaction otherwise, which would end the lock.
+        _allow("idle_in_transaction_session_timeout", 5 * LONGEST)
         # Locked, so that nobody who stores the same again finds it half gone.
         image = StoredImage.objects.select_for_update(skip_locked=True, of=("self",)).filter(unused).first()
         if image is None:
             return False
         for width in names.WIDTHS:
-            store.delete(names.variant(image.name, width), SECONDS)
-        store.delete(image.name, SECONDS)
+            store.delete(names.variant(image.name, width), LONGEST)
+        store.delete(image.name, LONGEST)
         image.delete()
     return True
+
+
+def _allow(timeout: str, seconds: float) -> None:
+    """Set a time-out of PostgreSQL's for the rest of the transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, %s, true)", [timeout, f"{max(1, round(1000 * seconds))}ms"])
 
 
 def _shown() -> QuerySet[Product]:

@@ -44,6 +44,11 @@ def is_stored(image_url: str) -> bool:
     return image_url.startswith(PREFIX)
 
 
+def is_address_of_stored(url: str) -> bool:
+    """Whether it is the address at which an object of ours is read."""
+    return url.removeprefix(settings.MEDIA_URL).startswith(PREFIX)
+
+
 def url(image_url: str) -> str:
     """Return the address of an image: what an import has said, or where the store's objects are read."""
     return f"{settings.MEDIA_URL}{image_url}" if is_stored(image_url) else image_url

@@ -6,19 +6,28 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from products.images import ends
 
 MOST_BYTES = 8_388_608
-MOST_PIXELS = 16_000_000  # what a phone takes; decoded they are 64 MB
+MOST_PIXELS = 16_000_000  # decoded they are 64 MB, and a WebP takes 300 MB meanwhile
 MOST_SIDE = 8_000
 LONGEST_SIDE = 1_600  # of what is kept
 QUALITY = 85
 _PATIENCE = 0.5  # seconds for the image before
 _FORMATS = {"JPEG": ends.jpeg, "PNG": ends.png, "WEBP": ends.webp}
+_TURNS = {  # what makes an image upright, by its orientation (EXIF 2.32, tag 0x0112)
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 TYPES = ("image/jpeg", "image/png", "image/webp")
 
 # One at a time in each process, so that several together do not fill its memory.
@@ -56,13 +65,29 @@ def normalise(data: bytes) -> Picture:
         image = _opened(data)
         try:
             with image:
-                image = _of_eight_bits(image)
+                turned = _TURNS.get(_orientation(image))
+                image = _with_colours(_of_eight_bits(image))
                 image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
                 image.load()
-                upright = ImageOps.exif_transpose(image)
+                upright = image if turned is None else image.transpose(turned)
                 return Picture(encode(upright), upright.width)
         except Exception as error:  # Pillow raises whatever it stumbles over
             raise BadImageError(422, "The image is damaged or not complete.") from error
+
+
+def _orientation(image: Image.Image) -> Any:
+    """Return how the camera was held, as EXIF has it; None where that can't be read."""
+    try:
+        return image.getexif().get(0x0112)
+    except Exception:  # cameras write odd things there, which say nothing of the pixels
+        return None
+
+
+def _with_colours(image: Image.Image) -> Image.Image:
+    """Return an image of a palette, or of black and white, with colours instead: those can't be averaged."""
+    if image.mode not in ("1", "P", "PA"):
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def smaller(image: Image.Image, width: int) -> bytes:

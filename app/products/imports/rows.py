@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from products.images import names
 from products.imports.records import REQUIRED, Record
 from products.models import NAME_MAX, SKU_MAX, SLUG_MAX, URL_MAX
 from products.money import DECIMALS
@@ -130,6 +131,10 @@ def _category(name: str, value: object) -> str:
 
 def _image_url(name: str, value: object) -> str:
     url = _text(name, value, URL_MAX)
+    if names.is_address_of_stored(url):
+        raise RejectedError(
+            f"{name} is the address of an uploaded image: leave it out, and the product keeps its image"
+        )
     if url and not re.fullmatch(r"(https?://|/)[!-~]*", url):
         raise RejectedError(f"{name} must begin with https://, http:// or /, and have no spaces")
     return url

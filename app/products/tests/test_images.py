@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 from events import sending
@@ -428,6 +428,53 @@ def test_who_stores_what_is_being_removed_waits_and_stores_it_again(make_product
     assert stored == [name]
     assert default_storage.exists(name)
     assert StoredImage.objects.filter(pk=name).exists()
+
+
+@committed
+def test_who_stores_what_is_being_removed_for_long_is_told_in_time() -> None:
+    made = pictures.normalise(encoded("PNG"))
+    name = keeping.keep(made)
+    result: list[object] = []
+
+    def again() -> None:
+        began = time.monotonic()
+        try:
+            keeping.keep(made, 0.3)
+        except store.Unavailable:
+            result.append(time.monotonic() - began)
+        connections.close_all()
+
+    with transaction.atomic():
+        StoredImage.objects.select_for_update().get(pk=name)
+        thread = Thread(target=again)
+        thread.start()
+        thread.join(5)
+        assert result, "it waits on"
+
+
+@committed
+def test_a_store_that_is_slow_costs_a_sweep_neither_its_lock_nor_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = [keeping.keep(pictures.normalise(encoded("PNG", picture(width, 50)))) for width in (50, 60)]
+    age(by=timedelta(hours=25))
+    monkeypatch.setattr(store, "delete", slowly(store.delete))
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")  # as in production, but shorter
+        try:
+            keeping.sweep()
+        finally:
+            connection.close()
+    assert not StoredImage.objects.exists()
+    assert not any(map(default_storage.exists, gone))
+
+
+def slowly(call: Callable[[str, float], None]) -> Callable[[str, float], None]:
+    """Return the call, which now takes a while."""
+
+    def answer(name: str, seconds: float) -> None:
+        time.sleep(0.4)
+        call(name, seconds)
+
+    return answer
 
 
 def test_an_upload_that_nobody_took_over_is_removed_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:

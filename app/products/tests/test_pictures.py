@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from products.images import pictures
 from products.tests.pictures import HOSTILE, encoded, opened, picture
@@ -40,6 +41,24 @@ def test_what_is_transparent_stays_so() -> None:
     kept = opened(pictures.normalise(encoded("PNG", image)).data)
     assert kept.mode == "RGBA"
     assert kept.getpixel((5, 5))[3] == 0  # type: ignore[index]  # four numbers
+
+
+@pytest.mark.parametrize("mode", ["P", "1"])
+def test_a_large_picture_of_few_colours_is_averaged(mode: str) -> None:
+    board = Image.new("L", (3200, 3200))
+    board.putdata([255 * ((n + n // 3200) % 2) for n in range(3200 * 3200)])
+    kept = opened(pictures.normalise(encoded("PNG", board.convert(mode, dither=Image.Dither.NONE))).data).convert("L")
+    assert abs(kept.getpixel((800, 800)) - 127) <= 4  # type: ignore[operator]  # one number
+
+
+def test_what_a_camera_has_written_oddly_is_no_damage() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, IFDRational(1, 1)
+    whole = encoded("JPEG", picture(), exif=exif)
+    odd = whole.replace(bytes.fromhex("0000000100000001"), bytes.fromhex("ffffffff00000000"), 1)
+    assert odd != whole
+    assert pictures.normalise(odd).width == 48, "turned, as the readable rest says"
+    assert pictures.normalise(whole.replace(b"Exif\0\0MM\0*", b"Exif\0\0XX\0*", 1)).width == 64
 
 
 def test_a_large_picture_is_kept_smaller() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 from django_redis import get_redis_connection
@@ -142,10 +146,75 @@ def test_an_ended_session_is_gone_from_cache_and_database() -> None:
     visit(client)
     session = client.session
     key, name = session.session_key, SessionStore(session.session_key).cache_key
+    before = SessionStore(key)
+    assert before.load()
     session.flush()
-    assert cache.get(name) is None
+    assert cache.get(name) != before.load()
+    assert SessionStore(key).load() == {}
     assert not Session.objects.filter(session_key=key).exists()
     assert visit(client) == 1
+
+
+def elsewhere(work: Callable[[], object]) -> Future[object]:
+    """Do it in another thread."""
+
+    def run() -> object:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    return ThreadPoolExecutor(1).submit(run)
+
+
+def test_two_who_save_at_once_or_one_who_ends_it_leave_the_same_in_cache_and_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = SessionStore()
+    session["by"] = "nobody"
+    session.save()
+    key, cached_for = session.session_key, SessionStore._cached_for
+    works, others = list[Callable[[], object]](), list[Future[object]]()
+
+    def save() -> None:
+        other = SessionStore(key)
+        other["by"] = "the other"
+        other.save()
+
+    def slowly(self: SessionStore, age: int) -> int:
+        """Let another one do his work between our row and our cache."""
+        if works and self["by"] == "us":
+            others.append(elsewhere(works.pop()))
+            with suppress(TimeoutError):
+                others[-1].result(0.3)
+        return cached_for(self, age)
+
+    monkeypatch.setattr(SessionStore, "_cached_for", slowly)
+    for work, by in ((save, "the other"), (SessionStore(key).delete, None)):
+        works.append(work)
+        ours = SessionStore(key)
+        ours["by"] = "us"
+        ours.save()
+        others[-1].result(5)
+        row = Session.objects.filter(session_key=key).first()
+        assert (row and row.get_decoded().get("by")) == by
+        assert SessionStore(key).load().get("by") == by
+
+
+def test_who_has_read_a_session_that_is_ended_meanwhile_does_not_bring_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = SessionStore()
+    session["by"] = "us"
+    session.save()
+    key, offer = session.session_key, SessionStore._offer
+
+    def late(self: SessionStore, data: dict[str, Any], age: int) -> None:
+        SessionStore(key).delete()
+        offer(self, data, age)
+
+    cache.delete(session.cache_key)
+    monkeypatch.setattr(SessionStore, "_offer", late)
+    assert SessionStore(key).load() == {"by": "us"}
+    assert SessionStore(key).load() == {}
 
 
 @pytest.mark.parametrize("secure", [True, False])
