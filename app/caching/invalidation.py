@@ -18,7 +18,7 @@ from caching.shared import EVERYTHING
 from caching.source import source
 
 _TAG = re.compile(r"[!-~]{1,300}")
-MOST = 5000  # tags of one transaction, some 10 ms of Redis's time; more are EVERYTHING
+MOST = 5000  # tags of one transaction; more are EVERYTHING, or they would keep Redis from all others
 
 # What a transaction under way is going to invalidate, by its connection. Each thread has connections of its own.
 # What an earlier one has left may be there too: it was rolled back, or its hook did not come to run.

@@ -34,9 +34,8 @@ def relay(seconds: float = SECONDS) -> int:
     until = time.monotonic() + seconds
     sent = 0
     aliases = databases()
-    first = next(_turns) % max(
-        1, len(aliases)
-    )  # each in its turn: one with a long row would leave no room to the others
+    # Each is first in its turn: one with a long row would leave no room to the others.
+    first = next(_turns) % max(1, len(aliases))
     for alias in aliases[first:] + aliases[:first]:
         try:
             while time.monotonic() < until:

@@ -11,7 +11,7 @@ STILL = 0.15  # seconds without a move in which he goes on waiting, or so many c
 _CALLS = 5
 _NEWEST = 0.2  # the share of the newest call in the mean
 _LONGEST = 0.5  # seconds that a call counts for at most: one that hung says little of the next
-_FAILURES = 2  # calls in a row that failed: then the service is stuck, and it was not one of many replicas or pages
+_FAILURES = 2  # calls in a row that failed: then the service is stuck, and not one page of it, or one replica
 
 
 class Full(Exception):  # noqa: N818 - a state

@@ -117,9 +117,8 @@ class Gateway:
             raise Refused(504, "gone", "The caller has gone.")
         passed = headers.to_service(request.META, self._headers())
         if sock := request.META.get("gunicorn.socket"):
-            sock.settimeout(
-                self._policy.piece
-            )  # nor is the caller waited for without end: he may hold a place meanwhile
+            # Nor is the caller waited for without end: he may hold a place meanwhile.
+            sock.settimeout(self._policy.piece)
         started = time.monotonic()
         try:
             return self._services[name].call(Request(str(request.method), raw, passed, upload), until)

@@ -471,7 +471,7 @@ def slowly(call: Callable[[str, float], None]) -> Callable[[str, float], None]:
     """Return the call, which now takes a while."""
 
     def answer(name: str, seconds: float) -> None:
-        time.sleep(0.4)
+        time.sleep(0.4)  # this store is slow: nothing is waited for
         call(name, seconds)
 
     return answer
