@@ -14,6 +14,7 @@ from caching.wire import GRACE, TIMEOUT
 
 NOTICED = 2 * (BEAT + ANSWER) + 1.0  # seconds until a process knows that Redis is away, or is there again
 MOMENT = 1.0  # seconds after an invalidation in which another process may show what was before
+NOISE = 0.2  # seconds by which two such crowds differ on two busy cores, as in tests/test_caching.py; a computation takes 0.5
 
 
 def until_new(worker: Worker, text: str, within: float) -> float:
@@ -111,7 +112,8 @@ def test_500_callers_of_three_processes_cost_one_computation_and_wait_for_nothin
     assert len(answers) == 501
     assert {(one["value"], one["error"]) for one in answers} == {("old", "")}
     assert cluster.computed - before == 1
-    assert max(one["seconds"] for one in answers) <= control + 0.1
+    # Who waited for anything else waited for a second computation at least.
+    assert max(one["seconds"] for one in answers) <= control + 0.1 + NOISE
 
 
 def test_an_exception_is_not_cached_and_locks_nobody_out(cluster: Cluster) -> None:
