@@ -14,7 +14,7 @@ from caching.wire import GRACE, TIMEOUT
 
 NOTICED = 2 * (BEAT + ANSWER) + 1.0  # seconds until a process knows that Redis is away, or is there again
 MOMENT = 1.0  # seconds after an invalidation in which another process may show what was before
-NOISE = 0.2  # seconds by which two such crowds differ on two busy cores, as in tests/test_caching.py; a computation takes 0.5
+NOISE = 0.2  # seconds by which two crowds of 500 differ on two busy cores; a computation takes 0.5
 
 
 def until_new(worker: Worker, text: str, within: float) -> float:
