@@ -10,13 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from caching import process, wire
+from caching import process, watch, wire
 from celery import current_app
 from config import services
 from django.conf import settings
 from django.core.cache import caches
 from django.db.backends.postgresql.operations import DatabaseOperations
-from django_redis import get_redis_connection
 from health import monitor
 from replication.backend.base import stop_watching
 from sharding import map as maps
@@ -58,11 +57,13 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     what a slow one is worth, the tests of `caching` show in processes of their own."""
     monkeypatch.setattr(wire, "TIMEOUT", 5.0)
     monkeypatch.setattr(wire, "SLOW", 5.0)
+    monkeypatch.setattr(watch, "ANSWER", 5.0)
     yield
     process.current.end()
     process.renew()
     caches["local"].clear()
-    get_redis_connection("default").flushall()
+    with redis.Redis(unix_socket_path=urlsplit(settings.QUEUE_URL).path, socket_timeout=30) as client:
+        client.flushall()
 
 
 @pytest.fixture

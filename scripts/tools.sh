@@ -30,7 +30,9 @@ fi
 uid=$(id -u) gid=$(id -g)
 if docker info --format '{{.SecurityOptions}}' | grep -q rootless; then uid=0 gid=0; fi
 
+# In memory: what the servers of the in-process tests write would wait for the disk, and each of their time-outs with it.
 options=(--rm --init --interactive --network host --workdir "$root"
+  --tmpfs "/tmp:exec,mode=1777" --tmpfs /var/lib/postgresql:mode=1777
   --volume "$socket:/var/run/docker.sock" --volume "$root:$root"
   --env "TOOLS_UID=$uid" --env "TOOLS_GID=$gid" --env "TOOLS_IMAGE=$image"
   --env "MYPY_CACHE_DIR=$state_dir/mypy")

@@ -6,13 +6,15 @@ import time
 from functools import partial
 
 import pytest
+from config.tests.waiting import TIME_FACTOR, eventually
 
 from caching.decorator import CAP, PATIENCE
-from caching.tests.conftest import Cluster, Worker, eventually
+from caching.tests.conftest import Cluster, Worker
 from caching.watch import ANSWER, BEAT
 from caching.wire import GRACE, TIMEOUT
 
-NOTICED = 2 * (BEAT + ANSWER) + 1.0  # seconds until a process knows that Redis is away, or is there again
+# Seconds until a process knows that Redis is away, or is there again.
+NOTICED = (2 * (BEAT + ANSWER) + 1.0) * TIME_FACTOR
 MOMENT = 1.0  # seconds after an invalidation in which another process may show what was before
 NOISE = 0.2  # seconds by which two crowds of 500 differ on two busy cores; a computation takes 0.5
 
@@ -97,7 +99,7 @@ def test_a_listener_that_was_cut_off_asks_anew_as_soon_as_it_listens_again(clust
 def test_500_callers_of_three_processes_cost_one_computation_and_wait_for_nothing_else(
     cluster: Cluster, state: str
 ) -> None:
-    workers = cluster.spawn(3, SECONDS_TO_COMPUTE="0.5", TIMEOUT="2")
+    workers = cluster.spawn(3, patience=TIME_FACTOR, SECONDS_TO_COMPUTE="0.5", TIMEOUT="2")
     # How long this machine takes to wake so many threads is not the cache's.
     for worker in workers:
         worker.send("control", 167)
@@ -113,7 +115,7 @@ def test_500_callers_of_three_processes_cost_one_computation_and_wait_for_nothin
     assert {(one["value"], one["error"]) for one in answers} == {("old", "")}
     assert cluster.computed - before == 1
     # Who waited for anything else waited for a second computation at least.
-    assert max(one["seconds"] for one in answers) <= control + 0.1 + NOISE
+    assert max(one["seconds"] for one in answers) <= control + (0.1 + NOISE) * TIME_FACTOR
 
 
 def test_an_exception_is_not_cached_and_locks_nobody_out(cluster: Cluster) -> None:
@@ -123,7 +125,7 @@ def test_an_exception_is_not_cached_and_locks_nobody_out(cluster: Cluster) -> No
     cluster.put("whole")
     answer = two.do("call")
     assert (answer["value"], answer["error"]) == ("whole", "")
-    assert answer["seconds"] < 1.0, "nobody holds the lock"
+    assert answer["seconds"] < 1.0 * TIME_FACTOR, "nobody holds the lock"
 
 
 def test_a_process_that_is_killed_while_it_computes_holds_up_the_others_for_a_moment_only(cluster: Cluster) -> None:
@@ -135,7 +137,7 @@ def test_a_process_that_is_killed_while_it_computes_holds_up_the_others_for_a_mo
     cluster.workers.remove(dying)
     answer = other.do("call")
     assert answer["value"] == "old"
-    assert answer["seconds"] < PATIENCE + 0.5
+    assert answer["seconds"] < (PATIENCE + 0.5) * TIME_FACTOR
 
 
 def test_a_change_whose_author_is_killed_before_it_can_say_so_shows_soon_all_the_same(cluster: Cluster) -> None:
@@ -158,7 +160,7 @@ def test_the_same_holds_for_a_value_that_is_read_for_the_first_time_before_the_c
 
 @pytest.mark.parametrize("how", ["freeze", "kill"])
 def test_without_redis_calls_go_on_and_cost_nothing_and_it_is_used_again(cluster: Cluster, how: str) -> None:
-    one, two = cluster.spawn(2)
+    one, two = cluster.spawn(2, patience=TIME_FACTOR)
     assert one.value() == two.value() == "old"
     getattr(cluster, how)()
     slowest: list[float] = []
@@ -167,8 +169,8 @@ def test_without_redis_calls_go_on_and_cost_nothing_and_it_is_used_again(cluster
         answer = one.do("call")
         assert (answer["value"], answer["error"]) == ("old", "")
         slowest.append(answer["seconds"])
-    assert max(slowest) < 2 * TIMEOUT + 0.1, "the one call that meets it first"
-    assert sorted(slowest)[-20] < 0.005, "the others"
+    assert max(slowest) < (2 * TIMEOUT + 0.1) * TIME_FACTOR, "the one call that meets it first"
+    assert sorted(slowest)[-20] < 0.005 * TIME_FACTOR, "the others"
     assert one.do("breaker") is True
 
     one.do("change", "new")  # while Redis is away

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+from config.tests.waiting import eventually
 from django_redis import get_redis_connection
 
 from caching import process, wire
 from caching.errors import AwayError
-from caching.tests.conftest import eventually
 
 
 def idle() -> int:

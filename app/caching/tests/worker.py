@@ -1,7 +1,8 @@
 """One of several processes that share a cache: commands come in as lines of JSON, answers go out the same way.
 
 What the cached function reads stands in a file, and each computation adds a line to another: so they are there whatever
-becomes of Redis. Its folder is in FOLDER, Redis's socket in TEST_REDIS.
+becomes of Redis. Its folder is in FOLDER, Redis's socket in TEST_REDIS, and in PATIENCE how many times longer than in
+production it waits for Redis.
 """
 
 from __future__ import annotations
@@ -55,17 +56,25 @@ def at_once(number: int, what: Callable[[int], dict[str, Any]]) -> list[dict[str
     return found
 
 
+def set_seconds() -> None:
+    """Let some things not take as long as in production, and some longer."""
+    from caching import decorator, shared, watch, wire  # noqa: PLC0415 - Django comes first
+
+    shared.FOREWARNED, decorator.CAP = 1, float(os.environ.get("CAP") or decorator.CAP)
+    patience = float(os.environ.get("PATIENCE") or 1)
+    wire.TIMEOUT, wire.SLOW, watch.ANSWER = wire.TIMEOUT * patience, wire.SLOW * patience, watch.ANSWER * patience
+
+
 def main() -> None:
     """Do as told until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the log goes elsewhere
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.test_settings")
     django.setup()
-    from caching import decorator, invalidate, multi_level_cache, process, shared  # noqa: PLC0415 - Django comes first
+    from caching import invalidate, multi_level_cache, process  # noqa: PLC0415 - Django comes first
 
     settings.CACHING_RELEASE = os.environ.get("RELEASE", "")
-    # Seconds: not as long as in production.
-    shared.FOREWARNED, decorator.CAP = 1, float(os.environ.get("CAP") or decorator.CAP)
+    set_seconds()
     slow = float(os.environ.get("SECONDS_TO_COMPUTE", "0"))
 
     @multi_level_cache(timeout=float(os.environ.get("TIMEOUT", "60")), key="value", tags=("thing",))

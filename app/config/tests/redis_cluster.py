@@ -6,28 +6,17 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
-import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import redis
+from config.tests import waiting
 
 PASSWORD = "test"
 NODE_TIMEOUT = 1.0  # seconds: production's is in redis/cluster.conf
-
-
-def eventually(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait until the condition holds. Redis's errors count as not yet."""
-    pause, until = threading.Event(), time.monotonic() + seconds
-    while True:
-        with suppress(redis.RedisError):
-            if condition():
-                return
-        assert time.monotonic() < until, f"not within {seconds} s: {what}"
-        pause.wait(0.05)
+eventually = partial(waiting.eventually, not_yet=(redis.RedisError,))
 
 
 class Node:

@@ -17,7 +17,9 @@ from products.models import Product
 from pytest_django import DjangoDbBlocker
 from replication import state
 from replication.backend.base import DatabaseWrapper, stop_watching
-from replication.tests.servers import PORT, Postgres, Trio, eventually
+from replication.tests.servers import PORT, Postgres, Trio
+
+from config.tests.waiting import eventually
 
 ALIASES = ("default", "replica1", "replica2")
 

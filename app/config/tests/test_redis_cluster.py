@@ -22,6 +22,7 @@ from identity.throttle import Limit, attempt, forget
 from pytest_django import Settings
 
 from config.tests.redis_cluster import PASSWORD, Node, RedisCluster, eventually
+from config.tests.waiting import TIME_FACTOR
 from redis import RedisError
 
 cache: Any = any_cache  # django-redis has methods besides Django's
@@ -158,7 +159,7 @@ def test_a_primary_that_is_lost_raises_nothing_and_its_replica_takes_over(cluste
         began = time.monotonic()
         cache.set("key 0", 0, 60)
         slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 0.7, "one time-out to connect, one for the answer, and the map"
+    assert slowest < 0.7 * TIME_FACTOR, "one time-out to connect, one for the answer, and the map"
     eventually(partial(answers, probe), FAILOVER, "every primary to answer")
     victim.start() if how == "kill" else victim.thaw()
     cluster.whole()
@@ -181,7 +182,7 @@ def test_with_no_node_there_a_call_costs_what_one_time_out_costs(settings: Setti
         assert cache.get("one", "default") == "default"
         assert cache.get_many(["one", "two"]) == {}
         assert cache.set("one", 1) is None
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.0 * TIME_FACTOR
     with pytest.raises(RedisError):
         CacheProbe()()
     assert attempt((Limit("few", 1, 60), "user")) == 0
@@ -201,8 +202,8 @@ def test_with_every_node_frozen_one_call_a_second_waits_and_the_others_do_not_wa
         times.append(time.monotonic() - before)
     for node in cluster.nodes:
         node.thaw()
-    assert max(times) < 2 * LOOKED_FOR
-    assert sorted(times)[len(times) // 2] < 0.3
+    assert max(times) < 2 * LOOKED_FOR * TIME_FACTOR
+    assert sorted(times)[len(times) // 2] < 0.3 * TIME_FACTOR
     cluster.whole()
     eventually(lambda: cache.get("one") == 1, FAILOVER, "the cache to be used again")
 
@@ -218,12 +219,10 @@ class Two(Workers):
     def start(self) -> None:
         """Start nothing: the cluster is there."""
 
-    def spawn(self, number: int = 1, **environment: str) -> Any:
+    def spawn(self, number: int = 1, *, patience: float = TIME_FACTOR, **environment: str) -> Any:
         """Start processes, and wait until they listen."""
-        module = "config.tests.cluster_settings"
-        return super().spawn(
-            number, DJANGO_SETTINGS_MODULE=module, CLUSTER_URLS=",".join(self.nodes.urls), **environment
-        )
+        ours = {"DJANGO_SETTINGS_MODULE": "config.tests.cluster_settings", "CLUSTER_URLS": ",".join(self.nodes.urls)}
+        return super().spawn(number, patience=patience, **ours, **environment)
 
     def end(self) -> None:
         """Stop the processes."""
@@ -272,7 +271,7 @@ def test_while_the_node_of_the_clock_is_lost_calls_go_on_and_nothing_old_is_show
         assert one.value() == f"price {trial}"
         eventually(partial(shows, other, f"price {trial}"), 2.5, "the change within the cap")
         slowest = max(slowest, other.do("call")["seconds"])
-    assert slowest < 0.5
+    assert slowest < 0.5 * TIME_FACTOR
     for worker in (one, other):
         eventually(partial(uses_redis, worker), FAILOVER, "the cache to be used again")
     assert two.nodes.home(CLOCK) is not victim

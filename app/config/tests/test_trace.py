@@ -16,11 +16,13 @@ from events import sending
 from events.models import Outbox
 from events.outbox import publish
 from events.relay import relay
-from events.tests.broker import Broker, Worker, eventually
+from events.tests.broker import Broker, Worker
 from events.tests.conftest import EVENTS, HANDLE
 from events.tests.tasks import TABLE
 from observability import trace
 from pytest_django import Settings
+
+from config.tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

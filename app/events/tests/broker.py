@@ -8,26 +8,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from config.tests.waiting import eventually
 from django.conf import settings
 from django.db import connections
 
 import redis
 
 APP = Path(__file__).parents[2]
-
-
-def eventually(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait until the condition holds, at most for `seconds`."""
-    pause, until = threading.Event(), time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"not within {seconds} s: {what}"
-        pause.wait(0.2)
 
 
 class Broker:

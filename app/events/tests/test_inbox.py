@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from celery import current_app
+from config.tests.waiting import eventually
 from django.db import connections, transaction
 
 from events.event import Event
@@ -16,7 +17,7 @@ from events.models import Inbox, Outbox
 from events.outbox import FAILURES, claim, publish, resend
 from events.relay import relay, tidy
 from events.tasks import answer as take_answer
-from events.tests.broker import Broker, Worker, eventually
+from events.tests.broker import Broker, Worker
 from events.tests.conftest import HANDLE, Effects
 from events.uuid7 import uuid7
 

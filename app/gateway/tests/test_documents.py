@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from config.tests.waiting import TIME_FACTOR
 
 from gateway.documents import Missing, fetch, merge
 from gateway.service import Policy, Service
@@ -150,4 +151,4 @@ def test_what_is_no_document_or_comes_too_late_is_missing(respond: Respond) -> N
         started = time.monotonic()
         with pytest.raises(Missing):
             fetch(service(upstream), 0.5)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 1.5 * TIME_FACTOR

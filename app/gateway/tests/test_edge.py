@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from config.tests.waiting import TIME_FACTOR, eventually
 
 from gateway.tests.test_target import HOSTILE
-from gateway.tests.upstream import OK, Seen, Upstream, eventually, hang, say
+from gateway.tests.upstream import OK, Seen, Upstream, hang, say
 
 APP = Path(__file__).resolve().parents[2]
 THREADS = 4
@@ -428,7 +429,7 @@ def test_a_hung_service_leaves_the_rest_of_the_site_its_threads() -> None:
             statuses = Counter(future.result().status for future in hung)
         assert set(statuses) <= {503, 504}
         assert len(edge.orders.seen) <= 4, "the breaker has not opened"
-        assert sorted(times)[15] < 0.3
+        assert sorted(times)[15] < 0.3 * TIME_FACTOR
 
 
 def test_a_service_that_is_stopped_under_load_gives_503_until_it_is_back() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -140,11 +139,3 @@ def _read_body(seen: Seen, read: Callable[[int], bytes], readline: Callable[[], 
         if len(seen.body) < length:
             return
     seen.complete = True
-
-
-def eventually(truth: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait until `truth` holds."""
-    end = time.monotonic() + seconds
-    while not truth():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        threading.Event().wait(0.005)

@@ -12,6 +12,7 @@ from django.db import connections
 from sharding import map as maps
 from sharding import transactions
 from sharding.ids import bucket_of, compose
+from sharding.moving import steps
 
 from orders.models import Line, Order, OrderItem
 
@@ -27,8 +28,9 @@ ORDERS = 2  # of each user
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mover and writers share one interpreter here, on a machine that may be busy. For how long a writer really waits
-    is for the live tests to say, where they do not."""
+    is for the live tests to say, where they do not; and for how long the mover blocks them."""
     monkeypatch.setattr(transactions, "PATIENCE", 20.0)
+    monkeypatch.setattr(steps, "BUDGET", 5.0)
 
 
 @pytest.mark.usefixtures("_patient")

@@ -7,24 +7,12 @@ import pwd
 import shutil
 import signal
 import subprocess
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 
 BIN = Path("/usr/lib/postgresql/17/bin")
 PORT = "5432"  # each server has a socket directory of its own, so they share the number
-
-
-def eventually(condition: Callable[[], bool], seconds: float, what: str) -> float:
-    """Wait until the condition holds, at most for `seconds`; return how long it took."""
-    pause, began = threading.Event(), time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not within {seconds} s: {what}"
-        pause.wait(0.02)
-    return time.monotonic() - began
 
 
 class Postgres:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from config.tests.waiting import TIME_FACTOR
 from pytest_django import DjangoDbBlocker
 
+from sharding.moving import session, steps
 from sharding.tests.shelves import empty_tables, make_tables
 
 
@@ -18,7 +20,9 @@ def shelves_made(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> N
 
 
 @pytest.fixture
-def shelves(shards: None, shelves_made: None) -> Iterator[None]:
-    """Shards with the tests' own empty tables."""
+def shelves(shards: None, shelves_made: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Shards with the tests' own empty tables, and a mover as patient as the tests are."""
+    monkeypatch.setattr(steps, "BUDGET", steps.BUDGET * TIME_FACTOR)
+    monkeypatch.setattr(session, "PATIENCE", f"{2 * TIME_FACTOR}s")
     yield
     empty_tables()

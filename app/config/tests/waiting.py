@@ -1,0 +1,31 @@
+"""Waiting for what comes about by itself, with a deadline."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+# Every deadline of a test is multiplied by this: raise it on a slow or busy machine.
+TIME_FACTOR = float(os.environ.get("TIME_FACTOR") or 1)
+
+
+def eventually(
+    condition: Callable[[], object],
+    seconds: float = 5.0,
+    what: str = "the condition to hold",
+    not_yet: tuple[type[Exception], ...] = (),
+) -> float:
+    """Wait until the condition holds, at most for `seconds` times TIME_FACTOR; return how many seconds it took.
+
+    An exception of the types `not_yet` counts as not yet.
+    """
+    pause, began, deadline = threading.Event(), time.monotonic(), seconds * TIME_FACTOR
+    while True:
+        with suppress(*not_yet):
+            if condition():
+                return time.monotonic() - began
+        assert time.monotonic() - began < deadline, f"not within {deadline:.1f} s: {what}"
+        pause.wait(0.02)
