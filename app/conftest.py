@@ -19,6 +19,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from health import monitor
 from replication.backend.base import stop_watching
 from sharding import map as maps
+from sharding import scatter
 from sharding.fill import fill
 
 import redis
@@ -67,11 +68,12 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def shards(transactional_db: None) -> Iterator[None]:
-    """A map and buckets as `prepare` makes them, and a process that knows nothing yet.
+def shards(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A map and buckets as `prepare` makes them, and a process that knows nothing yet, and has time to ask all shards.
 
     For tests that are marked `django_db(transaction=True)` with the databases `default` and those of the shards.
     """
+    monkeypatch.setattr(scatter, "DEADLINE", 10.0)
     fill("default", settings.SHARDS)
     maps.forget()
     yield

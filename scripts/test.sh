@@ -24,7 +24,7 @@ unit() {
   local alone=app/caching/tests/test_processes.py elsewhere status=0
   read -ra elsewhere <<<"${parts[*]} $alone"
   parts+=("app nginx bench ${elsewhere[*]/#/--ignore=}")
-  printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P 4 scripts/test.sh part || status=$?
+  printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P 3 scripts/test.sh part || status=$?
   part "$alone" || status=$?
   return "$status"
 }

@@ -8,7 +8,7 @@ from typing import Any, cast
 from django.db import models
 
 from sharding.queryset import ShardedQuerySet
-from sharding.scatter import DEADLINE, Page
+from sharding.scatter import Page
 
 
 class ShardedManager[M: models.Model](models.Manager[M]):
@@ -36,11 +36,11 @@ class ShardedManager[M: models.Model](models.Manager[M]):
         """See `ShardedQuerySet`; so the others."""
         return self.get_queryset().for_key(key)
 
-    def scatter(self, limit: int = 100, after: int = 0, deadline: float = DEADLINE) -> Page[M]:
+    def scatter(self, limit: int = 100, after: int = 0, deadline: float | None = None) -> Page[M]:
         """Ask all shards."""
         return self.get_queryset().scatter(limit, after, deadline)
 
-    def scatter_count(self, deadline: float = DEADLINE) -> tuple[int, bool]:
+    def scatter_count(self, deadline: float | None = None) -> tuple[int, bool]:
         """Count on all shards."""
         return self.get_queryset().scatter_count(deadline)
 

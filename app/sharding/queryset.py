@@ -13,7 +13,7 @@ from sharding import map as maps
 from sharding.errors import CrossShardTransaction, ShardKeyRequired
 from sharding.ids import take, take_for
 from sharding.route import buckets_of_query
-from sharding.scatter import DEADLINE, Page, scatter, scatter_count
+from sharding.scatter import Page, scatter, scatter_count
 from sharding.transactions import fenced
 
 
@@ -50,14 +50,15 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return super(ShardedQuerySet, where).in_bulk(id_list, field_name=field_name)
 
     # ── all shards ──────────────────────────────────────────────────────────────────────────────────
-    def scatter(self, limit: int = 100, after: int = 0, deadline: float = DEADLINE) -> Page[M]:
+    def scatter(self, limit: int = 100, after: int = 0, deadline: float | None = None) -> Page[M]:
         """Ask all shards at once for the `limit` rows that follow the id `after`, in the order of their ids.
 
-        Ends within `deadline` seconds: what a shard did not give by then is missing, and the page says `partial`.
+        Ends within `deadline` seconds, or DEADLINE of `scatter.py`: what a shard did not give by then is missing, and the
+        page says `partial`.
         """
         return scatter(self, limit, after, deadline)
 
-    def scatter_count(self, deadline: float = DEADLINE) -> tuple[int, bool]:
+    def scatter_count(self, deadline: float | None = None) -> tuple[int, bool]:
         """Count the rows on all shards; return the count, and whether a part is missing."""
         return scatter_count(self, deadline)
 

@@ -124,8 +124,8 @@ def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
     return _Gathered(answers, missing, whole=len(seen) == BUCKETS, twice=twice)
 
 
-def _gather_whole[T](deadline: float, question: Question[T]) -> _Gathered[T]:
-    until = time.monotonic() + deadline
+def _gather_whole[T](deadline: float | None, question: Question[T]) -> _Gathered[T]:
+    until = time.monotonic() + (DEADLINE if deadline is None else deadline)
     gathered = _gather(until, question)
     # All shards have answered and yet a bucket was nowhere, or at two: it changed sides in between.
     if not gathered.missing and (gathered.twice or not gathered.whole):
@@ -146,7 +146,7 @@ def _refuse_shaped(query: ShardedQuerySet[Any]) -> None:
         raise TypeError("scatter() takes filters only: no slice, distinct(), values() or union()")
 
 
-def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadline: float) -> Page[M]:
+def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadline: float | None) -> Page[M]:
     """Return the `limit` rows of `query` that follow the id `after`, from all shards."""
     _refuse_shaped(query)
     page = query.filter(id__gt=after).order_by("id")
@@ -166,7 +166,7 @@ def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadlin
     return Page(rows[:limit], rows[limit - 1].pk if more else None, partial, gathered.missing)
 
 
-def scatter_count(query: ShardedQuerySet[Any], deadline: float) -> tuple[int, bool]:
+def scatter_count(query: ShardedQuerySet[Any], deadline: float | None) -> tuple[int, bool]:
     """Return how many rows `query` has on all shards, and whether a part is missing (or, in a move, counted twice)."""
     _refuse_shaped(query)
     gathered = _gather_whole(deadline, lambda alias, hides: _shown(query.order_by(), alias, hides).count())

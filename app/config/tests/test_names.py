@@ -65,18 +65,22 @@ def test_a_name_that_is_refused_fails_at_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_many_callers_at_once_make_one_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked, answer = [], threading.Event()
 
-    def slow(*key: Any) -> list[Any]:
-        asked.append(key)
-        threading.Event().wait(0.1)
+    def slow(name: str, *_key: Any) -> list[Any]:
+        if name == "many":  # and not what a look-up of another test goes on asking for
+            asked.append(name)
+            answer.wait(5)
         return ["address"]
 
     monkeypatch.setattr(names, "_system_getaddrinfo", slow)
+    monkeypatch.setattr(names, "DEADLINE", 5.0)
     subject = Names()
-    threads = [threading.Thread(target=subject.getaddrinfo, args=("name", 80)) for _ in range(20)]
+    threads = [threading.Thread(target=subject.getaddrinfo, args=("many", 80)) for _ in range(20)]
     for thread in threads:
         thread.start()
+    threading.Event().wait(0.3)  # for all of them to ask
+    answer.set()
     for thread in threads:
         thread.join(5)
     assert len(asked) == 1

@@ -55,7 +55,7 @@ def test_a_move_of_users_and_orders_fails_no_order_and_loses_none() -> None:
     def shop(mine: list[int]) -> None:
         try:
             count = 0
-            while not stop.is_set():
+            while not stop.wait(0.01):  # or the mover, in the same interpreter, would never catch up
                 user = mine[count % len(mine)]
                 order, new = Order.objects.place(user, LINES, "EUR", f"later-{count}")
                 again, twice = Order.objects.place(user, LINES, "EUR", f"later-{count}")
