@@ -53,8 +53,8 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     def scatter(self, limit: int = 100, after: int = 0, deadline: float | None = None) -> Page[M]:
         """Ask all shards at once for the `limit` rows that follow the id `after`, in the order of their ids.
 
-        Ends within `deadline` seconds, or DEADLINE of `scatter.py`: what a shard did not give by then is missing, and the
-        page says `partial`.
+        Ends within `deadline` seconds, or DEADLINE of `scatter.py`: what a shard did not give by then is missing, and
+        the page says `partial`.
         """
         return scatter(self, limit, after, deadline)
 
