@@ -29,7 +29,9 @@ check "ruff format" ruff format --check "${python[@]}"
 for part in app tests bench nginx haproxy postgres redis swift prometheus; do
   mapfile -t sources < <(files "$part/*.py" "$part/**/*.py" | sort -u)
   if [[ ${#sources[@]} -gt 0 ]]; then
-    check "mypy --strict $part" env "MYPYPATH=$PWD/$part$([[ $part == bench ]] && echo ":$PWD/app")" "PYTHONPATH=$PWD/app" \
+    path=$PWD/$part
+    if [[ $part == app ]]; then path+=:$PWD/app/tests; elif [[ $part == bench ]]; then path+=:$PWD/app; fi
+    check "mypy --strict $part" env "MYPYPATH=$path" "PYTHONPATH=$PWD/app" \
       mypy --config-file pyproject.toml --explicit-package-bases "${sources[@]}"
   fi
 done

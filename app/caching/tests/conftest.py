@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from config.tests.waiting import eventually
 from pytest_django import Settings
+from waiting import eventually
 
 import redis
 from caching.source import source

@@ -11,7 +11,6 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from config.tests.waiting import TIME_FACTOR, eventually
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
@@ -22,6 +21,7 @@ from django.urls import path
 from django_redis import get_redis_connection
 from prometheus_client import REGISTRY
 from pytest_django import Settings
+from waiting import TIME_FACTOR, eventually
 
 from caching import (
     UncacheableError,

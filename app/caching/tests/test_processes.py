@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 import pytest
-from config.tests.waiting import TIME_FACTOR, eventually
+from waiting import TIME_FACTOR, eventually
 
 from caching.decorator import CAP, PATIENCE
 from caching.tests.conftest import Cluster, Worker

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from config.tests.waiting import eventually
 from django_redis import get_redis_connection
+from waiting import eventually
 
 from caching import process, wire
 from caching.errors import AwayError

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from config.tests.waiting import TIME_FACTOR, eventually
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
+from waiting import TIME_FACTOR, eventually
 
 from cdn import metrics, purging
 from cdn.purging import BATCH, MOST, Edge, Purger

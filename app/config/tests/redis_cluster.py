@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import waiting
+
 import redis
-from config.tests import waiting
 
 PASSWORD = "test"
 NODE_TIMEOUT = 1.0  # seconds: production's is in redis/cluster.conf

@@ -15,9 +15,9 @@ from django.test import Client
 from gateway import views
 from gateway.tests.upstream import Respond, Upstream, close, hang, say
 from pytest_django import Settings
+from waiting import TIME_FACTOR
 
 from config import services
-from config.tests.waiting import TIME_FACTOR
 
 
 def says(name: str) -> Respond:

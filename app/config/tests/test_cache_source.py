@@ -18,8 +18,7 @@ from pytest_django import DjangoDbBlocker
 from replication import state
 from replication.backend.base import DatabaseWrapper, stop_watching
 from replication.tests.servers import PORT, Postgres, Trio
-
-from config.tests.waiting import eventually
+from waiting import eventually
 
 ALIASES = ("default", "replica1", "replica2")
 

@@ -17,11 +17,11 @@ from identity import keys, tokens
 from observability import trace
 from pytest_django import Settings
 from replication import state
+from waiting import TIME_FACTOR
 
 from config import calls, services
 from config.calls import Unavailable
 from config.tests import servers
-from config.tests.waiting import TIME_FACTOR
 
 SLACK = 0.5  # seconds beyond the deadline on a busy machine
 

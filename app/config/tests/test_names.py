@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 import pytest
+from waiting import TIME_FACTOR
 
 from config import names
 from config.names import Names
-from config.tests.waiting import TIME_FACTOR
 
 
 def test_a_name_is_looked_up_as_the_system_does() -> None:

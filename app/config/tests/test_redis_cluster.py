@@ -20,9 +20,9 @@ from gateway.rate import Rate
 from health.probes import CacheProbe
 from identity.throttle import Limit, attempt, forget
 from pytest_django import Settings
+from waiting import TIME_FACTOR
 
 from config.tests.redis_cluster import PASSWORD, Node, RedisCluster, eventually
-from config.tests.waiting import TIME_FACTOR
 from redis import RedisError
 
 cache: Any = any_cache  # django-redis has methods besides Django's

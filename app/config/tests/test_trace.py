@@ -21,8 +21,7 @@ from events.tests.conftest import EVENTS, HANDLE
 from events.tests.tasks import TABLE
 from observability import trace
 from pytest_django import Settings
-
-from config.tests.waiting import eventually
+from waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

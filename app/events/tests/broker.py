@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from config.tests.waiting import eventually
 from django.conf import settings
 from django.db import connections
+from waiting import eventually
 
 import redis
 

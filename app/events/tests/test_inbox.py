@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from celery import current_app
-from config.tests.waiting import eventually
 from django.db import connections, transaction
+from waiting import eventually
 
 from events.event import Event
 from events.inbox import KEPT

@@ -7,8 +7,8 @@ import threading
 import time
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
 from django.db import connections, transaction
+from waiting import TIME_FACTOR
 
 from events import measuring, metrics
 from events.measuring import measure

@@ -9,10 +9,10 @@ import time
 from typing import Any
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from pytest_django import Settings
+from waiting import TIME_FACTOR
 
 from events import outbox, sending
 from events.event import Event

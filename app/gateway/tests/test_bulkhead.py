@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from itertools import islice
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
+from waiting import TIME_FACTOR
 
 from gateway.budget import Budget
 from gateway.bulkhead import Bulkhead, Full

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
+from waiting import TIME_FACTOR
 
 from gateway.documents import Missing, fetch, merge
 from gateway.service import Policy, Service

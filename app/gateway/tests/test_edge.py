@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from config.tests.waiting import TIME_FACTOR, eventually
+from waiting import TIME_FACTOR, eventually
 
 from gateway.tests.test_target import HOSTILE
 from gateway.tests.upstream import OK, Seen, Upstream, hang, say

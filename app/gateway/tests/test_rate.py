@@ -11,11 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from config.tests.waiting import TIME_FACTOR, eventually
 from django.conf import settings
 from django.test import RequestFactory
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from waiting import TIME_FACTOR, eventually
 
 from gateway import rate
 from gateway.callers import by_address

@@ -17,13 +17,13 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import pytest
-from config.tests.waiting import TIME_FACTOR, eventually
 from django.core.signals import request_finished
 from django.db import close_old_connections
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 from prometheus_client import REGISTRY
+from waiting import TIME_FACTOR, eventually
 
 from gateway import connection, service, views
 from gateway.addresses import Address

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from config.tests.waiting import TIME_FACTOR, eventually
 from django.conf import LazySettings
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
+from waiting import TIME_FACTOR, eventually
 
 from health import monitor
 from health.middleware import HealthMiddleware

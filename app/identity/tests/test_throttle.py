@@ -8,10 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
 from django.core.cache import cache, caches
 from django_redis import get_redis_connection
 from pytest_django import Settings
+from waiting import TIME_FACTOR
 
 from identity.throttle import Limit, attempt, forget, give_back
 

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from config import calls, services
 from config.tests import servers
-from config.tests.waiting import TIME_FACTOR
 from django.db import connections
 from django.test import Client
 from gateway import deadline
@@ -29,6 +28,7 @@ from pytest_django.live_server_helper import LiveServer
 from replication import metrics
 from sharding.ids import LARGEST, bucket_of, compose
 from sharding.map import current
+from waiting import TIME_FACTOR
 
 from orders import products
 from orders.models import USER_EVENTS, Inbox, Order, OrderItem

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from celery import current_app
-from config.tests.waiting import TIME_FACTOR
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -24,6 +23,7 @@ from events import sending
 from identity import tokens
 from pytest_django import Settings
 from storefront import pages
+from waiting import TIME_FACTOR
 
 from products import answers, image_api
 from products.images import keeping, names, pictures, store

@@ -7,9 +7,9 @@ import time
 from contextlib import suppress
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
+from waiting import TIME_FACTOR
 
 from products.images import pictures
 from products.tests.pictures import HOSTILE, encoded, opened, picture

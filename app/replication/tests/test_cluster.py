@@ -13,9 +13,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from config.tests.waiting import TIME_FACTOR, eventually
 from django.db import OperationalError
 from pytest_django import DjangoDbBlocker
+from waiting import TIME_FACTOR, eventually
 
 from replication import lsn
 from replication.backend.base import DatabaseWrapper, stop_watching

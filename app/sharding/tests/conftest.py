@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
 from pytest_django import DjangoDbBlocker
+from waiting import TIME_FACTOR
 
 from sharding.moving import session, steps
 from sharding.tests.shelves import empty_tables, make_tables

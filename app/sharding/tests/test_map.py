@@ -6,10 +6,10 @@ import threading
 import time
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
 from django.conf import LazySettings, settings
 from django.db import OperationalError, connections, transaction
 from django.test.utils import CaptureQueriesContext
+from waiting import TIME_FACTOR
 
 from sharding import map as maps
 from sharding.errors import MapIncomplete, MapUnavailable

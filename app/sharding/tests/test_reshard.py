@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
 from django.conf import settings
 from django.db import connections, transaction
+from waiting import TIME_FACTOR
 
 from sharding import map as maps
 from sharding.ids import BUCKETS, bucket_of, take

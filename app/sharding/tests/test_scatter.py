@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
-from config.tests.waiting import TIME_FACTOR
 from django.db import DataError, connections, transaction
 from django.db.models import F, Q, Value
+from waiting import TIME_FACTOR
 
 from sharding import map as maps
 from sharding.ids import bucket_of

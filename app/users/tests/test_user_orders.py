@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager
 import pytest
 from config import services
 from config.tests import servers
-from config.tests.waiting import TIME_FACTOR
 from django.test import Client
 from identity import tokens
 from pytest_django import Settings
 from replication import metrics
 from sharding.map import current
+from waiting import TIME_FACTOR
 
 from users import accounts
 from users.models import User
