@@ -92,7 +92,7 @@ def _arguments(message: dict[str, Any]) -> dict[str, Any]:
 def environment(broker: Broker) -> dict[str, str]:
     """Return what a process needs to find the databases and the broker of a test."""
     names = {alias: connections[alias].settings_dict["NAME"] for alias in settings.DATABASE_APPS}
-    return {**os.environ, "PYTHONPATH": str(APP), "NAMES": json.dumps(names), "BROKER": broker.url}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NAMES": json.dumps(names), "BROKER": broker.url}
 
 
 class Worker:
