@@ -45,13 +45,17 @@ def purger(edge: FakeEdge, purgers: list[Purger]) -> Purger:
     return purgers[0]
 
 
-def test_a_tag_is_purged_at_once_and_again_when_nothing_old_is_on_its_way(edge: FakeEdge, purger: Purger) -> None:
+def test_a_tag_is_purged_at_once_and_again_when_nothing_old_is_on_its_way(
+    edge: FakeEdge, purgers: list[Purger]
+) -> None:
+    again = 1.0 * TIME_FACTOR
+    purgers.append(Purger(Edge(edge.url, SECRET), again=again))
     began = time.monotonic()
-    purger.purge(["product:7", "featured"])
+    purgers[0].purge(["product:7", "featured"])
     eventually(lambda: len(edge.heard) == 1, what="purge")
-    assert time.monotonic() - began < 0.4 * TIME_FACTOR
+    assert time.monotonic() - began < again
     eventually(lambda: len(edge.heard) == 2, what="second purge")
-    assert time.monotonic() - began >= 0.5
+    assert time.monotonic() - began >= again
     assert edge.heard == [{"product:7", "featured"}] * 2
 
 
