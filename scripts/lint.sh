@@ -26,6 +26,7 @@ mapfile -t dockerfiles < <(files '*Dockerfile*' | grep -v '\.dockerignore$')
 check "ruff check" ruff check "${python[@]}"
 check "ruff format" ruff format --check "${python[@]}"
 # Each part by itself: the application and the tests import nothing from each other. Some of the benches run in the application.
+# The application's own tests find app/tests/waiting.py by its name alone, as pytest does (pyproject.toml).
 for part in app tests bench nginx haproxy postgres redis swift prometheus; do
   mapfile -t sources < <(files "$part/*.py" "$part/**/*.py" | sort -u)
   if [[ ${#sources[@]} -gt 0 ]]; then
