@@ -21,7 +21,10 @@ APP = Path(__file__).parents[2]
 
 
 class Broker:
-    """A Redis that keeps what it has in a file, as the queue's does."""
+    """A Redis that keeps what it has in a file, as the queue's does, but each message before it answers.
+
+    The queue's writes to its disk once a second, and can lose what it took just before it was killed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,8 +34,9 @@ class Broker:
 
     def start(self) -> None:
         """Start it, with what was in it."""
-        command = f"redis-server --port 0 --unixsocket {self.socket} --save '' --appendonly yes --dir {self.folder}"
-        self._process = subprocess.Popen(["sh", "-c", f"exec {command}"], stdout=subprocess.DEVNULL)
+        command = f"redis-server --port 0 --unixsocket {self.socket} --save '' --dir {self.folder}"
+        keeping = "--appendonly yes --appendfsync always"
+        self._process = subprocess.Popen(["sh", "-c", f"exec {command} {keeping}"], stdout=subprocess.DEVNULL)
         eventually(self._answers, 10, "Redis to answer")
 
     @property
