@@ -49,9 +49,17 @@ def cluster(nodes: RedisCluster, settings: Settings) -> RedisCluster:
     return nodes
 
 
-def use(settings: Settings, urls: list[str]) -> None:
+@pytest.fixture
+def patient(nodes: RedisCluster, settings: Settings) -> RedisCluster:
+    """The same for what is about no slow node: none is, though all cores may be busy."""
+    nodes.empty()
+    use(settings, nodes.urls, SOCKET_TIMEOUT=5.0, SOCKET_CONNECT_TIMEOUT=5.0)
+    return nodes
+
+
+def use(settings: Settings, urls: list[str], **options: float) -> None:
     clusters._renew()
-    given = {"CLIENT_CLASS": "caching.cluster.ClusterClient", "PASSWORD": PASSWORD}
+    given = {"CLIENT_CLASS": "caching.cluster.ClusterClient", "PASSWORD": PASSWORD} | options
     settings.CACHES = settings.CACHES | {
         alias: {**before, "LOCATION": urls, "OPTIONS": before["OPTIONS"] | given}
         for alias in ("default", "limits")
@@ -74,9 +82,9 @@ def taken_over(found: RedisCluster, key: str, victim: Node) -> Node:
     return primary(found, key)
 
 
-def test_many_keys_at_once_are_read_written_and_deleted_wherever_they_are(cluster: RedisCluster) -> None:
+def test_many_keys_at_once_are_read_written_and_deleted_wherever_they_are(patient: RedisCluster) -> None:
     cache.set_many(MANY, timeout=60)
-    assert len(homes(cluster, list(MANY)[:20])) == 3
+    assert len(homes(patient, list(MANY)[:20])) == 3
     assert cache.get_many([*MANY, "missing"]) == MANY
     assert cache.delete_many(list(MANY)[:50]) == 50
     assert cache.get_many(list(MANY)) == {key: number for key, number in MANY.items() if number >= 50}
@@ -84,7 +92,7 @@ def test_many_keys_at_once_are_read_written_and_deleted_wherever_they_are(cluste
     assert cache.get_many(list(MANY)) == {}
 
 
-def test_the_rest_of_the_cache_api_works(cluster: RedisCluster) -> None:
+def test_the_rest_of_the_cache_api_works(patient: RedisCluster) -> None:
     assert cache.add("one", 1, 60)
     assert not cache.add("one", 2, 60)
     assert cache.incr("one") == 2
@@ -102,7 +110,7 @@ def test_the_rest_of_the_cache_api_works(cluster: RedisCluster) -> None:
     assert cache.get("two") is None
 
 
-def test_a_mistake_is_not_taken_for_a_cache_that_is_away(cluster: RedisCluster) -> None:
+def test_a_mistake_is_not_taken_for_a_cache_that_is_away(patient: RedisCluster) -> None:
     with pytest.raises(Exception, match="same key slot"):
         get_redis_connection("default").sunion("a", "b")
 
@@ -114,7 +122,7 @@ def test_all_threads_of_a_process_share_the_connections(cluster: RedisCluster) -
     assert get_redis_connection("limits") is not first
 
 
-def test_attempts_and_callers_are_counted_on_whichever_node(cluster: RedisCluster) -> None:
+def test_attempts_and_callers_are_counted_on_whichever_node(patient: RedisCluster) -> None:
     few = Limit("few", 2, 60)
     subjects = [[(few, f"user {number}"), (few, f"address {number}")] for number in range(10)]
     for subject in subjects:
