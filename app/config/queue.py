@@ -1,7 +1,8 @@
-"""The queue behind Sentinels: a failover loses no task whose publish has returned.
+"""The transports of the queue: kombu's, but a lost broker ends no worker, and a failover loses no accepted task.
 
-kombu's transport follows the primary. But replication is asynchronous, so what the primary has acknowledged may be lost
-with it. Here a task is accepted when a replica has it too, and a worker has one when a replica knows of that.
+Behind Sentinels kombu's transport follows the primary. But replication is asynchronous, so what the primary has
+acknowledged may be lost with it. Here a task is accepted when a replica has it too, and a worker has one when a replica
+knows of that.
 """
 
 from __future__ import annotations
@@ -73,7 +74,32 @@ class QoS(redis.QoS):
         virtual.QoS.append(self, message, delivery_tag)
 
 
-class Channel(redis.SentinelChannel):
+class _Closed:
+    """Of both channels: once its connection is closed, one says so with an error that callers expect."""
+
+    def _connparams(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what a connection is made with. Raises redis.ConnectionError where there is no transport any more.
+
+        kombu would raise AttributeError there, and a worker that loses the broker with a task in hand would end by it:
+        Celery closes twice, and the first time can fail before all channels are closed.
+        """
+        this: Any = self
+        if getattr(this.connection, "client", None) is None:
+            raise RedisConnectionError("the connection to the queue is closed")
+        return super()._connparams(*args, **kwargs)  # type: ignore[misc]  # of the channel that this stands before
+
+
+class Channel(_Closed, redis.Channel):
+    """kombu's channel."""
+
+
+class Transport(redis.Transport):
+    """kombu's transport, with this channel."""
+
+    Channel = Channel
+
+
+class SentinelChannel(_Closed, redis.SentinelChannel):
     """kombu's channel, which waits for a replica."""
 
     QoS = QoS
@@ -105,12 +131,13 @@ class Channel(redis.SentinelChannel):
                 raise RedisConnectionError("no replica of the queue has the task")
 
 
-class Transport(redis.SentinelTransport):
+class SentinelTransport(redis.SentinelTransport):
     """kombu's transport, with this channel."""
 
-    Channel = Channel
+    Channel = SentinelChannel
 
 
 def install() -> None:
-    """Let URLs of Sentinels lead to this transport."""
-    TRANSPORT_ALIASES["sentinel"] = "config.queue:Transport"
+    """Let the URLs of Redis and of Sentinels lead to these transports."""
+    TRANSPORT_ALIASES["redis"] = "config.queue:Transport"
+    TRANSPORT_ALIASES["sentinel"] = "config.queue:SentinelTransport"

@@ -1,12 +1,16 @@
-"""What a worker had taken when its connection broke."""
+"""What a worker had taken when its connection broke, and how it goes on."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from events.tests.broker import Broker
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu.common import ignore_errors
 
 from config import queue
 
@@ -51,3 +55,25 @@ def test_a_message_that_could_not_be_put_back_is_kept() -> None:
     with pytest.raises(ConnectionError):
         queue.put_back(refuse)
     assert [one[0] for one in queue._taken] == ["one", "two"]
+
+
+def test_a_worker_whose_broker_is_killed_while_it_has_a_message_can_close_its_connection(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
+    connection, taken = Connection(broker.url), list[Any]()
+    tasks, orders = Queue("tasks"), Queue("orders", Exchange("orders", "fanout"), auto_delete=True)
+    channel: Any = connection.default_channel
+    assert isinstance(channel, queue.Channel)
+    Consumer(channel, [tasks], on_message=taken.append).consume()
+    Producer(channel).publish({}, routing_key="tasks", declare=[tasks])
+    Consumer(connection.channel(), [orders], on_message=taken.append).consume()
+    while not taken:
+        connection.drain_events(timeout=5)
+    with pytest.raises(TimeoutError):
+        connection.drain_events(timeout=0.2)  # it waits for the next one
+    broker.kill()
+    # As Celery does when it has lost the broker.
+    connection.collect()
+    ignore_errors(connection, connection.close)
+    # And the task, which ends later, is told so.
+    with pytest.raises(connection.connection_errors):
+        taken[0].ack()
