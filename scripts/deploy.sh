@@ -67,7 +67,7 @@ replace() {
   replicas=$(count "$service")
   if ((replicas == 0)); then # the release brings it
     step "Starting $service"
-    run "$service" 1 || fail "$service did not become healthy"
+    add "$service" 1 || fail "$service did not become healthy"
     return
   fi
   old=$(outdated "$service")
@@ -75,7 +75,7 @@ replace() {
   step "Replacing $service"
   for one in $old; do
     if [[ $service != beat ]]; then # two of it would send each task twice
-      run "$service" $((replicas + 1)) || fail "a new container of $service did not become healthy; the old ones go on"
+      add "$service" $((replicas + 1)) || fail "a new container of $service did not become healthy; the old ones go on"
     fi
     docker stop "$one" >/dev/null
     docker rm "$one" >/dev/null
@@ -88,6 +88,18 @@ replace() {
 run() {
   compose up --detach --wait --no-recreate --scale "$1=$2" "$1" >"$state_dir/deploy-$1.log" 2>&1 \
     || { tail -n 10 "$state_dir/deploy-$1.log" >&2; return 1; }
+}
+
+# add SERVICE REPLICAS: the same; a new one that did not become healthy is removed again, or the next deploy would count it
+# and wait for it.
+add() {
+  local before one
+  before=$(compose ps --all --quiet "$1")
+  run "$@" && return
+  for one in $(compose ps --all --quiet "$1"); do
+    [[ $before == *"$one"* ]] || docker rm --force "$one" >/dev/null
+  done
+  return 1
 }
 
 # outdated SERVICE: its containers that run another image or other settings than they would be started with now.

@@ -5,8 +5,11 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 cd "$root"
 
-for part in app tests; do
-  step "$part/requirements.txt"
-  "$root/scripts/tools.sh" bash -c "cd $part && pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
-    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.txt requirements.in"
-done
+# Both in one container: its image is made of both, and could not be made anew while one was pinned and the other not.
+step "app/requirements.txt, tests/requirements.txt"
+# shellcheck disable=SC2016 # the shell in the container expands it
+"$root/scripts/tools.sh" bash -euc 'for part in app tests; do
+  cd "$0/$part"
+  pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+    --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.txt requirements.in
+done' "$root"

@@ -10,7 +10,7 @@ from observability import logs
 from observability.replica import replica_name
 
 from config import environment, names, services, stores
-from config.databases import databases
+from config.databases import SHOP_APPS, databases
 from config.identity import keyring
 from config.release import release
 from config.static_url import static_origin
@@ -69,10 +69,12 @@ MIDDLEWARE = [
     "caching.middleware.CacheLevelMiddleware",
     "stateless.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    # What a project's own pages need (django.contrib's, CSRF) stands here.
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-if _API:  # no pages: no static files, and the table of the sessions is another service's
-    MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(("config.static.", "stateless."))]
+if _API:  # no pages: no static files, no forms, and the table of the sessions is another service's
+    _pages = ("config.static.", "stateless.", "django.contrib.", "django.middleware.csrf.")
+    MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(_pages)]
     MIDDLEWARE.insert(MIDDLEWARE.index("problem.middleware.ProblemMiddleware") + 1, "config.body.ChunkedBodyMiddleware")
 
 ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
@@ -174,8 +176,8 @@ GATEWAY_CACHE = "limits"  # where they are counted
 # Answers with one of these are their caller's own: nobody else may get the position of his last write.
 CDN_PERSONAL_HEADERS = ("X-Read-After",)
 CDN_TAG_HEADER = environment.choice("CDN_TAG_HEADER", "Surrogate-Key", ["Surrogate-Key", "Cache-Tag"])
-# Who changes the catalogue tells the edge.
-_CHANGES = "default" in DATABASE_APPS and "products" in DATABASE_APPS["default"] and not _BUILD
+# Who has the database of what is shown tells the edge of its changes.
+_CHANGES = DATABASE_APPS.get("default") == SHOP_APPS and not _BUILD
 CDN_PURGE_URL = environment.origin("CDN_PURGE_URL") if _CHANGES else ""
 CDN_PURGE_SECRET = environment.secret("CDN_PURGE_SECRET") if CDN_PURGE_URL else ""
 

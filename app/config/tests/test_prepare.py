@@ -33,10 +33,10 @@ def empty_databases(transactional_db: None) -> Iterator[None]:
         cursor.execute(f'DROP ROLE "{APP}"')
 
 
-def prepare() -> subprocess.Popen[str]:
+def prepare(**environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, MANAGE, "prepare"],
-        env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.tests.empty_settings"},
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "config.tests.empty_settings"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -122,3 +122,16 @@ def test_a_database_that_fails_is_named_and_the_others_are_finished() -> None:
     assert process.returncode != 0
     assert "orders: ProgrammingError" in output
     assert "users_user" in tables("users_shard_0")
+
+
+@pytest.mark.usefixtures("empty_databases")
+def test_an_application_whose_tables_no_database_has_is_named_before_anything_is_done(tmp_path: Path) -> None:
+    (tmp_path / "more_settings.py").write_text(
+        "from config.tests.empty_settings import *\n"
+        "INSTALLED_APPS += ['django.contrib.auth', 'django.contrib.contenttypes']\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    output, _ = (process := prepare(DJANGO_SETTINGS_MODULE="more_settings", PYTHONPATH=path)).communicate(timeout=120)
+    assert process.returncode != 0
+    assert "no database has the tables of auth, contenttypes" in output
+    assert not tables("default")

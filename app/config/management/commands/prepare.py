@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -32,6 +33,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Run under a lock, so that two at once (two `make up`) do not trip over each other."""
         started = time.monotonic()
+        if homeless := _homeless():
+            raise CommandError(f"no database has the tables of {', '.join(homeless)}: name them in SHOP_APPS")
         with connections["default"].cursor() as cursor:
             cursor.execute("SET lock_timeout = '120s'")
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
@@ -69,3 +72,12 @@ class Command(BaseCommand):
             fill(alias, shards)
         except ShardMismatchError as error:
             raise CommandError(str(error)) from error
+
+
+def _homeless() -> list[str]:
+    """Return the labels of the applications with tables that no database is to have.
+
+    Their migrations would be recorded as applied, so that naming the application later would not make its tables.
+    """
+    homes = {one.partition(".")[0] for labels in settings.DATABASE_APPS.values() for one in labels}
+    return sorted({model._meta.app_label for model in apps.get_models() if model._meta.managed} - homes)

@@ -1,0 +1,15 @@
+"""What a project adds for its own pages changes nothing for the rest."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
+def test_who_protects_forms_still_takes_posts_to_the_counter_and_the_services(settings: Settings) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.csrf.CsrfViewMiddleware"]
+    client = Client(enforce_csrf_checks=True)
+    assert client.post("/counter/").status_code == 200
+    assert client.post("/api/nobody/").status_code == 404
