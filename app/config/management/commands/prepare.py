@@ -80,4 +80,5 @@ def _homeless() -> list[str]:
     Their migrations would be recorded as applied, so that naming the application later would not make its tables.
     """
     homes = {one.partition(".")[0] for labels in settings.DATABASE_APPS.values() for one in labels}
-    return sorted({model._meta.app_label for model in apps.get_models() if model._meta.managed} - homes)
+    tables = {one._meta.app_label for one in apps.get_models() if one._meta.managed and not one._meta.proxy}
+    return sorted(tables - homes)
