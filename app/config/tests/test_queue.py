@@ -15,6 +15,13 @@ from kombu.common import ignore_errors
 from config import queue
 
 
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    found = Broker(tmp_path)
+    yield found
+    found.end()
+
+
 @pytest.fixture(autouse=True)
 def _nothing_taken() -> Iterator[None]:
     queue._taken.clear()
@@ -57,8 +64,7 @@ def test_a_message_that_could_not_be_put_back_is_kept() -> None:
     assert [one[0] for one in queue._taken] == ["one", "two"]
 
 
-def test_a_worker_whose_broker_is_killed_while_it_has_a_message_can_close_its_connection(tmp_path: Path) -> None:
-    broker = Broker(tmp_path)
+def test_a_worker_whose_broker_is_killed_while_it_has_a_message_can_close_its_connection(broker: Broker) -> None:
     connection, taken = Connection(broker.url), list[Any]()
     tasks, orders = Queue("tasks"), Queue("orders", Exchange("orders", "fanout"), auto_delete=True)
     channel: Any = connection.default_channel
@@ -69,7 +75,9 @@ def test_a_worker_whose_broker_is_killed_while_it_has_a_message_can_close_its_co
     while not taken:
         connection.drain_events(timeout=5)
     with pytest.raises(TimeoutError):
-        connection.drain_events(timeout=0.2)  # it waits for the next one
+        while True:
+            connection.drain_events(timeout=0.2)
+    assert channel._in_poll, "it waits for the next one"
     broker.kill()
     # As Celery does when it has lost the broker.
     connection.collect()
