@@ -64,19 +64,23 @@ def test_a_message_that_could_not_be_put_back_is_kept() -> None:
     assert [one[0] for one in queue._taken] == ["one", "two"]
 
 
+def take_what_comes(connection: Connection) -> None:
+    while True:
+        connection.drain_events(timeout=0.2)
+
+
 def test_a_worker_whose_broker_is_killed_while_it_has_a_message_can_close_its_connection(broker: Broker) -> None:
     connection, taken = Connection(broker.url), list[Any]()
     tasks, orders = Queue("tasks"), Queue("orders", Exchange("orders", "fanout"), auto_delete=True)
+    assert isinstance(connection.default_channel, queue.Channel)
     channel: Any = connection.default_channel
-    assert isinstance(channel, queue.Channel)
     Consumer(channel, [tasks], on_message=taken.append).consume()
     Producer(channel).publish({}, routing_key="tasks", declare=[tasks])
     Consumer(connection.channel(), [orders], on_message=taken.append).consume()
     while not taken:
         connection.drain_events(timeout=5)
     with pytest.raises(TimeoutError):
-        while True:
-            connection.drain_events(timeout=0.2)
+        take_what_comes(connection)
     assert channel._in_poll, "it waits for the next one"
     broker.kill()
     # As Celery does when it has lost the broker.
