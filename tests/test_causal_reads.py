@@ -50,6 +50,9 @@ def test_of_a_thousand_reads_of_ones_own_write_none_is_stale_while_a_replica_sta
         with site.session() as own:
             for _ in range(PAIRS // CALLERS):
                 answer = own.post("/counter/")
+                if answer.status_code == 504:
+                    seen["late"] += 1
+                    continue
                 assert answer.status_code == 200, answer.text
                 headers = {}
                 if carrier == "header":
@@ -65,6 +68,8 @@ def test_of_a_thousand_reads_of_ones_own_write_none_is_stale_while_a_replica_sta
         seen = sum(at_once(CALLERS, CALLERS, write_and_read), Counter[str]())
         others = Counter(site.get(UNCACHED).headers["X-Database"] for _ in range(30))
     assert seen.total() == PAIRS
+    # A commit waits for disks, the load balancer for 2 s: a machine whose disk stands still for as long answers late.
+    assert seen.pop("late", 0) <= PAIRS // 100, seen
     assert not seen["stale"], seen
     assert any("replica" in databases for databases in seen), f"nobody read the replica that had replayed: {seen}"
     assert "default" not in others, others
