@@ -5,6 +5,9 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 cd "$root"
 
+"$root/scripts/engine.sh"
+"$root/scripts/secrets.sh" # the host's CA bundle, which pip may need
+
 # Both in one container: its image is made of both, and could not be made anew while one was pinned and the other not.
 step "app/requirements.txt, tests/requirements.txt"
 # shellcheck disable=SC2016 # the shell in the container expands it
