@@ -6,7 +6,7 @@ case ${1:-prometheus} in
   prometheus)
     exec prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/var/lib/prometheus \
       --storage.tsdb.retention.time=7d --storage.tsdb.retention.size=2GB --web.listen-address=0.0.0.0:9090 \
-      --log.level=warn
+      --web.console.templates=/etc/prometheus/consoles --log.level=warn
     ;;
   redis-exporter)
     # One exporter for all: Prometheus names the target, this file holds the passwords.

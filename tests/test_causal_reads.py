@@ -89,3 +89,11 @@ def test_a_reader_of_what_no_replica_has_replayed_is_sent_to_the_primary(site: S
     assert answer.headers["X-Database"].endswith("default")
     bad_cookie = site.get(UNCACHED, headers={"Cookie": "read_after=nonsense"})
     assert "default" not in bad_cookie.headers["X-Database"]
+
+
+def test_an_answer_names_the_server_that_each_alias_led_to(site: Site, stack: Stack) -> None:
+    written = site.post("/counter/")
+    assert (written.headers["X-Database"], written.headers["X-Database-Server"]) == ("default", primary(stack))
+    read = site.get(UNCACHED)
+    assert read.headers["X-Database"].startswith("replica")
+    assert read.headers["X-Database-Server"] in set(MAIN_NODES) - {primary(stack)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from support.client import Site, assert_problem
-from support.load import Load, Outcome, assert_all_answered, at_once
+from support.load import Load, assert_all_answered, at_once
 from support.probe import Probe
 from support.prometheus import samples
 from support.services import Person, Services
@@ -20,15 +19,9 @@ pytestmark = pytest.mark.failure
 
 SECONDS = 12.0  # of each half
 SITE = ("/", "/counter/", "/api/products/?limit=5", "/health/")
-# Two busy cores answer one request in a hundred this much later for reasons of their own. Without the bulkhead the
-# callers of a service that hangs take every thread: then the rest of the site waits for seconds.
-NOISE = 0.05
-
-
-def p99(outcomes: Sequence[Outcome]) -> float:
-    """Return the time in seconds within which 99 of 100 requests were answered."""
-    times = sorted(one.seconds for one in outcomes)
-    return times[math.ceil(0.99 * len(times)) - 1]
+# Without the bulkhead the callers of a service that hangs take every thread, and most requests to the rest wait for
+# seconds. How much slower the rest becomes is measured by `make bench NAME=bulkhead`.
+LATE = 1.0
 
 
 def wait_for(load: Load, seconds: float) -> float:
@@ -51,7 +44,7 @@ def states(stack: Stack, probe: Probe, service: str) -> Counter[float]:
     return found
 
 
-def test_a_service_that_hangs_leaves_the_rest_of_the_site_its_speed(
+def test_a_service_that_hangs_holds_up_no_request_to_the_rest_of_the_site(
     broken: Stack, site: Site, services: Services, person: Callable[[], Person]
 ) -> None:
     who = person()
@@ -79,9 +72,8 @@ def test_a_service_that_hangs_leaves_the_rest_of_the_site_its_speed(
     assert through[200] > 0.9 * through.total(), f"users without their orders: {through}"
     # Two busy cores make users slow at times, and what is slow is refused to some.
     assert sum(not one.failed for one in beside) > 0.9 * len(beside), others.summary()
-    assert p99(slow) <= 2 * p99(well) + NOISE * TIME_FACTOR, (
-        f"p99 {p99(well):.3f} s with the service, {p99(slow):.3f} s while it hangs"
-    )
+    late = [one for one in slow if one.seconds > LATE * TIME_FACTOR]
+    assert len(late) <= len(slow) / 20, rest.summary()
 
 
 def test_the_breaker_opens_when_a_service_is_gone_and_closes_when_it_is_back(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
+import requests
 from support.client import Site
 from support.load import at_once
 from support.probe import Probe
@@ -100,3 +102,15 @@ def test_the_load_balancer_and_the_database_are_seen(prometheus: Prometheus, sta
     for name in (front, "redis_up", "patroni_primary", "etcd_server_has_leader"):
         assert prometheus.value(f"count({name})") > 0, name
     assert prometheus.value('sum(patroni_primary{scope="main"})') == 1
+
+
+def test_the_page_of_graphs_is_served_and_each_query_of_it_has_an_answer(prometheus: Prometheus, site: Site) -> None:
+    page = requests.get(f"{prometheus.url}/consoles/stack.html", timeout=10)
+    assert page.status_code == 200
+    queries = re.findall(r"'((?:sum|max|histogram_quantile)[^']+)'", page.text)
+    assert len(queries) >= 10
+    site.get("/search/?q=tent")  # so that each has something to count
+    for query in queries:
+        eventually(f"an answer to {query}", lambda query=query: prometheus.value(f"count({query})"), within=30)
+    for script in re.findall(r'(?:src|href)="(/classic/static/[^"]+)"', page.text):
+        assert requests.get(f"{prometheus.url}{script}", timeout=10).status_code == 200, script

@@ -18,7 +18,8 @@ from support.restore import restore
 from support.settings import ROOT
 from support.stack import Stack, run
 
-SECONDS = 300  # for one command
+SECONDS = 600  # for the commands of one section
+END = "--- end of the command ---"
 
 
 @dataclass
@@ -105,8 +106,10 @@ def test_the_commands_of_the_section_work_as_shown(stack: Stack, site: Site, sec
 
 
 def follow(section: Section) -> None:
-    """Run the commands, and compare what they print."""
-    for command, expected in section.commands:
-        printed = run("bash", "-euo", "pipefail", "-c", command, timeout=SECONDS)
+    """Run the commands one after the other in one shell, as a reader does, and compare what each prints."""
+    script = "".join(f"{command}\nprintf '%s\\n' '{END}'\n" for command, _ in section.commands)
+    *printed, rest = run("bash", "-euo", "pipefail", "-c", script, timeout=SECONDS).split(f"{END}\n")
+    assert len(printed) == len(section.commands), f"a command ended the shell: {rest}"
+    for (command, expected), shown in zip(section.commands, printed, strict=True):
         if expected.strip():
-            assert pattern(expected).fullmatch(printed), f"$ {command}\nshown:\n{expected}\nprinted:\n{printed}"
+            assert pattern(expected).fullmatch(shown), f"$ {command}\nexpected:\n{expected}\nprinted:\n{shown}"

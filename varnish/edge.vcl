@@ -141,6 +141,7 @@ sub vcl_backend_response {
         unset beresp.http.X-Served-By;
         unset beresp.http.X-Cache;
         unset beresp.http.X-Database;
+        unset beresp.http.X-Database-Server;
         unset beresp.http.RateLimit;
         unset beresp.http.RateLimit-Policy;
     } else {

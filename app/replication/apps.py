@@ -20,13 +20,14 @@ _READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN"
 
 
 def _record(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    alias, trail = context["connection"].alias, state.current()
-    trail.record(alias)
+    connection, trail = context["connection"], state.current()
+    alias = connection.alias
+    trail.record(alias, getattr(connection, "server", ""))
     if alias == PRIMARY and not trail.wrote:
         if not isinstance(sql, str) or not sql.lstrip(" (\n").upper().startswith(_READS):
             trail.wrote = True
         elif settings.REPLICATION_GUARD:
-            refuse_unsaid(context["connection"], sql)
+            refuse_unsaid(connection, sql)
     return execute(sql, params, many, context)
 
 

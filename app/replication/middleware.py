@@ -20,7 +20,8 @@ class ReplicationMiddleware:
     """Hand the position of the caller's last write through, and repeat a read once when its server died under it.
 
     A browser carries the position in a cookie, any other caller in `X-Read-After`: take it from the answer to a write
-    and send it with the reads that must see that write. `X-Database` tells which aliases were asked.
+    and send it with the reads that must see that write. `X-Database` names the aliases that were
+    asked, `X-Database-Server` the server that each one led to, in the same order.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -41,6 +42,7 @@ class ReplicationMiddleware:
             metrics.queries.labels(alias).inc(number)
         if trail.queries and getattr(settings, "EXPOSE_TOPOLOGY", False):
             response["X-Database"] = ",".join(trail.queries)
+            response["X-Database-Server"] = ",".join(trail.servers[alias] for alias in trail.queries)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:

@@ -16,10 +16,12 @@ class Trail:
     primary_said: bool = False  # the router has chosen the primary for a reason
     replica: str | None = None  # the alias that this request reads: it must not see two moments
     queries: dict[str, int] = field(default_factory=dict)  # by alias, in the order of the first
+    servers: dict[str, str] = field(default_factory=dict)  # the server that answered last, by alias
 
-    def record(self, alias: str) -> None:
-        """Count a query to `alias`."""
+    def record(self, alias: str, server: str = "") -> None:
+        """Count a query to `alias`, which `server` answers."""
         self.queries[alias] = self.queries.get(alias, 0) + 1
+        self.servers[alias] = server
 
 
 _trail: ContextVar[Trail | None] = ContextVar("replication_trail", default=None)

@@ -18,9 +18,14 @@ class Prometheus:
 
     port: int
 
+    @property
+    def url(self) -> str:
+        """The address without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
     def api(self, path: str, **parameters: str) -> Any:
         """Return the `data` of an answer."""
-        answer = requests.get(f"http://127.0.0.1:{self.port}/api/v1/{path}", params=parameters, timeout=10)
+        answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=10)
         answer.raise_for_status()
         return answer.json()["data"]
 

@@ -92,20 +92,6 @@ def main() -> None:
     def many(number: int) -> list[dict[str, Any]]:
         return at_once(number, lambda _: call())
 
-    def control(number: int) -> list[dict[str, Any]]:
-        # As many threads wait for one that takes as long, with no cache at all.
-        done = threading.Event()
-
-        def wait(which: int) -> dict[str, Any]:
-            began = time.monotonic()
-            if which == 0:
-                time.sleep(slow)  # the work that the others wait for
-                done.set()
-            done.wait()
-            return {"seconds": time.monotonic() - began}
-
-        return at_once(number, wait)
-
     def change(text: str) -> None:
         (FOLDER / "truth").write_text(text)
         invalidate("thing")
@@ -138,7 +124,7 @@ def main() -> None:
         there = value.peek()
         return there.level if there else None
 
-    known = [call, many, control, change, forewarn, change_and_die, listening, breaker, fork, peek]
+    known = [call, many, change, forewarn, change_and_die, listening, breaker, fork, peek]
     commands = {function.__name__: function for function in known}
     for line in sys.stdin:
         name, *arguments = json.loads(line)

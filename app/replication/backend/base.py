@@ -92,6 +92,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return cluster.standby(number) or cluster.any_standby() or cluster.primary()
 
     @property
+    def server(self) -> str:
+        """The server that the open connection goes to; empty where libpq has chosen it."""
+        return self._host or ""
+
+    @property
     def pooled(self) -> bool:
         """Whether this process serves: a command opens one connection by libpq's own means instead."""
         return self.alias != NO_DB_ALIAS and bool(self.settings_dict["OPTIONS"].get("pool"))
