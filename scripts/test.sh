@@ -13,6 +13,17 @@ main() {
   "$1"
 }
 
+# Multiply the tests' deadlines by 2, and by 1 more for each process that waits for one of the cores.
+readonly given=${TIME_FACTOR:-}
+be_patient() {
+  local load factor
+  [[ -z $given ]] || return 0
+  load=$(cut -d . -f 1 /proc/loadavg)
+  factor=$((2 + load / $(getconf _NPROCESSORS_ONLN)))
+  export TIME_FACTOR=$((factor < 10 ? factor : 10))
+  say "    each deadline is multiplied by $TIME_FACTOR (load $load)"
+}
+
 tools() { "$root/scripts/tools.sh" "$@"; }
 
 lint() { step "Lint" && tools scripts/lint.sh; }
@@ -20,6 +31,7 @@ lint() { step "Lint" && tools scripts/lint.sh; }
 # What measures crowds of threads comes last: the machine is theirs.
 unit() {
   step "In-process tests"
+  be_patient
   local parts=("app/config app/orders app/identity" "app/events app/gateway" "app/replication app/sharding")
   local alone=app/caching/tests/test_processes.py elsewhere status=0
   read -ra elsewhere <<<"${parts[*]} $alone"
@@ -41,7 +53,10 @@ failure() { live "Failure tests" failure; }
 live() { # live WHAT MARK: the tests with MARK, of all files or of those in TESTS
   local files
   read -ra files <<<"${TESTS:-tests}"
-  "$root/scripts/up.sh" >&2 && step "$1 behind $LB" && tools pytest "${files[@]}" -m "$2"
+  "$root/scripts/up.sh" >&2
+  step "$1 behind $LB"
+  be_patient
+  tools pytest "${files[@]}" -m "$2"
 }
 
 all() {
