@@ -6,12 +6,11 @@ source "$(dirname "$0")/lib.sh"
 cd "$root"
 
 main() {
+  "$root/scripts/engine.sh"
   load_settings
   check_settings
-  "$root/scripts/engine.sh"
   check_disk
   check_ports
-  check_connections "${WEB_REPLICAS:-$(recorded WEB_REPLICAS)}"
   remember_settings
   stop_the_other_load_balancer
   "$root/scripts/secrets.sh"
