@@ -47,7 +47,7 @@ valid() {
   local origin="https?://$domain(:[1-9][0-9]{0,4})?"
   [[ -n $value ]] || return 0
   case $1 in
-    COMPOSE_PROJECT_NAME) like '[a-z0-9]{1,32}((_|__|-+)[a-z0-9]{1,32}){0,4}' "small letters, digits, and - or _ between them" ;;
+    COMPOSE_PROJECT_NAME) like '[a-z0-9]{1,32}((_|__|-+)[a-z0-9]{1,32}){0,15}' "small letters, digits, and - or _ between them" ;;
     COMPOSE_FILE) files "$value" ;;
     COMPOSE_PROFILES) like '(nginx|haproxy)(,[a-zA-Z0-9][a-zA-Z0-9_.-]*)*' "nginx or haproxy" ;;
     HTTP_PORT | HTTPS_PORT | PROMETHEUS_PORT | CDN_PORT) number 1 65535 "a port number" ;;
@@ -73,14 +73,14 @@ valid() {
     WORKER_PROCESSES) number 1 99 ;;
     REPLICATION_GUARD | EXPOSE_TOPOLOGY | SECURE_COOKIES | DEBUG | SWIFT_REPLICAS) like '[01]' "0 or 1" ;;
     LOG_LEVEL) one_of DEBUG INFO WARNING ERROR CRITICAL ;;
-    AWS_S3_REGION_NAME) like '[a-z0-9-]{1,64}' "the name of a region, such as eu-central-1" ;;
+    AWS_S3_REGION_NAME) like '[a-z0-9][a-z0-9-]{0,63}' "the name of a region, such as eu-central-1" ;;
     AWS_S3_ADDRESSING_STYLE) one_of path virtual auto ;;
     AWS_STORAGE_BUCKET_NAME) like '[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]' "a bucket's name: 3 to 63 small letters, digits, - and ." ;;
-    AWS_ACCESS_KEY_ID) like '[A-Za-z0-9:._/+=@-]{1,128}' "an access key: letters, digits and :._/+=@-" ;;
+    AWS_ACCESS_KEY_ID) like '[A-Za-z0-9][A-Za-z0-9:._/+=@-]{0,127}' "an access key: letters, digits and :._/+=@-" ;;
     MEDIA_STORE_SECRET) secret_file ;;
     EXTRA_REPLICAS | EXTRA_SHARDS) like "$server(,$server)*" "host names in small letters, separated by commas" ;;
     ETCD_UNSAFE_NO_FSYNC) one_of true false ;;
-    *) allowed="known: scripts/rules.sh has no rule for it" && return 1 ;;
+    *) like '' "listed in scripts/rules.sh, which has no rule for it" ;;
   esac
 }
 
@@ -140,7 +140,7 @@ upstreams() {
 }
 
 hosts() {
-  local label='[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?' rest=${value,,}, part
+  local label='[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?' rest=${value,,}, part
   allowed="host names, .domains or *, separated by commas"
   while [[ -n $rest ]]; do
     part=${rest%%,*} rest=${rest#*,}
@@ -169,12 +169,11 @@ check_ports_differ() {
 
 check_certificate() {
   local certificate=${in_use[TLS_CERTIFICATE]:-} key=${in_use[TLS_KEY]:-} public starts
-  if [[ -z $certificate && -z $key ]]; then return; fi
+  if [[ -z $certificate && -z $key ]] || ! all_valid TLS_CERTIFICATE TLS_KEY; then return; fi
   if [[ -z $certificate || -z $key ]]; then
     complain_both TLS_CERTIFICATE TLS_KEY "set both, or none of them"
     return
   fi
-  all_valid TLS_CERTIFICATE TLS_KEY || return 0
   if ! have openssl; then
     complain TLS_CERTIFICATE "openssl, which is not installed, is needed to check it"
     return
@@ -288,18 +287,17 @@ note_unknown_names() {
   if ((${#unknown[@]})); then say "note: .env: not settings of this stack: $(shown "${unknown[*]}")"; fi
 }
 
-# near_miss NAME: the setting that differs from NAME in case, in dashes or in two letters at most.
+# near_miss NAME: the setting that is nearest, at most two letters away; dashes and case count for nothing.
 near_miss() {
-  local given=${1^^} one two
+  local given=${1^^} one two least=3 far nearest=''
   given=${given//[-_.]/}
   for one in "${setting_names[@]}"; do
     two=${one//_/}
     if ((${#given} <= 3 || ${#given} > ${#two} + 2 || ${#two} > ${#given} + 2)); then continue; fi
-    if (($(distance "$given" "$two") <= 2)); then
-      printf '%s' "$one"
-      return
-    fi
+    far=$(distance "$given" "$two")
+    if ((far < least)); then least=$far nearest=$one; fi
   done
+  printf '%s' "$nearest"
 }
 
 # distance A B: how many letters must be added, removed or changed to make B of A (Levenshtein).
