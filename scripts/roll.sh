@@ -74,17 +74,21 @@ settle() {
 }
 
 # made SERVICE REPLICAS: start so many, leave alone those that run, and wait for the new ones; removes new ones that fail.
+# Created by Compose and started by the engine: Compose would run the migrations again each time.
 made() {
   local before one new=() failed=''
   before=$(containers "$1" --all)
-  compose up --detach --no-recreate --scale "$1=$2" "$1" >"$state_dir/roll-$1.log" 2>&1 || failed=yes
+  compose up --no-start --no-recreate --scale "$1=$2" "$1" >"$state_dir/roll-$1.log" 2>&1 \
+    || { tail -n 5 "$state_dir/roll-$1.log" >&2 && return 1; }
   for one in $(containers "$1" --all); do
     [[ $before == *"$one"* ]] || new+=("$one")
   done
+  ((${#new[@]})) || return 0
+  docker start "${new[@]}" >/dev/null || failed=${new[0]}
   for one in "${new[@]}"; do settle "$one" || failed=$one; done
-  [[ -n $failed ]] || return 0
-  if [[ $failed == yes ]]; then tail -n 5 "$state_dir/roll-$1.log" >&2; else docker logs --tail 5 "$failed" >&2; fi
-  if ((${#new[@]})); then retire "${new[@]}"; fi
+  [[ $failed ]] || return 0
+  docker logs --tail 5 "$failed" >&2
+  retire "${new[@]}"
   return 1
 }
 
@@ -103,6 +107,26 @@ replace() {
     retire "$one"
     made "$1" "$replicas" || fail "the new container of $1 did not become healthy; $1 is down until the next make up"
   done
+}
+
+# whole: all that compose.yaml names, and nothing else, runs and is healthy; what runs is left alone.
+whole() {
+  local stopped missing i
+  compose up --no-start --no-recreate --remove-orphans || return
+  mapfile -t stopped < <(not_well | grep -vE $'\tUp' | cut -f 1)
+  if ((${#stopped[@]})); then docker start "${stopped[@]}" || return; fi
+  for ((i = 0; i < 300; i++)); do
+    missing=$(not_well | cut -f 2-)
+    [[ -n $missing ]] || return 0
+    printf 'not healthy yet: %s\n' "${missing//$'\n'/, }"
+    sleep 1
+  done
+  return 1
+}
+
+not_well() {
+  docker ps --all --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter label=com.docker.compose.oneoff=False \
+    --format '{{.ID}}	{{.Label "com.docker.compose.service"}}	{{.Status}}' | grep -vE $'\tmigrate\t|\tUp [^(]*(\\(healthy\\))?$' || :
 }
 
 # ── the application: a new container starts before an old one stops ─────────────────────────────────

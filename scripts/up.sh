@@ -31,7 +31,7 @@ start() {
   "$root/scripts/lb.sh" write
   remove_the_other_load_balancer
   step "Starting the stack and waiting until all of it is healthy"
-  converge
+  healthy everything
 }
 
 # The site is served: what is outdated is replaced, and what would interrupt the site asks first.
@@ -43,7 +43,7 @@ follow() {
   if other_files; then
     "$root/scripts/lb.sh" write
     step "Making the containers of $COMPOSE_FILE"
-    converge
+    healthy everything
     return
   fi
   mapfile -t application < <(services app)
@@ -57,7 +57,7 @@ follow() {
   "$root/scripts/lb.sh" write
   replace_front
   step "Waiting until all is healthy"
-  converge --no-recreate
+  healthy whole
   "$root/scripts/lb.sh" apply
 }
 
@@ -195,13 +195,13 @@ images_and_sources() {
     compose*.yaml "${folders[@]%/Dockerfile}" | sha256sum
 }
 
-# converge [OPTION]: all that compose.yaml names, and nothing else, runs and is healthy.
-converge() {
-  quietly "$state_dir/start.log" timeout 600 docker compose up --detach --wait --wait-timeout 300 --remove-orphans "$@" || {
+healthy() { # COMMAND...: which ends when all is healthy
+  quietly "$state_dir/start.log" "$@" || {
     compose ps --all >&2
     fail "the stack did not become healthy; 'make logs' shows why"
   }
 }
+everything() { timeout 600 docker compose up --detach --wait --wait-timeout 300 --remove-orphans; }
 
 tell() {
   local host
