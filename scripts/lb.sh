@@ -66,6 +66,7 @@ apply() {
 }
 
 reload() {
+  take_lock "make reload-lb" 600 # a renewal hook waits for a deploy that is under way
   [[ -n $(container) ]] || fail "no $LB runs: run make up first"
   keep
   write

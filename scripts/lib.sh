@@ -9,6 +9,7 @@ fail() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+umask 022 # what the scripts make is read by the users of containers; secrets/ keeps others out
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # for the scripts that read this file
 state_dir=$root/.scale-out # logs and markers of make up; ignored by git

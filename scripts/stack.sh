@@ -90,7 +90,7 @@ why() { # STATUS
   if [[ $1 != *"(healthy)"* ]]; then
     echo "its container is not healthy ($1)"
   else
-    echo "its container is healthy, so Docker's proxy for this port has probably ended: docs/tls.md"
+    echo "its container is healthy, so Docker's proxy for this port has probably ended: docs/operating.md"
   fi
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # make up: from nothing to a healthy stack. Of one that runs it replaces what is outdated, without losing a request.
+# make update (up.sh update): the same, with every image built again from Debian's newest packages.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -8,18 +9,24 @@ source "$(dirname "$0")/roll.sh"
 cd "$root"
 
 main() {
+  local mode=${1:-up}
   remember_typed
   load_settings
   check_settings
-  take_lock "make up"
+  take_lock "make $mode"
   "$root/scripts/engine.sh"
   check_disk
   check_ports
   check_connections "${WEB_REPLICAS:-$(recorded WEB_REPLICAS)}"
   "$root/scripts/secrets.sh"
   "$root/scripts/lb.sh" check
-  "$root/scripts/base-image.sh"
-  build_images
+  if [[ $mode == update ]]; then
+    "$root/scripts/base-image.sh" refresh
+    build_images --no-cache # the layers with apt's packages too
+  else
+    "$root/scripts/base-image.sh"
+    build_images
+  fi
   look
   if [[ -z $(containers web) ]]; then start; else follow; fi
   tell
@@ -178,11 +185,11 @@ listens() {
 
 # Nothing is built where the images are there and all that they are made of is as it was. The engine's build cache forgets,
 # and an image that is built once more is another one, even of the same files: then every container would be replaced.
-build_images() {
+build_images() { # [OPTION]
   local made=$state_dir/images-$COMPOSE_PROJECT_NAME
-  if [[ -s $made && $(images_and_sources) == "$(cat "$made")" ]]; then return; fi
+  if [[ -z $* && -s $made && $(images_and_sources) == "$(cat "$made")" ]]; then return; fi
   step "Building the images"
-  quietly "$state_dir/build.log" compose build || fail "an image could not be built"
+  quietly "$state_dir/build.log" compose build "$@" || fail "an image could not be built"
   images_and_sources >"$made"
 }
 
@@ -231,4 +238,4 @@ site_host() {
   esac
 }
 
-main
+main "$@"
