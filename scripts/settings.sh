@@ -14,10 +14,6 @@ readonly STACK_SETTINGS=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_P
 # script: it would act on another stack.
 load_settings() {
   local name
-  # make exports a variable that it was not given as an empty one, which would hide the line in .env.
-  for name in "${STACK_SETTINGS[@]}"; do
-    if [[ $name != EXTRA_* && -z ${!name:-} ]]; then unset "$name"; fi
-  done
   read_settings
   for name in "${STACK_SETTINGS[@]}"; do
     export "$name=${in_use[$name]:-${demo[$name]}}"
@@ -42,9 +38,14 @@ recorded() {
   printf '%s' "${in_file[$1]:-}"
 }
 
+# Once in a script; `recorded` and `setting` in a $(...) read what it has read.
 read_settings() {
-  local line
+  local line name
   ((${#setting_names[@]} == 0)) || return 0
+  # An empty variable would hide the line in .env. (Of EXTRA_* it says that there is none any more.)
+  for name in "${STACK_SETTINGS[@]}"; do
+    if [[ $name != EXTRA_* && -z ${!name:-} ]]; then unset "$name"; fi
+  done
   while IFS= read -r line; do
     [[ $line =~ ^(#\ )?([A-Z][A-Z0-9_]*)=(.*)$ ]] || continue
     setting_names+=("${BASH_REMATCH[2]}")
