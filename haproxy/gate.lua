@@ -13,10 +13,14 @@ local function now_ms()
 end
 
 local function gate(name, server)
-  local state = seen[name] or {}
-  seen[name] = state
   local status = server:get_stats().status or ""
   local address = server:get_addr()
+  if not seen[name] then
+    -- After a reload the worker before has handed on the address. It has proved itself, unless its weight is still 0.
+    local proven = not status:find("MAINT", 1, true) and server:get_weight() > 0
+    seen[name] = { address = proven and address or nil }
+  end
+  local state = seen[name]
   if status:find("MAINT", 1, true) or state.address ~= address then
     state.address, state.since = address, now_ms()
     server:set_weight("0%")

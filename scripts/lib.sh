@@ -9,9 +9,38 @@ fail() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+umask 022 # what the scripts make is read by the users of containers; secrets/ keeps others out
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # for the scripts that read this file
 state_dir=$root/.scale-out # logs and markers of make up; ignored by git
+
+declare -A groups=() # process groups that `background` has started: an interrupt ends them
+
+# background COMMAND...: run it in a process group of its own. The shell lets a plain `&` ignore Ctrl-C.
+background() {
+  set -m
+  "$@" </dev/null &
+  set +m
+  groups[$!]=started
+}
+
+# With this, Ctrl-C, a closed terminal or `kill` leaves nothing behind that works on unseen.
+stop_when_interrupted() { trap interrupted INT TERM HUP; }
+interrupted() {
+  local group i
+  trap '' INT TERM HUP
+  for group in "${!groups[@]}"; do kill -TERM -- "-$group" 2>/dev/null || :; done
+  for group in "${!groups[@]}"; do
+    for ((i = 0; i < 50; i++)); do
+      kill -0 -- "-$group" 2>/dev/null || break
+      sleep 0.2
+    done
+    kill -KILL -- "-$group" 2>/dev/null || :
+  done
+  [[ -t 2 ]] && printf '\r%-110s\r' '' >&2
+  say "interrupted: all that was started has ended; the same command continues"
+  exit 130
+}
 
 # quietly LOG COMMAND...: run COMMAND with its output in LOG and a progress line with the seconds
 # gone; on failure show the end of LOG and return COMMAND's status.
@@ -19,7 +48,7 @@ quietly() {
   local log=$1 started=$SECONDS status=0 pid
   shift
   mkdir -p "$(dirname "$log")"
-  "$@" >"$log" 2>&1 </dev/null &
+  background "$@" >"$log" 2>&1
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
     if [[ -t 2 ]]; then
@@ -30,6 +59,7 @@ quietly() {
     sleep 1
   done
   wait "$pid" || status=$?
+  unset "groups[$pid]"
   [[ -t 2 ]] && printf '\r%-110s\r' '' >&2
   if ((status)); then
     tail -n 25 "$log" >&2
@@ -40,82 +70,52 @@ quietly() {
   return "$status"
 }
 
+# take_lock COMMAND [SECONDS]: one command at a time may change a project; another one fails at once, or after SECONDS.
+# What COMMAND starts inherits the lock as descriptor 9, so a killed COMMAND holds it for as long as its children work.
+take_lock() {
+  local file
+  stop_when_interrupted
+  # The commands that COMMAND calls are a part of it. flock is in util-linux: without it there is no lock.
+  if [[ ${SCALE_OUT_LOCK:-} == "$COMPOSE_PROJECT_NAME" ]] || ! have flock; then return 0; fi
+  mkdir -p "$state_dir"
+  file=$state_dir/lock-${COMPOSE_PROJECT_NAME//[^a-z0-9_-]/_}
+  while true; do
+    exec 8>>"$file"
+    flock --wait "${2:-0}" 8 || end_leftovers "$file" || fail "$(holder "$file"): try again when it has ended"
+    [[ $file -ef /dev/fd/8 ]] && break # else `make clean` has just removed the file
+  done
+  exec 9>&8 8>&-
+  printf '%s %s %s\n' "$$" "$(namespace)" "$1" >"$file"
+  export SCALE_OUT_LOCK=$COMPOSE_PROJECT_NAME
+}
+
+namespace() { readlink /proc/self/ns/pid; }
+
+holder() { # FILE
+  local pid where name
+  read -r pid where name <"$1" || :
+  [[ $where == "$(namespace)" ]] || pid+=" in a container"
+  printf '%s (process %s) is changing the stack %s' "${name:-another command}" "$pid" "$COMPOSE_PROJECT_NAME"
+}
+
+# end_leftovers FILE: where the holder was killed, end what it had started, and take the lock.
+end_leftovers() {
+  local pid where name descriptor
+  read -r pid where name <"$1" || :
+  [[ $where == "$(namespace)" ]] && ! kill -0 "$pid" 2>/dev/null || return 1
+  say "    ending what a killed $name has left"
+  for descriptor in /proc/[0-9]*/fd/9; do
+    if [[ $descriptor -ef $1 ]]; then
+      pid=${descriptor#/proc/}
+      kill -TERM "${pid%%/*}" 2>/dev/null || :
+    fi
+  done
+  flock --wait 30 8
+}
+
 compose() { docker compose "$@"; }
 
-# The settings of the stack: the environment (and what make was given) first, then .env, then these defaults.
-load_settings() {
-  local name value
-  for name in COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT COMPOSE_PROFILES COMPOSE_FILE; do
-    value=${!name:-$(recorded "$name")}
-    [[ -n $value ]] && export "$name=$value"
-  done
-  for name in EXTRA_REPLICAS EXTRA_SHARDS; do # an empty one says that there is none any more
-    export "$name=${!name-$(recorded "$name")}"
-  done
-  export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-scale-out}
-  export HTTP_PORT=${HTTP_PORT:-8080} HTTPS_PORT=${HTTPS_PORT:-8443} PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090} CDN_PORT=${CDN_PORT:-8090}
-  LB=${LB:-${COMPOSE_PROFILES:-nginx}}
-  export LB=${LB%%,*}
-  # A server that was added has its name for a profile: the setting that names it also starts it.
-  export COMPOSE_PROFILES=$LB${EXTRA_REPLICAS:+,$EXTRA_REPLICAS}${EXTRA_SHARDS:+,$EXTRA_SHARDS}
-}
-
-# Of what load_settings has found.
-check_settings() {
-  case $LB in nginx | haproxy) ;; *) fail "LB=$LB: must be nginx or haproxy" ;; esac
-  local name
-  for name in HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT; do
-    if [[ ! ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || ((${!name} > 65535)); then
-      fail "$name=${!name}: must be a port number from 1 to 65535"
-    fi
-  done
-  for name in EXTRA_REPLICAS EXTRA_SHARDS; do
-    [[ ${!name:-} =~ ^([a-z0-9][a-z0-9.-]*(,|$))*$ ]] || fail "$name=${!name}: must be host names, separated by commas"
-  done
-  [[ $COMPOSE_PROJECT_NAME =~ ^[a-z0-9][a-z0-9_-]*$ ]] \
-    || fail "COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME: must be small letters, digits, - and _"
-}
-
-# check_connections [REPLICAS]: fail where so many replicas of web could need more connections than one PostgreSQL server
-# takes. Each process has a pool for each alias, which may all lead to one server, and one connection to watch it. The
-# first server of the main cluster has the most: web, worker and one replica of products with three aliases (and those of
-# EXTRA_REPLICAS); one replica of users and of orders with one more, the shard that is there; their workers use one connection of each.
-check_connections() {
-  local replicas=${1:-3} pool web worker service aliases needed most number extra
-  pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2) service=$(setting SERVICE_WORKERS 1)
-  for number in "WEB_REPLICAS=$replicas" "POOL_SIZE=$pool" "WEB_WORKERS=$web" "WORKER_PROCESSES=$worker" "SERVICE_WORKERS=$service"; do
-    [[ $number =~ =[1-9][0-9]{0,2}$ ]] || fail "$number: must be a whole number from 1 to 999"
-  done
-  IFS=, read -ra extra <<<"${EXTRA_REPLICAS:-}"
-  aliases=$((3 + ${#extra[@]}))
-  needed=$(((replicas * web + worker + service) * (aliases * pool + 1) + 2 * service * ((aliases + 1) * pool + 1) + 2 * (aliases + 2)))
-  most=$(($(sed -n 's/^ *max_connections: //p' "$root/postgres/patroni.yml") - 10)) # Patroni, replication's set-up, a person
-  ((needed <= most)) || fail "$replicas replicas x $web processes x $aliases aliases x POOL_SIZE=$pool, with workers and services, may need\
- $needed connections to one PostgreSQL server, which takes $most: choose a smaller POOL_SIZE or fewer replicas"
-}
-
-# setting NAME DEFAULT: the environment first, then .env.
-setting() {
-  local value=${!1:-$(recorded "$1")}
-  printf '%s' "${value:-$2}"
-}
-
-recorded() { if [[ -f $root/.env ]]; then sed -n "s/^$1=//p" "$root/.env" | tail -n 1; fi; }
-
-# Write the stack's settings into .env, so that a plain `docker compose` acts on the same stack. A second
-# stack from the same clone (another COMPOSE_PROJECT_NAME) is not recorded: its settings go with each call.
-remember_settings() {
-  local owner name line
-  owner=$(recorded COMPOSE_PROJECT_NAME)
-  [[ -z $owner || $owner == "$COMPOSE_PROJECT_NAME" ]] || return 0
-  touch "$root/.env"
-  for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT EXTRA_REPLICAS EXTRA_SHARDS COMPOSE_FILE; do
-    [[ -n ${!name:-} || $name != COMPOSE_FILE ]] || continue # Compose takes an empty one for a file
-    line=$name=${!name}
-    if grep -q "^$name=" "$root/.env"; then
-      sed -i "s|^$name=.*|$line|" "$root/.env"
-    else
-      echo "$line" >>"$root/.env"
-    fi
-  done
-}
+# shellcheck source=scripts/settings.sh
+source "$root/scripts/settings.sh"
+# shellcheck source=scripts/rules.sh
+source "$root/scripts/rules.sh"

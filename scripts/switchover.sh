@@ -4,6 +4,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 cd "$root"
+load_settings
 
 running=$(docker compose ps --services --status running 2>/dev/null | grep '^postgres-' | sort || :)
 [[ -n $running ]] || fail "no PostgreSQL node is running: start the stack with make up"

@@ -1,4 +1,4 @@
-"""The two rendered files that nginx.conf includes."""
+"""The rendered files that nginx.conf includes."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ _BALANCE = {
 
 
 def settings_conf(settings: Settings) -> str:
-    """What stays for the life of the container: the body limit and the hosts that the site answers for."""
+    """The body limit and the hosts that the site answers for."""
     lines = [f"client_max_body_size {settings.max_body_bytes};", "map $host $unknown_host {"]
     if settings.hosts:
         lines += ["    hostnames;", "    default 1;", *(f"    {host} 0;" for host in settings.hosts)]
