@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 # Every deadline of a test is multiplied by this: raise it on a slow or busy machine.
 TIME_FACTOR = float(os.environ.get("TIME_FACTOR") or 1)
@@ -29,3 +29,15 @@ def eventually(
                 return time.monotonic() - began
         assert time.monotonic() - began < deadline, f"not within {deadline:.1f} s: {what}"
         pause.wait(0.02)
+
+
+@contextmanager
+def in_time(seconds: float = 10.0) -> Iterator[None]:
+    """Fail if the block takes longer than `seconds` times TIME_FACTOR: for what must end although something hangs.
+
+    Choose seconds that a busy machine never needs and that only the missing time-out exceeds; no test measures speed.
+    """
+    began, deadline = time.monotonic(), seconds * TIME_FACTOR
+    yield
+    took = time.monotonic() - began
+    assert took < deadline, f"it took {took:.1f} s, though it must end within {deadline:.1f} s"

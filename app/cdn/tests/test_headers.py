@@ -166,6 +166,13 @@ def test_get_and_head_have_the_same_validator_and_another_body_has_another(clien
     assert client.get("/public").headers["ETag"] != client.get("/public/page").headers["ETag"]
 
 
+def test_a_body_that_changes_at_the_same_path_has_another_validator_and_is_sent_whole(client: Client) -> None:
+    old, same, new = (client.get("/public/echo", headers={"X-Body": body}) for body in ("old", "old", "new"))
+    assert old.headers["ETag"] == same.headers["ETag"] != new.headers["ETag"]
+    answer = client.get("/public/echo", headers={"X-Body": "new", "If-None-Match": old.headers["ETag"]})
+    assert (answer.status_code, answer.content) == (200, b"new")
+
+
 @pytest.mark.parametrize("path", ["/data", "/nothing", "/data/never", "/public/refused"])
 def test_what_nobody_keeps_has_no_validator(client: Client, path: str) -> None:
     assert "ETag" not in client.get(path).headers

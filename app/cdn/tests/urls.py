@@ -31,6 +31,11 @@ def page(request: HttpRequest) -> HttpResponse:
     return HttpResponse("<p>42</p>")
 
 
+def echo(request: HttpRequest) -> HttpResponse:
+    """Answer with the body that the caller asks for: one path, many bodies."""
+    return HttpResponse(request.headers["X-Body"])
+
+
 def _with(change: Callable[[HttpRequest, HttpResponse], Any]) -> Callable[[HttpRequest], HttpResponse]:
     def view(request: HttpRequest) -> HttpResponse:
         response = data(request)
@@ -74,6 +79,7 @@ def service(request: HttpRequest) -> HttpResponseBase:
 urlpatterns = [
     path("public", kept(data)),
     path("public/page", kept(page)),
+    path("public/echo", kept(echo)),
     path("public/reads-session", _with(lambda request, _: request.session.get("visits"))),
     path("public/writes-session", _with(lambda request, _: request.session.__setitem__("visits", 1))),
     path("public/sets-cookie", _with(lambda _, response: response.set_cookie("seen", "1"))),

@@ -59,6 +59,34 @@ def test_the_migration_opens_every_database_by_its_own_name() -> None:
     assert databases("web").shards == {}
 
 
+@pytest.mark.parametrize("service", ["web", "products", "users", "orders", "users-worker"])
+def test_a_server_or_worker_checks_each_connection_and_gives_up_on_a_lost_host_within_seconds(service: str) -> None:
+    for alias, one in databases(service).settings.items():
+        options = one["OPTIONS"]
+        assert one["CONN_HEALTH_CHECKS"] is True, alias
+        assert (options["connect_timeout"], options["tcp_user_timeout"]) == (2, 3000), alias
+        keepalives = tuple(options[f"keepalives_{name}"] for name in ("idle", "interval", "count"))
+        assert keepalives == (5, 2, 2), alias
+        assert options["options"] == "-c idle_in_transaction_session_timeout=3000", alias
+        assert options["application_name"], alias
+
+
+@pytest.mark.parametrize("service", ["web", "users", "orders-worker"])
+def test_a_process_pools_few_connections_and_waits_for_one_no_longer_than_the_load_balancer_does(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = {"min_size": 0, "max_size": 4, "timeout": 1.5, "max_lifetime": 300.0, "max_idle": 60.0}
+    for one in databases(service).settings.values():
+        assert one["OPTIONS"]["pool"] == expected | {"reconnect_timeout": 2.0}
+    monkeypatch.setenv("POOL_SIZE", "9")
+    assert {one["OPTIONS"]["pool"]["max_size"] for one in databases(service).settings.values()} == {9}
+
+
+def test_the_migration_opens_no_pool_and_may_hold_a_transaction_open() -> None:
+    for one in databases("migrate").settings.values():
+        assert (one["OPTIONS"]["pool"], one["OPTIONS"]["options"]) == (False, "")
+
+
 @pytest.mark.parametrize(
     ("alias", "label", "model", "allowed"),
     [

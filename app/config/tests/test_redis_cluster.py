@@ -20,7 +20,7 @@ from gateway.rate import Rate
 from health.probes import CacheProbe
 from identity.throttle import Limit, attempt, forget
 from pytest_django import Settings
-from waiting import TIME_FACTOR
+from waiting import TIME_FACTOR, in_time
 
 from config.tests.redis_cluster import PASSWORD, Node, RedisCluster, eventually
 from redis import RedisError
@@ -30,7 +30,6 @@ CLOCK = ":1:{caching}:clock"
 TAG = ":1:{caching}:tag:thing"
 MANY = {f"key {number}": number for number in range(100)}
 FAILOVER = 10.0  # seconds: the node's time-out is 1
-LOOKED_FOR = 1.8  # seconds that the first call may take where six nodes hang: each is waited for once
 
 
 @pytest.fixture(scope="module")
@@ -158,16 +157,12 @@ def test_a_primary_that_is_lost_raises_nothing_and_its_replica_takes_over(cluste
     probe()
     victim = primary(cluster, "anything")
     getattr(victim, how)()
-    slowest = 0.0
     with pytest.raises(RedisError):
         probe()
-    until = time.monotonic() + FAILOVER
+    until = time.monotonic() + FAILOVER * TIME_FACTOR
     while len(got := cache_of_all()) < len(MANY):
         assert time.monotonic() < until, f"{len(got)} of {len(MANY)}"
-        began = time.monotonic()
         cache.set("key 0", 0, 60)
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 0.7 * TIME_FACTOR, "one time-out to connect, one for the answer, and the map"
     eventually(partial(answers, probe), FAILOVER, "every primary to answer")
     victim.start() if how == "kill" else victim.thaw()
     cluster.whole()
@@ -185,12 +180,11 @@ def cache_of_all() -> dict[str, Any]:
 
 def test_with_no_node_there_a_call_costs_what_one_time_out_costs(settings: Settings) -> None:
     use(settings, ["redis://127.0.0.1:1", "redis://127.0.0.1:2"])
-    began = time.monotonic()
-    for _ in range(200):
-        assert cache.get("one", "default") == "default"
-        assert cache.get_many(["one", "two"]) == {}
-        assert cache.set("one", 1) is None
-    assert time.monotonic() - began < 1.0 * TIME_FACTOR
+    with in_time():  # each of the 600 with a time-out of its own would take minutes
+        for _ in range(200):
+            assert cache.get("one", "default") == "default"
+            assert cache.get_many(["one", "two"]) == {}
+            assert cache.set("one", 1) is None
     with pytest.raises(RedisError):
         CacheProbe()()
     assert attempt((Limit("few", 1, 60), "user")) == 0
@@ -202,16 +196,14 @@ def test_with_every_node_frozen_one_call_a_second_waits_and_the_others_do_not_wa
     assert cache.set("one", 1, 60)
     for node in cluster.nodes:
         node.freeze()
-    times = []
-    began = time.monotonic()
+    calls, began = 0, time.monotonic()
     while time.monotonic() - began < 5.0:
-        before = time.monotonic()
-        assert cache.get("one") is None
-        times.append(time.monotonic() - before)
+        with in_time():
+            assert cache.get("one") is None
+        calls += 1
     for node in cluster.nodes:
         node.thaw()
-    assert max(times) < 2 * LOOKED_FOR * TIME_FACTOR
-    assert sorted(times)[len(times) // 2] < 0.3 * TIME_FACTOR
+    assert calls > 20, "were each to wait, there would be time for a few only"
     cluster.whole()
     eventually(lambda: cache.get("one") == 1, FAILOVER, "the cache to be used again")
 
@@ -272,14 +264,14 @@ def test_while_the_node_of_the_clock_is_lost_calls_go_on_and_nothing_old_is_show
     assert other.value() == "before"
     victim = primary(two.nodes, CLOCK)
     victim.kill()
-    began, trial, slowest = time.monotonic(), 0, 0.0
+    began, trial = time.monotonic(), 0
     while time.monotonic() - began < 8.0:
         trial += 1
         one.do("change", f"price {trial}")
         assert one.value() == f"price {trial}"
         eventually(partial(shows, other, f"price {trial}"), 2.5, "the change within the cap")
-        slowest = max(slowest, other.do("call")["seconds"])
-    assert slowest < 0.5 * TIME_FACTOR
+        with in_time():
+            other.do("call")
     for worker in (one, other):
         eventually(partial(uses_redis, worker), FAILOVER, "the cache to be used again")
     assert two.nodes.home(CLOCK) is not victim

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from waiting import TIME_FACTOR, eventually
+from waiting import eventually
 
 from gateway.tests.test_target import HOSTILE
 from gateway.tests.upstream import OK, Seen, Upstream, hang, say
@@ -417,19 +417,23 @@ def test_an_answer_that_breaks_off_is_seen_to_break_off(edge: Edge, framing: str
 
 def test_a_hung_service_leaves_the_rest_of_the_site_its_threads() -> None:
     with serving() as edge:
+
+        def timed(line: str) -> tuple[int, float]:
+            started = time.monotonic()
+            return edge.ask(line).status, time.monotonic() - started
+
         edge.orders.respond = hang
         with ThreadPoolExecutor(24) as pool:
-            hung = [pool.submit(edge.ask, "POST /api/orders/ HTTP/1.1") for _ in range(12)]
+            hung = [pool.submit(timed, "POST /api/orders/ HTTP/1.1") for _ in range(12)]
             eventually(lambda: len(edge.orders.seen) == THREADS // 2)
-            times = []
-            for _ in range(20):
-                started = time.monotonic()
-                assert edge.ask("GET /api/users/ HTTP/1.1").status == 200
-                times.append(time.monotonic() - started)
-            statuses = Counter(future.result().status for future in hung)
-        assert set(statuses) <= {503, 504}
+            others = [timed("GET /api/users/ HTTP/1.1") for _ in range(20)]
+            late = [seconds for status, seconds in (future.result() for future in hung) if status == 504]
+            statuses = {future.result()[0] for future in hung}
+        assert statuses <= {503, 504}
         assert len(edge.orders.seen) <= 4, "the breaker has not opened"
-        assert sorted(times)[15] < 0.3 * TIME_FACTOR
+        assert {status for status, _ in others} == {200}
+        # However busy the machine is: most of them don't wait for what hangs.
+        assert sorted(seconds for _, seconds in others)[15] < min(late)
 
 
 def test_a_service_that_is_stopped_under_load_gives_503_until_it_is_back() -> None:

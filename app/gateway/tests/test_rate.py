@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from django.conf import settings
 from django.test import RequestFactory
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from waiting import TIME_FACTOR, eventually
+from waiting import eventually, in_time
 
 from gateway import rate
 from gateway.callers import by_address
@@ -74,17 +73,15 @@ def test_nothing_is_left_in_redis_once_it_is_paid_for() -> None:
 
 def test_redis_down_lets_everyone_through_at_once() -> None:
     limit = Rate(1, 60, at("unix:///nonexistent.sock?db=0"))
-    started = time.monotonic()
-    assert [limit.take("x") for _ in range(1000)] == [None] * 1000
-    assert time.monotonic() - started < 0.5 * TIME_FACTOR
+    with in_time():
+        assert [limit.take("x") for _ in range(1000)] == [None] * 1000
 
 
 def test_redis_hung_costs_one_short_wait_and_then_nothing_until_it_is_asked_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         limit = Rate(1, 60, at(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
-        started = time.monotonic()
-        assert [limit.take("x") for _ in range(1000)] == [None] * 1000
-        assert time.monotonic() - started < 0.5 * TIME_FACTOR
+        with in_time():  # each with a time-out of its own would take minutes
+            assert [limit.take("x") for _ in range(1000)] == [None] * 1000
 
 
 def test_one_thread_asks_whether_a_hung_redis_is_back_for_all_the_others() -> None:

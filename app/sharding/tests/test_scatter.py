@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 from django.db import DataError, connections, transaction
 from django.db.models import F, Q, Value
-from waiting import TIME_FACTOR
+from waiting import in_time
 
 from sharding import map as maps
+from sharding import scatter as scatter_module
 from sharding.ids import bucket_of
 from sharding.scatter import THREADS, scatter
 from sharding.tests.shelves import Author, author_on, set_state
@@ -95,6 +97,33 @@ def test_a_row_that_two_shards_show_is_given_once_and_as_its_holder_has_it() -> 
     assert [one.name for one in Author.objects.scatter(deadline=PATIENT)] == ["new"]
 
 
+@pytest.mark.parametrize(("before", "after"), [("incoming", "active"), ("active", "active")])
+def test_what_a_move_has_hidden_or_doubled_is_asked_for_again_and_the_answer_is_whole(
+    before: str, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first question finds the bucket on no shard, or on two; the move ends between the two questions."""
+    author = author_on(0)
+    bucket = bucket_of(author.id)
+    with connections["shard2"].cursor() as cursor:
+        cursor.execute("INSERT INTO sharding_bucket (bucket, state, last) VALUES (%s, 'active', 0)", [bucket])
+        cursor.execute("INSERT INTO author VALUES (%s, 'somebody')", [author.id])
+    gather = scatter_module._gather
+    states = {"shard0": "moved" if before == "incoming" else "active", "shard2": before}
+
+    def gather_while_it_moves(*arguments: Any) -> Any:
+        for alias, state in states.items():
+            set_state(alias, bucket, state)
+        gathered = gather(*arguments)
+        states.update({"shard0": "moved", "shard2": after})
+        return gathered
+
+    monkeypatch.setattr(scatter_module, "_gather", gather_while_it_moves)
+    assert Author.objects.scatter_count(deadline=PATIENT) == (1, False)
+    states.update({"shard0": "moved" if before == "incoming" else "active", "shard2": before})
+    page = Author.objects.scatter(deadline=PATIENT)
+    assert ([one.id for one in page], page.partial) == ([author.id], False)
+
+
 def test_a_shard_that_is_down_makes_the_answer_partial(monkeypatch: pytest.MonkeyPatch) -> None:
     authors = some_authors(60)
     monkeypatch.setitem(connections["shard1"].settings_dict, "PORT", "1")
@@ -113,9 +142,8 @@ def test_a_shard_that_hangs_holds_nobody_up_and_its_queries_end() -> None:
         cursor.execute("LOCK TABLE author IN ACCESS EXCLUSIVE MODE")
         # More questions than the hung shard has threads, one after the other and side by side.
         for _ in range(THREADS + 2):
-            started = time.monotonic()
-            page = Author.objects.scatter(deadline=0.5)
-            assert time.monotonic() - started < 1.5 * TIME_FACTOR
+            with in_time():
+                page = Author.objects.scatter(deadline=0.5)
             assert page.missing == ("shard1",)
     assert [one.id for one in page] == [one.id for one in authors if maps.current().number(bucket_of(one.id)) != 1]
     page = Author.objects.scatter(deadline=PATIENT)

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import F, QuerySet
 from sharding.errors import BucketMoved
+from sharding.queryset import ShardedQuerySet
 
 from users import accounts
 from users.accounts import EmailReserved, EmailTaken, change_email, delete, find, register, rename
@@ -229,6 +230,26 @@ def test_a_user_who_is_deleted_while_the_address_is_changed_is_gone(monkeypatch:
     with pytest.raises(User.DoesNotExist):
         change_email(user.id, "new@example.org")
     assert users() == []
+    assert consistent()
+
+
+def test_a_change_that_loses_its_address_to_another_user_leaves_the_user_the_old_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = register(ADDRESS, "Ada", "secret")
+    update = ShardedQuerySet.update
+
+    def sleep_and_update(rows: Any, **fields: Any) -> int:
+        monkeypatch.undo()
+        later()
+        register("new@example.org", "Eve", "secret")
+        return update(rows, **fields)
+
+    monkeypatch.setattr(ShardedQuerySet, "update", sleep_and_update)
+    with pytest.raises(EmailTaken):
+        change_email(user.id, "new@example.org")
+    assert find(ADDRESS) == user
+    assert {one.email: one.name for one in users()} == {ADDRESS: "Ada", "new@example.org": "Eve"}
     assert consistent()
 
 
