@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Which values the settings may have, checked before anything is touched. The components check the same at
 # their start: app/config, app/bin/entrypoint, nginx/watcher, haproxy/ and varnish/entrypoint.sh.
+# shellcheck disable=SC2154 # lib.sh and settings.sh set root, setting_names, in_use, in_file and demo
 
 wrong=0 # errors so far
 

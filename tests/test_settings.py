@@ -269,7 +269,7 @@ def test_every_setting_refuses_a_hostile_value_in_one_line_and_runs_no_command(c
 
 
 # Those that the scripts work with themselves. Alone, since another wrong one would end the check early.
-WORKED_WITH = ["COMPOSE_FILE", "COMPOSE_PROFILES", "HTTP_PORT", "LB", "LB_UPSTREAMS", "POOL_SIZE", "TLS_KEY", "EXTRA_SHARDS"]
+WORKED_WITH = ("COMPOSE_FILE", "COMPOSE_PROFILES", "HTTP_PORT", "LB", "LB_UPSTREAMS", "POOL_SIZE", "TLS_KEY")
 
 
 @pytest.mark.parametrize("name", WORKED_WITH)
@@ -377,11 +377,11 @@ REST = "HTTPS_PORT=8443\nPROMETHEUS_PORT=9090\nEXTRA_REPLICAS=\nEXTRA_SHARDS=\nC
     [
         (
             f"# c\n\nexport HTTP_PORT=9180 # mine\n  CDN_PORT: '1'\nCOMPOSE_PROJECT_NAME=mine\nX=\"a # b\"\n{REST}",
-            f"# c\n\nexport HTTP_PORT=9999 # mine\n  CDN_PORT: 1234\nCOMPOSE_PROJECT_NAME=mine\nX=\"a # b\"\n{REST}",
+            f'# c\n\nexport HTTP_PORT=9999 # mine\n  CDN_PORT: 1234\nCOMPOSE_PROJECT_NAME=mine\nX="a # b"\n{REST}',
         ),
         (
-            f"COMPOSE_PROJECT_NAME=\"mine\"\nHTTP_PORT=1\nCDN_PORT=2\n{REST}".replace("\n", "\r\n"),
-            f"COMPOSE_PROJECT_NAME=\"mine\"\nHTTP_PORT=9999\nCDN_PORT=1234\n{REST}".replace("\n", "\r\n"),
+            f'COMPOSE_PROJECT_NAME="mine"\nHTTP_PORT=1\nCDN_PORT=2\n{REST}'.replace("\n", "\r\n"),
+            f'COMPOSE_PROJECT_NAME="mine"\nHTTP_PORT=9999\nCDN_PORT=1234\n{REST}'.replace("\n", "\r\n"),
         ),
         (
             f"{REST}HTTP_PORT=5\nHTTP_PORT=6\nMINE=x",
@@ -437,3 +437,13 @@ def test_a_new_setting_without_a_rule_is_refused(clone: Clone) -> None:
     clone.write(EXAMPLE + "\nBRAND_NEW=1\n", ".env.example")
     [line] = refused(clone, environment={"BRAND_NEW": "1"})
     assert line == "environment: BRAND_NEW=1: must be listed in scripts/rules.sh, which has no rule for it"
+
+
+def test_the_example_names_the_same_sum_of_connections_as_the_error() -> None:
+    settings = (ROOT / "postgres" / "patroni.yml").read_text(encoding="utf-8")
+    most = int(re.findall(r"^ *max_connections: (\d+)$", settings, re.MULTILINE)[0]) - 10
+    assert re.findall(r"a sum above (\d+)", EXAMPLE) == [str(most)]
+
+
+def test_each_comment_of_the_example_is_short() -> None:
+    assert [line for line in EXAMPLE.splitlines() if len(line) > 100 and not line.startswith("# ──")] == []
