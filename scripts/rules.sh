@@ -163,7 +163,7 @@ check_ports_differ() {
   while ((${#names[@]} > 1)); do
     one=${names[0]} names=("${names[@]:1}")
     for other in "${names[@]}"; do
-      if [[ ${!one} == "${!other}" ]]; then complain_both "$one" "$other" "must be two ports"; fi
+      if [[ ${!one} == "${!other}" ]] && all_valid "$one"; then complain_both "$one" "$other" "must be two ports"; fi
     done
   done
 }
@@ -196,7 +196,7 @@ check_certificate() {
 }
 
 check_cdn() {
-  if [[ -n ${in_use[CDN_URL]:-} && -n ${in_use[AWS_CLOUDFRONT_DOMAIN]:-} ]]; then
+  if [[ -n ${in_use[CDN_URL]:-} && -n ${in_use[AWS_CLOUDFRONT_DOMAIN]:-} ]] && all_valid CDN_URL AWS_CLOUDFRONT_DOMAIN; then
     complain_both CDN_URL AWS_CLOUDFRONT_DOMAIN "name the same thing: set one of them"
   fi
 }

@@ -221,7 +221,7 @@ def test_all_wrong_settings_are_named_at_once_with_the_place_that_counts(clone: 
 def test_every_command_refuses_a_name_of_the_stack_that_is_none(clone: Clone, command: str) -> None:
     clone.write("COMPOSE_PROJECT_NAME=My Shop\n")
     rule = "must be small letters, digits, and - or _ between them"
-    assert refused(clone, command, "N=3", "ID=x") == [f".env:1: COMPOSE_PROJECT_NAME=My Shop: {rule}"]
+    assert refused(clone, command, "N=3", "ID=x", "NAME=proxy") == [f".env:1: COMPOSE_PROJECT_NAME=My Shop: {rule}"]
 
 
 @pytest.mark.parametrize("text", ["HTTP_PORT=${X\n", 'HTTP_PORT="8080\n', "HTTP PORT=1\n"])
@@ -277,6 +277,48 @@ def test_a_hostile_value_among_right_ones_runs_no_command(clone: Clone, name: st
     marker = clone.guard / "marker"
     [line] = refused(clone, environment={name: f"a[$(touch {marker})]=4"})
     assert line.startswith(f"environment: {name}=a[$(touch "), line
+    assert not marker.exists()
+
+
+# What make itself would run in a value that was typed behind the target.
+TYPED = ["$(shell touch {m})", "$$(touch {m})", "`touch {m}`'\"$(touch {m})"]
+
+
+@pytest.mark.parametrize("value", TYPED)
+def test_every_setting_that_is_typed_with_make_is_data(clone: Clone, value: str) -> None:
+    marker = clone.guard / "marker"
+    lines = refused(clone, "up", *(f"{name}={value.format(m=marker)}" for name in NAMES))
+    assert {line.split("=")[0] for line in lines} == {f"environment: {name}" for name in NAMES}
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("value", TYPED)
+@pytest.mark.parametrize(
+    ("target", "name", "says"),
+    [
+        ("scale", "N", "error: how many? make scale N=5"),
+        ("bench", "NAME", "error: NAME="),
+        ("trace", "ID", "error: which? make trace ID=..."),
+        ("logs", "S", "error: S="),
+    ],
+)
+def test_what_is_typed_for_a_target_is_data(clone: Clone, target: str, name: str, says: str, value: str) -> None:
+    marker = clone.guard / "marker"
+    given = f"{name}={value.format(m=marker)}"
+    result = clone.run("make", "--no-print-directory", target, given, environment={"COMPOSE_PROJECT_NAME": "no-stack"})
+    assert result.returncode == 2, result.stdout
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("make: ")]
+    assert line.startswith(says), line
+    assert not marker.exists()
+    assert not clone.touched()
+
+
+def test_the_names_of_tests_that_are_typed_are_data(clone: Clone) -> None:
+    marker = clone.guard / "marker"
+    typed = f"TESTS=$(shell touch {marker}) $$(touch {marker}) `touch {marker}`"
+    # Far enough: the guard stops it where it would build an image.
+    assert clone.run("make", "test-integration", typed, environment={"COMPOSE_PROJECT_NAME": "no-stack"}).returncode == 2
+    assert "build" in clone.touched()
     assert not marker.exists()
 
 
