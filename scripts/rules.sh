@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Which values the settings may have, checked before anything is touched. The components check the same at
 # their start: app/config, app/bin/entrypoint, nginx/watcher, haproxy/ and varnish/entrypoint.sh.
+# shellcheck disable=SC2154 # lib.sh and settings.sh set root, setting_names, in_use, in_file and demo
 
 wrong=0 # errors so far
 
@@ -162,7 +163,7 @@ check_ports_differ() {
   while ((${#names[@]} > 1)); do
     one=${names[0]} names=("${names[@]:1}")
     for other in "${names[@]}"; do
-      if [[ ${!one} == "${!other}" ]]; then complain_both "$one" "$other" "must be two ports"; fi
+      if [[ ${!one} == "${!other}" ]] && all_valid "$one"; then complain_both "$one" "$other" "must be two ports"; fi
     done
   done
 }
@@ -195,7 +196,7 @@ check_certificate() {
 }
 
 check_cdn() {
-  if [[ -n ${in_use[CDN_URL]:-} && -n ${in_use[AWS_CLOUDFRONT_DOMAIN]:-} ]]; then
+  if [[ -n ${in_use[CDN_URL]:-} && -n ${in_use[AWS_CLOUDFRONT_DOMAIN]:-} ]] && all_valid CDN_URL AWS_CLOUDFRONT_DOMAIN; then
     complain_both CDN_URL AWS_CLOUDFRONT_DOMAIN "name the same thing: set one of them"
   fi
 }

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # The settings of the stack: read as Compose reads them, and written so that Compose reads them back.
 # .env.example is the one list of their names; scripts/rules.sh says which values are allowed.
+# shellcheck disable=SC2154 # lib.sh sets root
 
 setting_names=()
 declare -A demo=()    # by name: the value of .env.example
@@ -168,7 +169,7 @@ line_of() {
   shift
   for line in "$@"; do
     number=$((number + 1))
-    if [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?$name[[:space:]]*[=:] ]]; then found=$number; fi
+    if [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*[=:] ]]; then found=$number; fi
   done
   printf '%s' "$found"
 }

@@ -94,7 +94,12 @@ why() { # STATUS
   fi
 }
 
-logs() { compose logs --follow --tail 100 ${S:+-- "$S"}; }
+logs() {
+  if [[ -n ${S:-} ]] && ! COMPOSE_PROFILES='*' compose config --services | grep -qxF -e "$S"; then # Compose would print nothing
+    fail "S=$(shown "$S"): no such service; make logs S=web"
+  fi
+  compose logs --follow --tail 100 ${S:+-- "$S"}
+}
 
 scale() {
   local count=${N:-}

@@ -53,19 +53,13 @@ def test_the_connections_of_workers_and_services_count_too(stack: Stack, unchang
     assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
 
 
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        (("up", "LB=apache"), "LB=apache: must be nginx or haproxy"),
-        (("up", "HTTP_PORT=http"), "HTTP_PORT=http: must be a port number from 1 to 65535"),
-        (
-            ("up", "COMPOSE_PROJECT_NAME=My Shop"),
-            "COMPOSE_PROJECT_NAME=My Shop: must be small letters, digits, - and _",
-        ),
-        (("up", "POOL_SIZE=four"), "POOL_SIZE=four: must be a whole number from 1 to 999"),
-        (("up", "SERVICE_WORKERS=0"), "SERVICE_WORKERS=0: must be a whole number from 1 to 999"),
-        (("scale", "N=many"), "how many? make scale N=5"),
-    ],
-)
-def test_a_bad_setting_is_named(command: tuple[str, ...], says: str) -> None:
-    assert refused(*command) == f"error: {says}"
+def test_a_number_of_replicas_that_is_none_is_refused(stack: Stack, unchanged: object) -> None:
+    assert refused("scale", "N=many", f"LB={stack.load_balancer}") == "error: how many? make scale N=5"
+    assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
+
+
+@pytest.mark.parametrize("command", ["up", "deploy"])
+def test_a_wrong_setting_touches_nothing_of_a_running_stack(stack: Stack, unchanged: object, command: str) -> None:
+    error = refused(command, "DEBUG=yes", f"LB={stack.load_balancer}")
+    assert error == "error: environment: DEBUG=yes: must be 0 or 1"
+    assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged

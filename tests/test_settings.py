@@ -221,7 +221,7 @@ def test_all_wrong_settings_are_named_at_once_with_the_place_that_counts(clone: 
 def test_every_command_refuses_a_name_of_the_stack_that_is_none(clone: Clone, command: str) -> None:
     clone.write("COMPOSE_PROJECT_NAME=My Shop\n")
     rule = "must be small letters, digits, and - or _ between them"
-    assert refused(clone, command, "N=3", "ID=x") == [f".env:1: COMPOSE_PROJECT_NAME=My Shop: {rule}"]
+    assert refused(clone, command, "N=3", "ID=x", "NAME=proxy") == [f".env:1: COMPOSE_PROJECT_NAME=My Shop: {rule}"]
 
 
 @pytest.mark.parametrize("text", ["HTTP_PORT=${X\n", 'HTTP_PORT="8080\n', "HTTP PORT=1\n"])
@@ -269,7 +269,7 @@ def test_every_setting_refuses_a_hostile_value_in_one_line_and_runs_no_command(c
 
 
 # Those that the scripts work with themselves. Alone, since another wrong one would end the check early.
-WORKED_WITH = ["COMPOSE_FILE", "COMPOSE_PROFILES", "HTTP_PORT", "LB", "LB_UPSTREAMS", "POOL_SIZE", "TLS_KEY", "EXTRA_SHARDS"]
+WORKED_WITH = ("COMPOSE_FILE", "COMPOSE_PROFILES", "HTTP_PORT", "LB", "LB_UPSTREAMS", "POOL_SIZE", "TLS_KEY")
 
 
 @pytest.mark.parametrize("name", WORKED_WITH)
@@ -277,6 +277,48 @@ def test_a_hostile_value_among_right_ones_runs_no_command(clone: Clone, name: st
     marker = clone.guard / "marker"
     [line] = refused(clone, environment={name: f"a[$(touch {marker})]=4"})
     assert line.startswith(f"environment: {name}=a[$(touch "), line
+    assert not marker.exists()
+
+
+# What make itself would run in a value that was typed behind the target.
+TYPED = ["$(shell touch {m})", "$$(touch {m})", "`touch {m}`'\"$(touch {m})"]
+
+
+@pytest.mark.parametrize("value", TYPED)
+def test_every_setting_that_is_typed_with_make_is_data(clone: Clone, value: str) -> None:
+    marker = clone.guard / "marker"
+    lines = refused(clone, "up", *(f"{name}={value.format(m=marker)}" for name in NAMES))
+    assert {line.split("=")[0] for line in lines} == {f"environment: {name}" for name in NAMES}
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("value", TYPED)
+@pytest.mark.parametrize(
+    ("target", "name", "says"),
+    [
+        ("scale", "N", "error: how many? make scale N=5"),
+        ("bench", "NAME", "error: NAME="),
+        ("trace", "ID", "error: which? make trace ID=..."),
+        ("logs", "S", "error: S="),
+    ],
+)
+def test_what_is_typed_for_a_target_is_data(clone: Clone, target: str, name: str, says: str, value: str) -> None:
+    marker = clone.guard / "marker"
+    given = f"{name}={value.format(m=marker)}"
+    result = clone.run("make", "--no-print-directory", target, given, environment={"COMPOSE_PROJECT_NAME": "no-stack"})
+    assert result.returncode == 2, result.stdout
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("make: ")]
+    assert line.startswith(says), line
+    assert not marker.exists()
+    assert not clone.touched()
+
+
+def test_the_names_of_tests_that_are_typed_are_data(clone: Clone) -> None:
+    marker = clone.guard / "marker"
+    typed = f"TESTS=$(shell touch {marker}) $$(touch {marker}) `touch {marker}`"
+    # Far enough: the guard stops it where it would build an image.
+    assert clone.run("make", "test-integration", typed, environment={"COMPOSE_PROJECT_NAME": "no-stack"}).returncode == 2
+    assert "build" in clone.touched()
     assert not marker.exists()
 
 
@@ -377,11 +419,11 @@ REST = "HTTPS_PORT=8443\nPROMETHEUS_PORT=9090\nEXTRA_REPLICAS=\nEXTRA_SHARDS=\nC
     [
         (
             f"# c\n\nexport HTTP_PORT=9180 # mine\n  CDN_PORT: '1'\nCOMPOSE_PROJECT_NAME=mine\nX=\"a # b\"\n{REST}",
-            f"# c\n\nexport HTTP_PORT=9999 # mine\n  CDN_PORT: 1234\nCOMPOSE_PROJECT_NAME=mine\nX=\"a # b\"\n{REST}",
+            f'# c\n\nexport HTTP_PORT=9999 # mine\n  CDN_PORT: 1234\nCOMPOSE_PROJECT_NAME=mine\nX="a # b"\n{REST}',
         ),
         (
-            f"COMPOSE_PROJECT_NAME=\"mine\"\nHTTP_PORT=1\nCDN_PORT=2\n{REST}".replace("\n", "\r\n"),
-            f"COMPOSE_PROJECT_NAME=\"mine\"\nHTTP_PORT=9999\nCDN_PORT=1234\n{REST}".replace("\n", "\r\n"),
+            f'COMPOSE_PROJECT_NAME="mine"\nHTTP_PORT=1\nCDN_PORT=2\n{REST}'.replace("\n", "\r\n"),
+            f'COMPOSE_PROJECT_NAME="mine"\nHTTP_PORT=9999\nCDN_PORT=1234\n{REST}'.replace("\n", "\r\n"),
         ),
         (
             f"{REST}HTTP_PORT=5\nHTTP_PORT=6\nMINE=x",
@@ -437,3 +479,13 @@ def test_a_new_setting_without_a_rule_is_refused(clone: Clone) -> None:
     clone.write(EXAMPLE + "\nBRAND_NEW=1\n", ".env.example")
     [line] = refused(clone, environment={"BRAND_NEW": "1"})
     assert line == "environment: BRAND_NEW=1: must be listed in scripts/rules.sh, which has no rule for it"
+
+
+def test_the_example_names_the_same_sum_of_connections_as_the_error() -> None:
+    settings = (ROOT / "postgres" / "patroni.yml").read_text(encoding="utf-8")
+    most = int(re.findall(r"^ *max_connections: (\d+)$", settings, re.MULTILINE)[0]) - 10
+    assert re.findall(r"a sum above (\d+)", EXAMPLE) == [str(most)]
+
+
+def test_each_comment_of_the_example_is_short() -> None:
+    assert [line for line in EXAMPLE.splitlines() if len(line) > 100 and not line.startswith("# ──")] == []

@@ -164,7 +164,7 @@ def delete(request: HttpRequest, product_id: str) -> Status[None]:
 def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
     """Take over what the body says, and return the product as it is now. Raises Problem."""
     given = body.model_dump(exclude_unset=isinstance(body, Change), exclude_none=True)
-    changed = [name for name in ("sku", "name", "description", "stock", "featured") if name in given]
+    changed = [name for name in given if name not in ("price", "category")]  # the others are columns of these names
     for name in changed:
         setattr(product, name, given[name])
     if "price" in given:

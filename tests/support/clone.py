@@ -12,7 +12,7 @@ from pathlib import Path
 from support.settings import ROOT, TIME_FACTOR
 
 COMMAND_SECONDS = 60.0
-PARTS = ("Makefile", ".env.example", "scripts", "compose*.yaml", "postgres/patroni.yml")
+PARTS = ("Makefile", ".env.example", "scripts", "compose*.yaml", "postgres/patroni.yml", "bench/benches/proxy.py")
 # What may be asked of the engine. All else leaves a line in `touched` and does not reach it.
 GUARD = """#!/usr/bin/env bash
 case "$*" in

@@ -6,8 +6,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from products import params
+from products import answers, params
+from products.api import Change, NewProduct
 from products.models import SLUG_MAX, Category
+from products.schemas import CategoryOut, PriceOut, ProductOut
 from products.tests.conftest import MakeProduct, category_at
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +53,17 @@ def test_a_product_has_the_shape_of_the_contract(client: Client, make_product: M
     }
     assert client.get(f"{LIST}{product.pk}").json() == expected
     assert client.get(LIST).json() == {"items": [expected], "next": None}
+
+
+def test_an_answer_has_the_fields_of_its_documented_shape_and_no_others(make_product: MakeProduct) -> None:
+    answer = answers.as_json(make_product())
+    assert list(answer) == list(ProductOut.model_fields)
+    assert list(answer["category"]) == list(CategoryOut.model_fields)
+    assert list(answer["price"]) == list(PriceOut.model_fields)
+
+
+def test_what_can_be_set_can_be_changed_and_is_answered() -> None:
+    assert set(NewProduct.model_fields) == set(Change.model_fields) < set(ProductOut.model_fields)
 
 
 def test_an_empty_catalogue_is_an_empty_list(client: Client) -> None:
