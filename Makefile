@@ -6,8 +6,13 @@ export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PO
 override ID := $(value ID)
 export ID
 
+override CMD := $(value CMD)
+override APP := $(value APP)
+override S := $(value S)
+export CMD APP S
+
 .DEFAULT_GOAL := help
-.PHONY: help up down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements
+.PHONY: help up down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements dev manage migrations shell
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -16,6 +21,18 @@ help: ## show this help
 
 up: ## install what is missing, build, start, wait until all is healthy
 	@scripts/up.sh
+
+dev: ## a small stack in which a change of a file in app/ shows at once
+	@scripts/dev.sh
+
+manage: ## run a command of Django's: make manage CMD="migrate" [S=orders]
+	@scripts/manage.sh manage
+
+migrations: ## write the migrations of changed models [APP=products]
+	@scripts/manage.sh migrations
+
+shell: ## Python with the models, in a container of web [S=orders]
+	@scripts/manage.sh shell
 
 down: ## stop the stack and keep its data
 	@scripts/stack.sh down
@@ -50,7 +67,7 @@ load-large: ## import Debian's package index (about 68,000 products) into the li
 test: ## everything that must pass: lint, in-process tests, live tests
 	@scripts/test.sh all
 
-test-unit: ## the in-process tests
+test-unit: ## the in-process tests (TESTS=app/products/tests/test_money.py for some)
 	@scripts/test.sh unit
 
 test-integration: ## the live tests, against the running stack (TESTS=tests/test_pages.py for some)

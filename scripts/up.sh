@@ -12,6 +12,7 @@ main() {
   check_disk
   check_ports
   check_connections "${WEB_REPLICAS:-$(recorded WEB_REPLICAS)}"
+  "$root/scripts/dev.sh" stop
   remember_settings
   stop_the_other_load_balancer
   "$root/scripts/secrets.sh"
