@@ -1,4 +1,4 @@
-"""Run a service, and start it again when the code changes: `python -m config.dev.reload web 8000`, or `… celery worker`.
+"""Run a service, and start it again when the code changes: `python -m config.dev.reload web 8000`, `… celery worker`.
 
 It is forked from this process, which has the libraries in memory: to import them is most of a start. This process also
 holds the port, so a request in between waits and is not refused.
@@ -65,7 +65,9 @@ def show(listener: socket.socket, text: str) -> NoReturn:
     """Log `text`, and answer each request with it."""
     print(text, file=sys.stderr, flush=True)
     body = text.encode()
-    head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
+    head = (
+        "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
+    )
     answer = f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
     listener.setblocking(True)
     while True:

@@ -41,4 +41,4 @@ def _readable() -> structlog.stdlib.ProcessorFormatter:
     )
 
 
-LOGGING = {**LOGGING, "formatters": {"json": {"()": lambda: _readable()}}}
+LOGGING = {**LOGGING, "formatters": {"json": {"()": _readable}}}
