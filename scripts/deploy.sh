@@ -10,6 +10,7 @@ main() {
   load_settings
   check_settings
   docker info >/dev/null 2>&1 && [[ -n $(compose ps --quiet web) ]] || fail "the stack is not up: run make up first"
+  ! dev_runs || fail "the development stack runs: make up starts the whole one"
   check_connections $(($(count web) + 1)) # each service has one container more for a moment; web has the most
   remember_settings
   "$root/scripts/secrets.sh"

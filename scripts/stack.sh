@@ -62,6 +62,7 @@ scale() {
   local count=${1:-}
   [[ $count =~ ^[1-9][0-9]?$ ]] || fail "how many? make scale N=5"
   ((count <= 20)) || fail "N=$count: the load balancers have room for 20 replicas"
+  ! dev_runs || fail "the development stack runs: make up starts the whole one"
   check_connections "$count"
   compose up --detach --wait --scale "web=$count"
 }
