@@ -1,26 +1,26 @@
 # Everything a person does with the stack. `make` alone explains it.
 # Settings are given on the command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
 
-export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TIME_FACTOR TAIL
-# As it came: make would expand $(...) in it, and a shell what is left.
-override ID := $(value ID)
-export ID
-
-override CMD := $(value CMD)
-override APP := $(value APP)
-override S := $(value S)
-export CMD APP S
+# What was typed reaches the scripts as it came: make would expand $(...) in it, and a shell what is left.
+$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),\
+  $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements dev manage migrations shell
+.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements dev manage migrations shell
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
-up: ## install what is missing, build, start, wait until all is healthy
+up: ## install what is missing, build, start, wait until all is healthy; of what runs, replace what has changed
 	@scripts/up.sh
+
+update: ## security updates: fetch the base image and Debian's packages again, build, and replace as make up does
+	@scripts/up.sh update
+
+reload-lb: ## serve a renewed certificate, and the load balancer's settings of .env, without an interruption
+	@scripts/lb.sh reload
 
 dev: ## a small stack in which a change of a file in app/ shows at once
 	@scripts/dev.sh
@@ -40,17 +40,17 @@ down: ## stop the stack and keep its data
 clean: ## remove the stack: containers, volumes, networks, images, secrets
 	@scripts/stack.sh clean
 
-ps: ## show the containers
+ps: ## show the containers, the certificate, and ports that do not answer
 	@scripts/stack.sh ps
 
 logs: ## follow the logs (S=web for one service)
-	@scripts/stack.sh logs $(S)
+	@scripts/stack.sh logs
 
 trace: ## one request's way through all containers, in the order of time: make trace ID=<X-Request-ID> [TAIL=20000]
 	@scripts/trace.sh
 
 scale: ## run N web replicas: make scale N=5
-	@scripts/stack.sh scale "$(N)"
+	@scripts/stack.sh scale
 
 deploy: ## put this work tree in place of what runs, one container after the other
 	@scripts/deploy.sh
@@ -80,7 +80,7 @@ lint: ## ruff, mypy, shellcheck, hadolint over the whole repository
 	@scripts/test.sh lint
 
 bench: ## measure: make bench NAME=proxy (without NAME: list the benches)
-	@scripts/bench.sh "$(NAME)"
+	@scripts/bench.sh
 
-requirements: ## pin the Python packages anew
+requirements: ## pin the Python packages again
 	@scripts/requirements.sh

@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
-# bench.sh [NAME] [--quick]: run a bench in the image of the benches (bench/Dockerfile), or list the benches.
+# bench.sh [NAME] [--quick], make bench NAME=...: run a bench in the image of the benches (bench/Dockerfile), or list the benches.
 # QUICK=1 is the same as --quick. bench/README.md explains what is measured and how.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 cd "$root"
 
-name=${1:-}
+name=${1:-${NAME:-}}
 quick=()
 if [[ ${2:-} == --quick || ${QUICK:-0} == 1 ]]; then quick=(--quick); fi
+
+if [[ -z $name ]]; then
+  echo "Benches, as in: make bench NAME=proxy (QUICK=1 for a short run that only tries it)"
+  for file in bench/benches/[a-z]*.py; do
+    printf '  %-10s %s (about %d min)\n' "$(basename "$file" .py)" "$(sed -n 's/^ABOUT = "\(.*\)"/\1/p' "$file")" \
+      $((($(sed -n 's/^SECONDS = //p' "$file") + 30) / 60))
+  done
+  exit
+fi
+[[ -f bench/benches/$name.py && $name =~ ^[a-z]+$ ]] || fail "NAME=$name: no such bench; make bench lists them"
 
 load_settings
 image=$COMPOSE_PROJECT_NAME-bench-tools
@@ -36,11 +46,9 @@ options=(--rm --init --interactive --workdir "$root" --network none --read-only 
 if docker info --format '{{.SecurityOptions}}' | grep -q rootless; then options+=(--user 0:0); fi
 if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
 
-if [[ -n $name ]]; then
-  [[ -z $(docker ps --quiet --filter "name=^$image$") ]] || fail "a bench is running already"
-  "$root/scripts/secrets.sh"
-  "$root/scripts/base-image.sh"
-  mkdir -p "$state_dir/bench" bench/results
-  options+=(--name "$image" --env "BENCH_REVISION=$(git describe --always --dirty 2>/dev/null || :)")
-fi
-exec docker run "${options[@]}" "$image" python3 -m harness ${name:+"$name"} "${quick[@]}"
+[[ -z $(docker ps --quiet --filter "name=^$image$") ]] || fail "a bench is running already"
+"$root/scripts/secrets.sh"
+"$root/scripts/base-image.sh"
+mkdir -p "$state_dir/bench" bench/results
+options+=(--name "$image" --env "BENCH_REVISION=$(git describe --always --dirty 2>/dev/null || :)")
+exec docker run "${options[@]}" "$image" python3 -m harness "$name" "${quick[@]}"

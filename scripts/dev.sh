@@ -13,6 +13,7 @@ start() {
   "$root/scripts/engine.sh"
   load_settings
   check_settings
+  take_lock "make dev"
   remember_settings # which stack this is, so that a plain `docker compose` finds it; not that it is this kind
   "$root/scripts/secrets.sh"
   "$root/scripts/lb.sh" write
@@ -43,7 +44,7 @@ whole_runs() { config_files | grep -vq compose.dev.yaml; }
 
 take_down() { quietly "$state_dir/dev-down.log" "$root/scripts/stack.sh" down || fail "it could not be stopped"; }
 
-# Nothing is built where only the application's code has changed: the containers read it from app/.
+# The application's code is in none of them: the containers read it from app/.
 build_images() {
   local made=$state_dir/dev-images-$COMPOSE_PROJECT_NAME
   if [[ -s $made && $(images_and_sources) == "$(cat "$made")" ]]; then return; fi
@@ -54,7 +55,7 @@ build_images() {
 
 images_and_sources() {
   local name
-  for name in nginx app postgres etcd redis swift; do
+  for name in nginx app-dev postgres etcd redis swift; do
     docker image inspect --format '{{.Id}}' "$COMPOSE_PROJECT_NAME-$name" 2>/dev/null || echo none
   done
   docker image inspect --format '{{.Id}}' debian:trixie-slim 2>/dev/null || echo none

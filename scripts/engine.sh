@@ -63,6 +63,16 @@ install_plugins() {
   fi
 }
 
+# Each published port has a docker-proxy, which carries the connections to 127.0.0.1. It opens 6 files for each, and ends for
+# good at its limit, which is the daemon's: docs/operating.md says what that looks like.
+raise_limit() { ulimit -n 1048576 2>/dev/null || ulimit -n "$(ulimit -H -n)"; }
+# Where the limit cannot be raised, packet rules do without it; then localhost answers at 127.0.0.1, and not at ::1.
+proxy_option() {
+  if [[ $(ulimit -n) != unlimited ]] && (($(ulimit -n) < 100000)) && ! grep -qs userland-proxy /etc/docker/daemon.json; then
+    echo --userland-proxy=false
+  fi
+}
+
 start_daemon() {
   step "Starting the Docker daemon"
   if [[ -d /run/systemd/system ]]; then
@@ -71,7 +81,8 @@ start_daemon() {
     mkdir -p "$state_dir"
     # A daemon that was killed leaves its pid file behind and then refuses to start.
     if [[ -f /var/run/docker.pid ]] && ! kill -0 "$(cat /var/run/docker.pid)" 2>/dev/null; then rm -f /var/run/docker.pid; fi
-    setsid nohup dockerd >>/var/log/dockerd.log 2>&1 </dev/null &
+    # Without this command's lock, which it would hold for as long as it runs.
+    (raise_limit && exec setsid nohup dockerd $(proxy_option) >>/var/log/dockerd.log 2>&1 </dev/null 9>&-) &
   fi
   local i
   for ((i = 0; i < 60; i++)); do

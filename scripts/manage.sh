@@ -51,10 +51,12 @@ shell() {
 
 # In this work tree, and without a database: it needs no stack. The files belong to the owner of app/.
 write_files() {
-  docker image inspect "$COMPOSE_PROJECT_NAME-app" >/dev/null 2>&1 || fail "there is no image yet: run make dev first"
+  local image=$COMPOSE_PROJECT_NAME-app-dev
+  docker image inspect "$image" >/dev/null 2>&1 || image=$COMPOSE_PROJECT_NAME-app
+  docker image inspect "$image" >/dev/null 2>&1 || fail "there is no image yet: run make dev first"
   exec docker run --rm --interactive "${terminal[@]}" --network none --read-only --tmpfs /tmp --cap-drop ALL \
     --user "$(owner)" --volume "$root/app:/app" --env CMD --env SERVICE=build \
-    --entrypoint python "$COMPOSE_PROJECT_NAME-app" -c "$run_command"
+    --entrypoint python "$image" -c "$run_command"
 }
 
 # With the settings and the secrets of a service; in development with the code of this work tree.

@@ -33,7 +33,13 @@ for name in identity_users identity_orders; do
   if [[ ! -s $dir/${name}_public ]]; then openssl pkey -in "$dir/${name}_key" -pubout | write "${name}_public"; fi
 done
 
-if [[ ! -s $dir/tls_certificate || ! -s $dir/tls_key ]]; then
+# Ours is made again a month before it ends; another one in its place is left alone.
+ends_soon() {
+  [[ $(openssl x509 -noout -subject -in "$dir/tls_certificate") == *localhost* ]] \
+    && ! openssl x509 -noout -checkend 2592000 -in "$dir/tls_certificate" >/dev/null
+}
+
+if [[ ! -s $dir/tls_certificate || ! -s $dir/tls_key ]] || ends_soon; then
   temporary=$(mktemp -d "$dir/.tls.XXXXXX")
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 825 \
     -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 \

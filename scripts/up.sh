@@ -1,27 +1,164 @@
 #!/usr/bin/env bash
-# make up: from nothing to a healthy stack. Run again it changes nothing.
+# make up: from nothing to a healthy stack. Of one that runs it replaces what is outdated, without losing a request.
+# make update (up.sh update): the same, with every image built again from Debian's newest packages.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
+# shellcheck source=scripts/roll.sh
+source "$(dirname "$0")/roll.sh"
 cd "$root"
 
 main() {
+  local mode=${1:-up}
+  remember_typed
   load_settings
   check_settings
+  take_lock "make $mode"
   "$root/scripts/engine.sh"
   check_disk
   check_ports
   check_connections "${WEB_REPLICAS:-$(recorded WEB_REPLICAS)}"
-  "$root/scripts/dev.sh" stop
-  remember_settings
-  stop_the_other_load_balancer
   "$root/scripts/secrets.sh"
-  "$root/scripts/lb.sh" write
-  "$root/scripts/base-image.sh"
-  build_images
-  start
+  "$root/scripts/lb.sh" check
+  if [[ $mode == update ]]; then
+    "$root/scripts/base-image.sh" refresh
+    build_images --no-cache # the layers with apt's packages too
+  else
+    "$root/scripts/base-image.sh"
+    build_images
+  fi
+  "$root/scripts/dev.sh" stop
+  look
+  if [[ -z $(containers web) ]]; then start; else follow; fi
   tell
 }
+
+# Nothing serves: everything at once.
+start() {
+  remember_settings
+  "$root/scripts/lb.sh" write
+  remove_the_other_load_balancer
+  step "Starting the stack and waiting until all of it is healthy"
+  healthy everything
+}
+
+# The site is served: what is outdated is replaced, and what would interrupt the site asks first.
+follow() {
+  local application support
+  ask
+  [[ -z $(outdated web) ]] || check_connections $(($(count web) + 1)) # one more for a moment
+  remember_settings
+  if other_files; then
+    "$root/scripts/lb.sh" write
+    step "Making the containers of $COMPOSE_FILE"
+    healthy everything
+    return
+  fi
+  mapfile -t application < <(services app)
+  for support in $(services support); do replace "$support"; done
+  replace_data
+  start_added_servers
+  if any_outdated "${application[@]}"; then
+    migrate
+    roll "${application[@]}"
+  fi
+  "$root/scripts/lb.sh" write
+  replace_front
+  step "Waiting until all is healthy"
+  healthy whole
+  "$root/scripts/lb.sh" apply
+}
+
+any_outdated() {
+  local service
+  for service in "$@"; do
+    if [[ -e $(mark "$service") || -n $(outdated "$service") || -z $(containers "$service") ]]; then return 0; fi
+  done
+  return 1
+}
+
+# ── what interrupts the site ────────────────────────────────────────────────────────────────────────
+
+typed=' ' # settings that were typed with the command, as in make up LB=haproxy: that is consent to what they interrupt
+remember_typed() {
+  local name mine
+  mine=$(recorded COMPOSE_PROJECT_NAME)
+  for name in LB COMPOSE_FILE HTTP_PORT HTTPS_PORT CDN_PORT CDN_MEMORY_MB SWIFT_REPLICAS MEDIA_STORE_SECRET; do
+    if [[ -n ${!name:-} && (${!name} != "$(was "$name")" || ${COMPOSE_PROJECT_NAME:-$mine} != "$mine") ]]; then typed+="$name "; fi
+  done
+}
+was() { if [[ $1 == LB ]]; then recorded COMPOSE_PROFILES | cut -d , -f 1; else recorded "$1"; fi; }
+
+ask() {
+  local lines answer
+  lines=$(interruptions)
+  [[ -n $lines ]] || return 0
+  say "This interrupts the site or a part of it:"
+  say "$lines"
+  [[ ${YES:-} != 1 ]] || return 0
+  [[ -t 0 && -t 2 ]] || fail "nothing was changed: YES=1 continues, as in: make up YES=1"
+  read -r -p "Continue? [y/N] " answer
+  [[ $answer == [yY]* ]] || fail "nothing was changed"
+}
+
+# One line for each, with its reason; nothing for what was typed.
+interruptions() {
+  local service reason
+  if other_files; then interrupts COMPOSE_FILE "COMPOSE_FILE=${COMPOSE_FILE:-compose.yaml}: all containers that it names are made again at once"; fi
+  if [[ -n $(containers "$(other_load_balancer)") ]]; then
+    interrupts LB "LB=$LB: $(other_load_balancer) stops before $LB starts, and connections are cut"
+  fi
+  for service in $(services front) $(services data); do
+    reason=$(outdated "$service" | cut -d ' ' -f 2- | head -n 1)
+    [[ -n $reason ]] || continue
+    case $service in
+      nginx | haproxy) interrupts "HTTP_PORT HTTPS_PORT" "$service: $reason ($(ports)): connections are cut until it serves again" ;;
+      cdn) interrupts "CDN_PORT CDN_MEMORY_MB" "cdn: $reason: connections to it are cut, and it begins empty" ;;
+      swift) interrupts MEDIA_STORE_SECRET "swift: $reason: images cannot be read or stored until it serves again" ;;
+      postgres-*) interrupts '' "$service: $reason: writes wait while another node becomes the primary" ;;
+      *) interrupts '' "$service: $reason: its part of users and orders cannot be read or written for a moment" ;;
+    esac
+  done
+  if [[ $(setting SWIFT_REPLICAS 1) == 0 && -n $(containers swift) ]]; then
+    interrupts SWIFT_REPLICAS "SWIFT_REPLICAS=0: the demo's image store stops, and its images are not served any more"
+  fi
+}
+
+interrupts() { # SETTINGS LINE
+  local name
+  for name in $1; do
+    if [[ $typed == *" $name "* ]]; then return 0; fi
+  done
+  printf '  - %s\n' "$2"
+}
+
+ports() { printf 'HTTP_PORT=%s HTTPS_PORT=%s' "$HTTP_PORT" "$HTTPS_PORT"; }
+other_load_balancer() { if [[ $LB == haproxy ]]; then echo nginx; else echo haproxy; fi; }
+
+# Whether web was made of other Compose files than those of COMPOSE_FILE.
+other_files() {
+  local files one path=''
+  IFS=: read -ra files <<<"${COMPOSE_FILE:-compose.yaml}"
+  for one in "${files[@]}"; do path+=${path:+,}$(realpath -m "$one"); done
+  [[ $(docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$(containers web | head -n 1)") != "$path" ]]
+}
+
+replace_front() {
+  local service
+  remove_the_other_load_balancer
+  for service in $(services front); do replace "$service"; done
+}
+
+remove_the_other_load_balancer() {
+  local other one ids=()
+  other=$(other_load_balancer)
+  for one in "$other" "$other-exporter"; do mapfile -t -O "${#ids[@]}" ids < <(containers "$one" --all); done
+  ((${#ids[@]})) || return 0
+  step "Stopping $other: $LB takes its place"
+  retire "${ids[@]}"
+}
+
+# ── checks ──────────────────────────────────────────────────────────────────────────────────────────
 
 check_disk() {
   local where free
@@ -47,25 +184,13 @@ listens() {
   if have ss; then [[ -n $(ss -Hltn "sport = :$1") ]]; else (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; fi
 }
 
-stop_the_other_load_balancer() {
-  local other=(haproxy)
-  [[ $LB == haproxy ]] && other=(nginx nginx-exporter)
-  local ids
-  ids=$(docker ps -aq --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
-    --filter "label=com.docker.compose.service=${other[0]}")
-  if [[ -n $ids ]]; then
-    step "Stopping ${other[0]}: $LB takes its place"
-    compose --profile "${other[0]}" rm --stop --force "${other[@]}" >/dev/null 2>&1
-  fi
-}
-
 # Nothing is built where the images are there and all that they are made of is as it was. The engine's build cache forgets,
 # and an image that is built once more is another one, even of the same files: then every container would be replaced.
-build_images() {
+build_images() { # [OPTION]
   local made=$state_dir/images-$COMPOSE_PROJECT_NAME
-  if [[ -s $made && $(images_and_sources) == "$(cat "$made")" ]]; then return; fi
+  if [[ -z $* && -s $made && $(images_and_sources) == "$(cat "$made")" ]]; then return; fi
   step "Building the images"
-  quietly "$state_dir/build.log" compose build || fail "an image could not be built"
+  quietly "$state_dir/build.log" compose build "$@" || fail "an image could not be built"
   images_and_sources >"$made"
 }
 
@@ -78,27 +203,40 @@ images_and_sources() {
     compose*.yaml "${folders[@]%/Dockerfile}" | sha256sum
 }
 
-start() {
-  step "Starting the stack and waiting until all of it is healthy"
-  quietly "$state_dir/start.log" timeout 600 docker compose up --detach --wait --wait-timeout 300 --remove-orphans || {
+healthy() { # COMMAND...: which ends when all is healthy
+  quietly "$state_dir/start.log" "$@" || {
     compose ps --all >&2
     fail "the stack did not become healthy; 'make logs' shows why"
   }
 }
+everything() { timeout 600 docker compose up --detach --wait --wait-timeout 300 --remove-orphans; }
 
 tell() {
+  local host
+  host=$(site_host)
   cat <<TEXT
 
 scale-out is up behind $LB.
 
-  shop        http://localhost:$HTTP_PORT/    https://localhost:$HTTPS_PORT/ (self-signed certificate)
+  shop        http://localhost:$HTTP_PORT/    https://localhost:$HTTPS_PORT/
   Prometheus  http://localhost:$PROMETHEUS_PORT/
+$("$root/scripts/lb.sh" show | sed 's/^/  /')
 
 Try:
-  curl -i http://localhost:$HTTP_PORT/health/
-  curl -X POST http://localhost:$HTTP_PORT/counter/
-  curl 'http://localhost:$HTTP_PORT/api/products/?featured=true&limit=3'
+  curl -i ${host}http://localhost:$HTTP_PORT/health/
+  curl -X POST ${host}http://localhost:$HTTP_PORT/counter/
+  curl ${host}'http://localhost:$HTTP_PORT/api/products/?featured=true&limit=3'
 TEXT
 }
 
-main
+# Where only some hosts are served, localhost is not one of them: the first that is.
+site_host() {
+  local hosts
+  hosts=$(setting ALLOWED_HOSTS '' | tr -d ' ')
+  case ,$hosts, in
+    ,, | *,\*,* | *,localhost,*) ;;
+    *) hosts=${hosts#.} && printf -- "-H 'Host: %s' " "${hosts%%,*}" ;;
+  esac
+}
+
+main "$@"

@@ -68,6 +68,19 @@ def test_every_setting_of_compose_is_explained_in_the_example() -> None:
     assert not unexplained
 
 
+def test_every_copy_into_an_image_gives_the_mode_of_its_files() -> None:
+    # A clone made under umask 077 has files that no other user may read, and no container runs as root.
+    dockerfiles = sorted(ROOT.glob("*/Dockerfile"))
+    copies = [
+        f"{path.parent.name}: {line}"
+        for path in dockerfiles
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("COPY ", "ADD ")) and "--from=" not in line
+    ]
+    assert len(copies) > 10
+    assert not [line for line in copies if not re.search(r" --chmod=[67][45][45] ", line)]
+
+
 @pytest.mark.parametrize(
     ("service", "setting"),
     [

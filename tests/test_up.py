@@ -1,0 +1,514 @@
+"""`make up` on a stack that runs: what is outdated is replaced without a lost request, and what would interrupt asks."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import signal
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import pytest
+from support.client import Site
+from support.load import Load, assert_all_answered
+from support.restore import assert_at_rest
+from support.settings import REPLICAS, ROOT, TIME_FACTOR
+from support.stack import Stack, run
+from support.wait import eventually
+
+pytestmark = pytest.mark.failure
+
+SECONDS = 900.0  # for one `make up` on a busy machine
+
+APP = ("web", "users", "products", "orders", "worker", "users-worker", "orders-worker", "beat")
+PAGES = ("web", "users", "products", "orders")
+SERVICES = ("users", "products", "orders")
+STORE = ("products", "worker")
+SHARDED = ("users", "orders", "users-worker", "orders-worker")
+
+# Settings that containers get as an environment variable: the new value, and the services that must have it afterwards.
+# They are changed in two groups, because some exclude each other.
+ROLLED: dict[str, tuple[int, str, tuple[str, ...]]] = {
+    "ALLOWED_HOSTS": (1, "127.0.0.1,localhost,shop.example", APP),
+    "MAX_BODY_BYTES": (1, "524288", APP),
+    "CDN_URL": (1, "https://cdn.example.com", APP),
+    "AWS_CLOUDFRONT_DOMAIN": (2, "d111111abcdef8.cloudfront.net", APP),
+    "CDN_TAG_HEADER": (1, "Cache-Tag", APP),
+    "CDN_PURGE_URL": (1, "", ("web", "products", "worker")),
+    "WEB_WORKERS": (1, "1", ("web",)),
+    "WEB_THREADS": (1, "3", ("web",)),
+    "POOL_SIZE": (1, "3", ("web", "users", "products", "orders", "worker")),
+    "REPLICATION_GUARD": (2, "1", ("web", "products")),
+    "RATE_LIMIT": (1, "60000", ("web",)),
+    "DRAIN_SECONDS": (2, "4", PAGES),
+    "EXPOSE_TOPOLOGY": (2, "0", APP),
+    "SECURE_COOKIES": (1, "1", APP),
+    "DEBUG": (2, "1", APP),
+    "LOG_LEVEL": (1, "WARNING", APP),
+    "AWS_S3_ENDPOINT_URL": (1, "http://swift:8080/", STORE),
+    "AWS_S3_REGION_NAME": (1, "eu-west-1", STORE),
+    "AWS_S3_ADDRESSING_STYLE": (2, "auto", STORE),
+    "AWS_STORAGE_BUCKET_NAME": (2, "media2", STORE),
+    "AWS_ACCESS_KEY_ID": (2, "media:other", STORE),
+    "AWS_S3_CUSTOM_DOMAIN": (1, "media.example.com", APP),
+    "MEDIA_UPLOAD_URL": (1, "https://upload.example.com/media", ("products",)),
+    "WORKER_PROCESSES": (1, "1", ("worker",)),
+    "ETCD_UNSAFE_NO_FSYNC": (1, "false", ("etcd",)),
+}
+# The same, by another name in the container.
+RENAMED: dict[str, tuple[int, str, tuple[str, ...], str]] = {
+    "SERVICE_WORKERS": (2, "2", SERVICES, "WEB_WORKERS"),
+    "SERVICE_THREADS": (1, "3", SERVICES, "WEB_THREADS"),
+}
+# Settings that the load balancer takes by reload.
+RELOADED: dict[str, tuple[int, str]] = {
+    "LB_METHOD": (1, "round_robin"),
+    "LB_UPSTREAMS": (2, "web=2"),
+    "ALLOWED_HOSTS": (1, "127.0.0.1,localhost,shop.example"),
+    "MAX_BODY_BYTES": (1, "524288"),
+}
+# Settings with a check of their own in the walk or in another test of this file.
+OTHERWISE = {
+    "WEB_REPLICAS": "the walk: two instead of three, and back",
+    "PROMETHEUS_PORT": "the walk: Prometheus answers there",
+    "TLS_CERTIFICATE": "test_a_certificate_is_served_by_a_reload",
+    "TLS_KEY": "test_a_certificate_is_served_by_a_reload",
+    "EXTRA_REPLICAS": "docs/replication.md, which test_readme.py follows under load",
+    "EXTRA_SHARDS": "docs/resharding.md, which test_readme.py follows under load",
+    "CANARY_IMAGE": "of no container here; test_canary.py",
+    "COMPOSE_PROJECT_NAME": "another name is another stack",
+}
+# Settings whose change interrupts: a new value, and what `make up` says about it.
+INTERRUPTING: dict[str, tuple[str, str]] = {
+    "COMPOSE_PROFILES": ("", "stops before"),  # the other load balancer
+    "HTTP_PORT": ("19080", "connections are cut"),
+    "HTTPS_PORT": ("19443", "connections are cut"),
+    "COMPOSE_FILE": ("compose.yaml:compose.redis-cluster.yaml", "made again at once"),
+    "SWIFT_REPLICAS": ("0", "image store stops"),
+    "MEDIA_STORE_SECRET": ("secrets/other_store", "images cannot be read"),
+}
+EDGE = {"CDN_PORT": "19088", "CDN_MEMORY_MB": "32"}  # interrupt the demo's edge where that runs
+
+NAMES = sorted(set(re.findall(r"^#?\s?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)))
+
+
+def test_every_setting_of_the_example_is_in_one_of_the_tables() -> None:
+    tables = {*ROLLED, *RENAMED, *RELOADED, *OTHERWISE, *INTERRUPTING, *EDGE}
+    assert tables == set(NAMES)
+
+
+def make(*arguments: str, seconds: float = SECONDS, check: bool = True, **settings: str) -> str:
+    """Run make as if nothing but `settings` were in the environment, so that `.env` decides."""
+    unset = [word for name in (*NAMES, "LB", "YES") if name != "COMPOSE_PROJECT_NAME" for word in ("-u", name)]
+    given = [f"{name}={value}" for name, value in settings.items()]
+    return run("env", *unset, *given, "make", "--no-print-directory", *arguments, timeout=seconds, check=check)
+
+
+def refused(*arguments: str, **settings: str) -> list[str]:
+    """Run make, which must fail without a change; return what it says."""
+    output = make(*arguments, check=False, **settings)
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, output
+    return output.splitlines()
+
+
+class Environment:
+    """`.env`, as a file that a person edits."""
+
+    path = ROOT / ".env"
+
+    def __init__(self) -> None:
+        self.text = self.path.read_text(encoding="utf-8")
+
+    def change(self, values: dict[str, str]) -> None:
+        """Write the file with these values in place of its own."""
+        kept = [line for line in self.text.splitlines() if line.partition("=")[0] not in values]
+        lines = [*kept, *(f"{name}={value}" for name, value in values.items())]
+        self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def restore(self) -> None:
+        """Write what was in it."""
+        self.path.write_text(self.text, encoding="utf-8")
+
+    def value(self, name: str) -> str:
+        """Return the value of `name` in the file now, empty where it has none."""
+        found = re.findall(rf"^{name}=(.*)$", self.path.read_text(encoding="utf-8"), re.MULTILINE)
+        return str(found[-1]) if found else ""
+
+
+@pytest.fixture
+def environment(stack: Stack) -> Iterator[Environment]:
+    """`.env` of the stack, put back afterwards, and the stack with it."""
+    assert_at_rest(stack)
+    environment = Environment()
+    if environment.value("COMPOSE_PROJECT_NAME") != stack.project:
+        pytest.skip(".env belongs to another stack of this clone")
+    try:
+        yield environment
+    finally:
+        environment.restore()
+        make("up", YES="1")
+        assert_at_rest(stack)
+
+
+def ids(stack: Stack) -> set[str]:
+    """Return the ids of all containers, the finished one-shots too."""
+    return {one.id for one in stack.containers(stopped=True)}
+
+
+def variables(stack: Stack, service: str) -> list[dict[str, str]]:
+    """Return the environment of each container of `service`."""
+    return [dict(word.split("=", 1) for word in one.details["Config"]["Env"]) for one in stack.containers(service)]
+
+
+def callers(site: Site, product: int) -> tuple[Load, Load, Load]:
+    """Return 50 requests a second: pages, the API, and POSTs."""
+    longest = 3 * SECONDS
+    return (
+        Load(site, ["/", f"/products/{product}/", "/counter/"], rate=20, threads=4, longest=longest),
+        Load(site, ["/api/products/?limit=5", f"/api/products/{product}"], rate=15, threads=3, longest=longest),
+        Load(site, ["/counter/"], method="POST", rate=15, threads=3, longest=longest),
+    )
+
+
+def under(loads: tuple[Load, ...]) -> AbstractContextManager[ExitStack]:
+    """Return all of `loads` as one block."""
+    block = ExitStack()
+    for one in loads:
+        block.enter_context(one)
+    return block
+
+
+def read_by_the_load_balancer(stack: Stack) -> dict[str, str]:
+    """Return the settings that it has at hand."""
+    lines = stack.run_in(stack.load_balancer, "cat", "/etc/lb/settings").splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_each_setting_that_needs_no_interruption_is_applied_without_a_failed_request(
+    stack: Stack, site: Site, product: int, environment: Environment
+) -> None:
+    port = int(environment.value("PROMETHEUS_PORT")) + 1
+    loads = callers(site, product)
+    front = stack.container(stack.load_balancer).id
+    before = int(site.get("/counter/").json()["count"])
+    with under(loads):
+        for group in (1, 2):
+            wanted = {name: entry[1] for name, entry in ROLLED.items() if entry[0] == group}
+            wanted |= {name: entry[1] for name, entry in RENAMED.items() if entry[0] == group}
+            reloaded = {name: value for name, (number, value) in RELOADED.items() if number == group}
+            extra = {"WEB_REPLICAS": "2", "PROMETHEUS_PORT": str(port)} if group == 1 else {}
+            environment.change(wanted | reloaded | extra)
+            make("up")
+            for name, (number, value, services) in ROLLED.items():
+                for service in services if number == group else ():
+                    assert {one[name] for one in variables(stack, service)} == {value}, f"{service}: {name}"
+            for name, (number, value, services, inside) in RENAMED.items():
+                for service in services if number == group else ():
+                    assert {one[inside] for one in variables(stack, service)} == {value}, f"{service}: {name}"
+            assert read_by_the_load_balancer(stack).items() >= reloaded.items()
+            assert len(stack.containers("web")) == (2 if group == 1 else REPLICAS)
+            assert len(stack.containers("beat")) == 1
+            if group == 1:
+                assert Site(port).get("/-/ready").status_code == 200
+                assert site.get("/", headers={"Host": "evil.example"}).status_code == 421
+            assert not loads[0].failures(), loads[0].summary()
+    assert_all_answered(*loads)
+    assert int(site.get("/counter/").json()["count"]) - before == loads[2].answered()
+    assert stack.container(stack.load_balancer).id == front
+
+
+@pytest.mark.parametrize("name", INTERRUPTING)
+def test_what_interrupts_asks_first_and_changes_nothing(stack: Stack, environment: Environment, name: str) -> None:
+    value, says = INTERRUPTING[name]
+    if name == "COMPOSE_PROFILES":
+        value = "haproxy" if stack.load_balancer == "nginx" else "nginx"
+    if name == "MEDIA_STORE_SECRET":
+        (ROOT / value).write_text((ROOT / "secrets" / "media_store").read_text(encoding="utf-8"), encoding="utf-8")
+    try:
+        environment.change({name: value})
+        written, running = environment.path.read_text(encoding="utf-8"), ids(stack)
+        lines = refused("up")
+    finally:
+        (ROOT / "secrets" / "other_store").unlink(missing_ok=True)
+    assert [line for line in lines if line.startswith("  - ") and says in line], lines
+    assert "error: nothing was changed: YES=1 continues, as in: make up YES=1" in lines
+    assert environment.path.read_text(encoding="utf-8") == written
+    assert ids(stack) == running
+
+
+def test_the_edge_asks_too_where_it_runs(stack: Stack, environment: Environment) -> None:
+    run("docker", "compose", "--profile", "cdn", "up", "--detach", "--wait", "--no-recreate", "cdn", timeout=180)
+    try:
+        for name, value in EDGE.items():
+            environment.change({name: value})
+            running = ids(stack)
+            assert [line for line in refused("up") if line.startswith("  - cdn: ")]
+            assert ids(stack) == running
+    finally:
+        run("docker", "compose", "--profile", "cdn", "rm", "--stop", "--force", "cdn", timeout=120)
+
+
+def test_what_was_typed_with_the_command_is_consent(stack: Stack, environment: Environment) -> None:
+    old = environment.value("HTTP_PORT")
+    new = str(int(old) + 3)
+    make("up", f"HTTP_PORT={new}")
+    assert stack.published(stack.load_balancer, 8080) == int(new)
+    assert Site(int(new)).get("/health/").status_code == 200
+    assert environment.value("HTTP_PORT") == new
+
+
+def test_a_new_container_that_never_becomes_healthy_leaves_every_old_one(
+    stack: Stack, site: Site, product: int, environment: Environment
+) -> None:
+    before = {one.id for one in stack.containers(*APP, stopped=True)}
+    # An issuer of tokens that products cannot read: only the new container of that service finds out.
+    compose = ROOT / "compose.yaml"
+    text = compose.read_text(encoding="utf-8")
+    good = "IDENTITY_USERS_KEYS_FILE: /run/secrets/identity_users_public"
+    assert good in text
+    loads = callers(site, product)
+    try:
+        compose.write_text(text.replace(good, "IDENTITY_USERS_KEYS_FILE: /run/secrets/missing"), encoding="utf-8")
+        with under(loads):
+            lines = refused("up")
+    finally:
+        compose.write_text(text, encoding="utf-8")
+    assert "error: nothing was replaced: the old containers stay" in lines[-2:] + [lines[-1]]
+    assert {one.id for one in stack.containers(*APP, stopped=True)} == before
+    assert_all_answered(*loads)
+
+
+# ── interrupted ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def left(project: str) -> list[str]:
+    """Return the processes that a command of this project has started and that still work."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            inside = path.read_bytes().split(b"\0")
+            if f"SCALE_OUT_LOCK={project}".encode() in inside:
+                found.append((path.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # it has just ended, or belongs to another user
+    return found
+
+
+def begun(*command: str) -> tuple[subprocess.Popen[str], list[str]]:
+    """Start a command in a process group of its own; its lines are collected as they come."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    lines: list[str] = []
+
+    def collect() -> None:
+        assert process.stdout is not None
+        lines.extend(iter(process.stdout.readline, ""))
+
+    threading.Thread(target=collect, daemon=True).start()
+    return process, lines
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_make_up_leaves_nothing_that_works_on_and_the_next_one_continues(
+    stack: Stack, site: Site, product: int, environment: Environment, number: signal.Signals
+) -> None:
+    loads = callers(site, product)
+    environment.change({"LOG_LEVEL": "ERROR"})
+    with under(loads):
+        process, lines = begun("env", "-u", "LB", "-u", "HTTP_PORT", "make", "--no-print-directory", "up")
+        eventually(
+            "a new container beside the old ones",
+            lambda: len(stack.containers("orders")),
+            lambda seen: seen == 2,
+            within=300,
+            interval=0.05,
+        )
+        os.killpg(process.pid, number)
+        process.wait(30 * TIME_FACTOR)
+        if number == signal.SIGINT:
+            eventually("no process that is left", lambda: left(stack.project), lambda seen: not seen, within=15)
+            assert [line for line in lines if line.startswith("interrupted: ")], lines
+        assert process.returncode != 0
+        make("up")
+    assert not left(stack.project)
+    assert_all_answered(*loads)
+    for service in APP:
+        assert len(stack.containers(service, stopped=True)) == (REPLICAS if service == "web" else 1), service
+        assert {one["LOG_LEVEL"] for one in variables(stack, service)} == {"ERROR"}, service
+
+
+# ── one command at a time ───────────────────────────────────────────────────────────────────────────
+
+HOLDER = "source scripts/lib.sh; load_settings; take_lock 'make deploy'; echo \"has $$\"; sleep 600; :"
+
+
+@pytest.fixture
+def holder() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A command that changes the project `<project>-lock`, which has no container, and the arguments that name it."""
+    project = f"{Stack().project}-lock"
+    process, lines = begun("env", f"COMPOSE_PROJECT_NAME={project}", "bash", "-euc", HOLDER)
+    try:
+        eventually("the lock to be taken", lambda: list(lines), lambda seen: bool(seen), within=10)
+        assert lines[0] == f"has {process.pid}\n"
+        yield process, f"COMPOSE_PROJECT_NAME={project}"
+    finally:
+        if process.poll() is None or left(project):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+        make("clean", f"COMPOSE_PROJECT_NAME={project}", seconds=60)
+
+
+@pytest.mark.parametrize("command", [("up",), ("update",), ("deploy",), ("scale", "N=2"), ("down",), ("clean",)])
+def test_a_second_command_fails_at_once_and_names_the_first(
+    holder: tuple[subprocess.Popen[str], str], command: tuple[str, ...]
+) -> None:
+    process, project = holder
+    lines = refused(*command, project, seconds=20)
+    assert lines[0] == (
+        f"error: make deploy (process {process.pid}) is changing the stack {project.partition('=')[2]}:"
+        " try again when it has ended"
+    )
+
+
+def test_a_killed_holder_leaves_no_lock_and_nothing_that_works_on(
+    holder: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, project = holder
+    process.kill()  # not what it has started
+    process.wait(10)
+    assert left(project.partition("=")[2])
+    make("down", project, seconds=60)
+    assert not left(project.partition("=")[2])
+
+
+def test_another_project_is_not_held_up(holder: tuple[subprocess.Popen[str], str]) -> None:
+    make("down", f"{holder[1]}-other", seconds=60)
+
+
+# ── the certificate ─────────────────────────────────────────────────────────────────────────────────
+
+
+def certify(folder: Path, name: str, days: int = 90, key: str = "key.pem") -> None:
+    """Make `certificate.pem` and a key for `name`, signed by itself, in `folder`."""
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    new = folder / "new.pem"
+    run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-subj", f"/CN={name}", "-not_before", "20200101000000Z", "-not_after", f"{end:%Y%m%d%H%M%S}Z",
+        "-keyout", str(folder / key), "-out", str(new),
+    )  # fmt: skip
+    new.rename(folder / "certificate.pem")
+
+
+def served(site: Site) -> str:
+    """Return the certificate that a new connection gets."""
+    return ssl.get_server_certificate((site.host, site.port), timeout=5 * TIME_FACTOR).strip()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for certificates that this container and the scripts both see."""
+    folder = ROOT / ".scale-out" / "certificates"
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def test_a_certificate_is_served_by_a_reload(
+    site: Site, secure_site: Site, product: int, environment: Environment, folder: Path
+) -> None:
+    file = folder / "certificate.pem"
+    loads = callers(site, product)
+    environment.change({"TLS_CERTIFICATE": str(file), "TLS_KEY": str(folder / "key.pem")})
+    with under(loads):
+        certify(folder, "shop.example")
+        output = make("up")
+        assert served(secure_site) == file.read_text(encoding="ascii").strip()
+        assert re.search(r"certificate: self-signed \(CN ?= ?shop\.example\), until \w+ +\d+ [\d:]+ \d{4} GMT", output)
+        certify(folder, "shop.example", days=9)
+        assert "has changed: make reload-lb serves it" in make("ps")
+        make("reload-lb")
+        assert served(secure_site) == file.read_text(encoding="ascii").strip()
+        assert "warning: the certificate expires in 8 days" in make("ps")
+    assert_all_answered(*loads)
+
+
+@pytest.mark.parametrize("target", ["up", "reload-lb"])
+def test_a_certificate_that_cannot_be_served_is_refused_before_anything_is_touched(
+    stack: Stack, secure_site: Site, environment: Environment, folder: Path, target: str
+) -> None:
+    file, key = folder / "certificate.pem", folder / "key.pem"
+    before, running = served(secure_site), ids(stack)
+
+    def other_key() -> None:
+        certify(folder, "shop.example", key="key.pem")
+        certify(folder, "shop.example", key="another.pem")
+
+    def expired() -> None:
+        certify(folder, "shop.example", days=-1)
+
+    def garbage() -> None:
+        file.write_text("no certificate\n", encoding="ascii")
+
+    cases: dict[str, Callable[[], object]] = {"fit": other_key, "expired": expired, "PEM": garbage, "no such file": file.unlink}
+    environment.change({"TLS_CERTIFICATE": str(file), "TLS_KEY": str(key)})
+    for says, prepare in cases.items():
+        prepare()
+        error = next(line for line in refused(target) if line.startswith("error: "))
+        assert says in error, error
+        assert "TLS_" in error
+    assert served(secure_site) == before
+    assert ids(stack) == running
+
+
+# ── what make says ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_make_ps_names_a_published_port_that_does_not_answer(broken: Stack) -> None:
+    port = broken.published("prometheus", 9090)
+    assert "does not answer" not in make("ps")
+    broken.pause("prometheus")
+    try:
+        assert f"warning: port {port} of prometheus does not answer on 127.0.0.1: " in make("ps")
+    finally:
+        broken.start("prometheus")
+
+
+def test_with_allowed_hosts_the_printed_commands_work(environment: Environment) -> None:
+    environment.change({"ALLOWED_HOSTS": "shop.example,.www.example"})
+    commands = [line.strip() for line in make("up").splitlines() if line.startswith("  curl ")]
+    assert len(commands) == 3
+    for command in commands:
+        status = run("bash", "-c", f"{command} --silent --output /dev/null --write-out '%{{http_code}}'")
+        assert status == "200", command
+
+
+def test_make_bench_lists_the_benches_without_an_image() -> None:
+    output = run("env", "PATH=/usr/bin:/bin", "DOCKER_HOST=unix:///nowhere", "make", "--no-print-directory", "bench")
+    listed = re.findall(r"^  (\w+) +.* \(about \d+ min\)$", output, re.MULTILINE)
+    assert sorted(listed) == sorted(
+        path.stem for path in (ROOT / "bench" / "benches").glob("*.py") if path.stem != "__init__"
+    )
+
+
+@pytest.mark.parametrize("command", [("logs", "S"), ("scale", "N"), ("bench", "NAME"), ("trace", "ID"), ("up", "LB")])
+def test_what_is_given_to_make_is_data(command: tuple[str, str]) -> None:
+    marker = ROOT / ".scale-out" / "executed"
+    for value in (f"$(shell touch {marker})", f"$(touch {marker})", f"`touch {marker}`", f"';touch {marker};'", f'";touch {marker};"'):
+        make(command[0], f"{command[1]}={value}", seconds=30, check=False)
+        assert not marker.exists(), value
