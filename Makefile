@@ -6,7 +6,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name))
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements
+.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements dev manage migrations shell
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -21,6 +21,18 @@ update: ## security updates: fetch the base image and Debian's packages again, b
 
 reload-lb: ## serve a renewed certificate, and the load balancer's settings of .env, without an interruption
 	@scripts/lb.sh reload
+
+dev: ## a small stack in which a change of a file in app/ shows at once
+	@scripts/dev.sh
+
+manage: ## run a command of Django's: make manage CMD="migrate" [S=orders]
+	@scripts/manage.sh manage
+
+migrations: ## write the migrations of changed models [APP=products]
+	@scripts/manage.sh migrations
+
+shell: ## Python with the models, in a container of web [S=orders]
+	@scripts/manage.sh shell
 
 down: ## stop the stack and keep its data
 	@scripts/stack.sh down
@@ -55,7 +67,7 @@ load-large: ## import Debian's package index (about 68,000 products) into the li
 test: ## everything that must pass: lint, in-process tests, live tests
 	@scripts/test.sh all
 
-test-unit: ## the in-process tests
+test-unit: ## the in-process tests (TESTS=app/products/tests/test_money.py for some)
 	@scripts/test.sh unit
 
 test-integration: ## the live tests, against the running stack (TESTS=tests/test_pages.py for some)

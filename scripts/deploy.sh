@@ -13,6 +13,7 @@ main() {
   check_settings
   take_lock "make deploy"
   docker info >/dev/null 2>&1 && [[ -n $(containers web) ]] || fail "the stack is not up: run make up first"
+  ! dev_runs || fail "the development stack runs: make up starts the whole one"
   check_connections $(($(count web) + 1)) # each service has one container more for a moment; web has the most
   remember_settings
   "$root/scripts/secrets.sh"

@@ -115,6 +115,24 @@ end_leftovers() {
 
 compose() { docker compose "$@"; }
 
+# The Compose files of each of the project's containers, also of those that are stopped.
+config_files() {
+  docker ps --all --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
+    --format '{{.Label "com.docker.compose.project.config_files"}}'
+}
+
+# Whether the project's containers are those of `make dev`.
+dev_runs() { config_files | grep -q compose.dev.yaml; }
+
+# Let Compose act on the development stack from here on.
+dev_settings() {
+  export COMPOSE_FILE=compose.yaml:compose.dev.yaml COMPOSE_PROFILES=nginx DEV_USER
+  DEV_USER=$(owner)
+}
+
+# The user and group of app/: whom files that are made there belong to. An engine without root maps its user to root.
+owner() { if docker info --format '{{.SecurityOptions}}' | grep -q rootless; then echo 0:0; else stat -c %u:%g "$root/app"; fi; }
+
 # shellcheck source=scripts/settings.sh
 source "$root/scripts/settings.sh"
 # shellcheck source=scripts/rules.sh

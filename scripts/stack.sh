@@ -37,9 +37,9 @@ remove_leftovers() {
   ids=$(docker ps -aq --filter "$label") && [[ -z $ids ]] || xargs docker rm --force <<<"$ids" >/dev/null
   ids=$(docker volume ls -q --filter "$label") && [[ -z $ids ]] || xargs docker volume rm <<<"$ids" >/dev/null
   ids=$(docker network ls -q --filter "$label") && [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null
-  # The images of the tests and of the benches belong to no service.
+  # The images of the tests, of the benches and of make dev belong to no service of compose.yaml.
   # By name: another stack's image may be the same one.
-  for name in tools bench-tools; do
+  for name in tools bench-tools app-dev; do
     ids=$(docker image ls -q "$COMPOSE_PROJECT_NAME-$name") && [[ -z $ids ]] || docker image rm "$COMPOSE_PROJECT_NAME-$name" >/dev/null
   done
 }
@@ -105,6 +105,7 @@ scale() {
   local count=${N:-}
   [[ $count =~ ^[1-9][0-9]?$ ]] || fail "how many? make scale N=5"
   ((count <= 20)) || fail "N=$count: the load balancers have room for 20 replicas"
+  ! dev_runs || fail "the development stack runs: make up starts the whole one"
   check_connections "$count"
   rm -f "$state_dir/roll-$COMPOSE_PROJECT_NAME-web" # of a roll that was killed
   compose up --detach --wait --no-recreate --scale "web=$count" # what is outdated is for make up

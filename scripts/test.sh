@@ -32,6 +32,12 @@ lint() { step "Lint" && tools scripts/lint.sh; }
 unit() {
   step "In-process tests"
   be_patient
+  if [[ -n ${TESTS:-} ]]; then
+    local files
+    read -ra files <<<"$TESTS"
+    tools scripts/with-servers.sh pytest "${files[@]}"
+    return
+  fi
   local parts=("app/config app/orders app/identity" "app/events app/gateway" "app/replication app/sharding")
   local alone=app/caching/tests/test_processes.py elsewhere status=0
   read -ra elsewhere <<<"${parts[*]} $alone"
@@ -61,7 +67,7 @@ live() { # live WHAT MARK: the tests with MARK, of all files or of those in TEST
 
 all() {
   lint
-  unit
+  TESTS='' unit # it names live tests
   integration
 }
 

@@ -27,6 +27,7 @@ main() {
     "$root/scripts/base-image.sh"
     build_images
   fi
+  "$root/scripts/dev.sh" stop
   look
   if [[ -z $(containers web) ]]; then start; else follow; fi
   tell

@@ -76,6 +76,8 @@ if _API:  # no pages: no static files, no forms, and the table of the sessions i
     _pages = ("config.static.", "stateless.", "django.contrib.", "django.middleware.csrf.")
     MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(_pages)]
     MIDDLEWARE.insert(MIDDLEWARE.index("problem.middleware.ProblemMiddleware") + 1, "config.body.ChunkedBodyMiddleware")
+    # The admin is pages, and its checks want their middleware. Its tables stay migrate's; auth's may be referred to.
+    INSTALLED_APPS = [one for one in INSTALLED_APPS if not one.startswith("django.contrib.admin")]
 
 ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
 APPEND_SLASH = not _API

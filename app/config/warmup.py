@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 def load_everything() -> None:
     """Import the views and compile the templates, which Django puts off until the first request wants them."""
     import_module(settings.ROOT_URLCONF)
+    if settings.DEBUG:  # a mistake in a template is shown by the pages that use it
+        return
     for application in apps.get_app_configs():
         folder = Path(application.path) / "templates"
         for file in sorted(folder.rglob("*.html")):
@@ -35,6 +37,8 @@ def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
     A page that fails is only logged: a replica that starts while a database is away must start all the same.
     The time is bounded by the pages' own time-outs.
     """
+    if settings.DEBUG:  # who has just changed the code waits for it
+        return
     if "products" in settings.DATABASE_APPS.get("default", ()):  # what there is to warm is the shop's
         warm(seconds=SECONDS)
     for path in settings.WARM_UP_PATHS:

@@ -1,0 +1,1 @@
+"""Development (`make dev`): a change of a file shows at once. Nothing here runs in production."""

@@ -1,0 +1,29 @@
+"""A changed template shows at the next request, although pages are cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from caching import process
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from config.dev import tree
+
+
+class FreshMiddleware:
+    """Begin a new release of the cache when a template was changed: what was rendered before is another one's."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer the request."""
+        state = tree.pages()
+        if state != settings.CACHING_RELEASE:
+            settings.CACHING_RELEASE = state
+            old = process.current
+            process.renew()
+            old.end()
+        return self.get_response(request)

@@ -1,0 +1,181 @@
+"""Run a service, and start it again when the code changes: `python -m config.dev.reload web 8000`, `… celery worker`.
+
+It is forked from this process, which has the libraries in memory: to import them is most of a start. This process also
+holds the port, so a request in between waits and is not refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from config.dev import tree
+
+LOOK = 0.25  # seconds between two looks at the files
+SAVED = 0.05  # seconds that they must be the same, so that no half of a change is loaded
+LATER = 1.5  # the same where no answer is waited for: those for whom one is have the processors first
+STEADY = 5.0  # seconds after which a process that ends is started again without a change
+RUN = Path("/run/app")
+LOADED = RUN / "loaded"  # the files of this project that the server has loaded
+# What takes longest to import, and reads none of this project's settings when it is. Add what yours needs.
+LIBRARIES = (
+    "argon2", "boto3", "botocore.client", "cachebox", "celery.app.base", "celery.app.task", "celery.apps.beat",
+    "celery.apps.worker", "celery.bin.celery", "cryptography.x509", "django.contrib.postgres.fields",
+    "django.core.handlers.wsgi", "django.core.management", "django.db.backends.postgresql.base", "django.db.models",
+    "django.template.defaulttags", "django.test.testcases", "gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "jwt",
+    "kombu.transport.redis", "PIL.Image", "prometheus_client", "psycopg.types.hstore", "psycopg_pool",
+    "pydantic.functional_validators", "pydantic.main", "pydantic.types", "redis.asyncio", "requests", "structlog",
+    "urllib3", "whitenoise.middleware",
+)  # fmt: skip
+
+
+def serve(listener: socket.socket) -> None:
+    """Be the server of this service; or answer each request with the reason why the code cannot be loaded."""
+    LOADED.unlink(missing_ok=True)
+    try:
+        import_module("config.wsgi")
+    except BaseException:  # also SystemExit, by which the settings refuse a value
+        show(listener, traceback.format_exc())
+    files = (getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values()))
+    LOADED.write_text("\n".join(files))
+    logging.getLogger("django.db.backends").setLevel("DEBUG")  # SQL, of requests only
+    options = ["--config", "/app/config/gunicorn.conf.py", "--bind", f"fd://{listener.fileno()}"]
+    sys.argv = ["gunicorn", *options, "config.wsgi"]
+    import_module("gunicorn.app.wsgiapp").run()
+
+
+def work(*command: str) -> None:
+    """Be a worker, or beat."""
+    sys.argv = ["celery", "--quiet", "--app", "config.celery", *command, "--loglevel", "WARNING"]
+    import_module("celery.__main__").main()
+
+
+def show(listener: socket.socket, text: str) -> NoReturn:
+    """Log `text`, and answer each request with it."""
+    print(text, file=sys.stderr, flush=True)
+    body = text.encode()
+    head = (
+        "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
+    )
+    answer = f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    listener.setblocking(True)
+    while True:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.settimeout(1.0)
+            connection.recv(65536)
+            connection.sendall(answer)
+
+
+def fork(run: Callable[[], object]) -> int:
+    """Run `run` in a process that leads a group of its own; return its id."""
+    sys.stdout.flush()
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        run()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def end(pid: int, patience: float) -> None:
+    """End a process and its group: with SIGTERM and `patience` seconds, then with SIGKILL."""
+    until = time.monotonic() + patience
+    with suppress(ProcessLookupError, ChildProcessError):
+        if patience:
+            os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < until and not os.waitpid(pid, os.WNOHANG)[0]:
+            time.sleep(0.05)
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def wait(pid: int, seen: tree.Stamps, settle: Callable[[tree.Stamps, tree.Stamps], float]) -> None:
+    """Return when the code is another than `seen` and has been the same for as long as `settle` says, or when a process
+    that was up has ended. One that ends at once would do so again."""
+    started, running = time.monotonic(), True
+    while (now := tree.code()) == seen:
+        time.sleep(LOOK)
+        if running and os.waitpid(pid, os.WNOHANG)[0]:
+            if time.monotonic() - started > STEADY:
+                return
+            running = False
+            print("ended: it is started again when a file changes", file=sys.stderr, flush=True)
+    while True:
+        time.sleep(settle(seen, now))
+        before, now = now, tree.code()
+        if before == now:
+            return
+
+
+def urgency(seen: tree.Stamps, now: tree.Stamps) -> float:
+    """Return how long a change may wait: not at all if the server has loaded a file of it, or could load nothing."""
+    changed = {path for path, _ in seen.items() ^ now.items()}
+    try:
+        loaded = set(LOADED.read_text().splitlines())
+    except OSError:
+        return SAVED
+    return SAVED if changed & loaded else LATER
+
+
+def load_libraries() -> None:
+    """Import them. Without the name of the settings: what wants those would load this project's code with them."""
+    settings = os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+    for name in LIBRARIES:
+        with suppress(Exception):  # then it takes its time later
+            import_module(name)
+    if settings is not None:
+        os.environ["DJANGO_SETTINGS_MODULE"] = settings
+
+
+def main(command: list[str]) -> NoReturn:
+    """Run the service, again and again."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUN / "metrics")
+    (RUN / "metrics").mkdir(exist_ok=True)
+    run: Callable[[], None]
+    settle: Callable[[tree.Stamps, tree.Stamps], float]
+    if command[0] == "web":
+        listener = socket.create_server(("0.0.0.0", int(command[1])), backlog=2048)  # noqa: S104 - of the container
+        # What is in flight is lost: a person who has just saved a file wants the new answer.
+        run, settle, patience = partial(serve, listener), urgency, 0.0
+    else:
+        run, settle, patience = partial(work, *command[1:]), lambda *_: LATER, 5.0  # a task in hand may end
+    load_libraries()
+    pid = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        while True:
+            seen = tree.code()
+            pid = fork(run)
+            wait(pid, seen, settle)
+            print("reloading", file=sys.stderr, flush=True)
+            end(pid, patience)
+    finally:
+        if pid:
+            end(pid, patience)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
