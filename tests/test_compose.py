@@ -93,13 +93,11 @@ def test_every_setting_of_compose_is_explained_in_the_example() -> None:
     ],
 )
 def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service: str, setting: str) -> None:
+    name, mount = service, ("--env", setting)
+    if service == "load balancer":
+        name, mount = stack.load_balancer, ("--volume", f"{settings_file(setting)}:/etc/lb/settings:ro")
     with pytest.raises(CommandError) as refusal:
-        if service == "load balancer":
-            with settings_file(setting) as path:
-                mount = ("--volume", f"{path}:/etc/lb/settings:ro")
-                stack.compose("run", "--rm", "--no-deps", "--no-TTY", *mount, stack.load_balancer)
-        else:
-            stack.compose("run", "--rm", "--no-deps", "--no-TTY", "--env", setting, service)
+        stack.compose("run", "--rm", "--no-deps", "--no-TTY", *mount, name)
     told = str(refusal.value)
     assert "exit 64" in told
     variable, _, value = setting.partition("=")

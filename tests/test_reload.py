@@ -89,7 +89,8 @@ def test_what_is_refused_is_named_and_the_old_values_stay_also_when_a_replica_le
     victim = stack.containers("web")[0]
     run("docker", "pause", victim.id)
     try:
-        eventually(f"no answer of {victim.name}", lambda: replicas(site), lambda seen: victim.name not in seen, within=15)
+        gone = f"no answer of {victim.name}"
+        eventually(gone, lambda: replicas(site), lambda seen: victim.name not in seen, within=15)
         assert site.post("/counter/", data=b"x" * 2001).status_code == 413
         assert site.post("/counter/", data=b"x" * 2000).status_code == 200
     finally:

@@ -1,4 +1,4 @@
-"""What the load balancer reads: the folder that scripts/lb.sh writes, and a second load balancer with other settings."""
+"""The folder that the load balancer reads, and a second load balancer with other settings."""
 
 from __future__ import annotations
 
@@ -49,34 +49,29 @@ class Front:
         return done.returncode, done.stderr
 
 
-@contextmanager
-def settings_file(setting: str) -> Iterator[Path]:
-    """Yield a file with this one setting, at a path that the engine knows."""
+def settings_file(setting: str) -> Path:
+    """Return a file with this one setting, at a path that the engine knows."""
     path = ROOT / ".scale-out" / "lb-settings-test"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{setting}\n", encoding="utf-8")
-    path.chmod(0o444)
-    try:
-        yield path
-    finally:
-        path.unlink()
+    return path
 
 
 @contextmanager
 def spare_front(stack: Stack, probe: Probe, setting: str) -> Iterator[str]:
     """Yield the address of a second load balancer, unpublished, with this setting alone."""
-    with settings_file(setting) as path:
-        options = ("--detach", "--no-deps", "--volume", f"{path}:/etc/lb/settings:ro")
-        identifier = stack.compose("run", *options, stack.load_balancer).split()[-1]
-        try:
-            template = "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}} {{end}}"
-            networks = run("docker", "inspect", "--format", template, identifier).split()
-            address = next(word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_app="))
-            eventually(
-                f"the load balancer with {setting} to answer",
-                lambda: probe.curl(f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"),
-                within=15,
-            )
-            yield address
-        finally:
-            run("docker", "rm", "--force", identifier)
+    path = settings_file(setting)
+    options = ("--detach", "--no-deps", "--volume", f"{path}:/etc/lb/settings:ro")
+    identifier = stack.compose("run", *options, stack.load_balancer).split()[-1]
+    try:
+        template = "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}} {{end}}"
+        networks = run("docker", "inspect", "--format", template, identifier).split()
+        address = next(word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_app="))
+        eventually(
+            f"the load balancer with {setting} to answer",
+            lambda: probe.curl(f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"),
+            within=15,
+        )
+        yield address
+    finally:
+        run("docker", "rm", "--force", identifier)
