@@ -5,7 +5,7 @@ set -euo pipefail
 source /usr/local/lib/render.sh
 
 # What an interrupted reload has left.
-rm -rf "$RUN"/*
+rm -rf "${RUN:?}"/*
 render "$USED"
 : >"$RUN/servers.state"
 exec haproxy -W -db -S "$MASTER" -f "$USED/haproxy.cfg"

@@ -3,8 +3,10 @@
 
 readonly FROM=/etc/lb      # settings, tls_certificate and tls_key, as scripts/lb.sh writes them
 readonly RUN=/run/lb
+# shellcheck disable=SC2034 # for the scripts that read this file
 readonly USED=$RUN/used    # what HAProxy was started with, or was reloaded with last
 readonly SLOTS=20          # replicas of one service that can be followed
+# shellcheck disable=SC2034
 readonly MASTER=$RUN/master.sock
 
 # render DIRECTORY: put all that HAProxy reads into it, or fail.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The command `reload`: have the watcher apply what is in /etc/lb now; one line on standard error where it is refused."""
+"""The command `reload`: the watcher applies what is in /etc/lb now, or one line says why not."""
 
 import socket
 import sys
