@@ -149,12 +149,13 @@ roll() {
     esac
   done
   step "Starting a new container of each, beside the old ones: ${changed[*]}"
-  if ! at_once "${checks[@]}"; then
+  # Processes that start take all cores: more at once would make requests slow, and not be done sooner.
+  if ! at_once "$(nproc)" "${checks[@]}"; then
     for service in "${first[@]}"; do undo "$service"; done
     fail "nothing was replaced: the old containers stay"
   fi
   step "Replacing the old containers"
-  if ! at_once "${first[@]/#/finish }" || ! at_once "${last[@]/#/move }"; then
+  if ! at_once 99 "${first[@]/#/finish }" || ! at_once 99 "${last[@]/#/move }"; then
     fail "the old containers of the services named above stay"
   fi
   if [[ $beat ]]; then
@@ -163,17 +164,22 @@ roll() {
   fi
 }
 
-# at_once "COMMAND ARGUMENT"...: all of them at the same time; fails if one fails.
+# at_once MOST "COMMAND ARGUMENT"...: MOST of them at the same time; fails if one fails.
 at_once() {
-  local command pids=() pid status=0
-  for command in "$@"; do
+  local most=$1 command pids=() ended=0 status=0
+  for command in "${@:2}"; do
+    if ((${#pids[@]} - ended >= most)); then end "${pids[ended++]}" || status=1; fi
     background "${command% *}" "${command#* }"
     pids+=("$!")
   done
-  for pid in "${pids[@]}"; do
-    wait "$pid" || status=1
-    unset "groups[$pid]"
-  done
+  while ((ended < ${#pids[@]})); do end "${pids[ended++]}" || status=1; done
+  return "$status"
+}
+
+end() { # PID
+  local status=0
+  wait "$1" || status=$?
+  unset "groups[$1]"
   return "$status"
 }
 
