@@ -314,25 +314,38 @@ def left(project: str) -> list[str]:
     return found
 
 
-def begun(*command: str) -> tuple[subprocess.Popen[str], list[str]]:
-    """Start a command in a process group of its own; its lines are collected as they come."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    lines: list[str] = []
+class Begun:
+    """A command in a process group of its own; its lines are collected as they come."""
 
-    def collect() -> None:
-        assert process.stdout is not None
-        lines.extend(iter(process.stdout.readline, ""))
+    def __init__(self, *command: str) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._collector = threading.Thread(target=self._collect)
+        self._collector.start()
 
-    threading.Thread(target=collect, daemon=True).start()
-    return process, lines
+    def _collect(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            self.lines.extend(iter(output.readline, ""))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def end(self) -> int:
+        """Wait until it and all that writes to its output have ended; return its status."""
+        status = self.process.wait(30 * TIME_FACTOR)
+        self._collector.join(60 * TIME_FACTOR)
+        assert not self._collector.is_alive(), "something that it has started still writes"
+        return status
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -342,7 +355,7 @@ def test_an_interrupted_make_up_leaves_nothing_that_works_on_and_the_next_one_co
     loads = callers(site, product)
     environment.change({"LOG_LEVEL": "ERROR"})
     with under(loads):
-        process, lines = begun("env", "-u", "LB", "-u", "HTTP_PORT", "make", "--no-print-directory", "up")
+        command = Begun("env", "-u", "LB", "-u", "HTTP_PORT", "make", "--no-print-directory", "up")
         eventually(
             "a new container beside the old ones",
             lambda: len(stack.containers("orders")),
@@ -350,13 +363,13 @@ def test_an_interrupted_make_up_leaves_nothing_that_works_on_and_the_next_one_co
             within=300,
             interval=0.05,
         )
-        os.killpg(process.pid, number)
-        process.wait(30 * TIME_FACTOR)
+        command.signal(number)
         if number == signal.SIGINT:
             eventually("no process that is left", lambda: left(stack.project), lambda seen: not seen, within=15)
-            assert [line for line in lines if line.startswith("interrupted: ")], lines
-        assert process.returncode != 0
+            assert command.end() != 0
+            assert [line for line in command.lines if line.startswith("interrupted: ")], command.lines
         make("up")
+        assert command.end() != 0
     assert not left(stack.project)
     assert_all_answered(*loads)
     for service in APP:
@@ -370,45 +383,45 @@ HOLDER = "source scripts/lib.sh; load_settings; take_lock 'make deploy'; echo \"
 
 
 @pytest.fixture
-def holder() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A command that changes the project `<project>-lock`, which has no container, and the arguments that name it."""
+def holder() -> Iterator[tuple[Begun, str]]:
+    """A command that changes the project `<project>-lock`, which has no container, and the argument that names it."""
     project = f"{Stack().project}-lock"
-    process, lines = begun("env", f"COMPOSE_PROJECT_NAME={project}", "bash", "-euc", HOLDER)
+    held = Begun("env", f"COMPOSE_PROJECT_NAME={project}", "bash", "-euc", HOLDER)
     try:
-        eventually("the lock to be taken", lambda: list(lines), within=10)
-        assert lines[0] == f"has {process.pid}\n"
-        yield process, f"COMPOSE_PROJECT_NAME={project}"
+        eventually("the lock to be taken", lambda: list(held.lines), within=10)
+        assert held.lines[0] == f"has {held.process.pid}\n"
+        yield held, f"COMPOSE_PROJECT_NAME={project}"
     finally:
-        if process.poll() is None or left(project):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-        make("clean", f"COMPOSE_PROJECT_NAME={project}", seconds=60)
+        if left(project):
+            held.signal(signal.SIGKILL)
+        held.end()
+        (ROOT / ".scale-out" / f"lock-{project}").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("command", [("up",), ("update",), ("deploy",), ("scale", "N=2"), ("down",), ("clean",)])
 def test_a_second_command_fails_at_once_and_names_the_first(
-    holder: tuple[subprocess.Popen[str], str], command: tuple[str, ...]
+    holder: tuple[Begun, str], command: tuple[str, ...]
 ) -> None:
-    process, project = holder
+    held, project = holder
     lines = refused(*command, project, seconds=20)
     assert lines[0] == (
-        f"error: make deploy (process {process.pid}) is changing the stack {project.partition('=')[2]}:"
+        f"error: make deploy (process {held.process.pid}) is changing the stack {project.partition('=')[2]}:"
         " try again when it has ended"
     )
 
 
 def test_a_killed_holder_leaves_no_lock_and_nothing_that_works_on(
-    holder: tuple[subprocess.Popen[str], str],
+    holder: tuple[Begun, str],
 ) -> None:
-    process, project = holder
-    process.kill()  # not what it has started
-    process.wait(10)
+    held, project = holder
+    held.process.kill()  # not what it has started
+    held.process.wait(10)
     assert left(project.partition("=")[2])
     make("down", project, seconds=60)
     assert not left(project.partition("=")[2])
 
 
-def test_another_project_is_not_held_up(holder: tuple[subprocess.Popen[str], str]) -> None:
+def test_another_project_is_not_held_up(holder: tuple[Begun, str]) -> None:
     make("down", f"{holder[1]}-other", seconds=60)
 
 
