@@ -1,4 +1,4 @@
-"""`make up` on a stack that runs: what is outdated is replaced without a lost request, and what would interrupt asks."""
+"""`make up` on a stack that runs: no request is lost, and what would interrupt the site asks first."""
 
 from __future__ import annotations
 
@@ -102,16 +102,15 @@ def test_every_setting_of_the_example_is_in_one_of_the_tables() -> None:
     assert tables == set(NAMES)
 
 
-def make(*arguments: str, seconds: float = SECONDS, check: bool = True, **settings: str) -> str:
-    """Run make as if nothing but `settings` were in the environment, so that `.env` decides."""
+def make(*arguments: str, seconds: float = SECONDS, check: bool = True) -> str:
+    """Run make as if no setting were in the environment, so that `.env` and the arguments decide."""
     unset = [word for name in (*NAMES, "LB", "YES") if name != "COMPOSE_PROJECT_NAME" for word in ("-u", name)]
-    given = [f"{name}={value}" for name, value in settings.items()]
-    return run("env", *unset, *given, "make", "--no-print-directory", *arguments, timeout=seconds, check=check)
+    return run("env", *unset, "make", "--no-print-directory", *arguments, timeout=seconds, check=check)
 
 
-def refused(*arguments: str, **settings: str) -> list[str]:
+def refused(*arguments: str, seconds: float = SECONDS) -> list[str]:
     """Run make, which must fail without a change; return what it says."""
-    output = make(*arguments, check=False, **settings)
+    output = make(*arguments, seconds=seconds, check=False)
     errors = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, output
     return output.splitlines()
@@ -141,9 +140,7 @@ class Environment:
         return str(found[-1]) if found else ""
 
 
-@pytest.fixture
-def environment(stack: Stack) -> Iterator[Environment]:
-    """`.env` of the stack, put back afterwards, and the stack with it."""
+def _kept(stack: Stack) -> Iterator[Environment]:
     assert_at_rest(stack)
     environment = Environment()
     if environment.value("COMPOSE_PROJECT_NAME") != stack.project:
@@ -152,8 +149,14 @@ def environment(stack: Stack) -> Iterator[Environment]:
         yield environment
     finally:
         environment.restore()
-        make("up", YES="1")
+        make("up", "YES=1")
         assert_at_rest(stack)
+
+
+@pytest.fixture
+def environment(stack: Stack) -> Iterator[Environment]:
+    """`.env` of the stack, put back afterwards, and the stack with it."""
+    yield from _kept(stack)
 
 
 def ids(stack: Stack) -> set[str]:
@@ -190,37 +193,42 @@ def read_by_the_load_balancer(stack: Stack) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
+@pytest.fixture(scope="module")
+def walked(stack: Stack) -> Iterator[Environment]:
+    """`.env` for the groups of the walk, each of which begins where the one before has ended."""
+    yield from _kept(stack)
+
+
+@pytest.mark.parametrize("group", [1, 2, 0])  # 0: back to what it was
 def test_each_setting_that_needs_no_interruption_is_applied_without_a_failed_request(
-    stack: Stack, site: Site, product: int, environment: Environment
+    stack: Stack, site: Site, product: int, walked: Environment, group: int
 ) -> None:
-    port = int(environment.value("PROMETHEUS_PORT")) + 1
+    port = int(walked.value("PROMETHEUS_PORT")) + 1
     loads = callers(site, product)
     front = stack.container(stack.load_balancer).id
     before = int(site.get("/counter/").json()["count"])
+    wanted = {name: entry[1] for name, entry in ROLLED.items() if entry[0] == group}
+    wanted |= {name: entry[1] for name, entry in RENAMED.items() if entry[0] == group}
+    reloaded = {name: value for name, (number, value) in RELOADED.items() if number == group}
+    extra = {"WEB_REPLICAS": "2", "PROMETHEUS_PORT": str(port)} if group == 1 else {}
+    walked.change(wanted | reloaded | extra)
     with under(loads):
-        for group in (1, 2):
-            wanted = {name: entry[1] for name, entry in ROLLED.items() if entry[0] == group}
-            wanted |= {name: entry[1] for name, entry in RENAMED.items() if entry[0] == group}
-            reloaded = {name: value for name, (number, value) in RELOADED.items() if number == group}
-            extra = {"WEB_REPLICAS": "2", "PROMETHEUS_PORT": str(port)} if group == 1 else {}
-            environment.change(wanted | reloaded | extra)
-            make("up")
-            for name, (number, value, services) in ROLLED.items():
-                for service in services if number == group else ():
-                    assert {one[name] for one in variables(stack, service)} == {value}, f"{service}: {name}"
-            for name, (number, value, services, inside) in RENAMED.items():
-                for service in services if number == group else ():
-                    assert {one[inside] for one in variables(stack, service)} == {value}, f"{service}: {name}"
-            assert read_by_the_load_balancer(stack).items() >= reloaded.items()
-            assert len(stack.containers("web")) == (2 if group == 1 else REPLICAS)
-            assert len(stack.containers("beat")) == 1
-            if group == 1:
-                assert Site(port).get("/-/ready").status_code == 200
-                assert site.get("/", headers={"Host": "evil.example"}).status_code == 421
-            assert not loads[0].failures(), loads[0].summary()
+        make("up")
     assert_all_answered(*loads)
     assert int(site.get("/counter/").json()["count"]) - before == loads[2].answered()
     assert stack.container(stack.load_balancer).id == front
+    for name, (number, value, services) in ROLLED.items():
+        for service in services if number == group else ():
+            assert {one[name] for one in variables(stack, service)} == {value}, f"{service}: {name}"
+    for name, (number, value, services, inside) in RENAMED.items():
+        for service in services if number == group else ():
+            assert {one[inside] for one in variables(stack, service)} == {value}, f"{service}: {name}"
+    assert read_by_the_load_balancer(stack).items() >= reloaded.items()
+    assert len(stack.containers("web")) == (2 if group == 1 else REPLICAS)
+    assert len(stack.containers("beat")) == 1
+    if group == 1:
+        assert Site(port).get("/-/ready").status_code == 200
+        assert site.get("/", headers={"Host": "evil.example"}).status_code == 421
 
 
 @pytest.mark.parametrize("name", INTERRUPTING)
@@ -267,21 +275,27 @@ def test_a_new_container_that_never_becomes_healthy_leaves_every_old_one(
     stack: Stack, site: Site, product: int, environment: Environment
 ) -> None:
     before = {one.id for one in stack.containers(*APP, stopped=True)}
-    # An issuer of tokens that products cannot read: only the new container of that service finds out.
-    compose = ROOT / "compose.yaml"
-    text = compose.read_text(encoding="utf-8")
-    good = "IDENTITY_USERS_KEYS_FILE: /run/secrets/identity_users_public"
-    assert good in text
+    keys = ROOT / "secrets" / "identity_users_public"
+    good = keys.read_text(encoding="utf-8")
     loads = callers(site, product)
+    environment.change({"LOG_LEVEL": "ERROR"})
     try:
-        compose.write_text(text.replace(good, "IDENTITY_USERS_KEYS_FILE: /run/secrets/missing"), encoding="utf-8")
+        _replace(keys, "no key\n")  # what runs keeps the file that it was started with
         with under(loads):
             lines = refused("up")
     finally:
-        compose.write_text(text, encoding="utf-8")
-    assert "error: nothing was replaced: the old containers stay" in lines[-2:] + [lines[-1]]
+        _replace(keys, good)
+    assert "error: nothing was replaced: the old containers stay" in lines
+    assert "    a new container of users did not become healthy" in lines
     assert {one.id for one in stack.containers(*APP, stopped=True)} == before
     assert_all_answered(*loads)
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_name(".replaced")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o444)
+    new.rename(path)
 
 
 # ── interrupted ─────────────────────────────────────────────────────────────────────────────────────
@@ -300,25 +314,38 @@ def left(project: str) -> list[str]:
     return found
 
 
-def begun(*command: str) -> tuple[subprocess.Popen[str], list[str]]:
-    """Start a command in a process group of its own; its lines are collected as they come."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    lines: list[str] = []
+class Begun:
+    """A command in a process group of its own; its lines are collected as they come."""
 
-    def collect() -> None:
-        assert process.stdout is not None
-        lines.extend(iter(process.stdout.readline, ""))
+    def __init__(self, *command: str) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._collector = threading.Thread(target=self._collect)
+        self._collector.start()
 
-    threading.Thread(target=collect, daemon=True).start()
-    return process, lines
+    def _collect(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            self.lines.extend(iter(output.readline, ""))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def end(self) -> int:
+        """Wait until it and all that writes to its output have ended; return its status."""
+        status = self.process.wait(30 * TIME_FACTOR)
+        self._collector.join(60 * TIME_FACTOR)
+        assert not self._collector.is_alive(), "something that it has started still writes"
+        return status
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -328,7 +355,7 @@ def test_an_interrupted_make_up_leaves_nothing_that_works_on_and_the_next_one_co
     loads = callers(site, product)
     environment.change({"LOG_LEVEL": "ERROR"})
     with under(loads):
-        process, lines = begun("env", "-u", "LB", "-u", "HTTP_PORT", "make", "--no-print-directory", "up")
+        command = Begun("env", "-u", "LB", "-u", "HTTP_PORT", "make", "--no-print-directory", "up")
         eventually(
             "a new container beside the old ones",
             lambda: len(stack.containers("orders")),
@@ -336,13 +363,13 @@ def test_an_interrupted_make_up_leaves_nothing_that_works_on_and_the_next_one_co
             within=300,
             interval=0.05,
         )
-        os.killpg(process.pid, number)
-        process.wait(30 * TIME_FACTOR)
+        command.signal(number)
         if number == signal.SIGINT:
             eventually("no process that is left", lambda: left(stack.project), lambda seen: not seen, within=15)
-            assert [line for line in lines if line.startswith("interrupted: ")], lines
-        assert process.returncode != 0
+            assert command.end() != 0
+            assert [line for line in command.lines if line.startswith("interrupted: ")], command.lines
         make("up")
+        assert command.end() != 0
     assert not left(stack.project)
     assert_all_answered(*loads)
     for service in APP:
@@ -356,45 +383,45 @@ HOLDER = "source scripts/lib.sh; load_settings; take_lock 'make deploy'; echo \"
 
 
 @pytest.fixture
-def holder() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A command that changes the project `<project>-lock`, which has no container, and the arguments that name it."""
+def holder() -> Iterator[tuple[Begun, str]]:
+    """A command that changes the project `<project>-lock`, which has no container, and the argument that names it."""
     project = f"{Stack().project}-lock"
-    process, lines = begun("env", f"COMPOSE_PROJECT_NAME={project}", "bash", "-euc", HOLDER)
+    held = Begun("env", f"COMPOSE_PROJECT_NAME={project}", "bash", "-euc", HOLDER)
     try:
-        eventually("the lock to be taken", lambda: list(lines), lambda seen: bool(seen), within=10)
-        assert lines[0] == f"has {process.pid}\n"
-        yield process, f"COMPOSE_PROJECT_NAME={project}"
+        eventually("the lock to be taken", lambda: list(held.lines), within=10)
+        assert held.lines[0] == f"has {held.process.pid}\n"
+        yield held, f"COMPOSE_PROJECT_NAME={project}"
     finally:
-        if process.poll() is None or left(project):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-        make("clean", f"COMPOSE_PROJECT_NAME={project}", seconds=60)
+        if left(project):
+            held.signal(signal.SIGKILL)
+        held.end()
+        (ROOT / ".scale-out" / f"lock-{project}").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("command", [("up",), ("update",), ("deploy",), ("scale", "N=2"), ("down",), ("clean",)])
 def test_a_second_command_fails_at_once_and_names_the_first(
-    holder: tuple[subprocess.Popen[str], str], command: tuple[str, ...]
+    holder: tuple[Begun, str], command: tuple[str, ...]
 ) -> None:
-    process, project = holder
+    held, project = holder
     lines = refused(*command, project, seconds=20)
     assert lines[0] == (
-        f"error: make deploy (process {process.pid}) is changing the stack {project.partition('=')[2]}:"
+        f"error: make deploy (process {held.process.pid}) is changing the stack {project.partition('=')[2]}:"
         " try again when it has ended"
     )
 
 
 def test_a_killed_holder_leaves_no_lock_and_nothing_that_works_on(
-    holder: tuple[subprocess.Popen[str], str],
+    holder: tuple[Begun, str],
 ) -> None:
-    process, project = holder
-    process.kill()  # not what it has started
-    process.wait(10)
+    held, project = holder
+    held.process.kill()  # not what it has started
+    held.process.wait(10)
     assert left(project.partition("=")[2])
     make("down", project, seconds=60)
     assert not left(project.partition("=")[2])
 
 
-def test_another_project_is_not_held_up(holder: tuple[subprocess.Popen[str], str]) -> None:
+def test_another_project_is_not_held_up(holder: tuple[Begun, str]) -> None:
     make("down", f"{holder[1]}-other", seconds=60)
 
 
@@ -465,7 +492,12 @@ def test_a_certificate_that_cannot_be_served_is_refused_before_anything_is_touch
     def garbage() -> None:
         file.write_text("no certificate\n", encoding="ascii")
 
-    cases: dict[str, Callable[[], object]] = {"fit": other_key, "expired": expired, "PEM": garbage, "no such file": file.unlink}
+    cases: dict[str, Callable[[], object]] = {
+        "fit": other_key,
+        "expired": expired,
+        "PEM": garbage,
+        "no such file": file.unlink,
+    }
     environment.change({"TLS_CERTIFICATE": str(file), "TLS_KEY": str(key)})
     for says, prepare in cases.items():
         prepare()
@@ -509,6 +541,12 @@ def test_make_bench_lists_the_benches_without_an_image() -> None:
 @pytest.mark.parametrize("command", [("logs", "S"), ("scale", "N"), ("bench", "NAME"), ("trace", "ID"), ("up", "LB")])
 def test_what_is_given_to_make_is_data(command: tuple[str, str]) -> None:
     marker = ROOT / ".scale-out" / "executed"
-    for value in (f"$(shell touch {marker})", f"$(touch {marker})", f"`touch {marker}`", f"';touch {marker};'", f'";touch {marker};"'):
+    for value in (
+        f"$(shell touch {marker})",
+        f"$(touch {marker})",
+        f"`touch {marker}`",
+        f"';touch {marker};'",
+        f'";touch {marker};"',
+    ):
         make(command[0], f"{command[1]}={value}", seconds=30, check=False)
         assert not marker.exists(), value
