@@ -1,13 +1,13 @@
 # Everything a person does with the stack. `make` alone explains it.
 # Settings are given on the command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
 
-export TESTS LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TIME_FACTOR TAIL
+export TESTS PACKAGE MINUTES LB COMPOSE_PROJECT_NAME HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TIME_FACTOR TAIL
 # As it came: make would expand $(...) in it, and a shell what is left.
 override ID := $(value ID)
 export ID
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint bench requirements
+.PHONY: help up down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint mutants bench requirements
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -61,6 +61,9 @@ test-failure: ## the live tests that kill, stop and pause parts of the stack (TE
 
 lint: ## ruff, mypy, shellcheck, hadolint over the whole repository
 	@scripts/test.sh lint
+
+mutants: ## change a package's code here and there and show what its tests don't notice: make mutants PACKAGE=identity [MINUTES=30]
+	@scripts/mutants.sh
 
 bench: ## measure: make bench NAME=proxy (without NAME: list the benches)
 	@scripts/bench.sh "$(NAME)"
