@@ -6,17 +6,23 @@ local TICK_MS = 100
 local PROVEN_MS = 1700 -- inter 500 ms, timeout check 1 s, and some
 
 local seen = {} -- by server: its address, and since when it must prove itself
+local followed = {} -- by server of "bodies": its weight
 
 local function now_ms()
   local now = core.now()
   return now.sec * 1000 + now.usec / 1000
 end
 
+-- Returns whether the server gets requests.
 local function gate(name, server)
-  local state = seen[name] or {}
-  seen[name] = state
   local status = server:get_stats().status or ""
   local address = server:get_addr()
+  if not seen[name] then
+    -- After a reload the worker before has handed on the address. It has proved itself, unless its weight is still 0.
+    local proven = not status:find("MAINT", 1, true) and server:get_weight() > 0
+    seen[name] = { address = proven and address or nil }
+  end
+  local state = seen[name]
   if status:find("MAINT", 1, true) or state.address ~= address then
     state.address, state.since = address, now_ms()
     server:set_weight("0%")
@@ -25,13 +31,30 @@ local function gate(name, server)
     state.since = nil
     server:set_weight("100%")
   end
+  return status:find("UP", 1, true) == 1 and not state.since
+end
+
+-- The servers of "bodies" have no checks of their own: they follow those with the same address. Where none is fit all
+-- get requests, as in "unchecked".
+local function follow(fit)
+  for name, server in pairs(core.backends["bodies"].servers) do
+    local weight = (next(fit) == nil or fit[server:get_addr()]) and "100%" or "0%"
+    if followed[name] ~= weight then
+      followed[name] = weight
+      server:set_weight(weight)
+    end
+  end
 end
 
 core.register_task(function()
   while true do
+    local fit = {}
     for name, server in pairs(core.backends["replicas"].servers) do
-      gate(name, server)
+      if gate(name, server) then
+        fit[server:get_addr()] = true
+      end
     end
+    follow(fit)
     core.msleep(TICK_MS)
   end
 end)

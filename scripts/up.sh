@@ -15,6 +15,7 @@ main() {
   remember_settings
   stop_the_other_load_balancer
   "$root/scripts/secrets.sh"
+  "$root/scripts/lb.sh" write
   "$root/scripts/base-image.sh"
   build_images
   start

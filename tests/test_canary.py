@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.client import Site
+from support.front import Front
 from support.restore import assert_at_rest
 from support.settings import REPLICAS
 from support.stack import Stack, run
@@ -15,19 +16,22 @@ from support.wait import eventually
 pytestmark = pytest.mark.failure
 
 REQUESTS = 600
-SETTINGS = ("LB_METHOD=weighted", "LB_UPSTREAMS=web=3,web-canary=1")
+SETTINGS = {"LB_METHOD": "weighted", "LB_UPSTREAMS": "web=3,web-canary=1"}
 
 
 @pytest.fixture
 def canary(stack: Stack) -> Iterator[Stack]:
-    """The stack with a canary; the load balancer is made anew with other settings, and put back afterwards."""
+    """The stack with a canary; the load balancer is reloaded with other settings, and put back afterwards."""
     assert_at_rest(stack)
-    front = stack.load_balancer
-    profiles = ("--profile", front, "--profile", "canary")
-    run("env", *SETTINGS, "docker", "compose", *profiles, "up", "--detach", "--wait", timeout=180)
+    front = Front(stack)
+    profiles = ("--profile", stack.load_balancer, "--profile", "canary")
+    run("docker", "compose", *profiles, "up", "--detach", "--wait", timeout=180)
+    front.set(**SETTINGS)
+    assert front.reload() == (0, "")
     yield stack
+    front.restore()
+    assert front.reload() == (0, "")
     run("docker", "compose", *profiles, "rm", "--stop", "--force", "web-canary", timeout=120)
-    stack.compose("up", "--detach", "--wait", timeout=180)
     assert_at_rest(stack)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.client import Site
+from support.front import settings_file, spare_front
 from support.probe import Probe
 from support.settings import LOAD_BALANCERS, ROOT
 from support.stack import CommandError, Stack, run
@@ -92,9 +93,11 @@ def test_every_setting_of_compose_is_explained_in_the_example() -> None:
     ],
 )
 def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service: str, setting: str) -> None:
-    name = stack.load_balancer if service == "load balancer" else service
+    name, mount = service, ("--env", setting)
+    if service == "load balancer":
+        name, mount = stack.load_balancer, ("--volume", f"{settings_file(setting)}:/etc/lb/settings:ro")
     with pytest.raises(CommandError) as refusal:
-        stack.compose("run", "--rm", "--no-deps", "--no-TTY", "--env", setting, name)
+        stack.compose("run", "--rm", "--no-deps", "--no-TTY", *mount, name)
     told = str(refusal.value)
     assert "exit 64" in told
     variable, _, value = setting.partition("=")
@@ -107,20 +110,8 @@ def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service
 @pytest.fixture
 def spare(stack: Stack, probe: Probe, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a second load balancer, unpublished, with the setting that the test asks for."""
-    options = ("--detach", "--no-deps", "--env", request.param)
-    identifier = stack.compose("run", *options, stack.load_balancer).split()[-1]
-    try:
-        template = "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}} {{end}}"
-        networks = run("docker", "inspect", "--format", template, identifier).split()
-        address = next(word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_app="))
-        eventually(
-            f"the load balancer with {request.param} to answer",
-            lambda: probe.curl(f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"),
-            within=15,
-        )
+    with spare_front(stack, probe, request.param) as address:
         yield address
-    finally:
-        run("docker", "rm", "--force", identifier)
 
 
 @pytest.mark.parametrize("spare", ["ALLOWED_HOSTS=shop.example,www.shop.example"], indirect=True)

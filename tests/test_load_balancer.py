@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
-from support.client import Site, headers_of, status_of
+from support.client import BROWSER, Site, headers_of, status_of
 from support.load import at_once
 from support.settings import TIME_FACTOR
 from support.stack import Stack
@@ -126,6 +126,53 @@ def test_a_redirect_stays_on_the_site_that_was_asked(site: Site, product: int) -
 
 def test_a_page_never_repeats_a_forged_host(site: Site) -> None:
     assert "evil.example" not in site.get("/", headers=FORGED).text
+
+
+# ── errors of its own ───────────────────────────────────────────────────────────────────────────────
+OWN_ERRORS = [
+    (404, "GET /metrics", ""),
+    (405, "TRACE /", ""),
+    (403, "PUT /media/incoming/1/" + "0" * 32, "Content-Length: 0\r\n"),
+    (404, "GET /media/products/" + "0" * 32 + ".webp", ""),
+    (413, "POST /counter/", f"Content-Length: {2 * MEBIBYTE}\r\n"),
+    (414, "GET /?" + "a" * 8300, ""),
+]
+
+
+def own_error(site: Site, line: str, fields: str, accept: str) -> tuple[int, dict[str, str], str]:
+    """Return the status, the header and the body of the answer to a request that the load balancer refuses."""
+    head = f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}\r\n{fields}\r\n"
+    answer = site.raw(head.encode())
+    return status_of(answer), dict(headers_of(answer)), answer.partition(b"\r\n\r\n")[2].decode()
+
+
+@pytest.mark.parametrize(("status", "line", "fields"), OWN_ERRORS, ids=[f"{one[0]} {one[1][:20]}" for one in OWN_ERRORS])
+def test_an_error_of_its_own_is_a_page_for_a_browser_and_a_problem_for_a_program(
+    site: Site, status: int, line: str, fields: str
+) -> None:
+    code, headers, page = own_error(site, line, fields, BROWSER)
+    assert code == status
+    # A target that is too long may be refused before any field is read.
+    if status != 414:
+        assert headers["content-type"] == "text/html; charset=utf-8"
+        assert page.startswith("<!DOCTYPE html>")
+        assert f"Error {status}" in page
+        assert headers["x-request-id"] in page
+        assert "//" not in page, "the page names another host"
+        assert headers["vary"] == "Accept"
+    code, headers, text = own_error(site, line, fields, "*/*")
+    assert code == status
+    assert headers["content-type"] == "application/problem+json"
+    problem = json.loads(text)
+    assert problem["status"] == status
+    assert problem["request_id"] == headers["x-request-id"]
+    assert f"<p>{problem['detail']}</p>" in page or status == 414
+
+
+def test_an_error_of_its_own_is_a_problem_for_a_browser_that_asks_the_api(site: Site) -> None:
+    fields = f"Content-Length: {2 * MEBIBYTE}\r\n"
+    _, headers, _ = own_error(site, "POST /api/orders/", fields, BROWSER)
+    assert headers["content-type"] == "application/problem+json"
 
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────────

@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "health.middleware.HealthMiddleware",
     "cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
     "problem.middleware.ProblemMiddleware",
+    "config.body.WholeBodyMiddleware",
     # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
     *([] if SERVICE == "web" else ["gateway.draining.DrainingMiddleware", "gateway.deadline.DeadlineMiddleware"]),
     "observability.metrics.MetricsMiddleware",
@@ -75,7 +76,6 @@ MIDDLEWARE = [
 if _API:  # no pages: no static files, no forms, and the table of the sessions is another service's
     _pages = ("config.static.", "stateless.", "django.contrib.", "django.middleware.csrf.")
     MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(_pages)]
-    MIDDLEWARE.insert(MIDDLEWARE.index("problem.middleware.ProblemMiddleware") + 1, "config.body.ChunkedBodyMiddleware")
 
 ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
 APPEND_SLASH = not _API

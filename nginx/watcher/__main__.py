@@ -1,18 +1,19 @@
-"""Starts nginx, keeps its upstream in step with the replicas, ends with it."""
+"""Starts nginx, keeps its upstream in step with the replicas, takes new settings, ends with it."""
 
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from watcher import network, render, settings
-from watcher.nginx import Nginx
+from watcher.nginx import RUN, Nginx
 from watcher.rotation import Rotation
 
 PORT = 8000
+SOCKET = RUN / "reload.sock"
 EVERY = 0.5  # seconds from the start of one round of probes to the next
 PAUSE = 0.1  # and at least this much between two rounds
 
@@ -26,13 +27,14 @@ def log(event: str, **fields: object) -> None:
 class Watcher:
     """The loop: resolve, probe, render, and reload on a change only."""
 
-    def __init__(self, wanted: settings.Settings) -> None:
+    def __init__(self, wanted: settings.Settings, pair: Mapping[str, str]) -> None:
         self._settings = wanted
+        self._pair = pair  # the certificate and its key
+        self._one = asyncio.Lock()  # a round of the loop and a reload that was asked for are never at the same time
         self._rotation = Rotation()
         self._nginx = Nginx()
         self._used = ""  # the upstream that nginx was told to use
         self._refused = ""  # and the last that it refused, so that the log says it once
-        self._renew = False  # a reload is asked for, such as for a new certificate
 
     async def run(self) -> int:
         """Run until nginx ends; returns the exit code."""
@@ -45,7 +47,7 @@ class Watcher:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, setattr, self, "_renew", True)
+        await asyncio.start_unix_server(self._asked, SOCKET)
 
         ended = asyncio.create_task(self._nginx.wait())
         told = asyncio.create_task(stop.wait())
@@ -61,19 +63,48 @@ class Watcher:
         return 0 if expected and code == 0 else 1
 
     async def _prepare(self) -> str:
-        """Render both files and have them checked; returns nginx's complaint."""
-        self._nginx.write("settings.conf", render.settings_conf(self._settings))
+        """Render all files and have them checked; returns nginx's complaint."""
         await self._look()
-        self._used = self._render()
         self._log_replicas()
-        return await self._nginx.use("replicas.conf", self._used)
+        return await self._use_all()
+
+    async def _use_all(self) -> str:
+        upstream = self._render()
+        files = {"settings.conf": render.settings_conf(self._settings), "replicas.conf": upstream, **self._pair}
+        complaint = await self._nginx.use(files)
+        if not complaint:
+            self._used, self._refused = upstream, ""
+        return complaint
+
+    async def _asked(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the command `reload`: `ok` when the new settings are in use, else a complaint."""
+        async with self._one:
+            complaint = await self._renew()
+        log("settings", complaint=complaint)
+        writer.write((complaint or "ok").encode())
+        writer.close()
+
+    async def _renew(self) -> str:
+        """Take what is in /etc/lb now, or keep all as it was; returns the complaint."""
+        before = self._settings, self._pair
+        try:
+            self._settings, self._pair = settings.load()
+        except settings.BadSettingError as error:
+            return str(error)
+        await self._look()
+        complaint = await self._use_all()
+        if complaint:
+            self._settings, self._pair = before
+            return f"refused: {_first(complaint)}"
+        return "" if await self._nginx.reload() else "the old workers of nginx still take connections"
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
-            await self._look()
-            await self._apply()
+            async with self._one:
+                await self._look()
+                await self._apply()
             await asyncio.sleep(max(PAUSE, begun + EVERY - loop.time()))
 
     async def _look(self) -> None:
@@ -88,10 +119,9 @@ class Watcher:
 
     async def _apply(self) -> None:
         upstream = self._render()
-        if upstream in (self._used, self._refused) and not self._renew:
+        if upstream in (self._used, self._refused):
             return
-        self._renew = False
-        complaint = await self._nginx.use("replicas.conf", upstream)
+        complaint = await self._nginx.use({"replicas.conf": upstream})
         if complaint:
             self._refused = upstream
             log("refused", complaint=complaint)
@@ -108,14 +138,20 @@ class Watcher:
         log("replicas", serving=sorted(serving), out=sorted(set(self._rotation.replicas) - set(serving)))
 
 
+def _first(complaint: str) -> str:
+    """Return the line that says what is wrong, without nginx's time and process."""
+    lines = [line for line in complaint.splitlines() if "[emerg]" in line] or complaint.splitlines()
+    return lines[0].rpartition("[emerg] ")[2]
+
+
 def main() -> int:
-    """Read the environment and run."""
+    """Read the settings and run."""
     try:
-        wanted = settings.read(os.environ)
+        wanted, pair = settings.load()
     except settings.BadSettingError as error:
         print(f"nginx: {error}", file=sys.stderr)
         return 64
-    return asyncio.run(Watcher(wanted).run())
+    return asyncio.run(Watcher(wanted, pair).run())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 RUN = Path("/run/lb")
@@ -28,22 +29,22 @@ class Nginx:
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
 
-    def write(self, name: str, text: str) -> None:
-        """Put a rendered file in place."""
-        (RUN / name).write_text(text)
+    async def use(self, files: Mapping[str, str]) -> str:
+        """Put rendered files in place if nginx accepts them; returns nginx's complaint, empty when it accepts.
 
-    async def use(self, name: str, text: str) -> str:
-        """Put a rendered file in place if nginx accepts it; returns nginx's complaint, empty when it accepts.
-
-        A refused file is replaced by the one before. The running nginx does not look until `reload`.
+        Refused files are replaced by those before. The running nginx does not look until `reload`.
         """
-        path = RUN / name
-        before = path.read_text() if path.exists() else None
-        path.write_text(text)
+        before = {name: (RUN / name).read_text() for name in files if (RUN / name).exists()}
+        self._write(files)
         complaint = await self.check()
-        if complaint and before is not None:
-            path.write_text(before)
+        if complaint:
+            self._write(before)
         return complaint
+
+    def _write(self, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            (RUN / name).touch(mode=0o600)  # one of them is the key
+            (RUN / name).write_text(text)
 
     async def check(self) -> str:
         """Run `nginx -t`; returns what it says if it fails."""
@@ -63,8 +64,8 @@ class Nginx:
         """Start nginx in the foreground."""
         self._process = await asyncio.create_subprocess_exec("nginx", "-g", "daemon off;")
 
-    async def reload(self) -> None:
-        """Start new workers with the files as they are; the old ones finish their requests.
+    async def reload(self) -> bool:
+        """Start new workers with the files as they are; the old ones finish their requests. False: they did not start.
 
         Until then nginx.conf lets every answer close its connection, so that the old workers have next to
         none that is idle when they go.
@@ -74,11 +75,15 @@ class Nginx:
         await asyncio.sleep(CLOSING_SECONDS)
         old = accepting()
         self._signal(signal.SIGHUP)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(RELOAD_SECONDS):
                 while old & accepting():
                     await asyncio.sleep(0.05)
-        closing.unlink(missing_ok=True)
+        except TimeoutError:
+            return False
+        finally:
+            closing.unlink(missing_ok=True)
+        return True
 
     def quit(self) -> None:
         """Take no more connections and end when the requests in flight are answered."""

@@ -1,4 +1,4 @@
-"""The two rendered files that nginx.conf includes."""
+"""The rendered files that nginx.conf includes."""
 
 from collections.abc import Mapping
 
@@ -14,9 +14,18 @@ _BALANCE = {
 }
 
 
+LARGE_BODIES = 32 * 1024 * 1024  # bytes of the tmpfs /bodies for those of 260 KB and more
+MIDDLE_BODIES = 100
+
+
 def settings_conf(settings: Settings) -> str:
-    """What stays for the life of the container: the body limit and the hosts that the site answers for."""
-    lines = [f"client_max_body_size {settings.max_body_bytes};", "map $host $unknown_host {"]
+    """The size and the number of bodies, and the hosts that the site answers for."""
+    lines = [
+        f"client_max_body_size {settings.max_body_bytes};",
+        f"limit_conn large_bodies {min(65535, max(1, LARGE_BODIES // settings.max_body_bytes))};",
+        f"limit_conn middle_bodies {MIDDLE_BODIES};",
+        "map $host $unknown_host {",
+    ]
     if settings.hosts:
         lines += ["    hostnames;", "    default 1;", *(f"    {host} 0;" for host in settings.hosts)]
     else:

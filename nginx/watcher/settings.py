@@ -1,8 +1,13 @@
-"""The environment, checked once at the start."""
+"""What /etc/lb asks for, as scripts/lb.sh writes it; checked at the start and at each reload."""
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+FROM = Path("/etc/lb")
 
 METHODS = ("round_robin", "least_conn", "ip_hash", "weighted")
 
@@ -12,15 +17,17 @@ _HOST = re.compile(rf"\.?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]")
 
 
 class BadSettingError(ValueError):
-    """A value in the environment that cannot be used; the message names it."""
+    """A value or a file that cannot be used; the message names it."""
 
-    def __init__(self, name: str, value: str, rule: str) -> None:
-        super().__init__(f'{name}="{value}": {rule}')
+    @classmethod
+    def value(cls, name: str, value: str, rule: str) -> Self:
+        """Say that `value` breaks the rule."""
+        return cls(f'{name}="{value}": {rule}')
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment asks for.
+    """What is asked for.
 
     `upstreams` maps a Compose service to the weight of each of its replicas; `hosts` is empty where any Host
     is served, else holds names as in Django's ALLOWED_HOSTS.
@@ -32,19 +39,47 @@ class Settings:
     max_body_bytes: int
 
 
-def read(environment: Mapping[str, str]) -> Settings:
-    """Read the settings; raises BadSettingError."""
+def read(given: Mapping[str, str]) -> Settings:
+    """Check the settings; raises BadSettingError."""
     return Settings(
-        method=_method(environment.get("LB_METHOD") or "least_conn"),
-        upstreams=_upstreams(environment.get("LB_UPSTREAMS") or "web=1"),
-        hosts=_hosts(environment.get("ALLOWED_HOSTS", "")),
-        max_body_bytes=_max_body_bytes(environment.get("MAX_BODY_BYTES") or "1048576"),
+        method=_method(given.get("LB_METHOD") or "least_conn"),
+        upstreams=_upstreams(given.get("LB_UPSTREAMS") or "web=1"),
+        hosts=_hosts(given.get("ALLOWED_HOSTS", "")),
+        max_body_bytes=_max_body_bytes(given.get("MAX_BODY_BYTES") or "1048576"),
     )
+
+
+def parse(text: str) -> dict[str, str]:
+    """Return the values by name: a line is NAME=VALUE, and the value is taken literally."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {name: value for name, equals, value in pairs if equals}
+
+
+def load() -> tuple[Settings, dict[str, str]]:
+    """Return the settings of /etc/lb, and the certificate and the key by name; raises BadSettingError."""
+    return read(parse(_file("settings"))), _pair()
+
+
+def _pair() -> dict[str, str]:
+    pair = {name: _file(name) for name in ("tls_certificate", "tls_key")}
+    try:  # nginx takes a key of another type than the certificate's
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(FROM / "tls_certificate", FROM / "tls_key")
+    except ssl.SSLError as error:
+        raise BadSettingError(f"the certificate and its key: {error.reason or error}") from error
+    return pair
+
+
+def _file(name: str) -> str:
+    try:
+        return (FROM / name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text"
+        raise BadSettingError(f"{FROM / name}: {reason}; 'make up' writes it") from error
 
 
 def _method(value: str) -> str:
     if value not in METHODS:
-        raise BadSettingError("LB_METHOD", value, f"must be one of {', '.join(METHODS)}")
+        raise BadSettingError.value("LB_METHOD", value, f"must be one of {', '.join(METHODS)}")
     return value
 
 
@@ -54,9 +89,9 @@ def _upstreams(value: str) -> dict[str, int]:
         service, _, weight = part.strip().partition("=")
         if not _SERVICE.fullmatch(service) or not re.fullmatch(r"[1-9]\d{0,2}", weight) or int(weight) > 256:
             rule = "must be service=weight[,service=weight...], a weight from 1 to 256"
-            raise BadSettingError("LB_UPSTREAMS", value, rule)
+            raise BadSettingError.value("LB_UPSTREAMS", value, rule)
         if service in upstreams:
-            raise BadSettingError("LB_UPSTREAMS", value, f"names {service} twice")
+            raise BadSettingError.value("LB_UPSTREAMS", value, f"names {service} twice")
         upstreams[service] = int(weight)
     return upstreams
 
@@ -68,11 +103,11 @@ def _hosts(value: str) -> tuple[str, ...]:
     for host in hosts:
         if not _HOST.fullmatch(host):
             rule = "must be a comma-separated list of host names, .domains or *"
-            raise BadSettingError("ALLOWED_HOSTS", value, rule)
+            raise BadSettingError.value("ALLOWED_HOSTS", value, rule)
     return tuple(dict.fromkeys(hosts))
 
 
 def _max_body_bytes(value: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,11}", value):
-        raise BadSettingError("MAX_BODY_BYTES", value, "must be a whole number of bytes, at least 1")
+        raise BadSettingError.value("MAX_BODY_BYTES", value, "must be a whole number of bytes, at least 1")
     return int(value)

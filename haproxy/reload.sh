@@ -1,0 +1,46 @@
+#!/bin/bash
+# Applies what is in /etc/lb now, or says in one line why not; then HAProxy goes on with what it has.
+set -euo pipefail
+# shellcheck source=haproxy/render.sh
+source /usr/local/lib/render.sh
+
+readonly FAILED=1
+readonly SECONDS_TO_STOP=10
+
+main() {
+    exec 9>"$RUN/reload.lock"
+    flock --timeout 30 9 || fail "another reload does not end"
+    render "$RUN/next"
+    check "$RUN/next"
+    local old answer
+    old=$(worker)
+    ask "@1 show servers state" | awk '$5 != "-"' >"$RUN/servers.next"
+    mv "$RUN/servers.next" "$RUN/servers.state" # the new worker begins with what the old one knows
+    rm -rf "$RUN/before"
+    mv "$USED" "$RUN/before"
+    mv "$RUN/next" "$USED"
+    answer=$(ask reload)
+    if [[ $answer != Success=1* ]]; then
+        rm -rf "$USED"
+        mv "$RUN/before" "$USED"
+        fail "refused: $(grep -m 1 -F '[ALERT]' <<<"$answer" || echo "the master said ${answer%%$'\n'*}")"
+    fi
+    until stopping "$old"; do
+        ((SECONDS < SECONDS_TO_STOP)) || fail "the old worker still takes connections after $SECONDS s"
+        sleep 0.1
+    done
+}
+
+ask() { # command
+    socat -t 20 - "UNIX-CONNECT:$MASTER" <<<"$1"
+}
+
+worker() {
+    ask "show proc" | awk '$2 == "worker" { print $1; exit }'
+}
+
+stopping() { # pid
+    [[ ! -d /proc/$1 ]] || ask "@!$1 show info" | grep -q '^Stopping: 1$'
+}
+
+main

@@ -1,0 +1,126 @@
+# shellcheck shell=bash
+# Reads /etc/lb and renders the configuration; for entrypoint.sh and reload.sh.
+
+readonly FROM=/etc/lb      # settings, tls_certificate and tls_key, as scripts/lb.sh writes them
+readonly RUN=/run/lb
+# shellcheck disable=SC2034 # for the scripts that read this file
+readonly USED=$RUN/used    # what HAProxy was started with, or was reloaded with last
+readonly SLOTS=20          # replicas of one service that can be followed
+# shellcheck disable=SC2034
+readonly MASTER=$RUN/master.sock
+
+# render DIRECTORY: put all that HAProxy reads into it, or fail.
+render() {
+    into=$1
+    rm -rf "$into"
+    mkdir "$into"
+    local LB_METHOD='' LB_UPSTREAMS='' ALLOWED_HOSTS='' MAX_BODY_BYTES=''
+    read_settings
+    balance "${LB_METHOD:=least_conn}"
+    body_bytes "${MAX_BODY_BYTES:=1048576}"
+    servers "${LB_UPSTREAMS:-web=1}"
+    hosts "$ALLOWED_HOSTS"
+    certificate
+    printf '    setenv %s %s\n' BALANCE "$BALANCE" CHECK_HOSTS "$CHECK_HOSTS" MAX_BODY_BYTES "$MAX_BODY_BYTES" >"$into/settings"
+    sed "/# @settings@/ {
+        r $into/settings
+        d
+    }
+    /# @servers@/ {
+        r $into/servers
+        d
+    }" /etc/haproxy/haproxy.cfg >"$into/haproxy.cfg"
+}
+
+fail() { # text
+    echo "haproxy: $1" >&2
+    exit "${FAILED:-64}"
+}
+
+refuse() { # name, value, rule
+    fail "$1=\"$2\": $3"
+}
+
+read_settings() {
+    [[ -r $FROM/settings ]] || fail "$FROM/settings is missing: 'make up' writes it"
+    local line
+    while IFS= read -r line || [[ -n $line ]]; do
+        case ${line%%=*} in
+        LB_METHOD | LB_UPSTREAMS | ALLOWED_HOSTS | MAX_BODY_BYTES) printf -v "${line%%=*}" %s "${line#*=}" ;;
+        esac
+    done <"$FROM/settings"
+}
+
+trim() { # part
+    part=${part#"${part%%[![:space:]]*}"}
+    part=${part%"${part##*[![:space:]]}"}
+}
+
+balance() {
+    case $1 in
+    round_robin | weighted) BALANCE=roundrobin ;;
+    least_conn) BALANCE=leastconn ;;
+    ip_hash) BALANCE=source ;;
+    *) refuse LB_METHOD "$1" "must be one of round_robin, least_conn, ip_hash, weighted" ;;
+    esac
+}
+
+body_bytes() {
+    [[ $1 =~ ^[1-9][0-9]{0,11}$ ]] || refuse MAX_BODY_BYTES "$1" "must be a whole number of bytes, at least 1"
+}
+
+servers() {
+    local rule="must be service=weight[,service=weight...], a weight from 1 to 256"
+    local part parts service weight seen=,
+    IFS=, read -ra parts <<<"$1"
+    [[ $1 != *, ]] || refuse LB_UPSTREAMS "$1" "$rule"
+    : >"$into/servers"
+    for part in "${parts[@]}"; do
+        trim
+        [[ $part =~ ^([a-z0-9]([a-z0-9_.-]*[a-z0-9])?)=([1-9][0-9]{0,2})$ ]] || refuse LB_UPSTREAMS "$1" "$rule"
+        service=${BASH_REMATCH[1]} weight=${BASH_REMATCH[3]}
+        ((weight <= 256)) || refuse LB_UPSTREAMS "$1" "$rule"
+        [[ $seen != *,"$service",* ]] || refuse LB_UPSTREAMS "$1" "names $service twice"
+        seen+=$service,
+        [[ $LB_METHOD == weighted ]] || weight=1
+        echo "    server-template $service- $SLOTS $service:8000 weight $weight" >>"$into/servers"
+    done
+}
+
+hosts() {
+    local label='[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?' part parts
+    CHECK_HOSTS=no
+    : >"$into/hosts"
+    : >"$into/domains"
+    IFS=, read -ra parts <<<"${1,,}"
+    for part in "${parts[@]}"; do
+        trim
+        [[ -n $part ]] || continue
+        if [[ $part == "*" ]]; then
+            CHECK_HOSTS=no
+            return
+        fi
+        [[ $part =~ ^(\.?$label(\.$label)*|\[[0-9a-f:.]+\])$ ]] ||
+            refuse ALLOWED_HOSTS "$1" "must be a comma-separated list of host names, .domains or *"
+        CHECK_HOSTS=yes
+        echo "${part#.}" >>"$into/hosts"
+        [[ $part != .* ]] || echo "$part" >>"$into/domains"
+    done
+}
+
+certificate() {
+    local name
+    for name in tls_certificate tls_key; do
+        [[ -s $FROM/$name ]] || fail "$FROM/$name is missing: 'make up' writes it"
+    done
+    # An empty line between them: a file may lack its last line's end.
+    (umask 077 && { cat "$FROM/tls_certificate" && echo && cat "$FROM/tls_key"; } >"$into/tls.pem")
+}
+
+# check DIRECTORY: fail with HAProxy's first complaint about what was rendered there.
+check() {
+    local said
+    said=$(haproxy -c -f "$1/haproxy.cfg" 2>&1) && return
+    said=$(grep -m 1 -F '[ALERT]' <<<"$said" || head -n 1 <<<"$said")
+    fail "refused: ${said##*] : }"
+}

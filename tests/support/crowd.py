@@ -1,0 +1,108 @@
+"""Thousands of connections from one process: callers that ask again and again, and such as say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from support.settings import TIME_FACTOR
+
+PATIENCE = 30.0  # seconds for one answer, or to connect
+AT_ONCE = 200  # connections that are being made
+PORT = 8080
+
+
+@dataclass
+class Crowd:
+    """`busy` kept connections that ask for `path` at `rate` a second all together (0: as fast as answers come), and
+    `silent` ones that send nothing and connect again when they are closed. They go when the block ends.
+    """
+
+    address: str
+    path: str = "/counter/"
+    busy: int = 0
+    rate: float = 0.0
+    silent: int = 0
+    answers: Counter[int] = field(default_factory=Counter, init=False)
+    broken: list[str] = field(default_factory=list, init=False)  # requests that got no whole answer
+    connected: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._stop = asyncio.Event()
+        self._door = asyncio.Semaphore(AT_ONCE)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._loop.close()
+
+    async def _run(self) -> None:
+        callers = [asyncio.create_task(self._ask(number)) for number in range(self.busy)]
+        callers += [asyncio.create_task(self._say_nothing()) for _ in range(self.silent)]
+        await self._stop.wait()
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> asyncio.StreamReader:  # type: ignore[misc]
+        async with self._door, asyncio.timeout(PATIENCE * TIME_FACTOR):
+            reader, writer = await asyncio.open_connection(self.address, PORT)
+        self.connected += 1
+        try:
+            yield reader, writer
+        finally:
+            self.connected -= 1
+            writer.transport.abort()
+
+    async def _say_nothing(self) -> None:
+        while True:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with self._connection() as (reader, _):
+                    await reader.read()
+
+    async def _ask(self, number: int) -> None:
+        pause = self.busy / self.rate if self.rate else 0.0
+        due = time.monotonic() + pause * number / self.busy
+        request = f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        while True:
+            sent = False
+            try:
+                async with self._connection() as (reader, writer):
+                    while not reader.at_eof():
+                        await asyncio.sleep(max(0.0, due - time.monotonic()))
+                        due = max(due + pause, time.monotonic())
+                        if reader.at_eof():  # closed while nothing was asked
+                            break
+                        writer.write(request)
+                        sent = True
+                        async with asyncio.timeout(PATIENCE * TIME_FACTOR):
+                            kept = await self._answer(reader)
+                        sent = False
+                        if not kept:
+                            break
+            except (OSError, TimeoutError, EOFError) as error:
+                self.broken.append(f"{'asked' if sent else 'connecting'}: {type(error).__name__} {error}")
+                await asyncio.sleep(0.1)
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bool:
+        """Read one answer, and return whether the connection is kept."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = next(int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:"))
+        await reader.readexactly(length)
+        self.answers[int(head.split()[1])] += 1
+        return "\r\nconnection: close" not in head

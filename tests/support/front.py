@@ -1,0 +1,77 @@
+"""The folder that the load balancer reads, and a second load balancer with other settings."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.probe import Probe
+from support.settings import ROOT, TIME_FACTOR
+from support.stack import Stack, run
+from support.wait import eventually
+
+RELOAD_SECONDS = 60.0
+
+
+class Front:
+    """The settings and the certificate of the load balancer that runs."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._folder = ROOT / "secrets" / f"lb-{stack.project}"
+        self._before = {path.name: path.read_bytes() for path in self._folder.iterdir()}
+
+    def put(self, name: str, content: bytes) -> None:
+        """Replace one file, whole or not at all."""
+        temporary = self._folder / f".{name}.test"
+        temporary.write_bytes(content)
+        temporary.chmod(0o444)
+        temporary.rename(self._folder / name)
+
+    def set(self, **settings: str) -> None:
+        """Put these settings in place of those that were there before the test."""
+        lines = dict(line.split("=", 1) for line in self._before["settings"].decode().splitlines())
+        self.put("settings", "".join(f"{name}={value}\n" for name, value in (lines | settings).items()).encode())
+
+    def restore(self) -> None:
+        """Put back all files as they were."""
+        for name, content in self._before.items():
+            self.put(name, content)
+
+    def reload(self) -> tuple[int, str]:
+        """Run `reload`, and return its exit status and what it wrote to standard error."""
+        done = subprocess.run(
+            ("docker", "exec", self._stack.container(self._stack.load_balancer).id, "reload"),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RELOAD_SECONDS * TIME_FACTOR, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stderr
+
+
+def settings_file(setting: str) -> Path:
+    """Return a file with this one setting, at a path that the engine knows."""
+    path = ROOT / ".scale-out" / "lb-settings-test"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"{setting}\n", encoding="utf-8")
+    return path
+
+
+@contextmanager
+def spare_front(stack: Stack, probe: Probe, setting: str) -> Iterator[str]:
+    """Yield the address of a second load balancer, unpublished, with this setting alone."""
+    path = settings_file(setting)
+    options = ("--detach", "--no-deps", "--volume", f"{path}:/etc/lb/settings:ro")
+    identifier = stack.compose("run", *options, stack.load_balancer).split()[-1]
+    try:
+        template = "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}} {{end}}"
+        networks = run("docker", "inspect", "--format", template, identifier).split()
+        address = next(word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_app="))
+        eventually(
+            f"the load balancer with {setting} to answer",
+            lambda: probe.curl(f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"),
+            within=15,
+        )
+        yield address
+    finally:
+        run("docker", "rm", "--force", identifier)

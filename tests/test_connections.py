@@ -1,0 +1,166 @@
+"""Many connections, silent clients and slow bodies: the load balancer bounds what they take, and serves the others."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from support.client import Site, read_all, status_of
+from support.crowd import Crowd
+from support.settings import TIME_FACTOR
+from support.stack import Stack
+from support.wait import eventually
+
+BUSY, SILENT, RATE = 1000, 3000, 100.0
+STEADY, BURST = 10, 5  # seconds
+PROMPT = 2.0  # seconds to the answer that a person gets
+SHARE = 0.8  # of the memory limit
+MEBIBYTE = 1024 * 1024
+
+# What docker stats shows: without the files that the kernel can drop.
+_MEMORY = """
+cd /sys/fs/cgroup; [ -r memory.current ] || cd memory
+while :; do
+  awk '/^(total_)?inactive_file / { files = $2 } FNR == 1 && NF == 1 { used = $1 } END { print used - files }' \
+    memory.stat "$(ls memory.current memory.usage_in_bytes 2>/dev/null)"
+  sleep 0.2
+done
+"""
+
+
+@pytest.fixture
+def front(stack: Stack) -> Iterator[Site]:
+    """The site at the load balancer's own address: the engine's proxy for published ports has limits of its own."""
+    yield Site(8080, host=stack.container(stack.load_balancer).address("edge"))
+
+
+@contextmanager
+def bounded(stack: Stack) -> Iterator[None]:
+    """Assert that the load balancer neither ends nor comes near its memory limit."""
+    before = stack.container(stack.load_balancer)
+    watch = subprocess.Popen(
+        ("docker", "exec", before.id, "timeout", "120", "sh", "-c", _MEMORY), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield
+    finally:
+        after = stack.container(stack.load_balancer)
+        watch.terminate()
+        output, _ = watch.communicate(timeout=10)
+    assert after.id == before.id
+    assert after.details["RestartCount"] == before.details["RestartCount"]
+    assert after.details["State"]["StartedAt"] == before.details["State"]["StartedAt"]
+    assert not after.details["State"]["OOMKilled"]
+    used, limit = [int(line) for line in output.split()], after.details["HostConfig"]["Memory"]
+    assert used, "no figure of the memory"
+    print(f"memory: {max(used) / MEBIBYTE:.0f} of {limit / MEBIBYTE:.0f} MiB")
+    assert max(used) <= SHARE * limit, f"{max(used) / MEBIBYTE:.0f} of {limit / MEBIBYTE:.0f} MiB"
+
+
+def each_second(front: Site, seconds: float) -> Iterator[int]:
+    """Yield the status that a person gets each second, who must not wait."""
+    end = time.monotonic() + seconds
+    while (begun := time.monotonic()) < end:
+        status = front.get("/counter/", timeout=PROMPT * TIME_FACTOR).status_code
+        assert time.monotonic() - begun <= PROMPT * TIME_FACTOR
+        yield status
+        time.sleep(max(0.0, begun + 1 - time.monotonic()))  # the pace of a person, not a wait
+
+
+def test_a_thousand_busy_and_three_thousand_silent_connections_leave_the_site_as_it_is(
+    front: Site, stack: Stack
+) -> None:
+    with bounded(stack):
+        with Crowd(front.host, busy=BUSY, rate=RATE, silent=SILENT) as crowd:
+            eventually("all connections", lambda: crowd.connected, lambda n: n >= 0.95 * (BUSY + SILENT), within=30)
+            assert set(each_second(front, STEADY)) == {200}
+            assert crowd.connected >= 0.9 * (BUSY + SILENT)
+        assert not crowd.broken, (len(crowd.broken), crowd.broken[:5])
+        assert crowd.answers[200] > RATE, crowd.answers
+        with Crowd(front.host, path="/health/live", busy=BUSY, silent=SILENT) as burst:
+            eventually("a burst", lambda: sum(burst.answers.values()), lambda n: n > BUSY, within=60)
+        assert not burst.broken, (len(burst.broken), burst.broken[:5])
+
+
+def slow(front: Site, sent: int, length: int) -> socket.socket:
+    """Begin a POST, and send `sent` bytes of its body at once."""
+    connection = front.connect()
+    connection.sendall(f"POST /counter/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
+    connection.setblocking(False)
+    left = sent
+    end = time.monotonic() + 5 * TIME_FACTOR
+    while left and time.monotonic() < end:
+        try:
+            left -= connection.send(b"x" * min(left, 65536))
+        except BlockingIOError:
+            time.sleep(0.01)  # until the deadline above
+        except ConnectionError:
+            break
+    return connection
+
+
+def test_a_body_that_stops_on_its_way_ends_with_408_and_changes_nothing(front: Site) -> None:
+    before = front.get("/counter/").json()["count"]
+    for sent in (100, 30_000, 200_000):
+        with slow(front, sent, 300_000) as connection:
+            connection.settimeout(30 * TIME_FACTOR)
+            assert status_of(read_all(connection)) == 408, sent
+    assert front.get("/counter/").json()["count"] == before
+
+
+def test_eighty_slow_bodies_cost_no_other_caller_an_error(front: Site, stack: Stack) -> None:
+    """Each sends most of a large body, then a byte every second: their number and what they hold is bounded."""
+    crowd: list[socket.socket] = []
+    seen: list[int] = []
+    with bounded(stack):
+        try:
+            for _ in range(80):
+                crowd.append(slow(front, 200_000, 1_048_000))
+                crowd[-1].setblocking(False)
+
+            def post() -> int:
+                """Post 100 KB, while each of the crowd sends a byte."""
+                for one in crowd:
+                    try:
+                        one.send(b"x")
+                    except OSError:
+                        continue  # it was refused
+                assert front.get("/counter/").status_code == 200
+                assert front.post("/counter/", data=b"x" * 10_000).status_code == 200
+                answer = front.post("/counter/", data=b"x" * 100_000)
+                seen.append(answer.status_code)
+                assert answer.status_code == 200 or "Retry-After" in answer.headers, answer.text
+                return answer.status_code
+
+            eventually("a POST of 100 KB to be answered 200", post, lambda status: status == 200, within=20, interval=1)
+        finally:
+            for one in crowd:
+                one.close()
+    assert set(seen) <= {200, 503}, seen
+
+
+def test_a_body_of_unsaid_length_is_taken_up_to_the_limit_and_refused_beyond(front: Site) -> None:
+    before = front.get("/counter/").json()["count"]
+
+    def chunks(total: int) -> Iterator[bytes]:
+        for _ in range(total // 50_000):
+            yield b"x" * 50_000
+
+    assert front.post("/counter/", data=chunks(900_000)).status_code == 200
+    with front.connect() as connection:
+        connection.sendall(b"POST /counter/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for piece in chunks(1_100_000):
+            try:
+                connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            except ConnectionError:
+                break
+        connection.settimeout(20 * TIME_FACTOR)
+        answer = read_all(connection)
+    assert status_of(answer) == 413
+    assert re.search(rb"Content Too Large|Request Entity Too Large", answer)
+    assert front.get("/counter/").json()["count"] == before + 1
