@@ -29,6 +29,18 @@ work() { # work PACKAGE MINUTES
   timeout "$2m" cosmic-ray exec /tmp/mutants.toml "$session" || status=$?
   [[ $status == 0 || $status == 124 ]] || fail "cosmic-ray ended with $status"
   cr-report --show-diff --surviving-only "$session"
+  count "$session"
+}
+
+# cr-report counts what was filtered out as complete.
+count() { # count SESSION
+  python3 - "$1" <<'END'
+import sqlite3, sys
+ask = lambda sql: sqlite3.connect(sys.argv[1]).execute(f"SELECT count(*) FROM {sql}").fetchone()[0]
+tried = ask("work_results WHERE worker_outcome = 'NORMAL'")
+lived, left = ask("work_results WHERE test_outcome = 'SURVIVED'"), ask("work_items") - ask("work_results")
+print(f"{tried} changes tried: {tried - lived} noticed, {lived} not noticed; {left} not tried")
+END
 }
 
 # A `|` is nearly always of a type, which changes nothing.

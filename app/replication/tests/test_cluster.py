@@ -194,9 +194,9 @@ def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_
         eventually(lambda: asked(browser) == "replica1", 5, "the replica to have replayed the write")
         assert asked(other, **{"X-Read-After": "FFFFFFFF/FFFFFFFF"}) == "replica1,default", "no replica is so far"
     finally:
-        for alias, connection in before.items():
+        for alias, own in before.items():
             connections[alias].close()
-            connections[alias] = connection
+            connections[alias] = own
 
 
 def test_a_replica_alias_reads_the_primary_when_there_is_no_standby(trio: Trio) -> None:
