@@ -45,11 +45,17 @@ DatabaseOperations.sql_flush = _by_delete  # type: ignore[method-assign, assignm
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """At the end let go of the databases: the watch keeps a connection of its own to each."""
     yield
-    for thread in threading.enumerate():
-        if thread.name == "caching":
-            thread.join(3)  # each closes its connection as it ends
+    _join("caching")  # each closes its connection as it ends
     monitor.stop_all()
     stop_watching()
+    _join("watch", "health-")
+
+
+def _join(*names: str) -> None:
+    """Wait for the threads whose names begin so: on a busy machine they take their time."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(names):
+            thread.join(60)
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from celery import current_app
 from django.conf import settings
+from events.tests.broker import Broker
+from waiting import eventually
 
 import redis
 from config.celery import app, send_pulse
@@ -37,3 +44,22 @@ def test_the_relay_does_not_wait_behind_what_waits_for_the_service(monkeypatch: 
     client.delete("tests-direct")
     assert sorted(sent) == ["config.pulse", "events.relay"]
     assert "events.relay" not in {one["task"] for one in app.conf.beat_schedule.values()}
+
+
+def test_a_task_whose_process_is_killed_is_run_again(tmp_path: Path) -> None:
+    (folder := tmp_path / "said").mkdir()
+    broker = Broker(tmp_path)
+    program = [sys.executable, str(Path(__file__).with_name("worker.py")), broker.url]
+    worker = subprocess.Popen(
+        program, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, start_new_session=True
+    )
+    try:
+        with app.connection_for_write(broker.url) as connection:
+            app.send_task("tests.wait_at_first", [str(folder)], queue="tests", connection=connection)
+        eventually(lambda: list(folder.iterdir()), 60, "the task to begin")
+        os.kill(int(next(folder.iterdir()).name), signal.SIGKILL)
+        eventually((folder / "again").exists, 60, "the task to run again")
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+        broker.end()

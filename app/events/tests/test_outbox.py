@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from typing import Any
 
@@ -395,8 +396,13 @@ def test_a_broker_that_is_away_holds_nobody_up_and_is_sent_everything_when_it_is
 ) -> None:
     tell("before", aggregate="before")
     monkeypatch.setattr(sending, "PAUSE", 600.0)
-    producer, tries = sending._producer, []
-    monkeypatch.setattr(sending, "_producer", lambda: tries.append(1) or producer())
+    tries, producer = list[float](), sending._producer
+
+    def counted() -> Any:
+        tries.append(time.monotonic())
+        return producer()
+
+    monkeypatch.setattr(sending, "_producer", counted)
     getattr(broker, how)()
     with in_time():
         for number in range(20):

@@ -114,6 +114,12 @@ def test_a_signed_token_with_a_claim_that_is_wrong_is_none(become: As, pairs: Pa
         verify(forge(pairs["users"][0], **claims))
 
 
+def test_the_longest_id_that_a_token_may_name_has_18_digits(become: As, pairs: Pairs) -> None:
+    assert verify(forge(pairs["users"][0], sub="9" * 18)).user_id == 10**18 - 1
+    with pytest.raises(BadToken):
+        verify(forge(pairs["users"][0], sub="9" * 19))
+
+
 @pytest.mark.parametrize("staff", ["yes", 1, [True], None, "true"])
 def test_staff_is_who_is_said_to_be_with_true_and_nothing_else(become: As, pairs: Pairs, staff: Any) -> None:
     assert not verify(forge(pairs["users"][0], staff=staff)).is_staff

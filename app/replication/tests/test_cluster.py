@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from django.db import OperationalError, connections
 from django.test import Client
-from pytest_django import DjangoDbBlocker, Settings
+from pytest_django import Settings
 from waiting import eventually
 
 from replication import lsn
@@ -23,18 +23,18 @@ from replication.backend.base import DatabaseWrapper, stop_watching
 from replication.cluster import Cluster
 from replication.tests.servers import PORT, Postgres, Trio
 
+# By its alias django.contrib.postgres looks up types in a database of the settings, so these must be there as well.
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
+
 OUT = 4.0  # seconds until a server that is lost is out of use: twice what it takes on a quiet machine
 WOKEN = 10.0  # seconds until a query on a server that hangs gets an error: five times that, on any machine
 
 
 @pytest.fixture
-def trio(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
-    """Servers of the test's own. `django_db_setup`: django.contrib.postgres looks up its types by the alias, in the
-    databases of the settings."""
+def trio() -> Iterator[Trio]:
     folder = Path(tempfile.mkdtemp(prefix="trio-"))
     servers = Trio(folder)
-    with django_db_blocker.unblock():  # these databases are the test's own
-        yield servers
+    yield servers
     stop_watching()
     servers.end(folder)
 
@@ -194,9 +194,9 @@ def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_
         eventually(lambda: asked(browser) == "replica1", 5, "the replica to have replayed the write")
         assert asked(other, **{"X-Read-After": "FFFFFFFF/FFFFFFFF"}) == "replica1,default", "no replica is so far"
     finally:
-        for alias, connection in before.items():
+        for alias, own in before.items():
             connections[alias].close()
-            connections[alias] = connection
+            connections[alias] = own
 
 
 def test_a_replica_alias_reads_the_primary_when_there_is_no_standby(trio: Trio) -> None:
