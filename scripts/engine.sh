@@ -67,9 +67,10 @@ install_plugins() {
 # good at its limit, which is the daemon's: docs/operating.md says what that looks like.
 raise_limit() { ulimit -n 1048576 2>/dev/null || ulimit -n "$(ulimit -H -n)"; }
 # Where the limit cannot be raised, packet rules do without it; then localhost answers at 127.0.0.1, and not at ::1.
-proxy_option() {
+proxy_options() {
+  options=()
   if [[ $(ulimit -n) != unlimited ]] && (($(ulimit -n) < 100000)) && ! grep -qs userland-proxy /etc/docker/daemon.json; then
-    echo --userland-proxy=false
+    options+=(--userland-proxy=false)
   fi
 }
 
@@ -82,7 +83,7 @@ start_daemon() {
     # A daemon that was killed leaves its pid file behind and then refuses to start.
     if [[ -f /var/run/docker.pid ]] && ! kill -0 "$(cat /var/run/docker.pid)" 2>/dev/null; then rm -f /var/run/docker.pid; fi
     # Without this command's lock, which it would hold for as long as it runs.
-    (raise_limit && exec setsid nohup dockerd $(proxy_option) >>/var/log/dockerd.log 2>&1 </dev/null 9>&-) &
+    (raise_limit && proxy_options && exec setsid nohup dockerd "${options[@]}" >>/var/log/dockerd.log 2>&1 </dev/null 9>&-) &
   fi
   local i
   for ((i = 0; i < 60; i++)); do

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Put what is new in place of what runs without losing a request. up.sh and deploy.sh read this file.
+# Put what is new in place of what runs without losing a request. up.sh and deploy.sh read this file, after lib.sh.
+# shellcheck disable=SC2154 # root and state_dir are of lib.sh
 # (Never with --no-deps: a container that was made so is another one to Compose, and would be replaced again.)
 
 declare -A hash=()     # of each service: what its containers would be made of now
@@ -148,30 +149,43 @@ roll() {
     esac
   done
   step "Starting a new container of each, beside the old ones: ${changed[*]}"
-  if ! at_once "${checks[@]}"; then
+  # Processes that start take all cores: more at once would make requests slow, and not be done sooner.
+  if ! at_once "$(nproc)" "${checks[@]}"; then
     for service in "${first[@]}"; do undo "$service"; done
     fail "nothing was replaced: the old containers stay"
   fi
   step "Replacing the old containers"
-  at_once "${first[@]/#/finish }" && at_once "${last[@]/#/move }" || fail "the old containers of the services named above stay"
+  if ! at_once 99 "${first[@]/#/finish }" || ! at_once 99 "${last[@]/#/move }"; then
+    fail "the old containers of the services named above stay"
+  fi
   if [[ $beat ]]; then
     replace beat
     [[ -n $(containers beat) ]] || made beat 1 || fail "the new container of beat did not become healthy"
   fi
 }
 
-# at_once "COMMAND ARGUMENT"...: all of them at the same time; fails if one fails.
+# at_once MOST "COMMAND ARGUMENT"...: MOST of them at the same time; fails if one fails.
 at_once() {
-  local command pids=() pid status=0
-  for command in "$@"; do
-    background ${command} # two words
+  local most=$1 command pids=() ended=0 status=0
+  for command in "${@:2}"; do
+    if ((${#pids[@]} - ended >= most)); then end "${pids[ended++]}" || status=1; fi
+    background "${command% *}" "${command#* }"
     pids+=("$!")
   done
-  for pid in "${pids[@]}"; do
-    wait "$pid" || status=1
-    unset "groups[$pid]"
-  done
+  while ((ended < ${#pids[@]})); do end "${pids[ended++]}" || status=1; done
   return "$status"
+}
+
+end() { # PID
+  local status=0
+  wait "$1" || status=$?
+  unset "groups[$1]"
+  return "$status"
+}
+
+unhealthy() { # SERVICE
+  say "    a new container of $1 did not become healthy"
+  return 1
 }
 
 # How many containers SERVICE had before: what is killed half-way leaves one more.
@@ -183,10 +197,7 @@ begin() { # SERVICE: one new container beside the old ones
   mapfile -t stopped < <(containers "$1" --all --filter status=exited --filter status=created --filter status=dead)
   if ((${#stopped[@]})); then docker rm --force "${stopped[@]}" >/dev/null; fi # Compose would start an old one
   running=$(count "$1")
-  ((running > $(<"$(mark "$1")"))) || made "$1" $((running + 1)) || {
-    say "error: the new container of $1 did not become healthy"
-    return 1
-  }
+  ((running > $(<"$(mark "$1")"))) || made "$1" $((running + 1)) || unhealthy "$1"
 }
 
 finish() { # SERVICE: the old ones go, one after the other
@@ -194,10 +205,10 @@ finish() { # SERVICE: the old ones go, one after the other
   wanted=$(<"$(mark "$1")")
   ((wanted)) || wanted=1 # the release brings it
   for one in $(outdated "$1" | cut -d ' ' -f 1); do
-    (($(count "$1") > wanted)) || made "$1" $((wanted + 1)) || fail "a new container of $1 did not become healthy"
+    (($(count "$1") > wanted)) || made "$1" $((wanted + 1)) || { unhealthy "$1" || return; }
     retire "$one"
   done
-  made "$1" "$wanted" || fail "$1 did not become healthy"
+  made "$1" "$wanted" || { unhealthy "$1" || return; }
   rm -f "$(mark "$1")"
 }
 
@@ -219,7 +230,7 @@ try_out() {
   settle "$one" || status=1
   if ((status)); then
     docker logs --tail 5 "$one" >&2 || :
-    say "error: a new container of $1 did not become healthy"
+    unhealthy "$1" || :
   fi
   docker rm --force "$one" >/dev/null 2>&1 || :
   return "$status"

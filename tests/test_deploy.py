@@ -21,7 +21,7 @@ def test_a_deploy_of_what_cannot_start_leaves_the_old_replicas_alone_and_the_nex
 ) -> None:
     before = {one.id for one in stack.containers("web")}
     with Load(site, ["/", "/api/products/?limit=5"], rate=10, threads=4) as readers:
-        with pytest.raises(CommandError, match="the old ones go on"):
+        with pytest.raises(CommandError, match="the old containers stay"):
             deploy(WEB_THREADS="1000")  # more than config/settings.py takes
         assert {one.id for one in stack.containers("web", stopped=True)} == before
         deploy()

@@ -1,4 +1,4 @@
-"""`make up` on a stack that runs: what is outdated is replaced without a lost request, and what would interrupt asks."""
+"""`make up` on a stack that runs: no request is lost, and what would interrupt the site asks first."""
 
 from __future__ import annotations
 
@@ -102,16 +102,15 @@ def test_every_setting_of_the_example_is_in_one_of_the_tables() -> None:
     assert tables == set(NAMES)
 
 
-def make(*arguments: str, seconds: float = SECONDS, check: bool = True, **settings: str) -> str:
-    """Run make as if nothing but `settings` were in the environment, so that `.env` decides."""
+def make(*arguments: str, seconds: float = SECONDS, check: bool = True) -> str:
+    """Run make as if no setting were in the environment, so that `.env` and the arguments decide."""
     unset = [word for name in (*NAMES, "LB", "YES") if name != "COMPOSE_PROJECT_NAME" for word in ("-u", name)]
-    given = [f"{name}={value}" for name, value in settings.items()]
-    return run("env", *unset, *given, "make", "--no-print-directory", *arguments, timeout=seconds, check=check)
+    return run("env", *unset, "make", "--no-print-directory", *arguments, timeout=seconds, check=check)
 
 
-def refused(*arguments: str, **settings: str) -> list[str]:
+def refused(*arguments: str, seconds: float = SECONDS) -> list[str]:
     """Run make, which must fail without a change; return what it says."""
-    output = make(*arguments, check=False, **settings)
+    output = make(*arguments, seconds=seconds, check=False)
     errors = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, output
     return output.splitlines()
@@ -141,9 +140,7 @@ class Environment:
         return str(found[-1]) if found else ""
 
 
-@pytest.fixture
-def environment(stack: Stack) -> Iterator[Environment]:
-    """`.env` of the stack, put back afterwards, and the stack with it."""
+def _kept(stack: Stack) -> Iterator[Environment]:
     assert_at_rest(stack)
     environment = Environment()
     if environment.value("COMPOSE_PROJECT_NAME") != stack.project:
@@ -152,8 +149,14 @@ def environment(stack: Stack) -> Iterator[Environment]:
         yield environment
     finally:
         environment.restore()
-        make("up", YES="1")
+        make("up", "YES=1")
         assert_at_rest(stack)
+
+
+@pytest.fixture
+def environment(stack: Stack) -> Iterator[Environment]:
+    """`.env` of the stack, put back afterwards, and the stack with it."""
+    yield from _kept(stack)
 
 
 def ids(stack: Stack) -> set[str]:
@@ -190,37 +193,42 @@ def read_by_the_load_balancer(stack: Stack) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
+@pytest.fixture(scope="module")
+def walked(stack: Stack) -> Iterator[Environment]:
+    """`.env` for the groups of the walk, each of which begins where the one before has ended."""
+    yield from _kept(stack)
+
+
+@pytest.mark.parametrize("group", [1, 2, 0])  # 0: back to what it was
 def test_each_setting_that_needs_no_interruption_is_applied_without_a_failed_request(
-    stack: Stack, site: Site, product: int, environment: Environment
+    stack: Stack, site: Site, product: int, walked: Environment, group: int
 ) -> None:
-    port = int(environment.value("PROMETHEUS_PORT")) + 1
+    port = int(walked.value("PROMETHEUS_PORT")) + 1
     loads = callers(site, product)
     front = stack.container(stack.load_balancer).id
     before = int(site.get("/counter/").json()["count"])
+    wanted = {name: entry[1] for name, entry in ROLLED.items() if entry[0] == group}
+    wanted |= {name: entry[1] for name, entry in RENAMED.items() if entry[0] == group}
+    reloaded = {name: value for name, (number, value) in RELOADED.items() if number == group}
+    extra = {"WEB_REPLICAS": "2", "PROMETHEUS_PORT": str(port)} if group == 1 else {}
+    walked.change(wanted | reloaded | extra)
     with under(loads):
-        for group in (1, 2):
-            wanted = {name: entry[1] for name, entry in ROLLED.items() if entry[0] == group}
-            wanted |= {name: entry[1] for name, entry in RENAMED.items() if entry[0] == group}
-            reloaded = {name: value for name, (number, value) in RELOADED.items() if number == group}
-            extra = {"WEB_REPLICAS": "2", "PROMETHEUS_PORT": str(port)} if group == 1 else {}
-            environment.change(wanted | reloaded | extra)
-            make("up")
-            for name, (number, value, services) in ROLLED.items():
-                for service in services if number == group else ():
-                    assert {one[name] for one in variables(stack, service)} == {value}, f"{service}: {name}"
-            for name, (number, value, services, inside) in RENAMED.items():
-                for service in services if number == group else ():
-                    assert {one[inside] for one in variables(stack, service)} == {value}, f"{service}: {name}"
-            assert read_by_the_load_balancer(stack).items() >= reloaded.items()
-            assert len(stack.containers("web")) == (2 if group == 1 else REPLICAS)
-            assert len(stack.containers("beat")) == 1
-            if group == 1:
-                assert Site(port).get("/-/ready").status_code == 200
-                assert site.get("/", headers={"Host": "evil.example"}).status_code == 421
-            assert not loads[0].failures(), loads[0].summary()
+        make("up")
     assert_all_answered(*loads)
     assert int(site.get("/counter/").json()["count"]) - before == loads[2].answered()
     assert stack.container(stack.load_balancer).id == front
+    for name, (number, value, services) in ROLLED.items():
+        for service in services if number == group else ():
+            assert {one[name] for one in variables(stack, service)} == {value}, f"{service}: {name}"
+    for name, (number, value, services, inside) in RENAMED.items():
+        for service in services if number == group else ():
+            assert {one[inside] for one in variables(stack, service)} == {value}, f"{service}: {name}"
+    assert read_by_the_load_balancer(stack).items() >= reloaded.items()
+    assert len(stack.containers("web")) == (2 if group == 1 else REPLICAS)
+    assert len(stack.containers("beat")) == 1
+    if group == 1:
+        assert Site(port).get("/-/ready").status_code == 200
+        assert site.get("/", headers={"Host": "evil.example"}).status_code == 421
 
 
 @pytest.mark.parametrize("name", INTERRUPTING)
@@ -267,21 +275,27 @@ def test_a_new_container_that_never_becomes_healthy_leaves_every_old_one(
     stack: Stack, site: Site, product: int, environment: Environment
 ) -> None:
     before = {one.id for one in stack.containers(*APP, stopped=True)}
-    # An issuer of tokens that products cannot read: only the new container of that service finds out.
-    compose = ROOT / "compose.yaml"
-    text = compose.read_text(encoding="utf-8")
-    good = "IDENTITY_USERS_KEYS_FILE: /run/secrets/identity_users_public"
-    assert good in text
+    keys = ROOT / "secrets" / "identity_users_public"
+    good = keys.read_text(encoding="utf-8")
     loads = callers(site, product)
+    environment.change({"LOG_LEVEL": "ERROR"})
     try:
-        compose.write_text(text.replace(good, "IDENTITY_USERS_KEYS_FILE: /run/secrets/missing"), encoding="utf-8")
+        _replace(keys, "no key\n")  # what runs keeps the file that it was started with
         with under(loads):
             lines = refused("up")
     finally:
-        compose.write_text(text, encoding="utf-8")
-    assert "error: nothing was replaced: the old containers stay" in lines[-2:] + [lines[-1]]
+        _replace(keys, good)
+    assert "error: nothing was replaced: the old containers stay" in lines
+    assert "    a new container of users did not become healthy" in lines
     assert {one.id for one in stack.containers(*APP, stopped=True)} == before
     assert_all_answered(*loads)
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_name(".replaced")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o444)
+    new.rename(path)
 
 
 # ── interrupted ─────────────────────────────────────────────────────────────────────────────────────
@@ -361,7 +375,7 @@ def holder() -> Iterator[tuple[subprocess.Popen[str], str]]:
     project = f"{Stack().project}-lock"
     process, lines = begun("env", f"COMPOSE_PROJECT_NAME={project}", "bash", "-euc", HOLDER)
     try:
-        eventually("the lock to be taken", lambda: list(lines), lambda seen: bool(seen), within=10)
+        eventually("the lock to be taken", lambda: list(lines), within=10)
         assert lines[0] == f"has {process.pid}\n"
         yield process, f"COMPOSE_PROJECT_NAME={project}"
     finally:
@@ -465,7 +479,12 @@ def test_a_certificate_that_cannot_be_served_is_refused_before_anything_is_touch
     def garbage() -> None:
         file.write_text("no certificate\n", encoding="ascii")
 
-    cases: dict[str, Callable[[], object]] = {"fit": other_key, "expired": expired, "PEM": garbage, "no such file": file.unlink}
+    cases: dict[str, Callable[[], object]] = {
+        "fit": other_key,
+        "expired": expired,
+        "PEM": garbage,
+        "no such file": file.unlink,
+    }
     environment.change({"TLS_CERTIFICATE": str(file), "TLS_KEY": str(key)})
     for says, prepare in cases.items():
         prepare()
@@ -509,6 +528,12 @@ def test_make_bench_lists_the_benches_without_an_image() -> None:
 @pytest.mark.parametrize("command", [("logs", "S"), ("scale", "N"), ("bench", "NAME"), ("trace", "ID"), ("up", "LB")])
 def test_what_is_given_to_make_is_data(command: tuple[str, str]) -> None:
     marker = ROOT / ".scale-out" / "executed"
-    for value in (f"$(shell touch {marker})", f"$(touch {marker})", f"`touch {marker}`", f"';touch {marker};'", f'";touch {marker};"'):
+    for value in (
+        f"$(shell touch {marker})",
+        f"$(touch {marker})",
+        f"`touch {marker}`",
+        f"';touch {marker};'",
+        f'";touch {marker};"',
+    ):
         make(command[0], f"{command[1]}={value}", seconds=30, check=False)
         assert not marker.exists(), value
