@@ -317,7 +317,9 @@ def test_the_names_of_tests_that_are_typed_are_data(clone: Clone) -> None:
     marker = clone.guard / "marker"
     typed = f"TESTS=$(shell touch {marker}) $$(touch {marker}) `touch {marker}`"
     # Far enough: the guard stops it where it would build an image.
-    assert clone.run("make", "test-integration", typed, environment={"COMPOSE_PROJECT_NAME": "no-stack"}).returncode == 2
+    assert (
+        clone.run("make", "test-integration", typed, environment={"COMPOSE_PROJECT_NAME": "no-stack"}).returncode == 2
+    )
     assert "build" in clone.touched()
     assert not marker.exists()
 
