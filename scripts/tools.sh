@@ -41,7 +41,7 @@ if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
 if [[ -s $root/secrets/build_ca ]]; then
   options+=(--env "PIP_CERT=$root/secrets/build_ca" --env "SSL_CERT_FILE=$root/secrets/build_ca")
 fi
-for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES COMPOSE_FILE LB HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TLS_CERTIFICATE WEB_REPLICAS TIME_FACTOR CI; do
+for name in COMPOSE_PROJECT_NAME COMPOSE_PROFILES COMPOSE_FILE LB HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT TLS_CERTIFICATE TLS_KEY WEB_REPLICAS TIME_FACTOR CI; do
   if [[ -n ${!name:-} ]]; then options+=(--env "$name"); fi
 done
 exec docker run "${options[@]}" "$image" "$@"
