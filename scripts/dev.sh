@@ -27,6 +27,7 @@ start() {
   step "Starting the development stack"
   quietly "$state_dir/dev.log" timeout 600 docker compose up --detach --wait --wait-timeout 300 "${services[@]}" || {
     compose ps --all >&2
+    compose logs --no-color --no-log-prefix --tail 15 migrate >&2 # a mistake in a migration or a model stops here
     fail "the development stack did not become healthy; 'make logs' shows why"
   }
   tell

@@ -128,7 +128,7 @@ def dev(request: pytest.FixtureRequest) -> Iterator[Dev]:
         made.make("dev", timeout=START)
         yield made
     finally:
-        if request.session.testsfailed > failed:
+        if request.session.testsfailed > failed:  # shown with the last test
             print(made.logs())
         made.make("clean", check=False, timeout=120)
         shutil.rmtree(root)
@@ -160,9 +160,9 @@ def test_an_edited_view_shows(dev: Dev) -> None:
 
 
 def test_an_edited_service_shows_through_the_gateway(dev: Dev) -> None:
-    file, old = "app/products/schemas.py", "    sku: str"
-    with dev.edited(file, old, '    edited: str = "yes"\n' + old):
-        dev.shows("/api/products/?limit=1", lambda answer: answer.json()["items"][0].get("edited") == "yes")
+    old = '"sku": product.sku'
+    with dev.edited("app/products/answers.py", old, '"sku": "edited-" + product.sku'):
+        dev.shows("/api/products/?limit=1", lambda answer: answer.json()["items"][0]["sku"].startswith("edited-"))
 
 
 def test_code_that_cannot_be_loaded_shows_its_traceback_until_it_is_repaired(dev: Dev) -> None:

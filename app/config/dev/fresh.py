@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from caching import process
 from django.conf import settings
+from django.core.cache import caches
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -26,4 +27,5 @@ class FreshMiddleware:
             old = process.current
             process.renew()
             old.end()
+            caches[process.LOCAL].clear()
         return self.get_response(request)

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# No service loads these while it runs, or it reads them anew each time.
+# No service loads these while it runs, or it reads them again each time.
 _SKIPPED = {"tests", "migrations", "static", "staticfiles", "locale", "node_modules", "__pycache__"}
 
 type Stamps = dict[str, tuple[int, int, int]]  # by path: what changes with the file
