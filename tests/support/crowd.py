@@ -58,7 +58,8 @@ class Crowd:
         await self._stop.wait()
         for caller in callers:
             caller.cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
+        ends = await asyncio.gather(*callers, return_exceptions=True)
+        self.broken += [repr(end) for end in ends if not isinstance(end, asyncio.CancelledError)]
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
