@@ -23,18 +23,22 @@ function Pace:start_analyze(_, channel)
   end
 end
 
+-- HAProxy 3.0 takes filter.ERROR from http_payload for a huge number; an error that is raised ends the request.
+local function refuse(txn, status, reason)
+  txn:set_var("txn.refused", status)
+  error(reason, 0)
+end
+
 function Pace:http_payload(txn, message)
   local arrived = message:input()
   self.size = self.size + arrived
   self.fresh = self.fresh + arrived
   if self.size > MOST then
-    txn:set_var("txn.refused", 413)
-    return filter.ERROR
+    refuse(txn, 413, "a body is larger than MAX_BODY_BYTES")
   end
   if now_ms() - self.since > WINDOW_MS then
     if self.fresh < LEAST then
-      txn:set_var("txn.refused", 408)
-      return filter.ERROR
+      refuse(txn, 408, "a body does not keep the pace")
     end
     self.since, self.fresh = now_ms(), 0
   end

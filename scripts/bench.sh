@@ -48,6 +48,7 @@ if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
 
 [[ -z $(docker ps --quiet --filter "name=^$image$") ]] || fail "a bench is running already"
 "$root/scripts/secrets.sh"
+COMPOSE_PROJECT_NAME=$project "$root/scripts/lb.sh" write
 "$root/scripts/base-image.sh"
 mkdir -p "$state_dir/bench" bench/results
 options+=(--name "$image" --env "BENCH_REVISION=$(git describe --always --dirty 2>/dev/null || :)")

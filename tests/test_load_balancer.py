@@ -146,7 +146,9 @@ def own_error(site: Site, line: str, fields: str, accept: str) -> tuple[int, dic
     return status_of(answer), dict(headers_of(answer)), answer.partition(b"\r\n\r\n")[2].decode()
 
 
-@pytest.mark.parametrize(("status", "line", "fields"), OWN_ERRORS, ids=[f"{one[0]} {one[1][:20]}" for one in OWN_ERRORS])
+@pytest.mark.parametrize(
+    ("status", "line", "fields"), OWN_ERRORS, ids=[f"{one[0]} {one[1][:20]}" for one in OWN_ERRORS]
+)
 def test_an_error_of_its_own_is_a_page_for_a_browser_and_a_problem_for_a_program(
     site: Site, status: int, line: str, fields: str
 ) -> None:

@@ -40,3 +40,8 @@ def test_only_allowed_hosts_are_known() -> None:
     assert "client_max_body_size 5;" in text
     assert "default 1;" in text
     assert "    shop.example 0;\n    .shop.example 0;" in text
+
+
+@pytest.mark.parametrize(("most", "held"), [("1048576", 32), ("8388608", 4), ("1073741824", 1), ("1", 65535)])
+def test_the_held_bodies_fit_their_half_of_the_tmpfs(most: str, held: int) -> None:
+    assert f"limit_conn large_bodies {held};" in settings_conf(read({"MAX_BODY_BYTES": most}))

@@ -1,7 +1,7 @@
-"""The environment is read as documented, and a bad value is refused by name."""
+"""The settings are read as documented, and a bad value is refused by name."""
 
 import pytest
-from watcher.settings import BadSettingError, read
+from watcher.settings import BadSettingError, parse, read
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -49,3 +49,10 @@ def test_a_star_among_the_hosts_allows_any() -> None:
 def test_a_bad_value_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(BadSettingError, match=f"^{name}="):
         read({name: value})
+
+
+def test_a_value_is_taken_literally_to_the_end_of_its_line() -> None:
+    assert parse("LB_METHOD=ip_hash\n\nALLOWED_HOSTS= a=b # c\nno value\n") == {
+        "LB_METHOD": "ip_hash",
+        "ALLOWED_HOSTS": " a=b # c",
+    }

@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,8 @@ PORT = 8080
 @dataclass
 class Crowd:
     """`busy` kept connections that ask for `path` at `rate` a second all together (0: as fast as answers come), and
-    `silent` ones that send nothing and connect again when they are closed. They go when the block ends.
+    `silent` ones that ask once for what the load balancer answers itself, then send nothing. They go when the block
+    ends.
     """
 
     address: str
@@ -56,10 +58,11 @@ class Crowd:
         await self._stop.wait()
         for caller in callers:
             caller.cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
+        ends = await asyncio.gather(*callers, return_exceptions=True)
+        self.broken += [repr(end) for end in ends if not isinstance(end, asyncio.CancelledError)]
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> asyncio.StreamReader:  # type: ignore[misc]
+    async def _connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         async with self._door, asyncio.timeout(PATIENCE * TIME_FACTOR):
             reader, writer = await asyncio.open_connection(self.address, PORT)
         self.connected += 1
@@ -72,29 +75,28 @@ class Crowd:
     async def _say_nothing(self) -> None:
         while True:
             with contextlib.suppress(OSError, TimeoutError):
-                async with self._connection() as (reader, _):
+                async with self._connection() as (reader, writer):
+                    writer.write(_request("/metrics"))
                     await reader.read()
 
     async def _ask(self, number: int) -> None:
         pause = self.busy / self.rate if self.rate else 0.0
         due = time.monotonic() + pause * number / self.busy
-        request = f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         while True:
             sent = False
+            await asyncio.sleep(max(0.0, due - time.monotonic()))  # a new connection is not left without a request
             try:
                 async with self._connection() as (reader, writer):
-                    while not reader.at_eof():
-                        await asyncio.sleep(max(0.0, due - time.monotonic()))
+                    while not reader.at_eof():  # it may be closed while nothing is asked
                         due = max(due + pause, time.monotonic())
-                        if reader.at_eof():  # closed while nothing was asked
-                            break
-                        writer.write(request)
+                        writer.write(_request(self.path))
                         sent = True
                         async with asyncio.timeout(PATIENCE * TIME_FACTOR):
                             kept = await self._answer(reader)
                         sent = False
                         if not kept:
                             break
+                        await asyncio.sleep(max(0.0, due - time.monotonic()))
             except (OSError, TimeoutError, EOFError) as error:
                 self.broken.append(f"{'asked' if sent else 'connecting'}: {type(error).__name__} {error}")
                 await asyncio.sleep(0.1)
@@ -106,3 +108,7 @@ class Crowd:
         await reader.readexactly(length)
         self.answers[int(head.split()[1])] += 1
         return "\r\nconnection: close" not in head
+
+
+def _request(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
