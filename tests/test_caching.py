@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import requests
 from support.catalogue import everything
 from support.client import Site
 from support.load import at_once
@@ -96,6 +95,33 @@ def elsewhere(site: Site, products: list[int]) -> Iterator[int]:
     found = next(one for one in everything(site, "featured=true") if one["category"]["slug"] not in known)
     yield found["id"]
     change(site, found["id"], found["price"]["amount"])
+
+
+def test_500_callers_of_what_nobody_has_yet_cost_one_computation(site: Site, elsewhere: int) -> None:
+    change(site, elsewhere, 55_555_555)  # so that it is in no cache
+    answers = at_once(CALLERS, 100, lambda _: site.get(f"/products/{elsewhere}/"))
+    assert {shown(one) for one in answers} == {55_555_555}
+    assert Counter(one.headers["X-Cache"] for one in answers)["MISS"] == 1
+    assert len({one.headers["X-Served-By"] for one in answers}) == REPLICAS
+
+
+@pytest.fixture
+def quiet(site: Site, products: list[int], elsewhere: int) -> dict[str, Any]:
+    """A product in a category of which no test here changes anything, and that nobody warms."""
+    busy = {site.get(f"/api/products/{one}").json()["category"]["slug"] for one in (*products, elsewhere)}
+    return next(one for one in everything(site) if one["category"]["slug"] not in busy and not one["featured"])
+
+
+def drop(probe: Probe, function: str) -> None:
+    """Delete all values of `function` in Redis."""
+    if names := probe.redis("redis-cache", "--scan", "--pattern", f"*:kept:*{{{function}:*").split():
+        assert int(probe.redis("redis-cache", "DEL", *names)) <= len(names)
+
+
+def expire(probe: Probe, function: str) -> None:
+    """Let the time of all values of `function` be over: in Redis, which deletes them then, and in each process."""
+    drop(probe, function)
+    time.sleep(CAP + 0.1)  # by its own clock a process believes what it holds for so long, however slow the machine is
 
 
 def test_500_callers_of_what_has_expired_cost_one_computation_and_all_get_its_value(

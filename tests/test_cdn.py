@@ -82,7 +82,16 @@ def test_what_is_about_one_request_is_not_kept(edge: Edge, product: int) -> None
     assert hit.headers["X-Request-ID"] == "second"
     assert edge.get(path).headers["X-Request-ID"] not in ("first", "second", "")
     of_one_request = {"x-served-by", "x-cache", "x-database", "x-database-server", "x-read-after", "set-cookie"}
-    assert not names(hit) & {*of_one_request, "ratelimit", "ratelimit-policy", "surrogate-key", "cache-tag", "xkey", "x-varnish", "via"}
+    assert not names(hit) & {
+        *of_one_request,
+        "ratelimit",
+        "ratelimit-policy",
+        "surrogate-key",
+        "cache-tag",
+        "xkey",
+        "x-varnish",
+        "via",
+    }
 
 
 def test_a_static_file_is_kept_in_each_encoding_and_may_be_used_by_other_sites(edge: Edge, site: Site) -> None:

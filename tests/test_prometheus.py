@@ -110,7 +110,10 @@ def test_the_page_of_graphs_is_served_and_each_query_of_it_has_an_answer(prometh
     queries = re.findall(r"'((?:sum|max|histogram_quantile)[^']+)'", page.text)
     assert len(queries) >= 10
     site.get("/search/?q=tent")  # so that each has something to count
-    for query in queries:
-        eventually(f"an answer to {query}", lambda query=query: prometheus.value(f"count({query})"), within=30)
+
+    def unanswered() -> list[str]:
+        return [query for query in queries if not prometheus.value(f"count({query})")]
+
+    eventually("an answer to each query", unanswered, lambda seen: not seen, within=30)
     for script in re.findall(r'(?:src|href)="(/classic/static/[^"]+)"', page.text):
         assert requests.get(f"{prometheus.url}{script}", timeout=10).status_code == 200, script

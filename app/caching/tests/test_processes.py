@@ -152,7 +152,9 @@ def test_the_same_holds_for_a_value_that_is_read_for_the_first_time_before_the_c
 
 
 @pytest.mark.parametrize("how", ["freeze", "kill"])
-def test_without_redis_calls_are_answered_without_waiting_for_it_and_it_is_used_again(cluster: Cluster, how: str) -> None:
+def test_without_redis_calls_are_answered_without_waiting_for_it_and_it_is_used_again(
+    cluster: Cluster, how: str
+) -> None:
     one, two = cluster.spawn(2, patience=TIME_FACTOR)
     assert one.value() == two.value() == "old"
     getattr(cluster, how)()
