@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from socket import socket
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, BinaryIO, cast
 
@@ -15,6 +16,7 @@ from problem.responses import problem_response
 
 _CHUNK = 65536
 _IN_MEMORY = 1_048_576
+_PIECE = 5.0  # seconds between two pieces of a body, as in the load balancers
 _BROKEN = (OSError, ParseException)  # what gunicorn raises for chunks that are none, or that do not come
 
 
@@ -59,7 +61,12 @@ class WholeBodyMiddleware:
         if not length or not meta.get("wsgi.input_terminated"):
             return self.get_response(request)
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as body:
-            size = _copy(meta["wsgi.input"], body, min(length, most + 1))
+            try:
+                with _timed(meta.get("gunicorn.socket")):
+                    size = _copy(meta["wsgi.input"], body, min(length, most + 1))
+            except _BROKEN as error:
+                meta["wsgi.input_terminated"] = False  # the rest of it is not waited for
+                raise BadRequest("the body has not arrived whole, or is not well chunked") from error
             if size > most:
                 return problem_response(request, 413, "The body is too large.")
             if size < length and not chunked:
@@ -70,14 +77,21 @@ class WholeBodyMiddleware:
             return self.get_response(request)
 
 
+@contextmanager
+def _timed(sock: socket | None) -> Iterator[None]:
+    """Let a read of `sock` raise TimeoutError when nothing comes for a while."""
+    if sock is not None:
+        sock.settimeout(_PIECE)
+    yield
+    if sock is not None:
+        sock.settimeout(None)
+
+
 def _copy(source: Any, target: IO[bytes], most: int) -> int:
     """Copy at most `most` bytes, go to their beginning, and return how many there are."""
     left = most
-    try:
-        while left and (piece := source.read(min(_CHUNK, left))):
-            target.write(piece)
-            left -= len(piece)
-    except _BROKEN as error:
-        raise BadRequest("the body is not well chunked") from error
+    while left and (piece := source.read(min(_CHUNK, left))):
+        target.write(piece)
+        left -= len(piece)
     target.seek(0)
     return most - left
