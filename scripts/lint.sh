@@ -41,6 +41,7 @@ check "hadolint" hadolint --config .hadolint.yaml "${dockerfiles[@]}"
 for profile in nginx haproxy canary cdn; do
   check "docker compose config ($profile)" docker compose --profile "$profile" config --quiet
 done
+check "docker compose config (dev)" docker compose -f compose.yaml -f compose.dev.yaml config --quiet
 for overlay in cluster sentinel; do
   check "docker compose config (redis-$overlay)" docker compose -f compose.yaml -f "compose.redis-$overlay.yaml" config --quiet
 done
