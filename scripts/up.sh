@@ -219,7 +219,7 @@ tell() {
 scale-out is up behind $LB.
 
   shop        http://localhost:$HTTP_PORT/    https://localhost:$HTTPS_PORT/
-  Prometheus  http://localhost:$PROMETHEUS_PORT/
+  Prometheus  http://localhost:$PROMETHEUS_PORT/    graphs: http://localhost:$PROMETHEUS_PORT/consoles/stack.html
 $("$root/scripts/lb.sh" show | sed 's/^/  /')
 
 Try:
