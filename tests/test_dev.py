@@ -22,7 +22,7 @@ from support.services import Services, place, register
 from support.settings import ROOT, TIME_FACTOR
 from support.wait import eventually
 
-SOON = 2.0  # seconds from a saved file to the answer that shows it
+SOON = 5.0  # seconds until an edit shows: two on a quiet machine, the rest is for a busy one
 START = 300.0  # seconds for images that are built from the cache, a new database and the demo's data
 COMMAND = 60.0  # seconds for one command of Django's
 
