@@ -93,7 +93,7 @@ made() {
   return 1
 }
 
-# retire CONTAINER...: each is told to stop, drains, and is removed.
+# retire CONTAINER...: each drains, stops, and is removed.
 retire() {
   docker stop "$@" >/dev/null 2>&1 || :
   docker rm --force "$@" >/dev/null 2>&1 || :
@@ -223,7 +223,7 @@ undo() { # SERVICE: without the new containers that are more than there were
   rm -f "$(mark "$1")"
 }
 
-# try_out SERVICE: whether a container of it becomes healthy; it serves nobody.
+# try_out SERVICE: whether a container of it becomes healthy; it gets no requests.
 try_out() {
   local one status=0
   one=$(compose run --detach --no-deps --label scale-out.trial=yes "$1" 2>/dev/null | tail -n 1)
