@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # What the load balancer takes by reload: its settings and its certificate, in secrets/lb-<project>/ (docs/tls.md).
-#   lb.sh check   refuse a certificate that cannot be served; nothing is changed
 #   lb.sh write   write the directory; a load balancer reads it when it starts
 #   lb.sh apply   write, and reload if the load balancer has not read these values yet
 #   lb.sh reload  make reload-lb: write, and reload in any case
@@ -19,24 +18,10 @@ main() {
   "$1"
 }
 
-check() {
-  local pair
-  for pair in "TLS_CERTIFICATE=$certificate" "TLS_KEY=$key"; do
-    [[ -f ${pair#*=} && -r ${pair#*=} ]] || fail "$pair: there is no such file, or this user cannot read it"
-  done
-  openssl x509 -noout -in "$certificate" 2>/dev/null || fail "TLS_CERTIFICATE=$certificate: not a certificate in PEM"
-  openssl pkey -noout -passin pass: -in "$key" 2>/dev/null || fail "TLS_KEY=$key: not a private key in PEM without a pass phrase"
-  openssl x509 -noout -checkend 0 -in "$certificate" >/dev/null \
-    || fail "TLS_CERTIFICATE=$certificate: expired on $(field enddate "$certificate")"
-  [[ $(openssl x509 -noout -pubkey -in "$certificate") == "$(openssl pkey -pubout -passin pass: -in "$key")" ]] \
-    || fail "TLS_KEY=$key: does not fit TLS_CERTIFICATE=$certificate"
-}
-
 # Of the first certificate of a file, which is the site's own; its chain comes behind it.
 field() { openssl x509 -noout "-$1" -in "$2" | sed 's/^[a-zA-Z]*= *//'; }
 
 write() {
-  check
   mkdir -p "$dir"
   chmod 755 "$dir"
   put settings <<TEXT
@@ -66,6 +51,7 @@ apply() {
 }
 
 reload() {
+  check_settings
   take_lock "make reload-lb" 600 # a renewal hook waits for a deploy that is under way
   [[ -n $(container) ]] || fail "no $LB runs: run make up first"
   keep

@@ -19,7 +19,6 @@ main() {
   check_disk
   check_ports
   "$root/scripts/secrets.sh"
-  "$root/scripts/lb.sh" check
   if [[ $mode == update ]]; then
     "$root/scripts/base-image.sh" refresh
     build_images --no-cache # the layers with apt's packages too

@@ -41,8 +41,8 @@ ROLLED: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "CDN_TAG_HEADER": (1, "Cache-Tag", APP),
     "CDN_PURGE_URL": (1, "", ("web", "products", "worker")),
     "WEB_WORKERS": (1, "1", ("web",)),
-    "WEB_THREADS": (1, "3", ("web",)),
-    "POOL_SIZE": (1, "3", ("web", "users", "products", "orders", "worker")),
+    "WEB_THREADS": (1, "6", ("web",)),
+    "POOL_SIZE": (1, "5", ("web", "users", "products", "orders", "worker")),
     "REPLICATION_GUARD": (2, "1", ("web", "products")),
     "RATE_LIMIT": (1, "60000", ("web",)),
     "DRAIN_SECONDS": (2, "4", PAGES),
@@ -493,7 +493,7 @@ def test_a_certificate_that_cannot_be_served_is_refused_before_anything_is_touch
         file.write_text("no certificate\n", encoding="ascii")
 
     cases: dict[str, Callable[[], object]] = {
-        "fit": other_key,
+        "does not belong": other_key,
         "expired": expired,
         "PEM": garbage,
         "no such file": file.unlink,

@@ -34,6 +34,7 @@ class Outcome:
     status: int | None
     replica: str | None
     error: str | None
+    says: str = ""  # the beginning of an answer that is not 200
 
     @property
     def failed(self) -> bool:
@@ -42,7 +43,7 @@ class Outcome:
 
     def __str__(self) -> str:
         what = self.error or self.status
-        where = f"{self.replica} {self.id}"
+        where = f"{self.replica} {self.id} {self.says}".rstrip()
         return f"{self.started:6.2f} s  {self.method} {self.path}  {what} after {self.seconds:.3f} s  {where}"
 
 
@@ -132,19 +133,21 @@ class Load:
     def _one(self, path: str, connection: http.client.HTTPConnection | None) -> http.client.HTTPConnection | None:
         identifier = uuid.uuid4().hex
         started = time.monotonic()
-        status, replica, error = None, None, None
+        status, replica, error, says = None, None, None, ""
         try:
             if connection is None or not _alive(connection):
                 connection = http.client.HTTPConnection("127.0.0.1", self.site.port, timeout=PATIENCE * TIME_FACTOR)
                 connection.connect()
             connection.request(self.method, path, headers=self._headers(identifier))
             answer = connection.getresponse()
-            answer.read()
+            body = answer.read()
+            says = "" if answer.status == 200 else body[:200].decode("utf-8", "replace")
             status, replica = answer.status, answer.getheader("X-Served-By")
         except (OSError, http.client.HTTPException) as problem:
             error = f"{type(problem).__name__}: {problem}"
         took = time.monotonic() - started
-        self.outcomes.append(Outcome(self.method, path, identifier, started - self.began, took, status, replica, error))
+        began = started - self.began
+        self.outcomes.append(Outcome(self.method, path, identifier, began, took, status, replica, error, says))
         if connection is not None and (error is not None or not self.keepalive):
             connection.close()
             return None
