@@ -2,5 +2,6 @@
 
 from replication.causal import headers, position, told
 from replication.routing import at_least, use_primary
+from replication.state import begin
 
-__all__ = ["at_least", "headers", "position", "told", "use_primary"]
+__all__ = ["at_least", "begin", "headers", "position", "told", "use_primary"]

@@ -8,32 +8,45 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.checks import Error, register
+from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from replication import state
 from replication.guard import refuse_unsaid
-
-PRIMARY = "default"
-# What a statement begins with that leaves the log as it is.
-_READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
+from replication.state import PRIMARY
+from replication.statements import may_write
 
 
 def _record(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     connection, trail = context["connection"], state.current()
     alias = connection.alias
     trail.record(alias, getattr(connection, "server", ""))
-    if alias == PRIMARY and not trail.wrote:
-        if not isinstance(sql, str) or not sql.lstrip(" (\n").upper().startswith(_READS):
-            trail.wrote = True
-        elif settings.REPLICATION_GUARD:
+    if alias not in trail.done.written and alias not in settings.REPLICAS:
+        if may_write(sql):
+            trail.note_write(alias)
+        elif alias == PRIMARY and settings.REPLICATION_GUARD and not trail.wrote:
             refuse_unsaid(connection, sql)
-    return execute(sql, params, many, context)
+    try:
+        return execute(sql, params, many, context)
+    except (OperationalError, InterfaceError):
+        trail.done.failed = True
+        raise
 
 
 def _watch(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
     if _record not in connection.execute_wrappers:
         connection.execute_wrappers.append(_record)
+
+
+def check_weights(**_kwargs: Any) -> list[Error]:
+    """Check that REPLICA_WEIGHTS names replicas, and gives each a number that is not negative."""
+    return [
+        Error(f"REPLICA_WEIGHTS: {alias!r}: {weight!r}: a replica ({', '.join(settings.REPLICAS)}) and a number >= 0")
+        for alias, weight in settings.REPLICA_WEIGHTS.items()
+        if alias not in settings.REPLICAS or not isinstance(weight, int | float) or not 0 <= weight < float("inf")
+    ]
 
 
 class ReplicationConfig(AppConfig):
@@ -43,6 +56,7 @@ class ReplicationConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signals."""
+        register(check_weights)
         connection_created.connect(_watch, dispatch_uid="replication.watch")
         if find_spec("celery"):
             from replication import tasks  # noqa: F401, PLC0415 - a project without Celery needs it not

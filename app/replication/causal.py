@@ -12,28 +12,31 @@ import logging
 from django.db import DatabaseError, connections
 
 from replication import lsn, state
+from replication.state import PRIMARY
 
 log = logging.getLogger(__name__)
 
-PRIMARY = "default"
 
+def place(alias: str) -> tuple[str, int] | None:
+    """Return the server that the replica `alias` leads to, and how far it is known to have replayed the log.
 
-def replayed(alias: str) -> int | None:
-    """Return how far the replica `alias` is known to have replayed the log; None if it is away, or too far behind.
-
-    One of another backend is taken as it is.
+    None if it is away, or lags. One of another backend is taken as it is.
     """
     connection = connections[alias]
     cluster = getattr(connection, "cluster", None)
     if cluster is None:
-        return lsn.MAXIMUM
+        return "", lsn.MAXIMUM
     host = cluster.standby(connection.settings_dict["STANDBY"])
-    if host is None:
-        return None
-    if connection.connection is not None:  # it goes on to where it goes
-        host = connection.host  # type: ignore[attr-defined]  # of replication.backend
-    position: int = cluster.position(host)
-    return position
+    if connection.connection is not None:  # an open connection keeps its server, also one that is removed by now
+        kept = connection.host  # type: ignore[attr-defined]  # of replication.backend
+        host = kept if kept in cluster.standbys() else None
+    return (host, cluster.position(host)) if host else None
+
+
+def replayed(alias: str) -> int:
+    """Return how far the replica `alias` is known to have replayed the log; -1 if it is away, or lags."""
+    found = place(alias)
+    return found[1] if found else -1
 
 
 def ask(alias: str) -> int:
@@ -52,14 +55,15 @@ def ask(alias: str) -> int:
 def position() -> int:
     """Return what a later read of this caller must have seen: call it after the commit of what was written.
 
-    Where the primary is lost between the commit and this question, the answer is a position that no replica reaches, so
-    the caller reads the primary until it forgets the position.
+    It is the end of the log in memory: with `synchronous_commit = off` a commit may not be written out yet. Where the
+    primary is lost between the commit and this question, the answer is a position that no replica reaches, so the
+    caller reads the primary until it forgets the position.
     """
     trail = state.current()
-    if trail.wrote and not connections[PRIMARY].in_atomic_block:
+    if (trail.wrote or trail.stray) and not connections[PRIMARY].in_atomic_block:
         try:
             with connections[PRIMARY].cursor() as cursor:
-                cursor.execute("SELECT pg_current_wal_lsn()::text")
+                cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
                 trail.after = max(trail.after, lsn.parse(cursor.fetchone()[0]))
         except DatabaseError as error:
             log.warning("the position of a write is not known: %s", error)
@@ -67,9 +71,19 @@ def position() -> int:
     return trail.after
 
 
+def bounded(after: int) -> int:
+    """Return the position `after` that a caller sent, or less: it can have seen no more than there is by now.
+
+    Otherwise an invented position would send its caller's reads to the primary, as often as it likes.
+    """
+    cluster = getattr(connections[PRIMARY], "cluster", None)
+    return cluster.bounded(after) if after and cluster else after
+
+
 def told() -> bool:
-    """Return whether the caller has said what its reads must have seen."""
-    return state.current().after > 0
+    """Return whether it matters what the caller's reads have seen: it has said so, or is a thread of unknown origin."""
+    trail = state.current()
+    return trail.stray or trail.after > 0
 
 
 def headers() -> dict[str, str]:

@@ -10,10 +10,10 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from replication import metrics
+from replication.history import History
 from replication.server import Connection, Server
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,9 @@ SILENT = 1.0  # seconds without an answer after which nothing new is asked of a 
 HUNG = 1.5  # seconds without an answer after which whoever waits for the server is woken with an error
 FIRST = 0.8  # seconds that the first caller waits for the first answers
 LOOK = 0.1  # seconds between two looks at the servers that have not answered yet
+AGAIN = 0.02  # seconds between two questions while the first caller waits for a standby to catch up
+AHEAD = 16 * 1024 * 1024  # bytes that a reader may be ahead of what the primary has said last
+PATIENCE = 0.2  # seconds for an answer of the primary about a position that is further ahead
 
 type Closer = Callable[[str], None]
 
@@ -30,9 +33,9 @@ type Closer = Callable[[str], None]
 class Cluster:
     """The servers `hosts`, in the order in which standbys are numbered.
 
-    A standby that has fallen more than `max_lag_seconds` or `max_lag_bytes` behind the primary is left out until it has
-    caught up. Its lag in seconds is the age of the oldest position of the primary that it has not replayed: no two
-    clocks are compared, and a primary that writes nothing makes nobody lag.
+    A standby that lags more than `max_lag_seconds` or `max_lag_bytes` is removed until it has caught up. Its lag in
+    seconds is the age of the oldest change that it has not replayed: no two clocks are compared, and a primary that
+    writes nothing makes no standby lag. Without a primary a standby is compared with the best of those in use.
     """
 
     def __init__(
@@ -49,8 +52,10 @@ class Cluster:
 
     def _reset(self) -> None:
         self._servers = {host: Server(host) for host in self.hosts}
-        self._history: deque[tuple[float, int]] = deque()  # when (monotonic) the primary had written how far
+        self._history = History()
+        self._timeline = 0
         self._lagging: set[str] = set()
+        self._observing = False
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -60,13 +65,13 @@ class Cluster:
 
         An old primary that comes back may believe in itself for a moment: the later timeline is right.
         """
+        self._known()
         leader = self._leader()
         return leader.host if leader else None
 
     def standbys(self) -> list[str]:
         """Return the hosts that may be read: up, and not too far behind."""
-        lagging = self._lagging
-        return [host for host, server in self._known().items() if server.up and server.standby and host not in lagging]
+        return [server.host for server in self._known().values() if self._usable(server)]
 
     def standby(self, number: int) -> str | None:
         """Return the host of standby `number`, or where that is away, of another; None where all are."""
@@ -86,8 +91,26 @@ class Cluster:
         server = self._servers[host]
         server.position = max(server.position, position)
 
+    def bounded(self, position: int) -> int:
+        """Return `position`, or how far the primary has written by now where that is less.
+
+        The primary is asked only if `position` is far from what it said last: then it is made up, or stands for a
+        write whose position is not known.
+        """
+        self._known()
+        leader = self._leader()
+        if leader is None or position <= leader.position + AHEAD:
+            return position
+        began = time.monotonic()
+        leader.wake.set()
+        while (leader.answered_at or 0.0) < began:
+            if time.monotonic() - began > PATIENCE:
+                return position
+            time.sleep(PATIENCE / 40)
+        return min(position, leader.position)
+
     def lag(self, host: str) -> tuple[float, int]:
-        """Return how far `host` is behind the primary, in seconds and in bytes; zero while there is no primary."""
+        """Return how far `host` is behind the primary, in seconds and in bytes."""
         return self._lag(self._servers[host], time.monotonic())
 
     def up(self, host: str) -> bool:
@@ -111,7 +134,7 @@ class Cluster:
 
     def register(self, host: str, connection: Connection) -> None:
         """Break `connection`, which goes to `host`, when `host` hangs."""
-        self._servers[host].connections.add(connection)
+        self._servers[host].register(connection)
 
     def on_loss(self, closer: Closer) -> None:
         """Call `closer` with the host of each server that is lost."""
@@ -119,6 +142,8 @@ class Cluster:
 
     def stop(self) -> None:
         """End the threads of this process."""
+        if self._pid != os.getpid():
+            return  # in the child of a fork: they are its parent's, and so are the connections
         self._stopping.set()
         for server in self._servers.values():
             server.wake.set()
@@ -144,75 +169,128 @@ class Cluster:
             threading.Thread(target=self._ask, args=[server], name=f"watch-{server.host}", daemon=True)
             for server in watched
         ]
-        self._threads.append(threading.Thread(target=self._look, args=[watched], name="watch", daemon=True))
         for thread in self._threads:
             thread.start()
         deadline = time.monotonic() + FIRST
         for server in watched:
             server.settled.wait(max(0.0, deadline - time.monotonic()))
+        # The age of what a standby lacks is not known yet: it is usable once it has what the primary had at first.
+        while (late := [one for one in watched if self._lags(one)]) and time.monotonic() < deadline:
+            for server in late:
+                server.wake.set()
+            time.sleep(AGAIN)
+        self._observing = True
+        look = threading.Thread(target=self._look, args=[watched], name="watch", daemon=True)
+        look.start()
+        self._threads.append(look)
+        for server in watched:
+            self._observe(server)
 
     def _ask(self, server: Server) -> None:
         stopping, was_up = self._stopping, True
         while not stopping.is_set():
             try:
-                server.ask(self._connect)
-            except Exception as error:  # whatever is wrong, it cannot be used
-                server.error = " ".join(str(error).split())
-                if was_up:
-                    log.warning("%s is lost: %s", server.host, server.error)
-                    metrics.evictions.labels(server.host, "lost").inc()
-                    for closer in self._closers:
-                        closer(server.host)
-            else:
-                if not was_up:
-                    log.warning("%s answers again", server.host)
-                self._note_history(server)
+                self._ask_once(server, was_up=was_up)
+            except Exception:  # a fault of ours must not end the watch: then a server that hangs would stay in use
+                log.exception("the watch of %s failed", server.host)
+                server.up = False
             was_up = server.up
             server.wake.wait(INTERVAL)
             server.wake.clear()
         server.close()
 
+    def _ask_once(self, server: Server, *, was_up: bool) -> None:
+        since = server.answered_at
+        try:
+            server.ask(self._connect)
+        except Exception as error:
+            server.error = " ".join(str(error).split())
+            if was_up:
+                log.warning("%s is lost: %s", server.host, server.error)
+                metrics.evictions.labels(server.host, "lost").inc()
+                for closer in self._closers:
+                    closer(server.host)
+        else:
+            # Its lag comes first: a standby that was away for an hour is up, but not usable.
+            self._note_history(server, since)
+            self._observe(server)
+            server.up = True
+            server.settled.set()
+            if not was_up:
+                log.warning("%s answers again", server.host)
+
     def _look(self, servers: Sequence[Server]) -> None:
         stopping = self._stopping
         while not stopping.wait(LOOK):
-            now = time.monotonic()
             for server in servers:
-                silent = server.silent_for(now)
-                if silent > SILENT and server.up:
-                    server.up = False
-                    server.error = "it does not answer"
-                if silent > HUNG:
-                    server.cut_all()
-                if server.up and server.standby:
-                    self._observe(server, now)
+                try:
+                    self._look_at(server)
+                except Exception:  # as in _ask
+                    log.exception("the look at %s failed", server.host)
 
-    def _observe(self, server: Server, now: float) -> None:
-        seconds, size = self._lag(server, now)
+    def _look_at(self, server: Server) -> None:
+        silent = server.silent_for(time.monotonic())
+        if silent > SILENT and server.up:
+            server.up = False
+            server.error = "it does not answer"
+        if silent > HUNG:
+            server.cut_all()
+        if server.up:
+            self._observe(server)
+
+    def _observe(self, server: Server) -> None:
+        """Remove a standby that lags, and take one back that has caught up."""
+        if not server.standby or not self._observing:
+            return
+        seconds, size = self._lag(server, time.monotonic())
         metrics.lag_seconds.labels(server.host).set(seconds)
         metrics.lag_bytes.labels(server.host).set(size)
         if seconds <= self._max_lag_seconds and size <= self._max_lag_bytes:
             self._lagging.discard(server.host)
         elif server.host not in self._lagging:
             self._lagging.add(server.host)
-            log.warning("%s is left out: %.1f s, %d bytes behind", server.host, seconds, size)
+            log.warning("standby %s removed: lag %.1f s, %d bytes", server.host, seconds, size)
             metrics.evictions.labels(server.host, "lag").inc()
 
+    def _usable(self, server: Server) -> bool:
+        return server.up and server.standby and server.host not in self._lagging
+
     def _leader(self) -> Server | None:
-        leaders = [server for server in self._known().values() if server.up and not server.standby]
+        leaders = [server for server in self._servers.values() if server.up and not server.standby]
         return max(leaders, key=lambda server: server.timeline, default=None)
 
-    def _note_history(self, server: Server) -> None:
-        if server.standby or self._leader() is not server:
+    def _reference(self) -> int:
+        """Return the position that a standby must have reached.
+
+        Without a primary that of the best standby in use; without one, all that is known, so that no standby that was
+        removed or away takes itself back.
+        """
+        leader = self._leader()
+        if leader is not None:
+            return leader.position
+        return max((one.position for one in self._servers.values() if self._usable(one)), default=self._history.end)
+
+    def _note_history(self, server: Server, since: float | None) -> None:
+        """Note the position of the primary, or without one of a standby, given when `server` answered before."""
+        leader, now = self._leader(), time.monotonic()
+        if server.standby and leader is not None:
             return
-        now = time.monotonic()
-        if not self._history or self._history[-1][1] != server.position:
-            self._history.append((now, server.position))
-        while self._history and now - self._history[0][0] > 2 * self._max_lag_seconds and len(self._history) > 1:
-            self._history.popleft()
+        if not server.standby:
+            if leader is not None and leader.timeline > server.timeline:
+                return
+            if server.timeline > self._timeline:
+                self._timeline = server.timeline
+                self._history.cut(server.position)
+        # What the first answer tells was written at an unknown time: too long ago for a standby that lacks it.
+        self._history.note(now - 2 * self._max_lag_seconds if since is None else since, now, server.position)
 
     def _lag(self, server: Server, now: float) -> tuple[float, int]:
-        leader = self._leader()
-        if leader is None or leader is server:
+        reference = self._reference()
+        if not server.standby or server.position >= reference:
             return 0.0, 0
-        missed = next((at for at, position in tuple(self._history) if position > server.position), now)
-        return now - missed, max(0, leader.position - server.position)
+        missed = self._history.missed_since(server.position)
+        return now - (now if missed is None else missed), reference - server.position
+
+    def _lags(self, server: Server) -> bool:
+        seconds, _ = self._lag(server, time.monotonic())
+        return server.up and seconds > self._max_lag_seconds

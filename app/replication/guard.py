@@ -15,7 +15,7 @@ class UnsaidPrimaryRead(ImproperlyConfigured):
 def refuse_unsaid(connection: BaseDatabaseWrapper, sql: str) -> None:
     """Raise UnsaidPrimaryRead unless the read of the primary was meant. On with `settings.REPLICATION_GUARD`."""
     trail = state.current()
-    if not (connection.in_atomic_block or trail.on_primary or trail.primary_said):
+    if not (connection.in_atomic_block or trail.on_primary or trail.done.primary_said):
         raise UnsaidPrimaryRead(
             f"this reads the primary without need: let the router choose, or say `with use_primary():`\n{sql[:200]}"
         )

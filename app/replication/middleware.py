@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from replication import causal, lsn, metrics, routing, state
 
 COOKIE = "read_after"
+_NAME = re.compile(rf"{COOKIE}(_[0-9a-f]{{1,16}})?")
 # Seconds that a browser remembers a write. Longer than a replica may lag before it is left out anyway.
 REMEMBERED = 60
 
 
 class ReplicationMiddleware:
-    """Hand the position of the caller's last write through, and repeat a read once when its server died under it.
+    """Hand the position of the caller's last write through, and run a read once more when its server died under it.
 
     A browser carries the position in a cookie, any other caller in `X-Read-After`: take it from the answer to a write
     and send it with the reads that must see that write. `X-Database` names the aliases that were
@@ -29,46 +33,64 @@ class ReplicationMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request. Raises BadRequest for an `X-Read-After` that is no position."""
-        trail = state.begin(_position_of(request))
+        trail = state.begin(causal.bounded(_position_of(request)))
         response = self.get_response(request)
+        if _may_repeat(request, response, trail):
+            _remove_what_broke()
+            trail.replica, trail.host = routing.second_choice(), None
+            trail.done.primary_said, trail.done.failed = True, False
+            response = self.get_response(request)
+            outcome = "failed" if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else "answered"
+            metrics.second_tries.labels(outcome).inc()
         if trail.wrote:
-            after = causal.position()
-            response[causal.HEADER] = lsn.render(after)
-            secure = request.is_secure()
-            response.set_cookie(COOKIE, str(after), REMEMBERED, httponly=True, samesite="Lax", secure=secure)
+            _hand_out(request, response, causal.position())
         elif trail.after and causal.HEADER not in response:  # a later one may come from another service
             response[causal.HEADER] = lsn.render(trail.after)
-        for alias, number in trail.queries.items():
+        queries = trail.done.queries.copy()
+        for alias, number in queries.items():
             metrics.queries.labels(alias).inc(number)
-        if trail.queries and getattr(settings, "EXPOSE_TOPOLOGY", False):
-            response["X-Database"] = ",".join(trail.queries)
-            response["X-Database-Server"] = ",".join(trail.servers[alias] for alias in trail.queries)
+        if queries and getattr(settings, "EXPOSE_TOPOLOGY", False):
+            response["X-Database"] = ",".join(queries)
+            response["X-Database-Server"] = ",".join(trail.done.servers.get(alias, "") for alias in queries)
         return response
 
-    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Run the view again if a read failed for want of its server.
+    def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
+        """Note a failure that no query has noted, such as that of a connection of another backend."""
+        if isinstance(exception, OperationalError | InterfaceError):
+            state.current().done.failed = True
 
-        This is safe because nothing was written, and of use because the lost server is left out from now on.
-        """
-        match, trail = request.resolver_match, state.current()
-        if (
-            match is None
-            or request.method not in ("GET", "HEAD")
-            or not isinstance(exception, OperationalError | InterfaceError)
-            or trail.wrote
-            or any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
-        ):
-            return None
-        _leave_out_what_broke()
-        trail.replica, trail.primary_said = routing.second_choice(), True
-        try:
-            response = match.func(request, *match.args, **match.kwargs)
-        except (OperationalError, InterfaceError):
-            metrics.second_tries.labels("failed").inc()
-            return None  # the first failure is the one that is reported
-        metrics.second_tries.labels("answered").inc()
-        assert isinstance(response, HttpResponse)  # noqa: S101 - for mypy; views return nothing else
-        return response
+
+def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.Trail) -> bool:
+    """Return whether the whole request may run once more: a read failed for want of its server, and did nothing else.
+
+    An answer that has begun, and that then fails, comes here as a good one: it is never repeated.
+    """
+    return (
+        trail.done.failed
+        and response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        and request.method in ("GET", "HEAD")
+        and trail.done.repeatable
+        and not trail.wrote
+        and not any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
+    )
+
+
+def _hand_out(request: HttpRequest, response: HttpResponse, after: int) -> None:
+    """Give the position of a write to the caller.
+
+    A browser may write twice at once, and the answer with the older position may come last: so each position has a
+    cookie of its own beside the one that says that this browser has written, and the answers to both are kept.
+    """
+    response[causal.HEADER] = lsn.render(after)
+    for name in (COOKIE, f"{COOKIE}_{after:x}"):
+        response.set_cookie(name, str(after), REMEMBERED, httponly=True, samesite="Lax", secure=request.is_secure())
+    for name, _ in _cookies(request):
+        if name not in response.cookies:
+            response.delete_cookie(name, samesite="Lax")
+
+
+def _cookies(request: HttpRequest) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in request.COOKIES.items() if _NAME.fullmatch(name)]
 
 
 def _position_of(request: HttpRequest) -> int:
@@ -77,13 +99,13 @@ def _position_of(request: HttpRequest) -> int:
     except ValueError:
         raise BadRequest(f"{causal.HEADER} is not a position") from None
     # A browser cannot help what is in its cookie: a bad one is as good as none.
-    cookie = request.COOKIES.get(COOKIE, "")
-    if cookie.isascii() and cookie.isdigit() and len(cookie) <= len(str(lsn.MAXIMUM)):
-        after = max(after, min(int(cookie), lsn.MAXIMUM))
+    for _, cookie in _cookies(request):
+        if cookie.isascii() and cookie.isdigit() and len(cookie) <= len(str(lsn.MAXIMUM)):
+            after = max(after, min(int(cookie), lsn.MAXIMUM))
     return after
 
 
-def _leave_out_what_broke() -> None:
+def _remove_what_broke() -> None:
     for connection in connections.all(initialized_only=True):
         cluster, host = getattr(connection, "cluster", None), getattr(connection, "host", None)
         if cluster is not None and host is not None and connection.connection and connection.connection.closed:

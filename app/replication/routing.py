@@ -12,19 +12,14 @@ from django.db import OperationalError, connections
 from django.db.models import Model
 
 from replication import causal, metrics, state
-
-PRIMARY = "default"
+from replication.state import PRIMARY
 
 
 @contextmanager
 def use_primary() -> Iterator[None]:
     """Send the reads inside this block to the primary: for what must not be a moment old."""
-    trail = state.current()
-    trail.on_primary += 1
-    try:
+    with state.block(on_primary=True):
         yield
-    finally:
-        trail.on_primary -= 1
 
 
 @contextmanager
@@ -34,18 +29,15 @@ def at_least(position: int) -> Iterator[bool]:
     They do not where the primary is away and no replica has come so far yet: then they go where any read goes.
     """
     trail = state.current()
-    before = trail.after, trail.replica
-    seen = True
-    if position > trail.after and not trail.wrote:
-        trail.after = position
-        trail.replica = _choose(trail)
-        if trail.replica == PRIMARY and hasattr(connections[PRIMARY], "cluster") and second_choice() is None:
-            trail.after, trail.replica = before
-            seen = False
-    try:
+    if trail.wrote or (position <= trail.after and not trail.stray):
+        yield True
+        return
+    with state.block(after=position, replica=None, host=None, stray=False) as inner:
+        _choose(inner)
+        seen = not (inner.replica == PRIMARY and hasattr(connections[PRIMARY], "cluster") and second_choice() is None)
+        if not seen:
+            inner.after, inner.replica, inner.host = trail.after, trail.replica, trail.host
         yield seen
-    finally:
-        trail.after, trail.replica = before
 
 
 class ReplicaRouter:
@@ -53,7 +45,8 @@ class ReplicaRouter:
 
     Reads that need it: inside `atomic()` and `use_primary()`, after a write of the same request or task, and of an
     application in `settings.PRIMARY_READ_APPS`. A replica serves a reader only if it has replayed what the reader has
-    written before; `settings.REPLICA_WEIGHTS` says how much of the others' reads each one gets.
+    written before; `settings.REPLICA_WEIGHTS` says how much of the others' reads each one gets;
+    one of weight 0 gets those only that name it.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
@@ -63,18 +56,19 @@ class ReplicaRouter:
             return PRIMARY
         if model._meta.app_label in settings.PRIMARY_READ_APPS:
             return _from_primary(trail, "application")
-        # What is reached through an object is read from where the object came from: one request must
-        # not see two moments of one product.
+        if trail.stray:
+            return _from_primary(trail, "thread")
         instance = hints.get("instance")
-        if instance is not None and instance._state.db in settings.DATABASES:
-            return str(instance._state.db)
+        if instance is not None and (alias := _alias_of(trail, instance)) is not None:
+            return alias
         if trail.replica is None:
-            trail.replica = _choose(trail)
+            _choose(trail)
+        assert trail.replica is not None  # noqa: S101 - for mypy
         return trail.replica
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str:
         """Return the primary; from now on this request or task reads there what it wrote."""
-        state.current().wrote = True
+        state.current().note_write()
         return PRIMARY
 
     def allow_relation(self, first: Model, second: Model, **hints: Any) -> bool | None:
@@ -89,33 +83,45 @@ def second_choice() -> str | None:
     return PRIMARY if cluster is not None and cluster.primary() is not None else None
 
 
+def _alias_of(trail: state.Trail, instance: Model) -> str | None:
+    """Return where `instance` was read by this very request, so that it sees one moment of what belongs together.
+
+    None for an object that another request has read, such as a cached or pickled one, and for one of a replica that
+    is behind what this reader must see by now.
+    """
+    alias = instance._state.db
+    if alias is None or alias not in settings.DATABASES:
+        return None
+    if alias != PRIMARY and alias not in settings.REPLICAS:
+        return alias
+    read_now = alias in trail.done.queries and (alias == PRIMARY or causal.replayed(alias) >= trail.after)
+    return alias if read_now else None
+
+
 def _from_primary(trail: state.Trail, reason: str) -> str:
-    trail.primary_said = True
+    trail.done.primary_said = True
     metrics.primary_reads.labels(reason).inc()
     return PRIMARY
 
 
-def _choose(trail: state.Trail) -> str:
-    """Return a replica that this reader may read, or the primary where there is none."""
-    known = {alias: causal.replayed(alias) for alias in settings.REPLICAS}
-    caught_up = [alias for alias, position in known.items() if position is not None and position >= trail.after]
-    if caught_up:
-        return _weighted(caught_up)
-    usable = [alias for alias, position in known.items() if position is not None]
+def _choose(trail: state.Trail) -> None:
+    """Choose a replica that this reader may read, and its server, or the primary where there is none."""
+    weights = {alias: settings.REPLICA_WEIGHTS.get(alias, 1) for alias in settings.REPLICAS}
+    places = {alias: found for alias, weight in weights.items() if weight and (found := causal.place(alias))}
+    caught_up = [alias for alias, (_, position) in places.items() if position >= trail.after]
+    usable = caught_up or list(places)
     if not usable:
-        return _from_primary(trail, "no replica")
+        trail.replica = _from_primary(trail, "no replica")
+        return
+    [alias] = random.choices(usable, [weights[one] for one in usable])  # noqa: S311 - no secret
+    trail.replica, trail.host = alias, places[alias][0]
+    if caught_up:
+        return
     # What is known is up to half a second old: ask one of them, once.
-    alias = _weighted(usable)
     try:
-        if causal.ask(alias) >= trail.after:
-            return alias
+        reason = "" if causal.ask(alias) >= trail.after else "behind"
     except OperationalError:
-        return _from_primary(trail, "no replica")
-    return _from_primary(trail, "behind")
-
-
-def _weighted(aliases: list[str]) -> str:
-    if not settings.REPLICA_WEIGHTS:
-        return random.choice(aliases)  # noqa: S311 - no secret
-    weights = [settings.REPLICA_WEIGHTS.get(alias, 1) for alias in aliases]
-    return random.choices(aliases, weights)[0]  # noqa: S311 - no secret
+        reason = "no replica"
+        trail.done.failed = False  # the primary answers
+    if reason:
+        trail.replica, trail.host = _from_primary(trail, reason), None

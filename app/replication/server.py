@@ -54,12 +54,14 @@ class Server:
         self.settled = threading.Event()  # it has answered, or failed, once
         self.wake = threading.Event()  # ask again now
         self.asked_at: float | None = None  # monotonic; None between two questions
-        self.connections: WeakSet[Connection] = WeakSet()
+        self.answered_at: float | None = None  # when the last question that it has answered was asked
+        self._lock = threading.Lock()  # a set that grows while it is iterated is an error
+        self._connections: WeakSet[Connection] = WeakSet()
         self._probe: Connection | None = None
 
     def ask(self, connect: Callable[[str], Connection]) -> None:
         """Ask once and note the answer. Raises psycopg.Error when there is none."""
-        self.asked_at = time.monotonic()
+        self.asked_at = asked_at = time.monotonic()
         try:
             if self._probe is None:
                 self._probe = connect(self.host)
@@ -68,14 +70,14 @@ class Server:
             standby, position, timeline = row
             self.standby, self.position = bool(standby), lsn.parse(str(position or "0/0"))
             self.timeline = int(str(timeline), 16)
-            self.up = True
+            self.answered_at = asked_at
         except BaseException:
             self.up = False
+            self.settled.set()
             self.close()
             raise
         finally:
             self.asked_at = None
-            self.settled.set()
 
     def silent_for(self, now: float) -> float:
         """Return for how many seconds the question under way has had no answer; 0.0 where there is one."""
@@ -88,9 +90,17 @@ class Server:
                 return 0.0
         return now - asked_at
 
+    def register(self, connection: Connection) -> None:
+        """Break `connection` too, when this server hangs."""
+        with self._lock:
+            self._connections.add(connection)
+
     def cut_all(self) -> None:
-        """Break every connection to this server, so that nobody waits for it any longer."""
-        for connection in [*self.connections, *([self._probe] if self._probe else [])]:
+        """Break every connection to this server, so that no thread waits for it any longer."""
+        with self._lock:
+            connections = list(self._connections)
+        probe = self._probe
+        for connection in [*connections, *([probe] if probe else [])]:
             cut(connection)
 
     def close(self) -> None:

@@ -15,10 +15,12 @@ from django.db import close_old_connections
 from replication import causal, lsn, state
 
 HEADER = "read_after"
+INNER = "replication_trail"
 
 
 @signals.before_task_publish.connect(dispatch_uid="replication.publish")
 def _send(headers: dict[str, Any], **_kwargs: Any) -> None:
+    state.current().done.repeatable = False  # a second try of this request would send it twice
     if after := causal.position():
         headers[HEADER] = lsn.render(after)
 
@@ -30,8 +32,19 @@ def _receive(task: Any, **_kwargs: Any) -> None:
     try:
         after = lsn.parse(sent or "0/0")
     except ValueError:
-        after = lsn.MAXIMUM  # whoever sent it wrote something: the primary has it
-    state.begin(after)
+        after = lsn.MAXIMUM  # the sender wrote something: the primary has it
+    if task.request.is_eager:  # a part of its caller, which must see what it writes
+        after = max(after, state.current().after)
+        setattr(task.request, INNER, state.enter(after=after, replica=None, host=None))
+    else:
+        state.begin(after)
+
+
+@signals.task_postrun.connect(dispatch_uid="replication.postrun")
+def _return(task: Any, **_kwargs: Any) -> None:
+    inner = getattr(task.request, INNER, None)
+    if inner is not None:
+        state.leave(inner)
 
 
 @signals.task_prerun.connect(dispatch_uid="replication.fresh")

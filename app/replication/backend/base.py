@@ -8,31 +8,95 @@ which a demoted server answers as well. Here there is a pool for each server; th
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from django.db.backends import utils
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from replication import cluster as clusters
+from replication import state
 from replication.server import Connection, readable
 
 type Pool = ConnectionPool[Connection]
+type Address = tuple[str, str]  # host and port
 
 _lock = threading.Lock()
-_clusters: dict[tuple[str, ...], clusters.Cluster] = {}
-_pools: dict[tuple[str, str], Pool] = {}  # by alias and host
+_clusters: dict[tuple[Address, ...], clusters.Cluster] = {}
+_pools: dict[tuple[str, Address], Pool] = {}  # by alias and server
+_lent: dict[Connection, threading.Thread] = {}  # the threads that hold connections of the pools
+_wrappers: WeakSet[DatabaseWrapper] = WeakSet()
+_inherited: list[Any] = []  # what belongs to the parent of this process: never closed, so never collected
 
 
-def _close_pools(host: str) -> None:
+def _close_pools(server: Address) -> None:
     """Forget the pools to a server that is lost: a new one knows no old failures and waits for no back-off."""
     with _lock:
-        lost = [_pools.pop(key) for key in list(_pools) if key[1] == host]
+        lost = [_pools.pop(key) for key in list(_pools) if key[1] == server]
     for pool in lost:
         pool.close(timeout=0.01)
+
+
+def _collect() -> None:
+    """Give back the connections of threads that have ended without closing them."""
+    for connection, thread in list(_lent.items()):
+        pool = getattr(connection, "_pool", None)
+        if not thread.is_alive() and _lent.pop(connection, None) is not None and pool is not None:
+            pool.putconn(connection)
+
+
+def _forget() -> None:
+    """In the child of a fork: leave every connection, pool and watch to the parent.
+
+    Two processes on one socket get each other's answers, and closing it would close the parent's.
+    """
+    global _lock  # noqa: PLW0603 - a thread that this process does not have may hold it
+    _lock = threading.Lock()
+    _inherited.extend([dict(_clusters), dict(_pools), dict(_lent)])
+    for one in (_clusters, _pools, _lent):
+        one.clear()
+    for wrapper in list(_wrappers):
+        wrapper.forget()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+class _Noting:
+    """Note what a cursor does past the ways that Django shows to the watcher of the queries: in doubt it writes."""
+
+    cursor: Any
+    db: Any
+
+    def callproc(self, *arguments: Any, **more: Any) -> Any:
+        """Call a procedure."""
+        state.current().note_write(self.db.alias)
+        return super().callproc(*arguments, **more)  # type: ignore[misc]  # of CursorWrapper
+
+    def copy(self, *arguments: Any, **more: Any) -> Any:
+        """COPY, either way."""
+        state.current().note_write(self.db.alias)
+        return self.cursor.copy(*arguments, **more)
+
+    def stream(self, *arguments: Any, **more: Any) -> Any:
+        """Execute, and yield the rows one by one."""
+        state.current().note_write(self.db.alias)
+        return self.cursor.stream(*arguments, **more)
+
+
+class CursorWrapper(_Noting, utils.CursorWrapper):
+    """Django's, which notes more."""
+
+
+class CursorDebugWrapper(_Noting, utils.CursorDebugWrapper):
+    """Django's, which notes more."""
 
 
 def _check(connection: Connection) -> None:
@@ -51,45 +115,62 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._host: str | None = None
-        self._hosts: tuple[str, tuple[str, ...]] = ("", ())  # the setting, and the hosts that it names
+        self._servers: tuple[tuple[str, str], dict[str, Address]] = (("", ""), {})  # the settings, and what they name
+        _wrappers.add(self)
 
     @property
-    def hosts(self) -> tuple[str, ...]:
-        """The hosts of this alias, in an order that does not depend on the alias."""
-        setting: str = self.settings_dict["HOST"]
-        if self._hosts[0] is not setting:
-            self._hosts = (setting, tuple(sorted(setting.split(","))))
-        return self._hosts[1]
+    def servers(self) -> dict[str, Address]:
+        """The servers of this alias, in an order that does not depend on the alias.
+
+        By name: the host, or where several have the same, host and port.
+        """
+        named = (self.settings_dict["HOST"], str(self.settings_dict["PORT"]))
+        if self._servers[0] != named:
+            self._servers = (named, _servers(*named))
+        return self._servers[1]
 
     @property
     def cluster(self) -> clusters.Cluster:
-        """The cluster of this alias's hosts; one for all aliases that name the same."""
-        hosts = self.hosts
-        found = _clusters.get(hosts)  # without the lock: asked for each query
+        """The cluster of this alias's servers; one for all aliases that name the same."""
+        servers = self.servers
+        key = tuple(servers.values())
+        found = _clusters.get(key)  # without the lock: asked for each query
         if found is not None:
             return found
         with _lock:
-            if hosts not in _clusters:
+            if key not in _clusters:
                 limits = self.settings_dict.get("LAG", {})
-                _clusters[hosts] = clusters.Cluster(
-                    hosts,
+                _clusters[key] = clusters.Cluster(
+                    list(servers),
                     self._connector(),
                     limits.get("seconds", 10.0),
                     limits.get("bytes", 64 * 1024 * 1024),
                 )
-                _clusters[hosts].on_loss(_close_pools)
-            return _clusters[hosts]
+                _clusters[key].on_loss(lambda host: _close_pools(servers[host]))
+            return _clusters[key]
 
     @property
     def host(self) -> str | None:
         """The server that the open connection goes to, or the next one will; None where none can be used."""
         if self.connection is not None and self._host is not None:
             return self._host
-        cluster = self.cluster
+        cluster, trail = self.cluster, state.current()
+        if trail.replica == self.alias and trail.host:
+            return self._chosen(cluster, trail)
         number = self.settings_dict.get("STANDBY")
         if number is None:
             return cluster.primary()
         return cluster.standby(number) or cluster.any_standby() or cluster.primary()
+
+    @staticmethod
+    def _chosen(cluster: clusters.Cluster, trail: state.Trail) -> str | None:
+        """Return the server that the reader has chosen, or if that is lost by now, one that has replayed as much."""
+        assert trail.host is not None  # noqa: S101 - for mypy
+        if not cluster.up(trail.host):
+            trail.after = max(trail.after, cluster.position(trail.host))
+            new_enough = (host for host in cluster.standbys() if cluster.position(host) >= trail.after)
+            trail.host = next(new_enough, None) or cluster.primary()
+        return trail.host
 
     @property
     def server(self) -> str:
@@ -103,16 +184,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _parameters(self, host: str) -> dict[str, Any]:
         parameters = self.get_connection_params()
-        return parameters | {"host": host, "port": self.settings_dict["PORT"].split(",")[0], "autocommit": True}
+        name, port = self.servers[host]
+        return parameters | {"host": name, "port": port, "autocommit": True}
 
     def _connector(self) -> Callable[[str], Connection]:
         """Return a function that opens a connection to a host of this alias, for the watch."""
-        parameters = self._parameters("") | {"target_session_attrs": "any"}
-        for name in ("cursor_factory", "context"):
-            parameters.pop(name)
+        by_host = {host: self._parameters(host) | {"target_session_attrs": "any"} for host in self.servers}
+        for parameters in by_host.values():
+            for name in ("cursor_factory", "context"):
+                parameters.pop(name)
 
         def connect(host: str) -> Connection:
-            return psycopg.connect(**parameters | {"host": host})
+            return psycopg.connect(**by_host[host])
 
         return connect
 
@@ -121,7 +204,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """The pool to the server that is in use."""
         if not self.pooled or self._host is None:
             return None
-        key = (self.alias, self._host)
+        key = (self.alias, self.servers[self._host])
         found = _pools.get(key)  # without the lock: asked for several times a request
         if found is not None:
             return found
@@ -131,7 +214,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return _pools[key]
 
     def _make_pool(self, host: str) -> Pool:
-        cluster = _clusters[self.hosts]
+        cluster = _clusters[tuple(self.servers.values())]
         parameters = self._parameters(host)
         if self.settings_dict.get("STANDBY") is not None:
             parameters["target_session_attrs"] = "any"
@@ -157,12 +240,38 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._host = None
         self._host = host = self.host
         if host is None:
+            state.current().done.failed = True
             raise psycopg.OperationalError(f"no server for {self.alias}: {self.cluster.why_not()}")
+        _collect()
         try:
-            return super().get_new_connection(conn_params)
+            connection = super().get_new_connection(conn_params)
+        except (PoolTimeout, PoolClosed, TooManyRequests):
+            state.current().done.failed = True
+            raise  # all of this process's connections are in use: that says nothing of the server
         except psycopg.OperationalError:
+            state.current().done.failed = True
             self.cluster.suspect(host)
             raise
+        _lent[connection] = threading.current_thread()
+        return connection
+
+    def _close(self) -> None:
+        _lent.pop(self.connection, None)
+        super()._close()  # type: ignore[misc]  # not in the stubs
+
+    def forget(self) -> None:
+        """In the child of a fork: open a connection of this process's own at the next query."""
+        _inherited.append(self.connection)
+        self.connection = None
+        self._host = None
+
+    def make_cursor(self, cursor: Any) -> CursorWrapper:
+        """Return a cursor that notes writes."""
+        return CursorWrapper(cursor, self)
+
+    def make_debug_cursor(self, cursor: Any) -> CursorDebugWrapper:
+        """Return a cursor that notes writes, and keeps the queries."""
+        return CursorDebugWrapper(cursor, self)
 
     def _set_autocommit(self, autocommit: bool) -> None:
         """Tell the driver only if it does not know: that takes time, and Django does it at each request."""
@@ -175,6 +284,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             mine = [_pools.pop(key) for key in list(_pools) if key[0] == self.alias]
         for pool in mine:
             pool.close()
+
+
+def _servers(hosts: str, ports: str) -> dict[str, Address]:
+    """Return the servers that libpq's lists of hosts and ports name. Raises ImproperlyConfigured for unequal lists."""
+    names, numbers = hosts.split(","), ports.split(",")
+    if len(numbers) == 1:
+        numbers *= len(names)
+    if len(names) != len(numbers):
+        raise ImproperlyConfigured(f"PORT must have one port, or one for each of the {len(names)} hosts: {ports!r}")
+    addresses = sorted(zip(names, numbers, strict=True))
+    return {host if names.count(host) == 1 else f"{host}:{port}": (host, port) for host, port in addresses}
 
 
 def stop_watching() -> None:

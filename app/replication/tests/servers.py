@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -60,12 +61,18 @@ class Postgres:
     def freeze(self) -> None:
         """Stop all its processes with SIGSTOP: it takes connections and answers nobody."""
         for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let them go on."""
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def receiver(self) -> int:
+        """Return the process that receives the log; 0 where there is none."""
+        return int(self.execute("SELECT pid FROM pg_stat_wal_receiver") or 0)
 
     def _pids(self) -> list[int]:
         first = int((self.data / "postmaster.pid").read_text().split()[0])

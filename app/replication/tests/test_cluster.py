@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.contrib.postgres.signals import register_type_handlers
 from django.db import OperationalError, connections
+from django.db.backends.signals import connection_created
 from django.test import Client
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 from waiting import eventually
 
 from replication import lsn
 from replication.backend.base import DatabaseWrapper, stop_watching
 from replication.cluster import Cluster
+from replication.server import Server
 from replication.tests.servers import PORT, Postgres, Trio
-
-# By its alias django.contrib.postgres looks up types in a database of the settings, so these must be there as well.
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
 
 OUT = 4.0  # seconds until a server that is lost is out of use: twice what it takes on a quiet machine
 WOKEN = 10.0  # seconds until a query on a server that hangs gets an error: five times that, on any machine
 
 
 @pytest.fixture
-def trio() -> Iterator[Trio]:
+def trio(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
     folder = Path(tempfile.mkdtemp(prefix="trio-"))
     servers = Trio(folder)
-    yield servers
+    # It would ask the database that Django's own alias of that name leads to.
+    connection_created.disconnect(register_type_handlers)
+    with django_db_blocker.unblock():  # these databases are the test's own
+        yield servers
+    connection_created.connect(register_type_handlers)
     stop_watching()
     servers.end(folder)
 
@@ -49,14 +56,13 @@ def cluster(trio: Trio) -> Iterator[Cluster]:
     watched.stop()
 
 
-def wrapper(trio: Trio, alias: str, **more: Any) -> DatabaseWrapper:
-    """Return an alias as in the settings of a server process: with a pool."""
+def settings_of(**more: Any) -> dict[str, Any]:
+    """Return the settings of an alias in a server process: with a pool."""
     settings: dict[str, Any] = {
         "ENGINE": "replication.backend",
         "NAME": "postgres",
         "USER": "tester",
         "PASSWORD": "",
-        "HOST": ",".join(server.host for server in trio.servers),
         "PORT": PORT,
         "OPTIONS": {"pool": {"min_size": 0, "max_size": 4, "timeout": 1.5}, "connect_timeout": 2},
         "CONN_HEALTH_CHECKS": True,
@@ -66,7 +72,12 @@ def wrapper(trio: Trio, alias: str, **more: Any) -> DatabaseWrapper:
         "TIME_ZONE": None,
         "TEST": {"NAME": None, "MIRROR": None, "CHARSET": None, "COLLATION": None, "MIGRATE": True},
     }
-    return DatabaseWrapper(settings | more, alias)
+    return settings | more
+
+
+def wrapper(trio: Trio, alias: str, **more: Any) -> DatabaseWrapper:
+    """Return an alias that leads to the three servers."""
+    return DatabaseWrapper(settings_of(HOST=",".join(server.host for server in trio.servers), **more), alias)
 
 
 def one_value(connection: DatabaseWrapper, sql: str) -> Any:
@@ -112,6 +123,136 @@ def test_a_primary_that_writes_nothing_makes_nobody_lag(trio: Trio, cluster: Clu
     assert len(cluster.standbys()) == 2
 
 
+def never_read(cluster: Cluster, host: str, seconds: float) -> bool:
+    """Return whether `host` is not usable for `seconds`: the passing of time is what is tested."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if host in cluster.standbys():
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def stop_replay(trio: Trio) -> Callable[[], object]:
+    trio.two.execute("SELECT pg_wal_replay_pause()")
+    eventually(lambda: trio.two.execute("SELECT pg_get_wal_replay_pause_state()") == "paused", 5, "replay to pause")
+    return lambda: trio.two.execute("SELECT pg_wal_replay_resume()")
+
+
+def stop_receiver(trio: Trio) -> Callable[[], object]:
+    receiver = trio.two.receiver()
+    os.kill(receiver, signal.SIGSTOP)
+    return lambda: os.kill(receiver, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("stop", [stop_replay, stop_receiver])
+def test_a_removed_standby_returns_only_when_it_has_caught_up_however_seldom_the_primary_writes(
+    trio: Trio, cluster: Cluster, stop: Callable[[Trio], Callable[[], object]]
+) -> None:
+    trio.one.execute("CREATE TABLE written (number int)")
+    eventually(lambda: len(cluster.standbys()) == 2, 3, "both to be usable")
+    resume = stop(trio)
+    try:
+        trio.one.execute("INSERT INTO written VALUES (1)")
+        eventually(lambda: cluster.standbys() == [trio.three.host], 5, "two to be removed")
+        for _ in range(2):
+            assert never_read(cluster, trio.two.host, 3.5)  # more than twice the limit of 1.5 s
+            trio.one.execute("INSERT INTO written VALUES (1)")
+        assert never_read(cluster, trio.two.host, 1)
+        assert cluster.lag(trio.two.host)[0] > 7
+    finally:
+        resume()
+    eventually(lambda: len(cluster.standbys()) == 2, 5, "two to return")
+    assert trio.two.execute("SELECT count(*) FROM written") == "3"
+
+
+def test_a_process_that_starts_does_not_read_a_standby_that_lacks_something_for_an_unknown_time(
+    trio: Trio, cluster: Cluster
+) -> None:
+    stop_replay(trio)
+    trio.one.execute("CREATE TABLE written (number int)")
+    written = lsn.parse(trio.one.execute("SELECT pg_current_wal_lsn()"))
+    eventually(
+        lambda: lsn.parse(trio.three.execute("SELECT pg_last_wal_replay_lsn()")) >= written, 5, "three to replay it"
+    )
+    assert never_read(cluster, trio.two.host, 1)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_standby_that_was_away_is_not_read_before_it_has_caught_up(
+    trio: Trio, cluster: Cluster, *, alone: bool
+) -> None:
+    assert len(cluster.standbys()) == 2
+    trio.two.stop()
+    eventually(lambda: cluster.standbys() == [trio.three.host], OUT, "two to be missed")
+    trio.one.execute("CREATE TABLE written (number int)")
+    trio.one.stop()
+    three = trio.three.execute("SELECT pg_last_wal_replay_lsn()")
+    eventually(lambda: cluster.position(trio.three.host) == lsn.parse(three), 2, "the last position of three")
+    if alone:
+        trio.three.stop()
+    threading.Event().wait(2)  # longer than the limit of 1.5 s
+    trio.two.start()
+    eventually(lambda: cluster.up(trio.two.host), 3, "two to answer")
+    assert never_read(cluster, trio.two.host, 2)
+
+
+def test_a_removed_standby_stays_so_when_the_primary_is_lost_and_when_no_other_is_left(
+    trio: Trio, cluster: Cluster
+) -> None:
+    cluster.primary()
+    stop_replay(trio)
+    trio.one.execute("CREATE TABLE written (number int)")
+    eventually(lambda: cluster.standbys() == [trio.three.host], 5, "two to be removed")
+    trio.one.stop()
+    eventually(lambda: cluster.primary() is None, OUT, "the primary to be missed")
+    assert never_read(cluster, trio.two.host, 2)
+    trio.three.stop()
+    eventually(lambda: cluster.standbys() == [], OUT, "three to be missed")
+    assert never_read(cluster, trio.two.host, 2)
+
+
+def test_what_the_lost_primary_had_sent_to_no_standby_removes_none(trio: Trio, cluster: Cluster) -> None:
+    assert len(cluster.standbys()) == 2
+    receivers = [trio.two.receiver(), trio.three.receiver()]
+    for receiver in receivers:
+        os.kill(receiver, signal.SIGSTOP)
+    try:
+        trio.one.execute("CREATE TABLE written (number int)")
+        written = lsn.parse(trio.one.execute("SELECT pg_current_wal_lsn()"))
+        eventually(lambda: cluster.position(trio.one.host) >= written, 2, "the position of the primary")
+        trio.one.stop()
+        eventually(lambda: cluster.primary() is None, OUT, "the primary to be missed")
+        threading.Event().wait(3)  # longer than the limit of 1.5 s: the passing of time is what is tested
+        assert cluster.lag(trio.two.host) == cluster.lag(trio.three.host) == (0.0, 0)
+        eventually(lambda: len(cluster.standbys()) == 2, 3, "both to be usable")
+    finally:
+        for receiver in receivers:
+            os.kill(receiver, signal.SIGCONT)
+
+
+def test_what_was_lost_with_the_old_primary_is_lacked_by_no_standby_of_the_new_one(
+    trio: Trio, cluster: Cluster
+) -> None:
+    cluster.primary()
+    for server in (trio.two, trio.three):
+        server.stop()
+    trio.one.execute("CREATE TABLE written AS SELECT generate_series(1, 100000)")
+    written = lsn.parse(trio.one.execute("SELECT pg_current_wal_lsn()"))
+    eventually(lambda: cluster.position(trio.one.host) >= written, 2, "the position of the primary")
+    trio.one.stop()
+    trio.two.start()
+    trio.three.start()
+    trio.two.promote()
+    eventually(lambda: cluster.primary() == trio.two.host, 5, "the new primary to be known")
+    trio.three.execute(f"ALTER SYSTEM SET primary_conninfo = 'host={trio.two.host} port={PORT} user=tester'")
+    trio.three.execute("SELECT pg_reload_conf()")
+    eventually(lambda: cluster.standbys() == [trio.three.host], 10, "three to follow the new primary")
+    assert cluster.position(trio.two.host) < written
+    threading.Event().wait(3)  # as above
+    eventually(lambda: cluster.standbys() == [trio.three.host], 3, "three to be usable still")
+
+
 def test_a_standby_that_hangs_is_left_out_and_whoever_waits_for_it_is_woken(trio: Trio) -> None:
     reader = wrapper(trio, "replica1", STANDBY=0)
     assert one_value(reader, "SELECT pg_is_in_recovery()") is True
@@ -128,6 +269,57 @@ def test_a_standby_that_hangs_is_left_out_and_whoever_waits_for_it_is_woken(trio
     assert one_value(reader, "SELECT pg_is_in_recovery()") is True
     first.thaw()
     eventually(lambda: len(cluster.standbys()) == 2, 6, "it to come back")
+
+
+def test_an_error_in_the_watch_does_not_end_it(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[str] = []
+
+    def failing(do: Callable[[Server], None]) -> Callable[[Server], None]:
+        def once(server: Server) -> None:
+            if len(failures) < 6:  # more than there are threads
+                failures.append(server.host)
+                raise RuntimeError("a fault of ours")
+            do(server)
+
+        return once
+
+    reader = wrapper(trio, "replica1", STANDBY=0)
+    cluster = reader.cluster
+    assert len(cluster.standbys()) == 2
+    monkeypatch.setattr(Server, "cut_all", failing(Server.cut_all))
+    monkeypatch.setattr(cluster, "_observe", failing(cluster._observe))
+    eventually(lambda: len(failures) == 6, 5, "the watch to fail")
+    eventually(lambda: len(cluster.standbys()) == 2, 3, "the standbys to be usable again")
+    failures.clear()
+    trio.two.freeze()
+    eventually(lambda: cluster.standbys() == [trio.three.host], 5, "two to be removed")
+    trio.two.thaw()
+    eventually(lambda: len(cluster.standbys()) == 2, 6, "two to return")
+
+
+def test_connections_may_be_opened_while_others_are_cut() -> None:
+    class Closed:
+        def fileno(self) -> int:
+            raise OSError
+
+    server, stop = Server("nowhere"), threading.Event()
+
+    def register() -> None:
+        kept: deque[Any] = deque(maxlen=40)  # so that old ones leave the set, too
+        while not stop.is_set():
+            kept.append(Closed())
+            server.register(kept[-1])
+
+    threads = [threading.Thread(target=register) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(500):
+            server.cut_all()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_writes_follow_a_promotion_and_an_old_primary_that_comes_back_is_not_believed(trio: Trio) -> None:
@@ -192,7 +384,7 @@ def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_
         for standby in (trio.two, trio.three):
             standby.execute("SELECT pg_wal_replay_resume()")
         eventually(lambda: asked(browser) == "replica1", 5, "the replica to have replayed the write")
-        assert asked(other, **{"X-Read-After": "FFFFFFFF/FFFFFFFF"}) == "replica1,default", "no replica is so far"
+        assert asked(other, **{"X-Read-After": "FFFFFFFF/FFFFFFFF"}) == "replica1", "as far as there is a log"
     finally:
         for alias, own in before.items():
             connections[alias].close()

@@ -29,6 +29,7 @@ def test_a_task_that_is_sent_after_a_write_carries_its_position() -> None:
     queue = "replication-tests"
     with current_app.connection_for_write(f"redis+socket://{os.environ['TEST_REDIS']}") as broker:
         position.apply_async(queue=queue, connection=broker)  # type: ignore[call-arg]  # the stubs lack it
+    assert not state.current().done.repeatable, "a second try would send it again"
     message = json.loads(get_redis_connection("default").lpop(queue))
     assert lsn.parse(message["headers"]["read_after"]) > 0
 
@@ -37,6 +38,25 @@ def test_a_task_reads_what_its_sender_has_written() -> None:
     state.begin()
     assert position.apply(headers={"read_after": "1/2"}).get() == lsn.parse("1/2")
     assert position.apply().get() == 0
+
+
+@shared_task(name="replication.tests.write")
+def write() -> None:
+    """Write."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE written_by_task ()")
+
+
+def test_a_task_that_is_run_eagerly_is_a_part_of_its_caller() -> None:
+    state.begin(lsn.parse("1/3"))
+    assert position.apply(headers={"read_after": "1/2"}).get() == lsn.parse("1/3")
+    assert position.apply(headers={"read_after": "1/4"}).get() == lsn.parse("1/4")
+    assert state.current().after == lsn.parse("1/3")
+    assert not state.current().wrote
+    write.apply().get()
+    assert state.current().wrote
+    position.apply().get()
+    assert state.current().wrote
 
 
 @pytest.mark.parametrize(("eager", "kept"), [(True, True), (False, False)])

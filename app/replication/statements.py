@@ -1,0 +1,49 @@
+"""Whether an SQL statement may write."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+# What a statement begins with that leaves the log as it is.
+_READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
+_CALL = re.compile(r'(\w+)"?\s*\(')
+_INSIDE = re.compile(r"\b(INTO|ANALYZE)\b", re.IGNORECASE)  # SELECT INTO, EXPLAIN ANALYZE
+# What stands before a parenthesis in a query of Django's ORM and writes nothing: keywords, types, and functions of
+# PostgreSQL: the usual ones, those that search in text, and those about the server.
+_NAMES = """
+    all and any array as between by case distinct else except exists filter from group having ilike in intersect
+    is join lateral like limit not offset on or order over partition row select similar some then union using
+    values when where with within
+    char decimal numeric varchar
+    abs acos array_agg asin atan atan2 avg bit_and bit_or bit_xor bool_and bool_or btrim cast ceil ceiling chr
+    coalesce concat concat_ws corr cos cot count covar_pop covar_samp cume_dist current_setting date_part
+    date_trunc degrees dense_rank exp extract first_value floor greatest json_agg json_build_object jsonb_agg
+    jsonb_build_array jsonb_build_object lag last_value lead least left length ln log lower lpad ltrim max md5
+    min mod now nth_value ntile nullif percent_rank pi position power radians random rank regexp_replace
+    regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy repeat replace
+    reverse right round row_number rpad rtrim set_config sha224 sha256 sha384 sha512 sign sin sqrt
+    statement_timestamp stddev_pop stddev_samp string_agg strpos substr substring sum tan timezone to_char
+    translate trim trunc unnest upper var_pop var_samp
+    phraseto_tsquery plainto_tsquery setweight similarity strict_word_similarity to_tsquery to_tsvector
+    ts_headline ts_rank ts_rank_cd unaccent websearch_to_tsquery word_similarity
+    pg_backend_pid pg_current_wal_insert_lsn pg_current_wal_lsn pg_is_in_recovery pg_last_wal_replay_lsn
+"""
+_HARMLESS = frozenset(_NAMES.split())
+
+
+def may_write(sql: object) -> bool:
+    """Return whether `sql` may change the database. In doubt it may: a function that is not known might.
+
+    A wrong yes costs a read of the primary, a wrong no would be a stale read.
+    """
+    return not isinstance(sql, str) or _may_write(sql)
+
+
+@lru_cache(maxsize=1024)
+def _may_write(sql: str) -> bool:
+    text = sql.strip("(; \n\t")
+    if not text.upper().startswith(_READS) or ";" in text:
+        return True
+    calls = {name.lower() for name in _CALL.findall(text)}
+    return not calls <= _HARMLESS or _INSIDE.search(text) is not None
