@@ -45,7 +45,7 @@ class OrderManager(ByUser["Order"]):
         """
 
         def once() -> tuple[Order, bool]:
-            with shard_atomic(user_id) as shard:
+            with shard_atomic(user_id, alone=True) as shard:
                 order, new = self.get_or_create(
                     user_id=user_id,
                     idempotency_key=idempotency_key,
@@ -55,8 +55,8 @@ class OrderManager(ByUser["Order"]):
                     },
                 )
                 if new and Inbox.objects.filter(user_id=user_id, consumer=USER_EVENTS).exists():
-                    # Told before this order took its id. Who is told later waits for this transaction, since ids of a
-                    # bucket are taken one at a time, and then archives this order as well.
+                    # The deletion was handled before. If it comes later, it waits for this transaction (`alone`)
+                    # and then archives this order as well.
                     raise UserDeletedError
                 if new:
                     OrderItem.objects.bulk_create(

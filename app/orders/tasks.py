@@ -14,8 +14,8 @@ def once_for_user(event: Event, effect: Effect) -> bool:
     user_id = event.data["user_id"]
 
     def attempt() -> bool:
-        with shard_atomic(user_id):
-            # Of two at once the second waits here for the end of the first: ids of a bucket are taken one at a time.
+        # Of two at once the second waits for the end of the first; and no order is placed in between.
+        with shard_atomic(user_id, alone=True):
             _, new = Inbox.objects.get_or_create(user_id=user_id, consumer=event.consumer, event_id=event.id)
             if new:
                 effect(event)

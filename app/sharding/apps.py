@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class ShardingConfig(AppConfig):
@@ -15,7 +16,10 @@ class ShardingConfig(AppConfig):
     def ready(self) -> None:
         """Connect the signals and register the checks."""
         from sharding.checks import check_models  # noqa: PLC0415 - they need the models
+        from sharding.fence import let_migrations_through, let_nothing_through  # noqa: PLC0415
         from sharding.transactions import watch  # noqa: PLC0415
 
         register(check_models, Tags.models)
         connection_created.connect(watch, dispatch_uid="sharding.watch")
+        pre_migrate.connect(let_migrations_through, sender=self)
+        post_migrate.connect(let_nothing_through, sender=self)

@@ -10,7 +10,8 @@ from django.db import models
 from sharding import map as maps
 from sharding.errors import CrossShardRelation
 from sharding.ids import BUCKETS, bucket_of, take
-from sharding.manager import ShardedManager
+from sharding.inner import refuse_in_objects
+from sharding.manager import BaseManager, ShardedManager
 from sharding.transactions import fenced
 
 
@@ -26,9 +27,12 @@ class ShardedModel(models.Model):
     id = models.BigIntegerField(primary_key=True, editable=False)
 
     objects: ClassVar[ShardedManager[Self]] = ShardedManager()
+    # What Django itself asks: for a foreign key, `refresh_from_db()`, `save()`. Unlike `objects` it is never filtered.
+    _rows: ClassVar[BaseManager[Self]] = BaseManager()
 
     class Meta:
         abstract = True
+        base_manager_name = "_rows"
 
     @property
     def bucket(self) -> int | None:
@@ -79,8 +83,14 @@ class ShardedModel(models.Model):
         if self._state.adding and not (kwargs.get("force_update") or kwargs.get("update_fields")):
             # It has an id, so Django would look for the row first.
             kwargs["force_insert"] = kwargs.get("force_insert") or True
+        refuse_in_objects([self], alias)
         super().save(*args, using=alias, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the object, and what belongs to it, on its shard."""
         return fenced(lambda: super(ShardedModel, self).delete(*args, **kwargs))
+
+
+# Models inherit the manager from this class. From its Meta they would also take the name into their migrations,
+# whose models do not have it.
+del ShardedModel.Meta.base_manager_name

@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import ForeignKey, ManyToManyField, Model, UniqueConstraint
 
+from sharding.manager import ShardedManager
 from sharding.route import is_sharded
 
 
@@ -32,6 +33,7 @@ def check_model(model: type[Model]) -> Iterable[CheckMessage]:
     if is_sharded(model):
         yield from _check_key(model)
         yield from _check_unique(model)
+        yield from _check_managers(model)
 
 
 def _check_foreign_key(model: type[Model], field: Any) -> Iterable[CheckMessage]:
@@ -98,4 +100,16 @@ def _check_unique(model: Any) -> Iterable[CheckMessage]:
                 hint=f"Add {model.shard_key} to the constraint, or keep a directory in an unsharded table.",
                 obj=model,
                 id="sharding.W001",
+            )
+
+
+def _check_managers(model: Any) -> Iterable[CheckMessage]:
+    """Another manager would ask the shard of the first object for rows of all objects."""
+    for manager in {*model._meta.managers, model._meta.base_manager}:
+        if not isinstance(manager, ShardedManager):
+            yield Error(
+                f"{model.__name__}.{manager.name} is a {type(manager).__name__}, which does not find the shard.",
+                hint="Derive it from sharding.manager.ShardedManager; name ShardedModel first among the bases.",
+                obj=model,
+                id="sharding.E006",
             )

@@ -2,7 +2,8 @@
 
 A process may hold an old map for a moment; the database has the last word. A trigger looks at the bucket of each row
 that is written and locks it until the transaction ends, so that nobody can move a bucket under a writer. A bucket that
-is not active here is refused with the SQLSTATE SB001, which arrives as `BucketMoved`.
+is not active here is refused with the SQLSTATE SB001, which arrives as `BucketMoved`. Migrations are let through where
+that does no harm: see `migrations/0005_migrations.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from django.db.migrations.state import ProjectState
 
 TRIGGER = "sharding_fence"
 SQLSTATE = "SB001"
+OTHER_BUCKET = "SB003"
 
 
 class FenceTable(Operation):
@@ -98,3 +100,19 @@ def unfenced(alias: str, tables: list[str]) -> list[str]:
             [tables, TRIGGER],
         )
         return [name for (name,) in cursor.fetchall()]
+
+
+def let_migrations_through(using: str, **_kwargs: Any) -> None:
+    """Open the fence for a session that migrates a shard, also for rows that a move has left there or brings."""
+    _set_migration(using, "on")
+
+
+def let_nothing_through(using: str, **_kwargs: Any) -> None:
+    """Close it again."""
+    _set_migration(using, "off")
+
+
+def _set_migration(alias: str, value: str) -> None:
+    if connections[alias].vendor == "postgresql":
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT set_config('sharding.migration', %s, false)", [value])

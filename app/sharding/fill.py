@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from django.db import connections
 
-from sharding.ids import BUCKETS
+from sharding.ids import BUCKETS, FIRST, reached
 from sharding.models import BucketMap, ShardIdentity, ShardMismatchError
 
 
@@ -34,9 +34,9 @@ def fill_shard(alias: str, buckets: list[int]) -> bool:
     """
     with connections[alias].cursor() as cursor:
         cursor.execute(
-            "INSERT INTO sharding_bucket (bucket, state, last) SELECT bucket, 'active', 0"
+            "INSERT INTO sharding_bucket (bucket, state, last, base) SELECT bucket, 'active', 0, %s"
             " FROM unnest(%s::smallint[]) AS bucket WHERE NOT EXISTS (SELECT FROM sharding_bucket)",
-            [buckets],
+            [FIRST, buckets],
         )
         return bool(cursor.rowcount)
 
@@ -59,6 +59,20 @@ def fill(alias: str, shards: Mapping[int, str]) -> None:
         held = _held(alias)
     for number, shard in shards.items():
         fill_shard(shard, held.get(number, []))
+    _complete(list(shards.values()))
+
+
+def _complete(shards: list[str]) -> None:
+    """Give a base to the buckets that a mover of an older release, which knows none, has made active."""
+    for shard in shards:
+        with connections[shard].cursor() as cursor:
+            cursor.execute("SELECT FROM sharding_bucket WHERE base IS NULL AND state = 'active' LIMIT 1")
+            if cursor.fetchone() is not None:
+                cursor.execute(
+                    "UPDATE sharding_bucket SET base = %s - (SELECT last_value FROM sharding_ids) + 1"
+                    " WHERE base IS NULL AND state = 'active'",
+                    [reached(shards)],
+                )
 
 
 def _held(alias: str) -> dict[int, list[int]]:

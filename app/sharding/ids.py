@@ -1,49 +1,48 @@
-"""Ids that say where their row lives: made without a central counter, never twice.
+"""Ids that say where their row lives: unique for ever, also after a rollback, and made without a central counter.
 
-    id = seconds << 21 | bucket << 11 | sequence        32 + 10 + 11 bits = 53, so that JavaScript reads it exactly
+    id = high << 21 | bucket << 11 | low        32 + 10 + 11 bits = 53, so that JavaScript reads it exactly
 
-Each bucket counts for itself, in the shard that holds it. `seconds << 11 | sequence` (the body of an id) is one number
-that only grows. So a clock that goes back, a burst of more than 2048 ids a second (it borrows from the seconds to
-come), and any number of processes are all harmless.
+`high << 11 | low` (the body of an id) is a number of the shard's sequence plus the bucket's `base`. A sequence is not
+part of any transaction: a rollback gives nothing back, and no caller waits for the transaction of another one. No clock
+is involved. When a bucket moves, its new shard gets a base above all that the old shard gave (`moving/steps.py`), so
+the ids of a bucket only grow.
+
+Releases before this one made the body from the seconds since 2026 and a counter; those are smaller than FIRST.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping
 
 from django.db import connections
 
-from sharding.errors import BucketMoved
+from sharding.errors import BucketMoved, MapIncomplete
 
 SEQUENCE_BITS = 11
 BUCKET_BITS = 10
-SECONDS_BITS = 32
+HIGH_BITS = 32
 BUCKETS = 1 << BUCKET_BITS
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-LARGEST = (1 << (SECONDS_BITS + BUCKET_BITS + SEQUENCE_BITS)) - 1
+LARGEST = (1 << (HIGH_BITS + BUCKET_BITS + SEQUENCE_BITS)) - 1
+# The first base. Upper half of the bodies: an older release, which counts seconds, gets there in 2094.
+FIRST = 1 << (HIGH_BITS + SEQUENCE_BITS - 1)
 
-# The clock is the shard's, not the caller's: one clock for a bucket. An application server whose clock is a year ahead
-# would use up a year of ids for everybody.
-_TAKE = f"""
-    UPDATE sharding_bucket
-       SET last = greatest(
-               last + %(count)s,
-               ((extract(epoch FROM clock_timestamp())::bigint - {int(EPOCH.timestamp())}) << {SEQUENCE_BITS})
-               + %(count)s - 1)
-     WHERE bucket = %(bucket)s AND state = 'active'
-    RETURNING last
-"""  # noqa: S608 - made of our own numbers
+# The lock lasts until the end of the transaction, as that of a writer: a move hands the base over after it. It also
+# gives the transaction a number, so that its commit waits until the sequence is on disk and on the standbys.
+_TAKE = """
+    SELECT base + nextval('sharding_ids')
+      FROM (SELECT base FROM sharding_bucket WHERE bucket = %s AND state = 'active' FOR KEY SHARE) AS held,
+           generate_series(1, %s)
+"""
 
 
 def compose(body: int, bucket: int) -> int:
-    """Return the id with the body `seconds << 11 | sequence` in `bucket`."""
-    seconds, sequence = body >> SEQUENCE_BITS, body & ((1 << SEQUENCE_BITS) - 1)
-    return (seconds << BUCKET_BITS | bucket) << SEQUENCE_BITS | sequence
+    """Return the id with the body `high << 11 | low` in `bucket`."""
+    high, low = body >> SEQUENCE_BITS, body & ((1 << SEQUENCE_BITS) - 1)
+    return (high << BUCKET_BITS | bucket) << SEQUENCE_BITS | low
 
 
 def bucket_of(id_: int) -> int:
-    """Return the bucket of an id. Any whole number has one, so that an id that nobody made is simply not found."""
+    """Return the bucket of an id. Any whole number has one, so that an id that was never made is simply not found."""
     return id_ >> SEQUENCE_BITS & (BUCKETS - 1)
 
 
@@ -52,27 +51,31 @@ def body_of(id_: int) -> int:
     return id_ >> (BUCKET_BITS + SEQUENCE_BITS) << SEQUENCE_BITS | id_ & ((1 << SEQUENCE_BITS) - 1)
 
 
-def made_at(id_: int) -> datetime:
-    """Return when an id was made, by the clock of its shard; later than that in a burst of more than 2048 a second."""
-    return EPOCH + timedelta(seconds=id_ >> (BUCKET_BITS + SEQUENCE_BITS))
-
-
 def take(alias: str, bucket: int, count: int = 1) -> list[int]:
     """Return `count` new ids of `bucket`, which the shard `alias` holds; in order.
 
-    One statement. Inside a transaction others who want ids of this bucket wait for its end, and ids that are rolled
-    back are given again: so tell nobody an id before it is committed. Raises BucketMoved if the bucket is not active
-    there.
+    One statement. Raises BucketMoved if the bucket is not active there.
     """
     with connections[alias].cursor() as cursor:
-        cursor.execute(_TAKE, {"bucket": bucket, "count": count})
-        row = cursor.fetchone()
-    if row is None:
+        cursor.execute(_TAKE, [bucket, count])
+        bodies = [body for (body,) in cursor.fetchall()]
+    if not bodies:
         raise BucketMoved(f"bucket {bucket} gives no ids on {alias}: it is moving, or has moved")
-    return [compose(body, bucket) for body in range(row[0] - count + 1, row[0] + 1)]
+    if bodies[0] is None:
+        raise MapIncomplete(f"bucket {bucket} has no base on {alias}: an older release moved it. Run prepare")
+    return [compose(body, bucket) for body in bodies]
 
 
-def take_for(alias: str, counts: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
-    """Return new ids by bucket for pairs of bucket and count. In the order of the buckets, so that two callers who
-    want the same ones never wait for each other in a ring."""
-    return {bucket: take(alias, bucket, count) for bucket, count in sorted(counts)}
+def take_for(alias: str, counts: Mapping[int, int]) -> dict[int, list[int]]:
+    """Return as many new ids as `counts` says for each bucket."""
+    return {bucket: take(alias, bucket, count) for bucket, count in counts.items()}
+
+
+def reached(aliases: Iterable[str]) -> int:
+    """Return a body that is not below any that one of the shards `aliases` has given."""
+    most = FIRST
+    for alias in aliases:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT (SELECT coalesce(max(base), 0) FROM sharding_bucket) + last_value FROM sharding_ids")
+            most = max(most, cursor.fetchone()[0])
+    return most

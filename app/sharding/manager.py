@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django.db import models
 
-from sharding.queryset import ShardedQuerySet
+from sharding.queryset import AnyRowQuerySet, ShardedQuerySet
 from sharding.scatter import Page
 
 
@@ -18,7 +18,9 @@ class ShardedManager[M: models.Model](models.Manager[M]):
 
     def get_queryset(self) -> ShardedQuerySet[M]:
         """Return all rows: to be narrowed down to one shard before they are asked for."""
-        return cast("ShardedQuerySet[M]", super().get_queryset())
+        rows = cast("ShardedQuerySet[M]", super().get_queryset())
+        alias, rows._db = rows._db, None  # for `using`, which looks at what the shard holds
+        return rows.using(alias) if alias else rows
 
     def all(self) -> ShardedQuerySet[M]:
         """Do as Django does."""
@@ -51,3 +53,9 @@ class ShardedManager[M: models.Model](models.Manager[M]):
     def bulk_create(self, objs: Iterable[M], *args: Any, across_shards: bool = False, **kwargs: Any) -> list[M]:
         """Insert many."""
         return self.get_queryset().bulk_create(objs, *args, across_shards=across_shards, **kwargs)
+
+
+class BaseManager[M: models.Model](ShardedManager[M]):
+    """The manager that Django itself uses (`Model._base_manager`)."""
+
+    _queryset_class = AnyRowQuerySet

@@ -63,7 +63,7 @@ class MapVersion(models.Model):
 
 
 class Bucket(models.Model):
-    """A bucket in the shard that holds it: whether it takes writes, and the body of the last id that it gave."""
+    """A bucket in the shard that holds it: whether it takes writes, and where its ids begin."""
 
     class State(models.TextChoices):
         """`active` takes reads and writes, `blocked` reads only; `incoming` is being copied, `moved` is left behind."""
@@ -73,9 +73,12 @@ class Bucket(models.Model):
         INCOMING = "incoming"
         MOVED = "moved"
 
+    SHOWN = (State.ACTIVE, State.BLOCKED)
+
     bucket = models.SmallIntegerField(primary_key=True)
     state = models.TextField(choices=State.choices, default=State.ACTIVE)
-    last = models.BigIntegerField(default=0)
+    last = models.BigIntegerField(default=0, help_text="For the release before: it makes ids of it.")
+    base = models.BigIntegerField(null=True, help_text="What is added to the shard's sequence.")
     logged = models.BooleanField(default=False, db_default=False, help_text="Whether writes are noted in Change.")
 
     class Meta:
@@ -84,7 +87,7 @@ class Bucket(models.Model):
                 name="sharding_bucket_state", condition=Q(state__in=["active", "blocked", "incoming", "moved"])
             ),
             # Because of this index a change of the state (or of `logged`) locks the row FOR UPDATE, which waits for
-            # the writers' locks FOR KEY SHARE (the fence); a new `last` locks it FOR NO KEY UPDATE, which does not.
+            # the locks FOR KEY SHARE of those that write (the fence) or take ids; other columns do not wait.
             models.UniqueConstraint(name="sharding_bucket_with_state", fields=["bucket", "state", "logged"]),
         )
 

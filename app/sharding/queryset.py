@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Self
 
 from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.sql import Query
 
 from sharding import map as maps
 from sharding.errors import CrossShardTransaction, ShardKeyRequired
-from sharding.ids import take, take_for
-from sharding.route import buckets_of_query
+from sharding.ids import BUCKETS, SEQUENCE_BITS, take, take_for
+from sharding.inner import refuse_foreign, refuse_in_objects, refuse_values
+from sharding.models import Bucket
+from sharding.route import buckets_of_query, narrow, shard_aliases
 from sharding.scatter import Page, scatter, scatter_count
 from sharding.transactions import fenced
+
+
+def keep_held(query: Query) -> None:
+    """Leave out the rows of buckets that the shard does not show: before a slice, and in each part of a union."""
+    for part in query.combined_queries:
+        keep_held(part)
+    if not query.combinator:
+        number = OuterRef("id").bitrightshift(SEQUENCE_BITS).bitand(BUCKETS - 1)
+        query.add_q(Q(Exists(Bucket.objects.filter(bucket=number, state__in=Bucket.SHOWN))))
 
 
 class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
@@ -24,9 +36,15 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
     @property
     def db(self) -> str:
-        """The alias of the shard. Raises ShardKeyRequired if the conditions do not name one shard."""
-        if self._db:
-            return self._db
+        """The alias of the shard.
+
+        Raises ShardKeyRequired if the conditions do not name one shard, or if a query inside of this one needs others.
+        """
+        alias = self._db or self._find()
+        refuse_foreign(self.query, alias)
+        return alias
+
+    def _find(self) -> str:
         buckets = buckets_of_query(self.query)
         if buckets is None:
             return super().db  # the router knows the object that a relation starts from, or refuses
@@ -39,6 +57,23 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
             )
         return aliases.pop()
 
+    def _fetch_all(self) -> None:
+        """Ask each shard for its part where Django collects what many objects relate to (`prefetch_related`)."""
+        rows: Any = self
+        if rows._result_cache is None and self._db is None and "instance" in rows._hints:
+            known, buckets = maps.current(), buckets_of_query(self.query) or set()
+            aliases = {known.alias_of(bucket) for bucket in buckets}
+            if len(aliases) > 1:
+                rows._result_cache = [row for alias in sorted(aliases) for row in self._part(alias, known)]
+                rows._prefetch_done = True
+        super()._fetch_all()
+
+    def _part(self, alias: str, known: maps.ShardMap) -> Self:
+        """Return what this query finds on one of its shards; a copy that a move has left there is not in it."""
+        part = self._at(alias)
+        narrow(part.query.where, lambda bucket: known.alias_of(bucket) == alias)
+        return part
+
     def for_key(self, key: int) -> Self:
         """Return the rows that belong to `key`: those of one user, say. Always on one shard."""
         model: Any = self.model
@@ -46,8 +81,30 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, M]:
         """Do as Django does, on the shard of the ids."""
-        where = self if id_list is None or self._db else self.using(self.filter(**{f"{field_name}__in": id_list}).db)
+        where = self if id_list is None or self._db else self._at(self.filter(**{f"{field_name}__in": id_list}).db)
         return super(ShardedQuerySet, where).in_bulk(id_list, field_name=field_name)
+
+    def using(self, alias: str | None) -> Self:
+        """Return what that shard holds of these rows, without copies that a move brings or has left behind.
+
+        Inside of another query this one keeps its shard. One that has this shard already stays as it is.
+        """
+        chosen = self._at(alias)
+        if alias != self._db and alias in shard_aliases():
+            keep_held(chosen.query)
+        return chosen
+
+    def _at(self, alias: str | None) -> Self:
+        """Return these rows of a shard, whatever the state of their buckets: where it is known that they are held."""
+        chosen = super().using(alias)
+        for query in (chosen.query, *chosen.query.combined_queries):
+            query._db = alias  # as Django does where it takes a query set as a value
+        return chosen
+
+    def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Do as Django does, on one shard."""
+        refuse_values(self.query, [*args, *kwargs.values()], self.db)
+        return super().aggregate(*args, **kwargs)
 
     # ── all shards ──────────────────────────────────────────────────────────────────────────────────
     def scatter(self, limit: int = 100, after: int = 0, deadline: float | None = None) -> Page[M]:
@@ -90,7 +147,12 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
     def update(self, **kwargs: Any) -> int:
         """Do as Django does, on one shard."""
-        return fenced(lambda: super(ShardedQuerySet, self).update(**kwargs))
+
+        def once() -> int:
+            refuse_values(self.query, kwargs.values(), self.db)
+            return super(ShardedQuerySet, self).update(**kwargs)
+
+        return fenced(once)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Do as Django does, on one shard."""
@@ -103,8 +165,16 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         transaction for each shard, of which some can fail when others have been committed.
         """
         made = list(objs)
-        for part in self._by_shard(made, across_shards):
-            fenced(partial(self._insert_on_shard, part, *args, **kwargs))
+        left = list(made)
+
+        def once() -> None:
+            while left:  # grouped again each time: one of the buckets may have moved to another shard
+                part = self._by_shard(left, across_shards)[0]
+                self._insert_on_shard(part, *args, **kwargs)
+                done = {id(one) for one in part}
+                left[:] = [one for one in left if id(one) not in done]
+
+        fenced(once)
         return made
 
     def bulk_update(self, objs: Iterable[M], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
@@ -113,7 +183,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
         def once() -> int:
             self._by_shard(changed, across_shards=False)
-            where = self.using(self._alias_of(changed[0]))
+            where = self._at(self._alias_of(changed[0]))
             return super(ShardedQuerySet, where).bulk_update(changed, fields, *args, **kwargs)
 
         return fenced(once) if changed else 0
@@ -123,7 +193,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def _on(self, lookup: dict[str, Any]) -> Self:
-        return self if self._db else self.using(self.filter(**lookup).db)
+        return self if self._db else self._at(self.filter(**lookup).db)
 
     def _alias_of(self, instance: M) -> str:
         if self._db:
@@ -145,11 +215,20 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         alias = self._alias_of(objs[0])
         without = [one for one in objs if one.pk is None]
         counts = Counter(_bucket(one) for one in without)
-        ids = {bucket: iter(taken) for bucket, taken in take_for(alias, counts.items()).items()}
+        ids = {bucket: iter(taken) for bucket, taken in take_for(alias, counts).items()}
         for one in without:
             one.pk = next(ids[_bucket(one)])
-        insert: Callable[..., Any] = super(ShardedQuerySet, self.using(alias)).bulk_create
+        refuse_in_objects(objs, alias)
+        insert: Callable[..., Any] = super(ShardedQuerySet, self._at(alias)).bulk_create
         insert(objs, *args, **kwargs)
+
+
+class AnyRowQuerySet[M: models.Model](ShardedQuerySet[M]):
+    """What Django itself asks where it knows the shard of an object: the fence decides on the writes."""
+
+    def using(self, alias: str | None) -> Self:
+        """Do as Django does."""
+        return self._at(alias)
 
 
 def _bucket(instance: Any) -> int:

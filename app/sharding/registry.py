@@ -17,7 +17,7 @@ def models_on(alias: str) -> list[type[ShardedModel]]:
     left = [
         model
         for model in apps.get_models()
-        if issubclass(model, ShardedModel) and model._meta.managed and router.allow_migrate_model(alias, model)
+        if issubclass(model, ShardedModel) and _has_table(model) and router.allow_migrate_model(alias, model)
     ]
     ordered: list[type[ShardedModel]] = []
     while left:
@@ -27,6 +27,11 @@ def models_on(alias: str) -> list[type[ShardedModel]]:
         ordered += ready
         left = [model for model in left if model not in ready]
     return ordered
+
+
+def _has_table(model: type[ShardedModel]) -> bool:
+    """Return whether the table is the model's own and made by migrations: a proxy has that of another model."""
+    return model._meta.managed and not model._meta.proxy
 
 
 def _named_by(model: type[ShardedModel]) -> set[object]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
+from copy import copy
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Field, Model
-from django.db.models.expressions import Col
+from django.db.models.expressions import Col, ColPairs  # type: ignore[attr-defined]  # the stubs are older
 from django.db.models.lookups import Exact, In
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND, NothingNode, WhereNode
@@ -18,6 +21,12 @@ def is_sharded(model: Any) -> bool:
     return isinstance(model, type) and issubclass(model, Model) and hasattr(model, "shard_key")
 
 
+def shard_aliases() -> set[str]:
+    """Return the aliases of all shards that this process can reach, those of other contexts included."""
+    groups = [settings.SHARDS, *getattr(settings, "SHARD_GROUPS", {}).values()]
+    return {alias for shards in groups for alias in shards.values()}
+
+
 def carries_bucket(field: Field[Any, Any]) -> bool:
     """Return whether the values of a field have the bucket of their row: its id, its shard key, its relations."""
     model: Any = field.model
@@ -26,27 +35,39 @@ def carries_bucket(field: Field[Any, Any]) -> bool:
     return field.primary_key or field.attname == model.shard_key or is_sharded(field.related_model)
 
 
-def _of_condition(condition: Any) -> set[int] | None:
-    if not isinstance(condition, Exact | In) or not isinstance(condition.lhs, Col):
+def _named(condition: Any) -> dict[Any, int] | None:
+    """Return the values that a condition has for ids, shard keys or relations, each with its bucket."""
+    if not isinstance(condition, Exact | In):
         return None
-    if not carries_bucket(condition.lhs.target):
-        return None
+    several = isinstance(condition.lhs, ColPairs)  # as `prefetch_related` has it
+    columns = condition.lhs.targets if several else [getattr(condition.lhs, "target", None)]
+    place = next((place for place, field in enumerate(columns) if field and carries_bucket(field)), None)
     values = condition.rhs if isinstance(condition, In) else [condition.rhs]
-    if not isinstance(values, list | tuple | set | frozenset) or not all(isinstance(value, int) for value in values):
+    if place is None or not isinstance(condition.lhs, ColPairs | Col) or not isinstance(values, Collection):
         return None  # a subquery, an expression
-    return {bucket_of(value) for value in values}
-
-
-def _of_where(node: Any) -> set[int] | None:
-    if isinstance(node, NothingNode):
-        return set()
-    if not isinstance(node, WhereNode):
-        return _of_condition(node)
-    if node.negated or (node.connector != AND and len(node.children) > 1):
+    # Without None, which no row has and Django leaves out.
+    keys = {value: value[place] if several else value for value in values if value is not None}
+    if not all(isinstance(key, int) for key in keys.values()):
         return None
-    found = [buckets for buckets in map(_of_where, node.children) if buckets is not None]
-    # All of them hold, so each is an answer; the smallest asks the fewest shards.
-    return min(found, key=len, default=None)
+    return {value: bucket_of(key) for value, key in keys.items()}
+
+
+def _of_condition(condition: Any) -> set[int] | None:
+    if isinstance(condition, NothingNode):
+        return set()
+    named = _named(condition)
+    return None if named is None else set(named.values())
+
+
+def conditions(node: WhereNode) -> Iterator[Any]:
+    """Yield the conditions that each row meets: those joined by AND."""
+    if node.negated or (node.connector != AND and len(node.children) > 1):
+        return
+    for child in node.children:
+        if isinstance(child, WhereNode):
+            yield from conditions(child)
+        else:
+            yield child
 
 
 def buckets_of_query(query: Query) -> set[int] | None:
@@ -59,4 +80,18 @@ def buckets_of_query(query: Query) -> set[int] | None:
         parts = [buckets_of_query(part) for part in query.combined_queries]
         known = [part for part in parts if part is not None]
         return set().union(*known) if len(known) == len(parts) else None
-    return _of_where(query.where)
+    found = [buckets for buckets in map(_of_condition, conditions(query.where)) if buckets is not None]
+    # All of them hold, so each is an answer; the smallest asks the fewest shards.
+    return min(found, key=len, default=None)
+
+
+def narrow(node: WhereNode, wanted: Callable[[int], bool]) -> None:
+    """Leave in the lists of `node`, which is changed, the ids and shard keys whose bucket is `wanted`."""
+    if node.negated or (node.connector != AND and len(node.children) > 1):
+        return
+    for position, child in enumerate(node.children):
+        if isinstance(child, WhereNode):
+            narrow(child, wanted)
+        elif isinstance(child, In) and (named := _named(child)) is not None:
+            node.children[position] = less = copy(child)
+            less.rhs = [value for value, bucket in named.items() if wanted(bucket)]

@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
-from django.db.models import Exists, Model, OuterRef
+from django.db.models import Model
 
 from sharding import map as maps
-from sharding.ids import BUCKETS, SEQUENCE_BITS, bucket_of
+from sharding.errors import CrossShardTransaction
+from sharding.ids import BUCKETS, bucket_of
+from sharding.inner import refuse_foreign
 from sharding.models import Bucket
+from sharding.transactions import open_shards
 
 if TYPE_CHECKING:
     from sharding.queryset import ShardedQuerySet
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
 DEADLINE = 1.0  # seconds for all shards together
 THREADS = 4  # for each shard
 AWAY = (OperationalError, InterfaceError, InternalError, TimeoutError)
-SHOWN = (Bucket.State.ACTIVE, Bucket.State.BLOCKED)
 
 # Asked with the alias of a shard, and whether that has buckets whose rows must not be shown.
 type Question[T] = Callable[[str, bool], T]
@@ -91,7 +93,7 @@ def _ask[T](alias: str, until: float, question: Question[T]) -> tuple[set[int], 
             cursor.execute(
                 "SELECT coalesce(array_agg(bucket) FILTER (WHERE state = ANY(%s)), '{}'), count(*)"
                 " FROM sharding_bucket",
-                [list(SHOWN)],
+                [list(Bucket.SHOWN)],
             )
             shown, held = cursor.fetchone()
             return set(shown), question(alias, held > len(shown))
@@ -135,15 +137,18 @@ def _gather_whole[T](deadline: float | None, question: Question[T]) -> _Gathered
 
 def _shown[M: Model](query: ShardedQuerySet[M], alias: str, hides: bool) -> ShardedQuerySet[M]:
     """Return the rows of `query` on the shard, without those that are half copied or left behind there."""
-    if not hides:
-        return query.using(alias)
-    number = OuterRef("id").bitrightshift(SEQUENCE_BITS).bitand(BUCKETS - 1)
-    return query.using(alias).filter(Exists(Bucket.objects.filter(bucket=number, state__in=SHOWN)))
+    return query.using(alias) if hides else query._at(alias)
 
 
 def _refuse_shaped(query: ShardedQuerySet[Any]) -> None:
     if query.query.is_sliced or query.query.distinct or query.query.combinator or query._fields is not None:  # type: ignore[attr-defined]
         raise TypeError("scatter() takes filters only: no slice, distinct(), values() or union()")
+    refuse_foreign(query.query, None)
+    if inside := open_shards():
+        raise CrossShardTransaction(
+            f"a question to all shards inside a transaction on {', '.join(inside)} would not see what that has written:"
+            " ask before it begins or after it ends"
+        )
 
 
 def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadline: float | None) -> Page[M]:

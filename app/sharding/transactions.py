@@ -13,12 +13,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sharding import map as maps
 from sharding.errors import BucketMoved, CrossShardTransaction
-from sharding.fence import SQLSTATE
+from sharding.fence import OTHER_BUCKET, SQLSTATE
+from sharding.ids import bucket_of
 
 # Seconds that a write waits for a bucket that is about to move: longer than a move blocks it, and short enough for the
 # 503 to come before whoever passes requests on gives up (the load balancers after 2 s).
 PATIENCE = 1.5
 PAUSE = 0.05  # seconds between two tries
+_ONE_BUCKET = "buckets move one by one, so shard_atomic() covers what belongs to one shard key"
 # What a statement begins with that writes nothing.
 _READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
 
@@ -30,8 +32,9 @@ def open_shards() -> list[str]:
 
 
 def refuse_second(alias: str) -> None:
-    """Raise CrossShardTransaction if this thread is in a transaction on a shard that is not `alias`."""
-    if others := [other for other in open_shards() if other != alias]:
+    """Raise CrossShardTransaction if this thread is in a transaction on another database than the shard `alias`."""
+    opened = [one.alias for one in connections.all(initialized_only=True) if one.in_atomic_block]
+    if others := [other for other in opened if other != alias]:
         raise CrossShardTransaction(
             f"a write to {alias} inside a transaction on {', '.join(others)}: nothing could undo both. End the"
             " transaction first, or do the second write by a message that can be repeated"
@@ -45,8 +48,11 @@ def _guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, conte
     try:
         return execute(sql, params, many, context)
     except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", None) == SQLSTATE:
+        state = getattr(error.__cause__, "sqlstate", None)
+        if state == SQLSTATE:
             raise BucketMoved(" ".join(str(error).split())) from error
+        if state == OTHER_BUCKET:
+            raise CrossShardTransaction(f"{str(error).splitlines()[0]}: {_ONE_BUCKET}") from error
         raise
 
 
@@ -79,16 +85,32 @@ def fenced[T](write: Callable[[], T]) -> T:
 
 
 @contextmanager
-def shard_atomic(key: int) -> Iterator[str]:
+def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
     """Run the block in one transaction on the shard that holds `key` (a user's id, say) and all that belongs to it.
 
-    Yields the alias. Raises CrossShardTransaction inside a transaction on another shard.
+    With `alone` it first waits for the end of every other transaction that says `alone` for this key.
+    Yields the alias. Raises CrossShardTransaction inside a transaction on another database or for another bucket, and
+    for a write to another bucket inside of it: the fence looks.
     """
     alias = maps.current().alias_for(key)
     refuse_second(alias)
     try:
         with transaction.atomic(using=alias):
+            _claim(alias, key, alone)
             yield alias
     except BucketMoved:
         maps.current().expire()
         raise
+
+
+def _claim(alias: str, key: int, alone: bool) -> None:
+    """Let the transaction be for the bucket of `key` only, and `alone` as `shard_atomic` says."""
+    bucket = str(bucket_of(key))
+    claimed = "set_config('sharding.bucket', coalesce(nullif(current_setting('sharding.bucket', true), ''), %s), true)"
+    # Negative, so that no lock of another kind has this number.
+    lock = f", pg_advisory_xact_lock({-1 - key:d})" if alone else ""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"SELECT {claimed}{lock}", [bucket])
+        (found, *_) = cursor.fetchone()
+    if found != bucket:
+        raise CrossShardTransaction(f"a transaction on bucket {bucket} inside one on bucket {found}: {_ONE_BUCKET}")

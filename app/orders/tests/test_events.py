@@ -23,7 +23,7 @@ from users import accounts
 from users.models import User
 
 from orders.models import Inbox, Line, Order, ProductName, UserDeletedError
-from orders.tasks import handle_stock_event
+from orders.tasks import handle_stock_event, once_for_user
 
 ALIASES = ("shard0", "shard1", "shard2")
 pytestmark = [
@@ -177,6 +177,44 @@ def test_a_product_of_which_more_was_sold_than_32_bits_hold_is_sold_on(product: 
 
 
 # ── what others tell ────────────────────────────────────────────────────────────────────────────────
+def test_an_order_that_is_being_placed_while_its_user_is_deleted_is_archived_too(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placing, go_on, handled = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(*args: object, **kwargs: object) -> None:
+        placing.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr("orders.models.publish", slow)
+    now = datetime.now(UTC)
+    event = Event(
+        uuid7(), "user_deleted", f"user:{ADA}", {"user_id": ADA}, now, "orders.tasks.handle_user_event", "default", ""
+    )
+
+    def delete() -> None:
+        once_for_user(event, lambda _event: Order.objects.for_user(ADA).update(archived=True) and None)
+        handled.set()
+        connections.close_all()
+
+    def order() -> None:
+        place(product.pk)
+        connections.close_all()
+
+    threads = [threading.Thread(target=order), threading.Thread(target=delete)]
+    threads[0].start()
+    assert placing.wait(30)
+    threads[1].start()
+    assert not handled.wait(0.5), "the deletion did not wait for the order"
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert handled.is_set()
+    assert [one.archived for one in Order.objects.for_user(ADA)] == [True]
+    with pytest.raises(UserDeletedError):
+        place(product.pk, key="later")
+
+
 def test_the_orders_of_a_deleted_user_are_archived_and_no_others(product: Product, deliver: Deliver) -> None:
     ada, eve = (accounts.register(f"{name}@example.org", name, "password") for name in ("ada", "eve"))
     mine = [place(product.pk, user_id=ada.id, key=str(number)) for number in range(3)]

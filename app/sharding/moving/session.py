@@ -67,7 +67,7 @@ class Sessions:
                 connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
         except psycopg.errors.LockNotAvailable as error:
             connection.close()
-            raise MoveError(f"another mover is at work in {alias}: wait for its end") from error
+            raise MoveError(f"another mover, or a migration, is at work in {alias}: wait for its end") from error
         return connection
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from sharding.map import LEASE, REASSIGN
 from sharding.moving import index
 from sharding.moving.back import discard, release
 from sharding.moving.copy import Table, catch_up, copy_bucket, find_tables
+from sharding.moving.ends import changed_there, refuse_migrated
 from sharding.moving.locks import LOCK_TIMEOUT, REST, TOO_SLOW, TRIES, change, limited
 from sharding.moving.session import Connection, MoveError, Sessions, connect, one_line
 from sharding.moving.state import BEFORE_THE_FLIP, OVER, Job, Step, create, go, jobs, not_copied, ranges, set_copied
@@ -68,6 +69,8 @@ class Mover:
         return self._sessions[self._shards[job.source]], self._sessions[self._shards[job.target]]
 
     def _tables(self, job: Job) -> list[Table]:
+        if job.step in BEFORE_THE_FLIP:
+            refuse_migrated(*self._ends(job), job.buckets)
         return find_tables(*self._ends(job), self._names)
 
     # ── what a command does ─────────────────────────────────────────────────────────────────────────
@@ -107,8 +110,12 @@ class Mover:
             Step.ABORTING: self._abort,
         }
         with self._said(job), self._released(job):
+            if job.step == Step.VERIFIED:  # a migration may have written since: look at all rows again
+                self._release(job, Step.CATCHING_UP)
             if job.step in WRITING:  # a run that was killed while it released them
                 self._unblock(job)
+            if job.step in {*WRITING, Step.BLOCKED}:
+                self._forget_migrated(job)
             while job.step not in OVER:
                 self._report(job.step, 0, 1)
                 steps[job.step](job)
@@ -175,7 +182,7 @@ class Mover:
         # What an earlier move has left behind there is replaced.
         made = target.execute(
             "INSERT INTO sharding_bucket (bucket, state, last) SELECT unnest(%s::smallint[]), 'incoming', 0"
-            " ON CONFLICT (bucket) DO UPDATE SET state = 'incoming', logged = false"
+            " ON CONFLICT (bucket) DO UPDATE SET state = 'incoming', logged = false, base = NULL"
             " WHERE sharding_bucket.state IN ('incoming', 'moved')",
             [job.buckets],
         )
@@ -259,6 +266,7 @@ class Mover:
         elif time.monotonic() > until:
             self._too_slow(job, TimeoutError(f"it took longer than {BUDGET} s"))
         else:
+            refuse_migrated(source, target, job.buckets)
             go(self._context, job, Step.VERIFIED)
 
     def _flip(self, job: Job) -> None:
@@ -280,14 +288,18 @@ class Mover:
         time.sleep(WAIT)  # since the commit of the flip, or for longer
         # In this order no question to all shards counts a row twice; one that finds a bucket nowhere asks again.
         source.execute(
-            "UPDATE sharding_bucket SET state = 'moved', logged = false WHERE bucket = ANY(%s)"
+            "UPDATE sharding_bucket SET state = 'moved', logged = false, base = NULL WHERE bucket = ANY(%s)"
             " AND state IN ('blocked', 'moved')",
             [job.buckets],
         )
         self._report(job.step, 1, 2)
-        target.execute(
-            "UPDATE sharding_bucket SET state = 'active' WHERE bucket = ANY(%s) AND state = 'incoming'", [job.buckets]
-        )
+        with target.transaction():
+            target.execute(
+                "UPDATE sharding_bucket SET state = 'active' WHERE bucket = ANY(%s) AND state = 'incoming'",
+                [job.buckets],
+            )
+            # What a migration has written since the comparison stays: the target is the truth now.
+            target.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [job.buckets])
         go(self._context, job, Step.ACTIVE)
 
     # ── ways back ───────────────────────────────────────────────────────────────────────────────────
@@ -338,15 +350,29 @@ class Mover:
             for end in self._ends(job):
                 index.drop(end, [Table(name, ()) for name in self._names])
 
+    def _forget_migrated(self, job: Job) -> None:
+        """Copy the buckets again of which a migration has changed rows at the target: the source has had it as well."""
+        _, target = self._ends(job)
+        if changed := changed_there(target, job.buckets):
+            set_copied(self._context, job, changed, copied=False)
+            if job.step != Step.PLANNED:
+                self._release(job, Step.COPYING)
+            target.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [changed])
+
     # ── small things ────────────────────────────────────────────────────────────────────────────────
     def _hand_over(self, job: Job) -> None:
+        """Let the target give greater ids than the source has given, which is blocked and gives none now."""
         source, target = self._ends(job)
-        counters = source.execute(
-            "SELECT bucket, last FROM sharding_bucket WHERE bucket = ANY(%s)", [job.buckets]
+        given = source.execute(
+            "SELECT bucket, last, base + (SELECT last_value FROM sharding_ids)"
+            " FROM sharding_bucket WHERE bucket = ANY(%s)",
+            [job.buckets],
         ).fetchall()
+        # The commit also makes the target's sequence durable as far as it was read here.
         target.execute(
-            "UPDATE sharding_bucket SET last = given.last"
-            " FROM unnest(%s::smallint[], %s::bigint[]) AS given (bucket, last)"
-            " WHERE sharding_bucket.bucket = given.bucket AND state = 'incoming'",
-            [[bucket for bucket, _ in counters], [last for _, last in counters]],
+            "UPDATE sharding_bucket AS mine"
+            " SET last = given.last, base = given.reached - (SELECT last_value FROM sharding_ids) + 1"
+            " FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[]) AS given (bucket, last, reached)"
+            " WHERE mine.bucket = given.bucket AND state = 'incoming'",
+            [list(column) for column in zip(*given, strict=True)],
         )

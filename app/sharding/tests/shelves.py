@@ -98,13 +98,13 @@ def move(bucket: int, target: int) -> None:
     with transaction.atomic(using=known.alias):
         maps.reassign(known.alias, [bucket], source, target)
     with connections[known.shards[source]].cursor() as cursor:
-        cursor.execute("SELECT last FROM sharding_bucket WHERE bucket = %s", [bucket])
-        last = cursor.fetchone()[0]
+        cursor.execute("SELECT base + last_value FROM sharding_bucket, sharding_ids WHERE bucket = %s", [bucket])
+        reached = cursor.fetchone()[0]
     with connections[known.shards[target]].cursor() as cursor:
         cursor.execute(
-            "INSERT INTO sharding_bucket (bucket, state, last) VALUES (%s, 'active', %s)"
-            " ON CONFLICT (bucket) DO UPDATE SET state = 'active', last = EXCLUDED.last",
-            [bucket, last],
+            "INSERT INTO sharding_bucket (bucket, state, last, base) VALUES (%s, 'active', 0, %s)"
+            " ON CONFLICT (bucket) DO UPDATE SET state = 'active', base = EXCLUDED.base",
+            [bucket, reached],
         )
 
 

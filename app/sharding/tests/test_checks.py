@@ -94,3 +94,23 @@ def test_a_shard_key_that_is_no_column_is_refused_and_what_is_unique_on_a_shard_
 
     assert found(Person) == ["sharding.E005", "sharding.W001"]
     assert found(Passport) == []
+
+
+@isolate_apps("sharding")
+def test_a_manager_that_does_not_find_the_shard_is_refused() -> None:
+    class Person(ShardedModel):
+        objects = models.Manager()  # type: ignore[assignment]
+
+        class Meta:
+            app_label = "sharding"
+
+    class Other(models.Model):
+        class Meta:
+            abstract = True
+            app_label = "sharding"
+
+    class Town(Other, ShardedModel):
+        class Meta:
+            app_label = "sharding"
+
+    assert found(Person) == found(Town) == ["sharding.E006"]

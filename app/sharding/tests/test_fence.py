@@ -82,6 +82,7 @@ def test_a_role_that_owns_nothing_reads_and_writes_what_is_active() -> None:
     with transaction.atomic(using="shard0"):
         run("shard0", "CREATE ROLE stranger")
         run("shard0", "GRANT SELECT, INSERT, UPDATE, DELETE ON author, sharding_bucket TO stranger")
+        run("shard0", "GRANT USAGE ON SEQUENCE sharding_ids TO stranger")
         run("shard0", "SET LOCAL ROLE stranger")
         run("shard0", WRITES["update"], author.id)
         assert bucket_of(take("shard0", bucket_of(author.id))[0]) == author.bucket

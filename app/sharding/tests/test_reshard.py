@@ -369,7 +369,7 @@ def test_a_table_whose_foreign_key_deletes_by_itself_is_not_moved() -> None:
 
 
 def test_there_is_one_mover_at_a_time() -> None:
-    with mover(), pytest.raises(MoveError, match="another mover is at work in default"), mover():
+    with mover(), pytest.raises(MoveError, match="another mover, or a migration, is at work in default"), mover():
         pass
     with mover():
         pass
