@@ -112,6 +112,9 @@ REPLICAS = [alias for alias in DATABASES if alias.startswith("replica")]
 PRIMARY_READ_APPS = {"sessions"}
 REPLICA_WEIGHTS: dict[str, int] = {}  # by alias; 1 where it is not named
 REPLICATION_GUARD = environment.flag("REPLICATION_GUARD")
+_threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
+# Threads of one process that may wait for a slow commit: one is left for the reads.
+REPLICATION_WRITERS = max(1, _threads - 1)
 HEALTH_DATABASES = "replication.condition.condition"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -161,7 +164,6 @@ METRICS_MEASURES = ["events.measuring.measure"]
 # Where /api/<service>/ goes, and the only thing that says so.
 GATEWAY_SERVICES = {name: services.address(name) for name in services.APIS}
 # Calls of one process to one service at a time: half of its threads, so that a hung one leaves the others.
-_threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
 GATEWAY_CONCURRENCY = max(1, _threads // 2)
 # Those that may wait for one that is slow: so that a thread is left which does neither.
 GATEWAY_WAITING = max(0, _threads - GATEWAY_CONCURRENCY - 1)

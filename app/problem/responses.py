@@ -43,11 +43,14 @@ def problem_response(
 def unavailable(request: HttpRequest, error: BaseException | None) -> JsonResponse | None:
     """Return 503 and when to come back, if `error` says that a database is away; None if it says anything else.
 
+    An error with a `detail` says by itself what to do, and is not to be sent again at once.
     InternalError is what a write gets on a node that has just ceased to be the primary.
     """
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
         return None
     request.database_error = f"{type(error).__name__}: {error}"  # type: ignore[attr-defined]  # for the log
+    if detail := getattr(error, "detail", ""):
+        return problem_response(request, 503, detail)
     return problem_response(request, 503, UNAVAILABLE, {"Retry-After": "1"})
 
 

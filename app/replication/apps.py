@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from replication import state
+from replication import quorum, state
 from replication.guard import refuse_unsaid
 from replication.state import PRIMARY
 from replication.statements import may_write
@@ -23,13 +24,14 @@ def _record(execute: Callable[..., Any], sql: Any, params: Any, many: bool, cont
     connection, trail = context["connection"], state.current()
     alias = connection.alias
     trail.record(alias, getattr(connection, "server", ""))
-    if alias not in trail.done.written and alias not in settings.REPLICAS:
-        if may_write(sql):
-            trail.note_write(alias)
-        elif alias == PRIMARY and settings.REPLICATION_GUARD and not trail.wrote:
-            refuse_unsaid(connection, sql)
+    writes = alias not in settings.REPLICAS and may_write(sql)
+    if writes:
+        trail.note_write(alias)
+    elif alias == PRIMARY and settings.REPLICATION_GUARD and not trail.wrote:
+        refuse_unsaid(connection, sql)
     try:
-        return execute(sql, params, many, context)
+        with quorum.write(connection) if writes else nullcontext():
+            return execute(sql, params, many, context)
     except (OperationalError, InterfaceError):
         trail.done.failed = True
         raise

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from replication import metrics
 from replication.history import History
+from replication.quorum import Writes
 from replication.server import Connection, Server
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Cluster:
     def _reset(self) -> None:
         self._servers = {host: Server(host) for host in self.hosts}
         self._history = History()
+        self.writes = Writes()
         self._timeline = 0
         self._lagging: set[str] = set()
         self._observing = False
@@ -216,12 +218,16 @@ class Cluster:
             self._observe(server)
             server.up = True
             server.settled.set()
+            if not server.standby:
+                server.judge(self.writes)
             if not was_up:
                 log.warning("%s answers again", server.host)
 
     def _look(self, servers: Sequence[Server]) -> None:
         stopping = self._stopping
         while not stopping.wait(LOOK):
+            if self.writes.slow() and (leader := self._leader()):
+                leader.wake.set()
             for server in servers:
                 try:
                     self._look_at(server)

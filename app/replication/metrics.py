@@ -13,6 +13,9 @@ lag_seconds = Gauge(
     "replication_lag_seconds", "Age of the oldest change not replayed.", ["server"], multiprocess_mode="livemax"
 )
 lag_bytes = Gauge("replication_lag_bytes", "Bytes of the log not replayed.", ["server"], multiprocess_mode="livemax")
+unconfirmed = Counter(
+    "replication_unconfirmed", "Writes that no standby confirmed in time, by what was done with them.", ["outcome"]
+)
 second_tries = Counter(
     "replication_second_tries", "Requests whose view was run again elsewhere, by outcome.", ["outcome"]
 )

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from replication import causal, lsn, metrics, routing, state
+from replication import causal, lsn, metrics, quorum, routing, state
 
 COOKIE = "read_after"
 _NAME = re.compile(rf"{COOKIE}(_[0-9a-f]{{1,16}})?")
@@ -32,8 +32,9 @@ class ReplicationMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request. Raises BadRequest for an `X-Read-After` that is no position."""
+        """Answer the request. Raises BadRequest for an `X-Read-After` that is no position, and quorum.Unconfirmed."""
         trail = state.begin(causal.bounded(_position_of(request)))
+        trail.done.in_request = True
         response = self.get_response(request)
         if _may_repeat(request, response, trail):
             _remove_what_broke()
@@ -42,6 +43,8 @@ class ReplicationMiddleware:
             response = self.get_response(request)
             outcome = "failed" if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else "answered"
             metrics.second_tries.labels(outcome).inc()
+        if trail.done.unconfirmed:
+            raise quorum.Unconfirmed(quorum.Unconfirmed.detail)
         if trail.wrote:
             _hand_out(request, response, causal.position())
         elif trail.after and causal.HEADER not in response:  # a later one may come from another service

@@ -14,6 +14,7 @@ from weakref import WeakSet
 import psycopg
 
 from replication import lsn
+from replication.quorum import Writes
 
 type Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -102,6 +103,12 @@ class Server:
         probe = self._probe
         for connection in [*connections, *([probe] if probe else [])]:
             cut(connection)
+
+    def judge(self, writes: Writes) -> None:
+        """Look what the slow ones of `writes` wait for. What fails is noticed by the next question."""
+        if self._probe is not None:
+            with contextlib.suppress(psycopg.Error):
+                writes.judge(self._probe)
 
     def close(self) -> None:
         """Close the connection that the questions go over."""

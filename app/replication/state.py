@@ -35,6 +35,9 @@ class Done:
     written: set[str] = field(default_factory=set)  # the aliases that were written
     repeatable: bool = True  # nothing was written, and no message was sent
     failed: bool = False  # a query found no server, or lost it
+    in_request: bool = False  # a caller waits for an answer
+    began_writing: float = 0.0  # monotonic
+    unconfirmed: bool = False  # a write is on the primary, and no standby is known to have it
     primary_said: bool = False  # the router has chosen the primary for a reason
     queries: dict[str, int] = field(default_factory=dict)  # by alias, in the order of the first
     servers: dict[str, str] = field(default_factory=dict)  # the server that answered last, by alias

@@ -22,7 +22,7 @@ from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from replication import cluster as clusters
-from replication import state
+from replication import quorum, state
 from replication.server import Connection, readable
 
 type Pool = ConnectionPool[Connection]
@@ -221,6 +221,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         def configure(connection: Connection) -> None:
             cluster.register(host, connection)
+            connection.add_notice_handler(lambda notice: cluster.writes.note(connection, notice.message_primary))
             self._configure_connection(connection)  # type: ignore[attr-defined]  # not in the stubs
 
         return ConnectionPool(
@@ -277,6 +278,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Tell the driver only if it does not know: that takes time, and Django does it at each request."""
         if self.connection.autocommit != autocommit:
             super()._set_autocommit(autocommit)  # type: ignore[misc]  # not in the stubs
+
+    def _commit(self) -> None:
+        with quorum.write(self):
+            super()._commit()  # type: ignore[misc]  # not in the stubs
 
     def close_pool(self) -> None:
         """Close the pools of this alias."""
