@@ -15,6 +15,8 @@ from support.wait import eventually
 pytestmark = pytest.mark.failure
 
 WRITES_BACK = 30.0  # seconds from the loss of the primary until a write succeeds
+READ_WAITS = 1.0  # seconds that a read waits because writes wait
+WRITE_WAITS = 3.0  # seconds until a write is answered that no replica confirms
 SWITCHED = 5.0  # seconds that a switchover, which is planned, may keep writes waiting
 
 
@@ -125,3 +127,29 @@ def test_a_switchover_fails_no_read_and_writes_are_back_within_five_seconds(
     assert_all_answered(load)
     assert longest_gap(posts) <= SWITCHED * TIME_FACTOR, posts.summary()
     assert posts.answered() <= site.get("/counter/").json()["count"] - before <= len(posts.outcomes)
+
+
+def test_both_replicas_hang_and_reads_are_answered_and_each_write_in_time_and_truly(
+    broken: Stack, site: Site, product: int
+) -> None:
+    before = site.get("/counter/").json()["count"]
+    with (
+        reads(site, product, rate=20) as load,
+        Load(site, ["/counter/"], method="POST", rate=20, threads=8) as counts,
+        Load(site, ["/session/"], rate=3, keepalive=False) as sessions,  # a new one each time
+    ):
+        wait_for(load, 60)
+        paused = load.elapsed
+        broken.pause(*replicas_of(broken))
+        eventually("20 s", lambda: load.elapsed - paused > 20, within=60)
+        broken.start(*MAIN_NODES)
+        eventually("writes", lambda: site.post("/counter/").status_code == 200, within=WRITES_BACK)
+    assert_all_answered(load)
+    late = max(one.seconds for one in load.since(paused))
+    assert late <= READ_WAITS * TIME_FACTOR, load.summary()
+    for writes in (counts, sessions):
+        assert {one.status for one in writes.outcomes} <= {200, 503}, writes.summary()
+        assert max(one.seconds for one in writes.outcomes) <= WRITE_WAITS * TIME_FACTOR, writes.summary()
+    stored = site.get("/counter/").json()["count"] - before
+    doubtful = sum("may have been stored" in one.says for one in counts.failures())
+    assert counts.answered() + 1 <= stored <= counts.answered() + 1 + doubtful, counts.summary()

@@ -25,10 +25,15 @@ from replication import metrics, state
 LONGEST = 1.0  # seconds from a request's first write to its end; the load balancers give up after 2 s without a byte
 SLOW = 0.2  # seconds of one statement or commit after which the server is asked what it waits for
 _WARNING = "canceling wait for synchronous replication"
-# Of the processes that may be asked about, those that wait for a standby; the waits of some of them end by this.
-_JUDGE = """
-    SELECT CASE WHEN pid = ANY(%s) THEN pg_cancel_backend(pid) END
-      FROM pg_stat_activity WHERE pid = ANY(%s) AND wait_event = 'SyncRep'
+# Whether a commit of this role, in whichever container, waits for a standby and has for a while.
+_STUCK = f"""
+    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'SyncRep'
+                      AND query_start < clock_timestamp() - interval '{SLOW} s')
+"""
+# What waits for a lock is behind such a commit: it has written nothing yet, and fails.
+_END = """
+    SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+     WHERE pid = ANY(%s) AND (wait_event = 'SyncRep' OR wait_event_type = 'Lock')
 """
 
 
@@ -39,7 +44,7 @@ class Unconfirmed(OperationalError):  # noqa: N818 - a state
 
 
 class TooManyWriters(OperationalError):  # noqa: N818 - a state
-    """This statement or commit was not begun: too many threads of this process wait for a standby."""
+    """This statement or commit was not begun: too many threads of this process wait for a standby by now."""
 
 
 @dataclass
@@ -56,7 +61,7 @@ class Writes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._now: dict[Any, _Write] = {}  # by connection
-        self.stuck = False  # one of them waits for a standby, and has for a while
+        self.stuck = False  # commits wait for a standby
 
     @contextmanager
     def one(self, connection: Any, first: float) -> Iterator[_Write]:
@@ -83,11 +88,13 @@ class Writes:
             return [write for write in self._now.values() if write.since <= latest]
 
     def judge(self, connection: Any) -> None:
-        """Ask the server whether the slow ones wait for a standby, and end the waits that have taken too long."""
+        """If some are slow, ask the server whether commits wait for a standby; if so, end what has taken too long."""
         slow = self.slow()
+        self.stuck = bool(slow) and connection.execute(_STUCK).fetchone()[0]
         latest = time.monotonic() - LONGEST
         late = [write.pid for write in slow if write.first <= latest]
-        self.stuck = bool(slow and connection.execute(_JUDGE, [late, [write.pid for write in slow]]).fetchall())
+        if self.stuck and late:
+            connection.execute(_END, [late])
 
     def note(self, connection: Any, message: str | None) -> None:
         """Take what the server says on `connection` beside its answers."""
