@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from itertools import pairwise
 
 import pytest
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.failure
 WRITES_BACK = 30.0  # seconds from the loss of the primary until a write succeeds
 READ_WAITS = 1.0  # seconds that a read waits because writes wait
 WRITE_WAITS = 3.0  # seconds until a write is answered that no replica confirms
+NEVER_WELL = 20.0  # seconds for which a replica is watched that streams nothing
 SWITCHED = 5.0  # seconds that a switchover, which is planned, may keep writes waiting
 
 
@@ -153,3 +156,64 @@ def test_both_replicas_hang_and_reads_are_answered_and_each_write_in_time_and_tr
     stored = site.get("/counter/").json()["count"] - before
     doubtful = sum("may have been stored" in one.says for one in counts.failures())
     assert counts.answered() + 1 <= stored <= counts.answered() + 1 + doubtful, counts.summary()
+
+
+def as_superuser(stack: Stack, node: str, *statements: str) -> str:
+    """Run SQL on a node as its superuser, each statement for itself, and return what it prints."""
+    options = [word for statement in statements for word in ("-c", statement)]
+    return stack.run_in(node, "psql", "-h", "/run/postgresql", "-U", "postgres", "-d", "shop", "-XAtq", *options)
+
+
+def test_reads_do_not_fail_while_a_replica_replays_a_lock(broken: Stack, site: Site, product: int) -> None:
+    replica, leader = replicas_of(broken)[0], primary(broken)
+    table = "products_product"
+    held = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND mode = 'AccessExclusiveLock'"
+    # As after a migration that is over on the primary, and whose end this replica has not replayed yet.
+    locked = threading.Thread(
+        target=as_superuser, args=(broken, leader, f"BEGIN; LOCK TABLE {table}; SELECT pg_sleep(0.7); COMMIT")
+    )
+    with reads(site, product, rate=20) as load:
+        wait_for(load, 40)
+        locked.start()
+        paused = False
+        while locked.is_alive() and not paused:
+            paused = as_superuser(broken, replica, held) != "0"
+        as_superuser(broken, replica, "SELECT pg_wal_replay_pause()")
+        locked.join()
+        assert as_superuser(broken, replica, held) == "1", "the lock was not caught on the replica: is the test too slow?"
+        try:
+            wait_for(load, 160)
+        finally:
+            as_superuser(broken, replica, "SELECT pg_wal_replay_resume()")
+    assert_all_answered(load)
+
+
+def test_a_replica_that_can_never_catch_up_is_not_healthy_and_is_copied_again(broken: Stack, site: Site) -> None:
+    leader, replica = primary(broken), replicas_of(broken)[0]
+    slot = f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{replica.replace('-', '_')}'"
+    small = ("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'", "ALTER SYSTEM SET wal_keep_size = 0")
+    usual = ("ALTER SYSTEM RESET max_slot_wal_keep_size", "ALTER SYSTEM RESET wal_keep_size")
+    broken.stop(replica)
+    try:
+        as_superuser(broken, leader, *small, "SELECT pg_reload_conf()")
+        for _ in range(4):
+            as_superuser(broken, leader, "SELECT pg_logical_emit_message(true, 'test', 'x')", "SELECT pg_switch_wal()")
+        as_superuser(broken, leader, "CHECKPOINT")
+        eventually("the log to be gone", lambda: as_superuser(broken, leader, slot), lambda a: a in ("", "lost"), within=30)
+    finally:
+        as_superuser(broken, leader, *usual, "SELECT pg_reload_conf()")
+    began = time.monotonic()
+    run("docker", "start", broken.containers(replica, stopped=True)[0].id)
+    eventually("PostgreSQL to run", lambda: health_of(broken, replica), lambda said: "running" in said, within=60)
+    eventually("degraded", lambda: health(site)["status"], lambda seen: seen == "degraded", within=30)
+    while time.monotonic() - began < NEVER_WELL:
+        assert broken.containers(replica)[0].details["State"]["Health"]["Status"] != "healthy"
+        assert health(site)["status"] == "degraded"
+    run("docker", "compose", "exec", "-T", replica, "patronictl", "reinit", "main", replica, "--force")
+    eventually("the copy to stream", lambda: roles(broken), is_whole, within=120)
+    eventually("healthy again", lambda: health(site)["status"], lambda seen: seen == "healthy", within=60)
+
+
+def health_of(stack: Stack, node: str) -> str:
+    """Return what Patroni says of its PostgreSQL."""
+    return stack.run_in(node, "curl", "-sS", "--max-time", "2", "http://127.0.0.1:8008/health", check=False)

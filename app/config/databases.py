@@ -53,6 +53,11 @@ def _pool() -> dict[str, Any]:
     }
 
 
+# Only the replay of the primary's log locks out a reader on a standby: a migration, or a VACUUM that truncates a table.
+# After so many milliseconds the read runs once more, on the primary.
+REPLAY_LOCK = " -c lock_timeout=500"
+
+
 def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attributes: str) -> dict[str, Any]:
     """Return the settings of one alias: database `name`, opened as the role `<owner>_<role>`."""
     return {
@@ -97,6 +102,8 @@ def _own(context: str, role: str) -> dict[str, dict[str, Any]]:
         # Each replica alias goes to a standby of its own, and to any standby, then the primary, where that is down.
         nearest = hosts[number:] + hosts[:number]
         replica = _database(context, context, role, nearest, "prefer-standby")
+        if role == "app":
+            replica["OPTIONS"]["options"] += REPLAY_LOCK
         aliases[f"replica{number}"] = replica | {"STANDBY": number - 1}
     return aliases
 

@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 INTERVAL = 0.5  # seconds between two questions
 SILENT = 1.0  # seconds without an answer after which nothing new is asked of a server
-HUNG = 1.5  # seconds without an answer after which whoever waits for the server is woken with an error
+HUNG = 1.5  # seconds without an answer of the primary after which the callers that wait for it get an error
+# The same of a standby: with INTERVAL and a second try of the read this stays below what the gateway waits, 1.8 s.
+STANDBY_HUNG = 1.0
 FIRST = 0.8  # seconds that the first caller waits for the first answers
 LOOK = 0.1  # seconds between two looks at the servers that have not answered yet
 AGAIN = 0.02  # seconds between two questions while the first caller waits for a standby to catch up
@@ -239,7 +241,7 @@ class Cluster:
         if silent > SILENT and server.up:
             server.up = False
             server.error = "it does not answer"
-        if silent > HUNG:
+        if silent > (STANDBY_HUNG if server.standby else HUNG):
             server.cut_all()
         if server.up:
             self._observe(server)

@@ -11,7 +11,7 @@ PRIMARY = "default"
 
 @dataclass(frozen=True)
 class Condition:
-    """`readable`: something can be served. `whole`: nothing is lost."""
+    """`readable`: something can be served. `whole`: nothing is lost, and no standby lags too far to be read."""
 
     readable: bool
     whole: bool
@@ -24,5 +24,5 @@ def condition() -> Condition:
     primary = main.primary()
     return Condition(
         readable=primary is not None or main.any_standby() is not None,
-        whole=all(one.primary() is not None and all(one.up(host) for host in one.hosts) for one in clusters.values()),
+        whole=all(one.primary() is not None and len(one.standbys()) == len(one.hosts) - 1 for one in clusters.values()),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from config.databases import REPLAY_LOCK
 from django.conf import LazySettings
 from django.db import connections, router
 from django.http import HttpRequest, HttpResponse
@@ -171,6 +172,36 @@ def test_a_commit_that_is_not_written_out_yet_has_a_position_all_the_same(trio: 
             after = causal.position()
             eventually(partial(has, after), 10, "the standby to have it")
             assert standby.execute("SELECT price FROM shown").fetchone() == (f"price {number}",)
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Replicas whose sessions wait for a lock as those of the shop do."""
+    replicas = [connections[alias] for alias in ALIASES[1:]]
+    for replica in replicas:
+        replica.close_pool()
+        replica.settings_dict["OPTIONS"]["options"] = REPLAY_LOCK
+    yield
+    for replica in replicas:
+        replica.close_pool()
+        del replica.settings_dict["OPTIONS"]["options"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_read_that_waits_for_the_replay_of_a_lock_is_answered_by_the_primary(trio: Trio) -> None:
+    standbys = (trio.two, trio.three)
+    with psycopg.connect(host=trio.one.host, port=PORT, user="tester", dbname="postgres") as migration:
+        migration.execute("LOCK TABLE shown IN ACCESS EXCLUSIVE MODE")
+        trio.one.execute("SELECT pg_log_standby_snapshot()")  # sends what the log has by now
+        for standby in standbys:
+            locks = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
+            eventually(lambda: standby.execute(locks) == "1", 10, "the lock to be replayed")  # noqa: B023 - called here
+            standby.execute("SELECT pg_wal_replay_pause()")
+            eventually(partial(_paused, standby), 10, "replay to pause")
+    for _ in range(3):
+        answer = Client().get("/get")
+        assert (answer.status_code, answer.content) == (200, b"old")
+        assert answer["X-Database"].split(",")[-1] == "default"
 
 
 @pytest.mark.parametrize("position", ["FFFFFFFF/FFFFFFFF", "FFFFFFF/0"])
