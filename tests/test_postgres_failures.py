@@ -161,7 +161,7 @@ def test_both_replicas_hang_and_reads_are_answered_and_each_write_in_time_and_tr
 def as_superuser(stack: Stack, node: str, *statements: str) -> str:
     """Run SQL on a node as its superuser, each statement for itself, and return what it prints."""
     options = [word for statement in statements for word in ("-c", statement)]
-    return stack.run_in(node, "psql", "-h", "/run/postgresql", "-U", "postgres", "-d", "shop", "-XAtq", *options)
+    return stack.run_in(node, "psql", "-h", "/run/postgresql", "-U", "postgres", "-d", "shop", "-XAtq", *options).strip()
 
 
 def test_reads_do_not_fail_while_a_replica_replays_a_lock(broken: Stack, site: Site, product: int) -> None:

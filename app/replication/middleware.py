@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from replication import causal, lsn, metrics, quorum, routing, state
+from replication import causal, lsn, metrics, quorum, state
 
 COOKIE = "read_after"
 _NAME = re.compile(rf"{COOKIE}(_[0-9a-f]{{1,16}})?")
@@ -38,8 +38,8 @@ class ReplicationMiddleware:
         response = self.get_response(request)
         if _may_repeat(request, response, trail):
             _remove_what_broke()
-            trail.replica, trail.host = routing.second_choice(), None
-            trail.done.primary_said, trail.done.failed = True, False
+            trail.replica, trail.host = None, None
+            trail.done.again, trail.done.failed = True, False
             response = self.get_response(request)
             outcome = "failed" if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else "answered"
             metrics.second_tries.labels(outcome).inc()

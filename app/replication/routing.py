@@ -106,6 +106,9 @@ def _from_primary(trail: state.Trail, reason: str) -> str:
 
 def _choose(trail: state.Trail) -> None:
     """Choose a replica that this reader may read, and its server, or the primary where there is none."""
+    if trail.done.again and second_choice() is not None:
+        trail.replica, trail.host = _from_primary(trail, "second try"), None
+        return
     weights = {alias: settings.REPLICA_WEIGHTS.get(alias, 1) for alias in settings.REPLICAS}
     places = {alias: found for alias, weight in weights.items() if weight and (found := causal.place(alias))}
     caught_up = [alias for alias, (_, position) in places.items() if position >= trail.after]

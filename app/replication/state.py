@@ -38,6 +38,7 @@ class Done:
     in_request: bool = False  # a caller waits for an answer
     began_writing: float = 0.0  # monotonic
     unconfirmed: bool = False  # a write is on the primary, and no standby is known to have it
+    again: bool = False  # this is the second try: it reads the primary where there is one
     primary_said: bool = False  # the router has chosen the primary for a reason
     queries: dict[str, int] = field(default_factory=dict)  # by alias, in the order of the first
     servers: dict[str, str] = field(default_factory=dict)  # the server that answered last, by alias

@@ -25,6 +25,8 @@ from replication import cluster as clusters
 from replication import quorum, state
 from replication.server import Connection, readable
 
+PATIENCE = 0.5  # seconds for a connection to a standby; the read can be answered by the primary
+
 type Pool = ConnectionPool[Connection]
 type Address = tuple[str, str]  # host and port
 
@@ -215,9 +217,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _make_pool(self, host: str) -> Pool:
         cluster = _clusters[tuple(self.servers.values())]
-        parameters = self._parameters(host)
+        parameters, options = self._parameters(host), dict(self.settings_dict["OPTIONS"]["pool"])
         if self.settings_dict.get("STANDBY") is not None:
             parameters["target_session_attrs"] = "any"
+            options["timeout"] = min(PATIENCE, options["timeout"])
 
         def configure(connection: Connection) -> None:
             cluster.register(host, connection)
@@ -230,7 +233,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             name=f"{self.alias}-{host}",
             configure=configure,
             check=_check,
-            **self.settings_dict["OPTIONS"]["pool"],
+            **options,
         )
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:

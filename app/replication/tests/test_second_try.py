@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.test import Client
 from django.urls import path
 
+from replication import at_least
 from replication.tests.test_routing import Product
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
@@ -74,6 +75,12 @@ def handled(_request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=503)
 
 
+def block(_request: HttpRequest) -> HttpResponse:
+    """Read in a block that chooses a server by itself, as what is cached does."""
+    with at_least(1):
+        return HttpResponse(read())
+
+
 def streamed(_request: HttpRequest) -> StreamingHttpResponse:
     """Read when the answer has begun."""
 
@@ -114,7 +121,7 @@ def nothing(_request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path(view.__name__, view)
-    for view in (plain, template, asynchronous, handled, streamed, write_shard, in_transaction, nothing)
+    for view in (plain, template, asynchronous, handled, block, streamed, write_shard, in_transaction, nothing)
 ]
 
 
@@ -126,7 +133,7 @@ def fresh(settings: LazySettings) -> Iterator[None]:
     connections.close_all()
 
 
-@pytest.mark.parametrize("name", ["plain", "template", "asynchronous", "handled"])
+@pytest.mark.parametrize("name", ["plain", "template", "asynchronous", "handled", "block"])
 @pytest.mark.parametrize("method", ["get", "head"])
 def test_a_read_is_run_once_more_on_the_primary(settings: LazySettings, name: str, method: str) -> None:
     answer = getattr(Client(), method)(f"/{name}")
