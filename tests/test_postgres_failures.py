@@ -161,7 +161,9 @@ def test_both_replicas_hang_and_reads_are_answered_and_each_write_in_time_and_tr
 def as_superuser(stack: Stack, node: str, *statements: str) -> str:
     """Run SQL on a node as its superuser, each statement for itself, and return what it prints."""
     options = [word for statement in statements for word in ("-c", statement)]
-    return stack.run_in(node, "psql", "-h", "/run/postgresql", "-U", "postgres", "-d", "shop", "-XAtq", *options).strip()
+    return stack.run_in(
+        node, "psql", "-h", "/run/postgresql", "-U", "postgres", "-d", "shop", "-XAtq", *options
+    ).strip()
 
 
 def test_reads_do_not_fail_while_a_replica_replays_a_lock(broken: Stack, site: Site, product: int) -> None:
@@ -180,7 +182,9 @@ def test_reads_do_not_fail_while_a_replica_replays_a_lock(broken: Stack, site: S
             paused = as_superuser(broken, replica, held) != "0"
         as_superuser(broken, replica, "SELECT pg_wal_replay_pause()")
         locked.join()
-        assert as_superuser(broken, replica, held) == "1", "the lock was not caught on the replica: is the test too slow?"
+        assert as_superuser(broken, replica, held) == "1", (
+            "the lock was not caught on the replica: is the test too slow?"
+        )
         try:
             wait_for(load, 160)
         finally:
@@ -199,7 +203,9 @@ def test_a_replica_that_can_never_catch_up_is_not_healthy_and_is_copied_again(br
         for _ in range(4):
             as_superuser(broken, leader, "SELECT pg_logical_emit_message(true, 'test', 'x')", "SELECT pg_switch_wal()")
         as_superuser(broken, leader, "CHECKPOINT")
-        eventually("the log to be gone", lambda: as_superuser(broken, leader, slot), lambda a: a in ("", "lost"), within=30)
+        eventually(
+            "the log to be gone", lambda: as_superuser(broken, leader, slot), lambda a: a in ("", "lost"), within=30
+        )
     finally:
         as_superuser(broken, leader, *usual, "SELECT pg_reload_conf()")
     began = time.monotonic()

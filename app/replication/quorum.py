@@ -26,9 +26,9 @@ LONGEST = 1.0  # seconds from a request's first write to its end; the load balan
 SLOW = 0.2  # seconds of one statement or commit after which the server is asked what it waits for
 _WARNING = "canceling wait for synchronous replication"
 # Whether a commit of this role, in whichever container, waits for a standby and has for a while.
-_STUCK = f"""
+_STUCK = """
     SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'SyncRep'
-                      AND query_start < clock_timestamp() - interval '{SLOW} s')
+                      AND query_start < clock_timestamp() - make_interval(secs => %s))
 """
 # What waits for a lock is behind such a commit: it has written nothing yet, and fails.
 _END = """
@@ -40,7 +40,9 @@ _END = """
 class Unconfirmed(OperationalError):  # noqa: N818 - a state
     """What was written is on the primary only, so it may be lost. Doing it again would do it twice."""
 
-    detail = "The change may have been stored: the servers that confirm it do not answer. Look before you send it again."
+    detail = (
+        "The change may have been stored: the servers that confirm it do not answer. Look before you send it again."
+    )
 
 
 class TooManyWriters(OperationalError):  # noqa: N818 - a state
@@ -90,7 +92,7 @@ class Writes:
     def judge(self, connection: Any) -> None:
         """If some are slow, ask the server whether commits wait for a standby; if so, end what has taken too long."""
         slow = self.slow()
-        self.stuck = bool(slow) and connection.execute(_STUCK).fetchone()[0]
+        self.stuck = bool(slow) and connection.execute(_STUCK, [SLOW]).fetchone()[0]
         latest = time.monotonic() - LONGEST
         late = [write.pid for write in slow if write.first <= latest]
         if self.stuck and late:

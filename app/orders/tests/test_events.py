@@ -192,8 +192,11 @@ def test_an_order_that_is_being_placed_while_its_user_is_deleted_is_archived_too
         uuid7(), "user_deleted", f"user:{ADA}", {"user_id": ADA}, now, "orders.tasks.handle_user_event", "default", ""
     )
 
+    def archive(_event: Event) -> None:
+        Order.objects.for_user(ADA).update(archived=True)
+
     def delete() -> None:
-        once_for_user(event, lambda _event: Order.objects.for_user(ADA).update(archived=True) and None)
+        once_for_user(event, archive)
         handled.set()
         connections.close_all()
 

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -177,7 +178,7 @@ def test_a_commit_that_is_not_written_out_yet_has_a_position_all_the_same(trio: 
 @pytest.fixture
 def impatient() -> Iterator[None]:
     """Replicas whose sessions wait for a lock as those of the shop do."""
-    replicas = [connections[alias] for alias in ALIASES[1:]]
+    replicas: list[Any] = [connections[alias] for alias in ALIASES[1:]]
     for replica in replicas:
         replica.close_pool()
         replica.settings_dict["OPTIONS"]["options"] = REPLAY_LOCK
