@@ -37,7 +37,8 @@ unit() {
     tools scripts/with-servers.sh pytest "${files[@]}"
     return
   fi
-  local parts=("app/events app/gateway" "app/config app/orders app/identity" "app/replication app/sharding" app/caching) named
+  # The longest first.
+  local parts=(app/sharding app/replication app/caching "app/events app/gateway" "app/config app/orders app/identity") named
   read -ra named <<<"${parts[*]}"
   parts+=("app nginx bench ${named[*]/#/--ignore=}")
   printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P 3 scripts/test.sh part
