@@ -166,26 +166,30 @@ def as_superuser(stack: Stack, node: str, *statements: str) -> str:
     ).strip()
 
 
+HELD = "SELECT count(*) FROM pg_locks WHERE relation = 'products_product'::regclass AND mode = 'AccessExclusiveLock'"
+# Stop the replay as soon as it has reached the lock, and not its end.
+STOP_BEHIND_IT = f"""
+    DO $$ BEGIN
+      FOR attempt IN 1..4000 LOOP
+        IF ({HELD}) > 0 THEN PERFORM pg_wal_replay_pause(); RETURN; END IF;
+        PERFORM pg_sleep(0.005);
+      END LOOP;
+    END $$
+"""
+
+
 def test_reads_do_not_fail_while_a_replica_replays_a_lock(broken: Stack, site: Site, product: int) -> None:
     replica, leader = replicas_of(broken)[0], primary(broken)
-    table = "products_product"
-    held = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND mode = 'AccessExclusiveLock'"
-    # As after a migration that is over on the primary, and whose end this replica has not replayed yet.
-    locked = threading.Thread(
-        target=as_superuser, args=(broken, leader, f"BEGIN; LOCK TABLE {table}; SELECT pg_sleep(0.7); COMMIT")
-    )
     with reads(site, product, rate=20) as load:
         wait_for(load, 40)
-        locked.start()
-        paused = False
-        while locked.is_alive() and not paused:
-            paused = as_superuser(broken, replica, held) != "0"
-        as_superuser(broken, replica, "SELECT pg_wal_replay_pause()")
-        locked.join()
-        assert as_superuser(broken, replica, held) == "1", (
-            "the lock was not caught on the replica: is the test too slow?"
-        )
+        stopping = threading.Thread(target=as_superuser, args=(broken, replica, STOP_BEHIND_IT))
+        stopping.start()
+        # As after a migration that is over on the primary, and whose end this replica has not replayed yet.
+        migration = ("BEGIN", "LOCK TABLE products_product", "SELECT pg_log_standby_snapshot()", "SELECT pg_sleep(0.3)")
+        as_superuser(broken, leader, *migration, "COMMIT")
+        stopping.join()
         try:
+            assert as_superuser(broken, replica, HELD) == "1"
             wait_for(load, 160)
         finally:
             as_superuser(broken, replica, "SELECT pg_wal_replay_resume()")

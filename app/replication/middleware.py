@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from http import HTTPStatus
@@ -13,6 +14,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from replication import causal, lsn, metrics, quorum, state
+
+log = logging.getLogger(__name__)
 
 COOKIE = "read_after"
 _NAME = re.compile(rf"{COOKIE}(_[0-9a-f]{{1,16}})?")
@@ -68,14 +71,18 @@ def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.T
 
     An answer that has begun, and that then fails, comes here as a good one: it is never repeated.
     """
-    return (
-        trail.done.failed
-        and response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-        and request.method in ("GET", "HEAD")
-        and trail.done.repeatable
-        and not trail.wrote
-        and not any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
-    )
+    if not trail.done.failed or response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return False
+    against = {
+        "its method may change something": request.method not in ("GET", "HEAD"),
+        "it wrote, or sent a task": not trail.done.repeatable,
+        "a thread of unknown origin wrote": trail.wrote,
+        "it is inside a transaction": any(one.in_atomic_block for one in connections.all(initialized_only=True)),
+    }
+    reason = next((reason for reason, holds in against.items() if holds), "")
+    if reason:
+        log.info("a request that lost its database is not run once more: %s", reason)
+    return not reason
 
 
 def _hand_out(request: HttpRequest, response: HttpResponse, after: int) -> None:
