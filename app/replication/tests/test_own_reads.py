@@ -7,6 +7,7 @@ import pickle
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -61,22 +62,29 @@ def lead_to(trio: Trio) -> None:
         connections[alias] = wrapper(trio, alias, **({"STANDBY": number - 1} if number else {}))
 
 
-@pytest.fixture(scope="module")
-def servers(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
-    """Three servers, and Django's three aliases on them."""
+@contextmanager
+def three_servers(blocker: DjangoDbBlocker, *statements: str) -> Iterator[Trio]:
+    """Three servers, with the table `shown`, and Django's three aliases on them."""
     folder = Path(tempfile.mkdtemp(prefix="trio-"))
     trio = Trio(folder)
-    with django_db_blocker.unblock():
+    with blocker.unblock():
         before = {alias: connections[alias] for alias in ALIASES}
         lead_to(trio)
-        trio.one.execute("CREATE TABLE shown (price text)")
-        trio.one.execute("INSERT INTO shown VALUES ('old')")
+        for statement in ("CREATE TABLE shown (price text)", "INSERT INTO shown VALUES ('old')", *statements):
+            trio.one.execute(statement)
         yield trio
         for alias in ALIASES:
             connections[alias].close()
             connections[alias] = before[alias]
         stop_watching()
     trio.end(folder)
+
+
+@pytest.fixture(scope="module")
+def servers(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
+    """Three servers."""
+    with three_servers(django_db_blocker) as trio:
+        yield trio
 
 
 @pytest.fixture

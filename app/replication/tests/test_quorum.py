@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
@@ -19,10 +17,9 @@ from pytest_django import DjangoDbBlocker
 from waiting import TIME_FACTOR, eventually
 
 from replication import state
-from replication.backend.base import stop_watching
 from replication.quorum import LONGEST
 from replication.tests.servers import Trio
-from replication.tests.test_own_reads import ALIASES, get, lead_to
+from replication.tests.test_own_reads import ALIASES, get, lead_to, three_servers
 
 hooks: list[str] = []
 
@@ -58,21 +55,9 @@ urlpatterns = [path(name.__name__, name) for name in (get, post, post_whole, pos
 @pytest.fixture(scope="module")
 def servers(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
     """Three servers, of which the primary waits for one of the others at each commit."""
-    folder = Path(tempfile.mkdtemp(prefix="trio-"))
-    trio = Trio(folder)
-    with django_db_blocker.unblock():
-        before = {alias: connections[alias] for alias in ALIASES}
-        lead_to(trio)
-        trio.one.execute("CREATE TABLE shown (price text)")
-        trio.one.execute("INSERT INTO shown VALUES ('')")
-        trio.one.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
-        trio.one.execute("SELECT pg_reload_conf()")
+    wait = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'"
+    with three_servers(django_db_blocker, wait, "SELECT pg_reload_conf()") as trio:
         yield trio
-        for alias in ALIASES:
-            connections[alias].close()
-            connections[alias] = before[alias]
-        stop_watching()
-    trio.end(folder)
 
 
 @pytest.fixture
