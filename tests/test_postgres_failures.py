@@ -185,8 +185,8 @@ def test_reads_do_not_fail_while_a_replica_replays_a_lock(broken: Stack, site: S
         stopping = threading.Thread(target=as_superuser, args=(broken, replica, STOP_BEHIND_IT))
         stopping.start()
         # As after a migration that is over on the primary, and whose end this replica has not replayed yet.
-        migration = ("BEGIN", "LOCK TABLE products_product", "SELECT pg_log_standby_snapshot()", "SELECT pg_sleep(0.8)")
-        as_superuser(broken, leader, *migration, "COMMIT")
+        flush = "SELECT pg_logical_emit_message(false, 'test', '', true)"
+        as_superuser(broken, leader, "BEGIN", "LOCK TABLE products_product", flush, "SELECT pg_sleep(0.5)", "COMMIT")
         stopping.join()
         try:
             assert as_superuser(broken, replica, HELD) == "1"

@@ -3,5 +3,16 @@
 from replication.causal import headers, position, told
 from replication.routing import at_least, use_primary
 from replication.state import begin
+from replication.views import PrimaryMixin, ReadOnlyMixin, read_only
 
-__all__ = ["at_least", "begin", "headers", "position", "told", "use_primary"]
+__all__ = [
+    "PrimaryMixin",
+    "ReadOnlyMixin",
+    "at_least",
+    "begin",
+    "headers",
+    "position",
+    "read_only",
+    "told",
+    "use_primary",
+]

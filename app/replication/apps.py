@@ -18,6 +18,7 @@ from replication import quorum, state
 from replication.guard import refuse_unsaid
 from replication.state import PRIMARY
 from replication.statements import may_write
+from replication.views import refuse
 
 
 def _record(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -26,6 +27,7 @@ def _record(execute: Callable[..., Any], sql: Any, params: Any, many: bool, cont
     trail.record(alias, getattr(connection, "server", ""))
     writes = alias not in settings.REPLICAS and may_write(sql)
     if writes:
+        refuse(sql)
         trail.note_write(alias)
     elif alias == PRIMARY and settings.REPLICATION_GUARD and not trail.wrote:
         refuse_unsaid(connection, sql)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, overload
 
 from django.conf import settings
 from django.db import OperationalError, connections
@@ -13,13 +13,17 @@ from django.db.models import Model
 
 from replication import causal, metrics, state
 from replication.state import PRIMARY
+from replication.views import View, pinned
 
 
-@contextmanager
-def use_primary() -> Iterator[None]:
-    """Send the reads inside this block to the primary: for what must not be a moment old."""
-    with state.block(on_primary=True):
-        yield
+@overload
+def use_primary() -> AbstractContextManager[object]: ...
+@overload
+def use_primary[V: View](view: V) -> V: ...
+def use_primary(view: Any = None) -> Any:
+    """Send reads to the primary, for what must not be a moment old: those inside `with use_primary():`, or all reads of
+    a view with the decorator `@use_primary`."""
+    return state.block(on_primary=True) if view is None else pinned(view)
 
 
 @contextmanager

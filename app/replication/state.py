@@ -36,6 +36,7 @@ class Done:
     repeatable: bool = True  # nothing was written, and no message was sent
     failed: bool = False  # a query found no server, or lost it
     in_request: bool = False  # a caller waits for an answer
+    read_only: int = 0  # how many views around this moment have promised to write nothing
     began_writing: float = 0.0  # monotonic
     unconfirmed: bool = False  # a write is on the primary, and no standby is known to have it
     again: bool = False  # this is the second try: it reads the primary where there is one
