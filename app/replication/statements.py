@@ -27,6 +27,8 @@ _NAMES = """
     translate trim trunc unnest upper var_pop var_samp
     phraseto_tsquery plainto_tsquery setweight similarity strict_word_similarity to_tsquery to_tsvector
     ts_headline ts_rank ts_rank_cd unaccent websearch_to_tsquery word_similarity
+    clock_timestamp gen_random_uuid generate_series hashtext hashtextextended make_interval transaction_timestamp
+    pg_advisory_lock pg_advisory_unlock pg_advisory_xact_lock pg_try_advisory_lock pg_try_advisory_xact_lock
     pg_backend_pid pg_current_wal_insert_lsn pg_current_wal_lsn pg_is_in_recovery pg_last_wal_replay_lsn
 """
 _HARMLESS = frozenset(_NAMES.split())
