@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Lower, TruncDay
 from replication import state, statements
 
 READS = [
-    "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(a)), 0) FROM b",  # for Prometheus, in a thread
+    "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(a)), 0) FROM b",  # for Prometheus
     "SELECT 1",
     " (SELECT 1) UNION (SELECT 2)",
     'SELECT COUNT(*) AS "__count" FROM "t" WHERE ("t"."a" IN (%s, %s) AND NOT (UPPER("t"."b"::text) LIKE UPPER(%s)))',
