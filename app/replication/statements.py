@@ -31,6 +31,9 @@ _NAMES = """
     pg_advisory_lock pg_advisory_unlock pg_advisory_xact_lock pg_try_advisory_lock pg_try_advisory_xact_lock
     pg_backend_pid pg_current_wal_insert_lsn pg_current_wal_lsn pg_is_in_recovery pg_last_wal_replay_lsn
 """
+_BEFORE = "(; \n\t"  # what may stand before the first word
+_BEGINNING = 200  # characters in which the first word is looked for
+_REMEMBERED = 4000  # characters of a statement whose kind is remembered
 _HARMLESS = frozenset(_NAMES.split())
 
 
@@ -39,13 +42,15 @@ def may_write(sql: object) -> bool:
 
     A wrong yes costs a read of the primary, a wrong no would be a stale read.
     """
-    return not isinstance(sql, str) or _may_write(sql)
+    if not isinstance(sql, str) or not sql[:_BEGINNING].lstrip(_BEFORE).upper().startswith(_READS):
+        return True
+    return _may_write(sql) if len(sql) <= _REMEMBERED else _may_write.__wrapped__(sql)
 
 
 @lru_cache(maxsize=1024)
 def _may_write(sql: str) -> bool:
-    text = sql.strip("(; \n\t")
-    if not text.upper().startswith(_READS) or ";" in text:
+    text = sql.strip(_BEFORE)
+    if ";" in text:
         return True
     calls = {name.lower() for name in _CALL.findall(text)}
     return not calls <= _HARMLESS or _INSIDE.search(text) is not None
