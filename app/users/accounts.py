@@ -9,11 +9,15 @@ after, for whoever comes next finds out from the row what the step was for:
 | pending  | is missing, 30 s later    | whoever registered has gone                      | the next may take it       |
 | pending  | is missing, an hour later | the same, and nobody wanted it                   | frees it                   |
 | changing | has this address          | changed, but nobody has said so yet              | activates it, frees old    |
-| changing | has another, 30 s later   | whoever changed it has gone                      | frees it                   |
+| changing | has another, 30 s later   | whoever changed it has gone                      | frees it, after a fence    |
 | active   | is missing                | deleted, but nobody has said so yet              | frees it                   |
+| active   | has another               | changed, but nobody has said so yet              | activates that, frees this |
 
 A pending entry is taken over *with its id*: if the first one only slept and goes on, both insert the same primary key,
-and the shard lets one of them. So there is never a user whose address the directory does not know.
+and the shard lets one of them. A changing entry is freed after a fence: the row's `email_version` is raised, so a
+change that only slept finds another version and writes nothing. So there is never a user whose address the directory
+does not know. Two changes of one user may overtake each other: an activation removes only what is active and was
+reserved earlier.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from events.outbox import publish
 from sharding.errors import BucketMoved
@@ -94,8 +98,8 @@ def rename(user_id: int, name: str) -> None:
 def change_email(user_id: int, email: str) -> None:
     """Give a user another address; the old one is free afterwards. Raises as `register`, and User.DoesNotExist."""
     email = normalise(email)
-    before = User.objects.get(pk=user_id).email
-    if before == email:
+    user = User.objects.get(pk=user_id)
+    if user.email == email:
         return
     try:
         entry = _reserve(email, user_id, State.CHANGING)
@@ -103,17 +107,18 @@ def change_email(user_id: int, email: str) -> None:
         User.objects.get(pk=user_id)  # raises DoesNotExist: the user has been deleted, and the entry with the user
         raise
     try:
-        changed = User.objects.filter(pk=user_id, email=before).update(email=email)
+        changed = _unchanged_row(user).update(email=email, email_version=F("email_version") + 1)
     except BucketMoved:
         _unchanged(entry).delete()  # nothing was written: the user can try again at once
         raise
     if not changed:
-        _unchanged(entry).delete()
+        mine, _ = _unchanged(entry).delete()
         User.objects.get(pk=user_id)  # raises DoesNotExist
-        raise EmailReserved("the address is being changed by somebody else as well")
-    if not _activate(entry):  # it took longer than 30 s, and the address is somebody else's now
-        User.objects.filter(pk=user_id, email=email).update(email=before)
-        raise EmailTaken
+        if not mine:  # it took longer than 30 s, and the address has been freed
+            raise EmailTaken
+        raise EmailReserved("the address is being changed by another request as well")
+    if not _activate(entry):  # only a deletion frees an address that the row has
+        raise User.DoesNotExist
 
 
 def delete(user_id: int) -> bool:
@@ -146,12 +151,26 @@ def settle(entry: EmailDirectory) -> bool:
     if entry.state == State.ACTIVE:
         if row is None:
             _unchanged(entry).delete()
-        return row is not None
+        elif row.email != entry.email and (newer := _entries().filter(user_id=row.pk, email=row.email).first()):
+            _activate(newer)
+        return _unchanged(entry).exists()
     if row is not None and row.email == entry.email:
         _activate(entry)
         return True
+    if not _overdue(_unchanged(entry)).exists() or (row is not None and not _fence(row)):
+        return True
     freed, _ = _overdue(_unchanged(entry)).delete()
     return freed == 0
+
+
+def _unchanged_row(user: User) -> QuerySet[User]:
+    """Return the user's row if its address has not been changed since it was read, not even there and back."""
+    return User.objects.filter(pk=user.pk, email=user.email, email_version=user.email_version)
+
+
+def _fence(row: User) -> bool:
+    """Let no change of the address succeed that has read the row before; return whether none has."""
+    return bool(_unchanged_row(row).update(email_version=F("email_version") + 1))
 
 
 def _entries() -> QuerySet[EmailDirectory]:
@@ -203,10 +222,10 @@ def _read_again(entry: EmailDirectory) -> EmailDirectory:
 
 
 def _activate(entry: EmailDirectory) -> bool:
-    """Say that the user has the address, and no other one; return whether it was still the user's to have."""
+    """Say that the user has the address, and none of before; return whether it was still the user's to have."""
     with transaction.atomic(using="default"):
         mine = _entries().filter(user_id=entry.user_id)
         if not mine.filter(email=entry.email).update(state=State.ACTIVE):
             return False
-        mine.exclude(email=entry.email).delete()
+        mine.filter(state=State.ACTIVE, created_at__lt=entry.created_at).delete()
         return True

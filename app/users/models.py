@@ -29,6 +29,7 @@ class User(ShardedModel):
 
     # Unique by EmailDirectory: an index here would know the addresses of one shard only.
     email = models.EmailField(max_length=EMAIL_MAX)
+    email_version = models.PositiveIntegerField(default=0, db_default=0, editable=False)  # see accounts.py
     name = models.CharField(max_length=NAME_MAX)
     password = models.CharField(max_length=128, help_text="A hash.")
     is_staff = models.BooleanField(default=False)

@@ -253,6 +253,57 @@ def test_a_change_that_loses_its_address_to_another_user_leaves_the_user_the_old
     assert consistent()
 
 
+def test_a_change_that_slept_and_is_killed_when_it_wakes_up_leaves_no_address_to_two_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = register(ADDRESS, "Ada", "secret")
+    update = ShardedQuerySet.update
+
+    def sleep_and_update(rows: Any, **fields: Any) -> int:
+        monkeypatch.undo()
+        later()
+        register("new@example.org", "Eve", "secret")
+        crash_at(monkeypatch, "users.accounts._activate")
+        return update(rows, **fields)
+
+    monkeypatch.setattr(ShardedQuerySet, "update", sleep_and_update)
+    with pytest.raises(EmailTaken):
+        change_email(user.id, "new@example.org")
+    monkeypatch.undo()
+    assert {one.email: one.name for one in users()} == {ADDRESS: "Ada", "new@example.org": "Eve"}
+    assert find(ADDRESS) == user
+    assert consistent()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_changes_that_overtake_each_other_leave_one_address_that_finds_the_user(
+    killed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = register(ADDRESS, "Ada", "secret")
+    activate = accounts._activate
+
+    def be_overtaken(entry: EmailDirectory) -> bool:
+        monkeypatch.undo()
+        if killed:
+            crashes(monkeypatch, "users.accounts._activate", lambda: change_email(user.id, "third@example.org"))
+        else:
+            change_email(user.id, "third@example.org")
+        return activate(entry)
+
+    monkeypatch.setattr(accounts, "_activate", be_overtaken)
+    change_email(user.id, "second@example.org")
+    assert find("third@example.org") == user
+    with pytest.raises(EmailTaken):
+        register("third@example.org", "Eve", "secret")
+    later()
+    repair_directory()
+    assert find("third@example.org") == user
+    for address in (ADDRESS, "second@example.org"):
+        assert find(address) is None
+        assert register(address, "Eve", "secret").id != user.id
+    assert consistent()
+
+
 def test_an_entry_that_is_gone_when_it_has_just_been_taken_over_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     crashes(monkeypatch, "users.models.User.save", lambda: register(ADDRESS, "first", "secret"))
     later()
