@@ -21,7 +21,7 @@ from observability import trace
 from problem import Problem
 from problem.api import problems
 from pydantic import ConfigDict, Field
-from replication import use_primary
+from replication import begin, use_primary
 
 from products import answers, params, tasks
 from products.images import keeping, names, pictures, store
@@ -132,7 +132,12 @@ def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
 def _announce(name: str) -> None:
     """Have the variants made, by a task that is sent in a second or two or not at all: then beat has them made."""
     # Of this request it gets the headers alone: that it wrote would let the thread ask the database for its position.
-    _announcer.submit(send_task, tasks.make_variants.name, headers=trace.headers(), name=name)
+    _announcer.submit(_send, trace.headers(), name)
+
+
+def _send(headers: dict[str, str], name: str) -> None:
+    begin()  # the thread is no part of a request: it asks no database for a position
+    send_task(tasks.make_variants.name, headers=headers, name=name)
 
 
 def _existing(product_id: str) -> int:

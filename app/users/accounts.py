@@ -98,7 +98,9 @@ def rename(user_id: int, name: str) -> None:
 def change_email(user_id: int, email: str) -> None:
     """Give a user another address; the old one is free afterwards. Raises as `register`, and User.DoesNotExist."""
     email = normalise(email)
-    user = User.objects.get(pk=user_id)
+    if (left := _entries().filter(email=email).first()) is not None:
+        settle(left)  # now, since its fence would undo what is read next
+    user = User.objects.get(pk=user_id)  # before the address is reserved: so later addresses are reserved later
     if user.email == email:
         return
     try:

@@ -101,7 +101,8 @@ def test_a_move_has_every_row_there_and_writes_blocked_and_can_be_put_back(
     assert moved["blocked"][source] == len(program.MOVED)
     assert moved["blocked"][1 - source] == 0
     assert 0 < found["drain"] < found["pause"]
-    assert (found["written"] > 0) == (moved["here"] != before["here"]) == bool(written)
+    assert (found["written"] > 0) == (moved["here"] != before["here"])
+    assert written or not found["written"]  # on a busy machine a writer may come too late
     serving.call("back")
     assert serving.call("state") == before | {"here": moved["here"]}
 
