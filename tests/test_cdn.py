@@ -276,7 +276,8 @@ def test_a_change_is_gone_from_the_edge_on_everything_that_shows_it_and_nothing_
         within=1.5,
         interval=0.05,
     )
-    assert {how(edge.get(path)) for path in untouched} == {"hit"}
+    # Kept, if by now perhaps older than its max-age: a purge would leave nothing.
+    assert all(how(edge.get(path)).startswith("hit") for path in untouched)
 
 
 def test_a_change_through_the_api_is_seen_by_its_author_at_once_and_by_all_soon(
