@@ -25,10 +25,10 @@ from replication import metrics, state
 LONGEST = 1.0  # seconds from a request's first write to its end; the load balancers give up after 2 s without a byte
 SLOW = 0.2  # seconds of one statement or commit after which the server is asked what it waits for
 _WARNING = "canceling wait for synchronous replication"
-# Whether a commit of this role, in whichever container, waits for a standby and has for a while.
-_STUCK = """
-    SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'SyncRep'
-                      AND query_start < clock_timestamp() - make_interval(secs => %s))
+# The commits of this role, in whichever container, that wait for a standby. For how long the server does not say: a
+# statement may have waited for a lock before.
+_WAITING = """
+    SELECT pid, query_start::text FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'SyncRep'
 """
 # What waits for a lock is behind such a commit: it has written nothing yet, and fails.
 _END = """
@@ -63,7 +63,8 @@ class Writes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._now: dict[Any, _Write] = {}  # by connection
-        self.stuck = False  # commits wait for a standby
+        self._seen: dict[Any, float] = {}  # the commits that wait for a standby, and when they were first seen to
+        self.stuck = False  # one of them has waited for longer than SLOW
 
     @contextmanager
     def one(self, connection: Any, first: float) -> Iterator[_Write]:
@@ -92,8 +93,11 @@ class Writes:
     def judge(self, connection: Any) -> None:
         """If some are slow, ask the server whether commits wait for a standby; if so, end what has taken too long."""
         slow = self.slow()
-        self.stuck = bool(slow) and connection.execute(_STUCK, [SLOW]).fetchone()[0]
-        latest = time.monotonic() - LONGEST
+        now = time.monotonic()
+        waiting = connection.execute(_WAITING).fetchall() if slow else []
+        self._seen = {commit: self._seen.get(commit, now) for commit in waiting}
+        self.stuck = any(seen <= now - SLOW for seen in self._seen.values())
+        latest = now - LONGEST
         late = [write.pid for write in slow if write.first <= latest]
         if self.stuck and late:
             connection.execute(_END, [late])
