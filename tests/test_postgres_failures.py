@@ -173,7 +173,7 @@ REPORT = 8  # seconds; max_standby_streaming_delay ends one at 10
 def test_reads_do_not_fail_while_a_replica_waits_to_replay_a_lock(broken: Stack, site: Site, product: int) -> None:
     replica, leader = replicas_of(broken)[0], primary(broken)
     table = "products_product"
-    # The replay of a migration's lock waits for a report, and whoever reads the table there after that waits behind it.
+    # The replay of a migration's lock waits for a report, and each later read of the table there waits behind it.
     report = ("BEGIN", f"SELECT count(*) FROM {table}", f"SELECT pg_sleep({REPORT})", "COMMIT")
     waiting = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND NOT granted"
     reporting = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND granted"

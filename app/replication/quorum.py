@@ -2,7 +2,7 @@
 
 A commit is answered when a standby has it. While none answers it waits until Patroni does without them, 11 s or more,
 and `statement_timeout` does not end that wait. So for a request it is ended after LONGEST: the change is on the
-primary's disk then, but a failover could lose it, and the caller is told so. Meanwhile one thread is left for reads.
+primary's disk then, but a failover could lose it, and the answer says so. One thread of the process is left for reads.
 
 Ending the wait is a cancelled query to PostgreSQL, which answers with a warning:
 https://www.postgresql.org/docs/17/warm-standby.html#SYNCHRONOUS-REPLICATION
@@ -116,7 +116,8 @@ def write(wrapper: Any) -> Iterator[None]:
     Raises TooManyWriters, and Unconfirmed where an earlier commit of this request was not confirmed.
     """
     cluster, done = getattr(wrapper, "cluster", None), state.current().done
-    if cluster is None or len(cluster.hosts) == 1 or not done.in_request or wrapper.alias not in done.written:
+    bounded = done.in_request and wrapper.alias in done.written and wrapper.connection is not None
+    if cluster is None or len(cluster.hosts) == 1 or not bounded:
         yield
         return
     if done.unconfirmed:

@@ -9,9 +9,9 @@ after, for whoever comes next finds out from the row what the step was for:
 | pending  | is missing, 30 s later    | whoever registered has gone                      | the next may take it       |
 | pending  | is missing, an hour later | the same, and nobody wanted it                   | frees it                   |
 | changing | has this address          | changed, but nobody has said so yet              | activates it, frees old    |
-| changing | has another, 30 s later   | whoever changed it has gone                      | frees it, after a fence    |
+| changing | has another, 30 s later   | the request that changed it has gone             | frees it, after a fence    |
 | active   | is missing                | deleted, but nobody has said so yet              | frees it                   |
-| active   | has another               | changed, but nobody has said so yet              | activates that, frees this |
+| active   | has another               | changed, and the new entry is not active yet     | activates that, frees this |
 
 A pending entry is taken over *with its id*: if the first one only slept and goes on, both insert the same primary key,
 and the shard lets one of them. A changing entry is freed after a fence: the row's `email_version` is raised, so a

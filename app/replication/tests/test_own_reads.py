@@ -276,7 +276,7 @@ def test_a_block_that_is_closed_late_changes_nothing_for_the_request_of_that_mom
 def test_two_coroutines_at_once_do_not_change_each_other_s_position() -> None:
     async def ask(first: float, second: float) -> list[int]:
         with at_least(80):
-            await asyncio.sleep(first)
+            await asyncio.sleep(first)  # so that the blocks overlap: nothing is waited for
             seen = [state.current().after]
             await asyncio.sleep(second)
             return [*seen, state.current().after]

@@ -34,7 +34,7 @@ def post(_request: HttpRequest) -> HttpResponse:
 def post_whole(_request: HttpRequest) -> HttpResponse:
     """Write in a transaction."""
     with transaction.atomic():
-        transaction.on_commit(lambda: hooks.append("told"))
+        transaction.on_commit(lambda: hooks.append("run"))
         return post(_request)
 
 
@@ -126,7 +126,7 @@ def test_a_write_that_no_standby_confirms_is_answered_in_time_and_says_that_it_m
     assert "may have been stored" in body
     assert LONGEST <= seconds < 3 * TIME_FACTOR
     assert trio.one.execute("SELECT price FROM shown") == written, "and it writes nothing more"
-    assert hooks == (["told"] if name == "post_whole" else []), "what follows a commit is done"
+    assert hooks == (["run"] if name == "post_whole" else []), "what follows a commit is done"
 
 
 def test_reads_are_answered_while_writers_wait_and_one_writer_too_many_is_refused_and_writes_nothing(

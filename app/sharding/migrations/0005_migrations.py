@@ -8,7 +8,7 @@ from django.db import migrations
 # - what is `moved` can be written: it is a copy that is not read any more;
 # - what is `incoming` can be written, and is noted: the mover sees it and copies the bucket again;
 # - what is `blocked` is waited for, without a lock on the bucket, which would hold up the mover. Where no mover is
-#   alive (its lock is free) it can be written; whoever resumes the move looks at it again.
+#   alive (its lock is free) it can be written; the mover that resumes looks at it again.
 FENCE = """
 CREATE OR REPLACE FUNCTION sharding_fence() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
