@@ -56,6 +56,7 @@ def _join(*names: str) -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(names):
             thread.join(60)
+            assert not thread.is_alive(), f"{thread.name} does not end"
 
 
 @pytest.fixture(autouse=True)

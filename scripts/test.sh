@@ -15,10 +15,10 @@ main() {
 
 # Multiply the tests' deadlines by 2, and by 1 more for each process that waits for one of the cores.
 readonly given=${TIME_FACTOR:-}
-be_patient() {
+be_patient() { # be_patient [PARTS]: of what is about to run at once
   local load factor
   [[ -z $given ]] || return 0
-  load=$(cut -d . -f 1 /proc/loadavg)
+  load=$(($(cut -d . -f 1 /proc/loadavg) + ${1:-0}))
   factor=$((2 + load / $(getconf _NPROCESSORS_ONLN)))
   export TIME_FACTOR=$((factor < 10 ? factor : 10))
   say "    each deadline is multiplied by $TIME_FACTOR (load $load)"
@@ -27,21 +27,25 @@ be_patient() {
 tools() { "$root/scripts/tools.sh" "$@"; }
 
 lint() { step "Lint" && tools scripts/lint.sh; }
-# Three parts at once, each with servers of its own: a test waits for something part of the time. Each is shown at its end.
+# The live tests that need no running stack: they run beside the in-process tests.
+readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_layout.py)
+# Several parts at once, each with servers of its own, since most tests wait most of the time. Each is shown at its end.
 unit() {
-  step "In-process tests"
-  be_patient
+  local at_once=5 files parts named
   if [[ -n ${TESTS:-} ]]; then
-    local files
+    step "In-process tests"
+    be_patient
     read -ra files <<<"$TESTS"
     tools scripts/with-servers.sh pytest "${files[@]}"
     return
   fi
+  step "In-process tests, and those that need no running stack"
+  be_patient "$at_once"
   # The longest first.
-  local parts=(app/sharding app/replication app/caching "app/events app/gateway" "app/config app/orders app/identity") named
+  parts=(app/sharding tests/test_dev.py app/config "app/events app/gateway" app/replication app/caching "app/orders app/identity")
   read -ra named <<<"${parts[*]}"
-  parts+=("app nginx bench ${named[*]/#/--ignore=}")
-  printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P 3 scripts/test.sh part
+  parts+=("${alone[*]:1}" "app nginx bench ${named[*]/#/--ignore=}")
+  printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P "$at_once" scripts/test.sh part
 }
 part() { # part PATHS: the in-process tests of these, which are one argument
   local paths output status=0
@@ -50,12 +54,12 @@ part() { # part PATHS: the in-process tests of these, which are one argument
   printf '%s\n' "$output"
   return "$status"
 }
-integration() { live "Live tests" 'not failure'; }
-failure() { live "Failure tests" failure; }
+integration() { live "Live tests" 'not failure and not long'; }
+failure() { live "Failure tests" 'failure or long'; }
 
 live() { # live WHAT MARK: the tests with MARK, of all files or of those in TESTS
   local files
-  read -ra files <<<"${TESTS:-tests}"
+  read -ra files <<<"${TESTS:-tests ${alone[*]/#/--ignore=}}"
   "$root/scripts/up.sh" >&2
   step "$1 behind $LB"
   be_patient

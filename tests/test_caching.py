@@ -19,7 +19,6 @@ from support.stack import Stack
 from support.tokens import bearer
 from support.wait import eventually
 
-TRIALS = 1000
 MOMENT = 1.0  # seconds after the answer to a change
 LEVELS = {"L1", "L2", "MISS"}
 CALLERS = 500
@@ -49,12 +48,13 @@ def test_a_search_is_not_cached(site: Site) -> None:
     assert "X-Cache" not in site.get("/api/products/?q=e&limit=1").headers
 
 
+@pytest.mark.parametrize("trials", [200, pytest.param(1000, marks=pytest.mark.long)])
 def test_a_price_changed_on_one_replica_is_never_seen_old_on_any_a_moment_later(
-    site: Site, products: list[int]
+    site: Site, products: list[int], trials: int
 ) -> None:
     prices = Prices(site, products)
     with prices.read():
-        for number, product in zip(range(TRIALS), itertools.cycle(products), strict=False):
+        for number, product in zip(range(trials), itertools.cycle(products), strict=False):
             change(site, product, 10_000_000 + number)
             prices.note(product, 10_000_000 + number)
         time.sleep(2 * MOMENT)  # so that the last changes too are seen a moment later

@@ -140,20 +140,32 @@ def test_a_request_without_headers_gets_both_ids(stack: Stack, site: Site) -> No
     assert front["span_id"] != web["span_id"]
 
 
-@pytest.mark.parametrize("bad", BAD_PARENTS)
-def test_an_invalid_traceparent_is_replaced(stack: Stack, site: Site, bad: str) -> None:
-    mine, trace_id, span = fresh()
-    parent = bad.format(trace=trace_id, span=span, TRACE=trace_id.upper(), zeros="0" * 32)
-    site.get("/counter/", headers={"X-Request-ID": mine, "traceparent": parent})
+def test_an_invalid_traceparent_is_replaced(stack: Stack, site: Site) -> None:
+    sent: dict[str, tuple[str, str]] = {}  # of each request what it said, and the trace that is in it
+    for bad in BAD_PARENTS:
+        mine, trace_id, span = fresh()
+        parent = bad.format(trace=trace_id, span=span, TRACE=trace_id.upper(), zeros="0" * 32)
+        site.get("/counter/", headers={"X-Request-ID": mine, "traceparent": parent})
+        sent[mine] = parent, trace_id
+
+    def logged() -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {mine: {} for mine in sent}
+        for text in stack.logs(stack.load_balancer, "web", tail=2000).splitlines():
+            name, _, line = text.partition(" | ")
+            for mine in sent:
+                if mine in line:
+                    found[mine][name.rpartition("-")[0]] = json.loads(line)["trace_id"]
+        return found
+
+    both = {stack.load_balancer, "web"}
     seen = eventually(
-        "the request in two logs",
-        lambda: {name: line["trace_id"] for name, line in lines(stack, mine, stack.load_balancer, "web")},
-        lambda seen: seen.keys() == {stack.load_balancer, "web"},
-        within=10,
+        "each request in two logs", logged, lambda seen: all(one.keys() == both for one in seen.values()), within=10
     )
-    (made,) = set(seen.values())
-    assert re.fullmatch(r"(?!0{32})[0-9a-f]{32}", made)
-    assert made != trace_id
+    for mine, (parent, trace_id) in sent.items():
+        assert len(set(seen[mine].values())) == 1, parent
+        made = seen[mine]["web"]
+        assert re.fullmatch(r"(?!0{32})[0-9a-f]{32}", made), parent
+        assert made != trace_id, parent
 
 
 def test_a_task_of_beat_has_an_id_of_its_own(stack: Stack) -> None:
@@ -199,7 +211,7 @@ def test_an_id_that_none_can_be_is_refused_and_does_no_harm(stack: Stack, tmp_pa
     assert not file.exists()
 
 
-@pytest.mark.parametrize("unknown", ["nobody-had-this", "-n", "--help", "-e", ".", "..", "0" * 32, "x" * 128])
+@pytest.mark.parametrize("unknown", ["--help", "..", "0" * 32])
 def test_an_id_that_nobody_has_had_is_not_found(stack: Stack, unknown: str) -> None:
     done = trace(unknown)
     assert (done.returncode, done.stdout) == (2, "")

@@ -742,6 +742,7 @@ def test_of_those_who_have_waited_long_enough_one_computes(elsewhere: bool, monk
 def test_a_child_process_waits_for_no_computation_of_its_parent() -> None:
     _, mine = process.current.flights.join("key")
     assert (mine, process.current.flights.join("key")[1]) == (True, False)
+    process.current.end()
     process.renew()  # as after a fork
     assert process.current.flights.join("key")[1]
 

@@ -45,5 +45,5 @@ if __name__ == "__main__":
     from events.tests.conftest import EVENTS
 
     settings.EVENTS = EVENTS
-    current_app.conf.update(broker_url=os.environ["BROKER"], worker_direct=False)
+    current_app.conf.update(broker_url=os.environ["BROKER"], worker_direct=False, worker_lost_wait=1.0)
     {"publish": publish, "work": work}[sys.argv[1]]()
