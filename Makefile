@@ -67,13 +67,13 @@ load-large: ## import Debian's package index (about 68,000 products) into the li
 test: ## everything that must pass: lint, in-process tests, live tests
 	@scripts/test.sh all
 
-test-unit: ## the in-process tests (TESTS=app/products/tests/test_money.py for some)
+test-unit: ## the tests that need no running stack (TESTS=app/products/tests/test_money.py for some)
 	@scripts/test.sh unit
 
 test-integration: ## the live tests, against the running stack (TESTS=tests/test_pages.py for some)
 	@scripts/test.sh integration
 
-test-failure: ## the live tests that kill, stop and pause parts of the stack (TESTS=... for some)
+test-failure: ## the live tests that break parts of the stack, or take long (TESTS=... for some)
 	@scripts/test.sh failure
 
 lint: ## ruff, mypy, shellcheck, hadolint over the whole repository
