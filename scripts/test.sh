@@ -31,7 +31,7 @@ lint() { step "Lint" && tools scripts/lint.sh; }
 readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_layout.py)
 # Several parts at once, each with servers of its own, since most tests wait most of the time. Each is shown at its end.
 unit() {
-  local at_once=5 files parts named
+  local at_once=5 files moves parts named
   if [[ -n ${TESTS:-} ]]; then
     step "In-process tests"
     be_patient
@@ -42,9 +42,10 @@ unit() {
   step "In-process tests, and those that need no running stack"
   be_patient "$at_once"
   # The longest first.
-  parts=(app/sharding tests/test_dev.py app/config "app/events app/gateway" app/replication app/caching "app/orders app/identity")
-  read -ra named <<<"${parts[*]}"
-  parts+=("${alone[*]:1}" "app nginx bench ${named[*]/#/--ignore=}")
+  moves=(app/sharding/tests/test_{reshard,migrations}.py)
+  named=(app/config app/events app/replication app/caching app/orders app/identity app/gateway)
+  parts=("${moves[*]}" tests/test_dev.py "${named[@]:0:4}" "app/sharding ${moves[*]/#/--ignore=}" "${named[*]:4}"
+    "${alone[*]:1}" "app nginx bench --ignore=app/sharding ${named[*]/#/--ignore=}")
   printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P "$at_once" scripts/test.sh part
 }
 part() { # part PATHS: the in-process tests of these, which are one argument
