@@ -107,6 +107,8 @@ DATABASE_ROUTERS = [
     "sharding.router.ShardRouter",
     "replication.routing.ReplicaRouter",
 ]
+# A bucket moves only when none of its events is left here: later ones would overtake them from the new shard.
+SHARDING_OUTBOX = "events.Outbox"
 REPLICAS = [alias for alias in DATABASES if alias.startswith("replica")]
 # A session follows its browser: it may never be read a moment old.
 PRIMARY_READ_APPS = {"sessions"}

@@ -4,15 +4,15 @@ other."""
 from __future__ import annotations
 
 from django.db import connections, models, router
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import Func, Q, SmallIntegerField, TextField, Value
+from django.db.models.functions import Cast, Now, NullIf
 
 
 class Outbox(models.Model):
     """An event on its way to one consumer. The row goes when the consumer has said that it has it.
 
-    It belongs to the database, not to a row or a bucket: it is sent from where it was written, and whatever becomes
-    of the row that it tells of, the event stays true.
+    It belongs to the database, not to a row: it is sent from where it was written, and whatever becomes of the row that
+    it tells of, the event stays true. A bucket changes its shard only when none of its events is left here.
     """
 
     id = models.BigAutoField(primary_key=True, help_text="The order of the events of an aggregate.")
@@ -28,12 +28,27 @@ class Outbox(models.Model):
     failures = models.IntegerField(default=0, db_default=0, help_text="How many times the consumer failed with it.")
     error = models.TextField(default="", db_default="", help_text="What the consumer said the last time.")
     parked_at = models.DateTimeField(null=True, help_text="When it was given up, until a person has looked at it.")
+    bucket = models.SmallIntegerField(
+        null=True,
+        # Evaluated by the database at each INSERT: the code of the release before fills it too.
+        db_default=Cast(
+            NullIf(
+                Func(
+                    Value("sharding.bucket"), Value(True), function="current_setting", output_field=TextField()
+                ),
+                Value(""),
+            ),
+            SmallIntegerField(),
+        ),
+        help_text="The session's setting `sharding.bucket`: which bucket its transaction was for. Null: none.",
+    )
 
     class Meta:
         constraints = (models.UniqueConstraint(name="events_outbox_once", fields=["event_id", "consumer"]),)
         indexes = (
             models.Index(name="events_outbox_order", fields=["consumer", "aggregate", "id"]),
             models.Index(name="events_outbox_due", fields=["due_at"], condition=Q(parked_at=None)),
+            models.Index(name="events_outbox_bucket", fields=["bucket", "id"]),
         )
 
     def __str__(self) -> str:

@@ -15,11 +15,12 @@ class ShardingConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signals and register the checks."""
-        from sharding.checks import check_models  # noqa: PLC0415 - they need the models
+        from sharding.checks import check_models, check_outbox  # noqa: PLC0415 - they need the models
         from sharding.fence import let_migrations_through, let_nothing_through  # noqa: PLC0415
         from sharding.transactions import watch  # noqa: PLC0415
 
         register(check_models, Tags.models)
+        register(check_outbox, Tags.models)
         connection_created.connect(watch, dispatch_uid="sharding.watch")
         pre_migrate.connect(let_migrations_through, sender=self)
         post_migrate.connect(let_nothing_through, sender=self)

@@ -1,8 +1,9 @@
-"""Which tables a shard has: for whoever copies buckets, and for the check that each has its fence."""
+"""Which tables a shard has: for the move of buckets, and for the check that each has its fence."""
 
 from __future__ import annotations
 
 from django.apps import apps
+from django.conf import settings
 from django.db import router
 from django.db.models import ForeignKey
 
@@ -27,6 +28,15 @@ def models_on(alias: str) -> list[type[ShardedModel]]:
         ordered += ready
         left = [model for model in left if model not in ready]
     return ordered
+
+
+def outbox_table() -> str | None:
+    """Return the table of the model that `settings.SHARDING_OUTBOX` names ("events.Outbox"), None where it is not set.
+
+    Each shard has it. A move waits until nothing of its buckets is left in it.
+    """
+    label: str | None = getattr(settings, "SHARDING_OUTBOX", None)
+    return None if label is None else apps.get_model(label)._meta.db_table
 
 
 def _has_table(model: type[ShardedModel]) -> bool:

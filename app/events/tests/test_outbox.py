@@ -193,6 +193,34 @@ def test_the_order_of_two_transactions_is_that_of_their_commits(broker: Broker) 
     assert [row.data["label"] for row in rows] == ["first", "second"]
 
 
+# ── buckets ─────────────────────────────────────────────────────────────────────────────────────────
+def test_an_event_has_the_bucket_of_its_transaction(broker: Broker) -> None:
+    def tell_all(bucket: str | None) -> None:
+        with transaction.atomic(using="shard1"):
+            with connections["shard1"].cursor() as cursor:
+                if bucket is not None:
+                    cursor.execute("SELECT set_config('sharding.bucket', %s, true)", [bucket])
+                # As the release before writes it.
+                cursor.execute(
+                    "INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, due_at, sends, failures, error)"
+                    " VALUES (gen_random_uuid(), 'happened', 'old', %s, '{}', now(), 0, 0, '')",
+                    [HANDLE],
+                )
+            publish("happened", aggregate="one", using="shard1", label="a")
+            publish_many("happened", [("many", {"label": "b"})], using="shard1")
+
+    rows = Outbox.objects.using("shard1").order_by("id")
+    tell_all(None)
+    assert [(row.aggregate, row.bucket) for row in rows] == [("old", None), ("one", None), ("many", None)]
+    for bucket in ("0", "1023"):
+        rows.delete()
+        tell_all(bucket)
+        assert [row.bucket for row in rows.all()] == [int(bucket)] * 3
+    rows.delete()
+    tell_all(None)  # on a connection that has had one
+    assert [row.bucket for row in rows.all()] == [None] * 3
+
+
 # ── what is left ────────────────────────────────────────────────────────────────────────────────────
 def test_a_process_that_is_killed_between_commit_and_send_loses_no_event(broker: Broker) -> None:
     process = subprocess.run(

@@ -15,6 +15,7 @@ from sharding.moving.back import discard, release
 from sharding.moving.copy import Table, catch_up, copy_bucket, find_tables
 from sharding.moving.ends import changed_there, refuse_migrated
 from sharding.moving.locks import LOCK_TIMEOUT, REST, TOO_SLOW, TRIES, change, limited
+from sharding.moving.outbox import Left, Outbox
 from sharding.moving.session import Connection, MoveError, Sessions, connect, one_line
 from sharding.moving.state import BEFORE_THE_FLIP, OVER, Job, Step, create, go, jobs, not_copied, ranges, set_copied
 from sharding.moving.verify import differing, differing_rows
@@ -24,6 +25,8 @@ WAIT = LEASE + 0.1  # seconds after the flip until nobody has the old map
 FEW = 200  # changes that may be left when the buckets are blocked
 ROUNDS = 50  # of catching up
 COPIES = 3  # of a bucket whose rows differ
+DELIVERY = 60.0  # seconds for the events that are in the source's outbox before its buckets are blocked
+LOOK = 0.2  # seconds between two looks into the outbox; while buckets are blocked a tenth of it
 WRITING = (Step.PLANNED, Step.COPYING, Step.CATCHING_UP)  # the source takes writes
 
 
@@ -34,8 +37,9 @@ def _nothing(_what: str, _done: int, _of: int) -> None:
 class Mover:
     """Moves buckets of the context whose map is in the database `context`.
 
-    `tables`: the sharded tables; what a foreign key names comes first. `report` is told the step, how much of it is
-    done, and of how much; what it raises breaks the move off.
+    `tables`: the sharded tables; what a foreign key names comes first. `report` gets the step, how much of it is
+    done, and of how much; what it raises breaks the move off. `outbox`: the table of the events that each shard sends,
+    with the columns `id`, `bucket` and `parked_at`; the map is changed when those of the buckets are gone.
     """
 
     def __init__(
@@ -44,8 +48,11 @@ class Mover:
         shards: Mapping[int, str],
         tables: Sequence[str],
         report: Callable[[str, int, int], None] = _nothing,
+        *,
+        outbox: str | None = None,
     ) -> None:
         self._alias, self._shards, self._names, self._report = context, shards, tables, report
+        self._outbox = None if outbox is None else Outbox(outbox)
         self._sessions = Sessions()
         self._slow = self._differed = 0
         # The rows that were copied again since all others were compared; None before that. Whoever resumes a move does
@@ -96,6 +103,8 @@ class Mover:
             raise MoveError(f"there is nothing to move from shard {source} to {target}")
         # Both are there and have the tables: else the move would only be in the way.
         find_tables(self._sessions[self._shards[source]], self._sessions[self._shards[target]], self._names)
+        if self._outbox is not None:
+            self._outbox.last(self._sessions[self._shards[source]])
         return create(self._context, source, target, sorted(set(buckets)))
 
     def run(self, job: Job) -> Job:
@@ -216,7 +225,8 @@ class Mover:
                 self._copy_again(job, different)
                 return
             self._touched = {}
-            self._follow(job, tables)
+        self._await_delivery(job)
+        self._follow(job, tables)
         go(self._context, job, Step.BLOCKED)
 
     def _follow(self, job: Job, tables: Sequence[Table]) -> None:
@@ -258,11 +268,15 @@ class Mover:
             with limited(until, source, target):
                 different = differing_rows(source, target, tables, self._touched)
             self._hand_over(job)
+            with limited(until, source):
+                undelivered = None if different else self._undelivered(job, until)
         except TOO_SLOW as error:
             self._too_slow(job, error)
             return
         if different:
             self._copy_again(job, different)
+        elif undelivered:
+            self._too_slow(job, TimeoutError(f"events in the outbox of shard {job.source}: {undelivered}"))
         elif time.monotonic() > until:
             self._too_slow(job, TimeoutError(f"it took longer than {BUDGET} s"))
         else:
@@ -358,6 +372,37 @@ class Mover:
             if job.step != Step.PLANNED:
                 self._release(job, Step.COPYING)
             target.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [changed])
+
+    # ── events ──────────────────────────────────────────────────────────────────────────────────────
+    def _await_delivery(self, job: Job) -> None:
+        """Wait for the events that are in the source's outbox now. Raises MoveError where that takes too long."""
+        if self._outbox is None:
+            return
+        source, _ = self._ends(job)
+        last, until, most = self._outbox.last(source), time.monotonic() + DELIVERY, 0
+        while (left := self._outbox.left(source, job.buckets, last)).total:
+            most = max(most, left.total)
+            self._report("events", most - left.total, most)
+            if left.parked or time.monotonic() > until:
+                what = "Resend or discard what is parked" if left.parked else "Find out why they are not received"
+                raise MoveError(
+                    f"{job}: the outbox of shard {job.source} has events of these buckets: {left}. Later ones would"
+                    f" overtake them from shard {job.target}. The map is unchanged, and writes continue. {what}, then"
+                    " `reshard resume`; or abort"
+                )
+            time.sleep(LOOK)
+
+    def _undelivered(self, job: Job, until: float) -> Left | None:
+        """Return what the source's outbox still has of the buckets, which are blocked, at `until`; None if nothing."""
+        if self._outbox is None:
+            return None
+        source, _ = self._ends(job)
+        last = self._outbox.last(source)
+        while (left := self._outbox.left(source, job.buckets, last)).total:
+            if left.parked or time.monotonic() > until:
+                return left
+            time.sleep(LOOK / 10)
+        return None
 
     # ── small things ────────────────────────────────────────────────────────────────────────────────
     def _hand_over(self, job: Job) -> None:

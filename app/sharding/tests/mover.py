@@ -1,4 +1,5 @@
 """A mover that is killed: mover.py COMMAND STEP COUNT. SHARD_NAMES: the databases of the tests' map and shards.
+OUTBOX: the table of the events, where there is one.
 
 It kills itself when it reports STEP for the COUNTth time.
 """
@@ -31,6 +32,7 @@ if __name__ == "__main__":
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    with Mover("default", settings.SHARDS, [model._meta.db_table for model in TABLES], report) as mover:
+    names, outbox = [model._meta.db_table for model in TABLES], os.environ.get("OUTBOX")
+    with Mover("default", settings.SHARDS, names, report, outbox=outbox) as mover:
         job = mover.unfinished() or mover.all()[-1]
         {"run": mover.run, "abort": mover.abort, "clean": mover.clean}[sys.argv[1]](job)

@@ -7,10 +7,11 @@ from typing import Any
 from django.core.checks import run_checks
 from django.db import models
 from django.test.utils import isolate_apps
+from pytest_django import Settings
 
 from sharding.base import ShardedModel
-from sharding.checks import check_model
-from sharding.registry import models_on
+from sharding.checks import check_model, check_outbox
+from sharding.registry import models_on, outbox_table
 
 
 def found(model: Any) -> list[str | None]:
@@ -114,3 +115,14 @@ def test_a_manager_that_does_not_find_the_shard_is_refused() -> None:
             app_label = "sharding"
 
     assert found(Person) == found(Town) == ["sharding.E006"]
+
+
+def test_an_outbox_that_a_move_could_not_read_is_refused(settings: Settings) -> None:
+    settings.SHARDING_OUTBOX = None
+    assert (check_outbox(), outbox_table()) == ([], None)
+    settings.SHARDING_OUTBOX = "sharding.Bucket"
+    (error,) = check_outbox()
+    assert (error.id, "no model with the columns id, parked_at" in error.msg) == ("sharding.E007", True)
+    for wrong in ("no.Such", "misspelt"):
+        settings.SHARDING_OUTBOX = wrong
+        assert [error.id for error in check_outbox()] == ["sharding.E007"]

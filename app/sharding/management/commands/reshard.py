@@ -17,7 +17,7 @@ from sharding.moving.plan import Wanted, even, grouped, holders, parse, rows_of
 from sharding.moving.session import MoveError, one_line
 from sharding.moving.state import OVER, Job, Step, ranges
 from sharding.moving.steps import Mover
-from sharding.registry import models_on
+from sharding.registry import models_on, outbox_table
 
 AT_ONCE = 128  # buckets whose writes are refused at the same time
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
             raise CommandError("broken off: `reshard resume` goes on, `reshard abort` puts everything back") from None
 
     def _mover(self) -> Mover:
-        return Mover(self._context, self._shards, self._tables, self._bar)
+        return Mover(self._context, self._shards, self._tables, self._bar, outbox=outbox_table())
 
     def _wanted(self, options: dict[str, Any]) -> list[Wanted]:
         without = options["without"]
