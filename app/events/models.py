@@ -33,9 +33,7 @@ class Outbox(models.Model):
         # Evaluated by the database at each INSERT: the code of the release before fills it too.
         db_default=Cast(
             NullIf(
-                Func(
-                    Value("sharding.bucket"), Value(True), function="current_setting", output_field=TextField()
-                ),
+                Func(Value("sharding.bucket"), Value(True), function="current_setting", output_field=TextField()),
                 Value(""),
             ),
             SmallIntegerField(),

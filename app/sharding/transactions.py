@@ -101,6 +101,11 @@ def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
     except BucketMoved:
         maps.current().expire()
         raise
+    except CrossShardTransaction as error:
+        # A map that was read inside the block may send its writes to the bucket's new shard.
+        if maps.current().alias_for(key) == alias:
+            raise
+        raise BucketMoved(f"the bucket of {key} has moved from {alias} during the transaction") from error
 
 
 def _claim(alias: str, key: int, alone: bool) -> None:

@@ -202,8 +202,8 @@ def test_an_event_has_the_bucket_of_its_transaction(broker: Broker) -> None:
                     cursor.execute("SELECT set_config('sharding.bucket', %s, true)", [bucket])
                 # As the release before writes it.
                 cursor.execute(
-                    "INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, due_at, sends, failures, error)"
-                    " VALUES (gen_random_uuid(), 'happened', 'old', %s, '{}', now(), 0, 0, '')",
+                    "INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, due_at)"
+                    " VALUES (gen_random_uuid(), 'happened', 'old', %s, '{}', now())",
                     [HANDLE],
                 )
             publish("happened", aggregate="one", using="shard1", label="a")

@@ -114,7 +114,9 @@ def make_users(count: int) -> list[int]:
 
 def move(users: list[int]) -> str:
     out = StringIO()
-    call_command("reshard", "move", "--buckets", ",".join(str(bucket_of(user)) for user in users), "--to", "2", stdout=out)
+    call_command(
+        "reshard", "move", "--buckets", ",".join(str(bucket_of(user)) for user in users), "--to", "2", stdout=out
+    )
     return out.getvalue()
 
 

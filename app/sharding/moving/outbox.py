@@ -30,7 +30,8 @@ class Left:
 
     def __str__(self) -> str:
         """Return it for a message."""
-        of = [f"of the buckets {ranges(known)}"] if (known := [one for one in self.by_bucket if one is not None]) else []
+        known = [bucket for bucket in self.by_bucket if bucket is not None]
+        of = [f"of the buckets {ranges(known)}"] if known else []
         if unknown := self.by_bucket.get(None):
             of.append(f"{unknown} of no known bucket")
         return f"{self.total - self.parked} on their way, {self.parked} parked ({'; '.join(of)})"

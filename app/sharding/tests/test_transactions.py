@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from io import StringIO
 
@@ -17,7 +18,7 @@ from sharding.errors import CrossShardTransaction
 from sharding.ids import take
 from sharding.registry import models_on
 from sharding.tests.shelves import Author, Book, author_on, move
-from sharding.transactions import shard_atomic
+from sharding.transactions import fenced, shard_atomic
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"]),
@@ -126,6 +127,40 @@ def test_many_rows_of_two_buckets_of_which_one_has_just_moved_are_all_inserted()
     Book.objects.bulk_create(books, across_shards=True)
     assert [Book.objects.for_key(one.pk).count() for one in (a, b)] == [3, 3]
     assert [Book.objects.using(alias).count() for alias in settings.SHARDS.values()] == [3, 0, 3]
+
+
+def test_a_bucket_that_moves_before_the_first_write_of_a_transaction_is_another_try_and_no_error() -> None:
+    """The map is read again inside the transaction, and sends the write to the new shard."""
+    author, other = two_on(0)
+    tries: list[str] = []
+
+    def move_it() -> None:
+        try:
+            with transaction.atomic(using="shard2"), connections["shard2"].cursor() as cursor:
+                incoming = "INSERT INTO sharding_bucket (bucket, state, last) VALUES (%s, 'incoming', 0)"
+                cursor.execute(incoming, [author.bucket])
+                cursor.execute("SET LOCAL sharding.mover = 'on'")
+                cursor.execute("INSERT INTO author (id, name) VALUES (%s, 'x')", [author.pk])
+            assert author.bucket is not None
+            move(author.bucket, 2)
+        finally:
+            connections.close_all()
+
+    def write() -> None:
+        with shard_atomic(author.pk) as alias:
+            tries.append(alias)
+            if len(tries) == 1:
+                thread = threading.Thread(target=move_it)
+                thread.start()
+                thread.join(30)
+                maps.current().expire()  # as after half a second
+            Author.objects.filter(pk=author.pk).update(name="y")
+
+    fenced(write)
+    assert tries == ["shard0", "shard2"]
+    assert Author.objects.get(pk=author.pk).name == "y"
+    with pytest.raises(CrossShardTransaction), shard_atomic(author.pk):
+        Author.objects.filter(pk=other.pk).update(name="y")
 
 
 def test_a_proxy_of_a_sharded_model_has_no_table_of_its_own_to_copy() -> None:
