@@ -23,8 +23,15 @@ LEASE = 0.5  # seconds
 PAUSE = (
     0.2  # seconds after a failure in which nobody asks again: else a queue of callers would wait one after the other
 )
+# Linux stops time.monotonic() while a machine is suspended: a map would look fresh that is hours old.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 # The target, the buckets, the source.
 REASSIGN = "UPDATE sharding_bucketmap SET shard = %s WHERE bucket = ANY(%s) AND shard = %s"
+
+
+def _now() -> float:
+    """Return seconds of a clock that only goes forward, also while the machine is suspended."""
+    return time.clock_gettime(_CLOCK)
 
 
 class ShardMap:
@@ -41,7 +48,7 @@ class ShardMap:
 
     def number(self, bucket: int) -> int:
         """Return the number of the shard that holds `bucket`. Raises MapUnavailable."""
-        if time.monotonic() - self._read_at > LEASE:
+        if _now() - self._read_at > LEASE:
             self._renew()
         return self._buckets[bucket]
 
@@ -64,7 +71,7 @@ class ShardMap:
 
     def _renew(self) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = _now()
             if now - self._read_at <= LEASE:
                 return  # somebody else has just done it
             if now - self._failed_at <= PAUSE:
@@ -74,7 +81,7 @@ class ShardMap:
             except transaction.TransactionManagementError:
                 raise  # the caller's own transaction on that database is broken
             except (DatabaseError, InterfaceError) as error:
-                self._failed_at = time.monotonic()
+                self._failed_at = _now()
                 self._failure = (
                     f"the map of the shards cannot be read from {self.alias}, and what is known of it is older than"
                     f" {LEASE} s: {' '.join(str(error).split())}"

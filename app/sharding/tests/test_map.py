@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from django.conf import LazySettings, settings
@@ -85,6 +87,22 @@ def test_a_process_learns_of_a_change_after_its_lease_and_asks_for_the_map_only_
     assert [query["sql"] for query in asked if "mapversion" in query["sql"]]
     maps.reassign("default", [0], 0, 2)
     after_the_lease()
+    assert known.number(0) == 2
+
+
+def test_a_map_that_was_read_before_the_machine_was_suspended_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = [0.0]
+
+    def clock_gettime(clock: int) -> float:
+        return time.monotonic() + (slept[0] if clock == time.CLOCK_BOOTTIME else 0.0)
+
+    monkeypatch.setattr(maps, "LEASE", 60.0)
+    monkeypatch.setattr(maps, "time", SimpleNamespace(monotonic=time.monotonic, clock_gettime=clock_gettime))
+    known = maps.current()
+    assert known.number(0) == 0
+    maps.reassign("default", [0], 0, 2)
+    assert known.number(0) == 0
+    slept[0] = 3600.0  # as Linux shows it: CLOCK_MONOTONIC stood still
     assert known.number(0) == 2
 
 
