@@ -7,13 +7,11 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
-from django.core import checks
 from django.core.checks import CheckMessage, Error
-from django.core.exceptions import FieldDoesNotExist
-from django.db.models import ForeignKey, ManyToManyField, Model, UniqueConstraint
+from django.db.models import F, ForeignKey, ManyToManyField, Model, UniqueConstraint
 
 from sharding.manager import ShardedManager
-from sharding.route import is_sharded
+from sharding.route import carries_bucket, is_sharded
 
 
 def check_models(app_configs: Sequence[AppConfig] | None = None, **_kwargs: Any) -> list[CheckMessage]:
@@ -105,24 +103,37 @@ def _check_key(model: Any) -> Iterable[CheckMessage]:
 
 
 def _check_unique(model: Any) -> Iterable[CheckMessage]:
-    """An index sees one shard only. What includes the shard key is unique all the same."""
+    """Refuse what is unique over several buckets: each shard's index sees its own rows only, and those of copies.
 
-    def column(name: str) -> str:
-        try:
-            return str(model._meta.get_field(name).attname)
-        except FieldDoesNotExist:
-            return name
-
-    unique = [[field.name] for field in model._meta.local_fields if field.unique and not field.primary_key]
-    unique += [list(one.fields) for one in model._meta.constraints if isinstance(one, UniqueConstraint)]
-    for names in unique:
-        if not {model.shard_key, "id"} & {column(name) for name in names}:
-            yield checks.Warning(
-                f"{', '.join(names)} of {model.__name__} is unique on each shard, not over all of them.",
-                hint=f"Add {model.shard_key} to the constraint, or keep a directory in an unsharded table.",
+    A copy that a move has left at its source would refuse rows of other buckets, and a move to a shard that has the
+    same value would fail. Where a column carries the bucket, rows of two buckets never meet.
+    """
+    for name, columns in _unique_over(model):
+        if not any(map(carries_bucket, columns)):
+            yield Error(
+                f"{name} of {model.__name__} is unique over several buckets.",
+                hint=f"Add {model.shard_key} to it: no shard sees the rows of the others, and rows that a move has left"
+                " behind would refuse new ones. What must be unique over all shards needs a directory in an unsharded"
+                " table.",
                 obj=model,
-                id="sharding.W001",
+                id="sharding.E008",
             )
+
+
+def _unique_over(model: Any) -> Iterable[tuple[str, list[Any]]]:
+    """Yield what is unique, by name, with the columns that it compares as they are."""
+    fields = {name: field for field in model._meta.local_fields for name in (field.name, field.attname)}
+    for field in model._meta.local_fields:
+        if field.unique and not field.primary_key:
+            yield field.name, [field]
+    for names in model._meta.unique_together:
+        yield ", ".join(names), [fields[name] for name in names if name in fields]
+    for one in model._meta.constraints:
+        if isinstance(one, UniqueConstraint):
+            parts = [getattr(part, "expression", part) for part in one.expressions]  # without their order
+            names = [*one.fields, *(part.name for part in parts if isinstance(part, F))]
+            columns = [fields[name] for name in names if name in fields]
+            yield one.name, [field for field in columns if one.nulls_distinct is not False or not field.null]
 
 
 def _check_managers(model: Any) -> Iterable[CheckMessage]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.core.checks import run_checks
 from django.db import models
+from django.db.models import F
+from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
 from pytest_django import Settings
 
@@ -76,25 +78,53 @@ def test_relations_that_leave_the_bucket_are_refused() -> None:
 
 
 @isolate_apps("sharding")
-def test_a_shard_key_that_is_no_column_is_refused_and_what_is_unique_on_a_shard_only_is_told() -> None:
+def test_a_shard_key_that_is_no_column_is_refused() -> None:
     class Person(ShardedModel):
         shard_key = "town"
-        email = models.EmailField(unique=True)
 
         class Meta:
             app_label = "sharding"
+
+    assert found(Person) == ["sharding.E005"]
+
+
+@isolate_apps("sharding")
+def test_what_is_unique_over_several_buckets_is_refused() -> None:
+    class Person(ShardedModel):
+        email = models.EmailField(unique=True)
+        name = models.TextField()
+        street = models.TextField()
+
+        class Meta:
+            app_label = "sharding"
+            unique_together = (("name", "street"), ("id", "name"))
+            constraints = (
+                models.UniqueConstraint(Lower("street"), name="by_street"),
+                models.UniqueConstraint(Lower("street"), F("id").desc(), name="by_street_and_id"),
+            )
 
     class Passport(ShardedModel):
         shard_key = "person_id"
-        person = models.ForeignKey(Person, models.CASCADE)
+        person = models.OneToOneField(Person, models.CASCADE)
         number = models.TextField()
+        former = models.OneToOneField("self", models.CASCADE, null=True, related_name="later")
 
         class Meta:
             app_label = "sharding"
-            constraints = (models.UniqueConstraint(name="by_person", fields=["person", "number"]),)
+            constraints = (
+                models.UniqueConstraint(name="by_person", fields=["person", "number"]),
+                models.UniqueConstraint(name="one_null", fields=["former"], nulls_distinct=False),
+            )
 
-    assert found(Person) == ["sharding.E005", "sharding.W001"]
-    assert found(Passport) == []
+    assert [message.id for message in check_model(Person)] == ["sharding.E008"] * 3
+    assert [message.msg.partition(" of ")[0] for message in check_model(Person)] == [
+        "email",
+        "name, street",
+        "by_street",
+    ]
+    assert [message.msg for message in check_model(Passport)] == [
+        "one_null of Passport is unique over several buckets."
+    ]
 
 
 @isolate_apps("sharding")
