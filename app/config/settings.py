@@ -160,7 +160,7 @@ EVENTS_QUEUE = services.queue(SERVICE)
 # Says which request an event follows from: kept with it, and sent as headers of its message.
 EVENTS_HEADERS = "observability.trace.headers"
 # What sets gauges when Prometheus asks a replica. Who has the database tells of the outbox, whatever its worker does.
-METRICS_MEASURES = ["events.measuring.measure"]
+METRICS_MEASURES = ["events.measuring.measure", "sharding.measuring.measure"]
 
 # ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
 # Where /api/<service>/ goes, and the only thing that says so.

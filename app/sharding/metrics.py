@@ -1,0 +1,19 @@
+"""What Prometheus gets about moves. Measured by each replica of a service; of several the newest is as good as any."""
+
+from __future__ import annotations
+
+from prometheus_client import Gauge
+
+changes = Gauge(
+    "sharding_changes",
+    "Rows in the log of a move, at most: written at the source and not copied yet.",
+    ["shard"],
+    multiprocess_mode="mostrecent",
+)
+size = Gauge("sharding_change_bytes", "Size of that log on disk.", ["shard"], multiprocess_mode="mostrecent")
+age = Gauge(
+    "sharding_move_age_seconds",
+    "Age of the move that is not finished; 0 where there is none.",
+    ["context"],
+    multiprocess_mode="mostrecent",
+)
