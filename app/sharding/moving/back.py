@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from sharding.moving.copy import Table, remove
+from sharding.moving.copy import Table, remove, remove_in_batches
 from sharding.moving.locks import change
 from sharding.moving.session import Connection, as_mover
+
+
+class _OtherStateError(Exception):
+    """The bucket is not what it was to be deleted as."""
 
 
 def release(source: Connection, buckets: Sequence[int]) -> None:
@@ -17,12 +22,21 @@ def release(source: Connection, buckets: Sequence[int]) -> None:
 
 
 def discard(shard: Connection, tables: Sequence[Table], bucket: int, state: str) -> None:
-    """Delete a bucket and its rows, if it is in `state`: `incoming` what was half copied, `moved` what was left."""
-    with as_mover(shard):
-        mine = shard.execute(
+    """Delete a bucket and its rows, if it is in `state`: `incoming` what was half copied, `moved` what was left.
+
+    The rows first, in batches: where this is broken off, the bucket is still there and the next run deletes the rest.
+    """
+
+    def hold() -> None:
+        if not shard.execute(
             "SELECT FROM sharding_bucket WHERE bucket = %s AND state = %s FOR UPDATE", [bucket, state]
-        ).fetchone()
-        if mine is not None:
+        ).rowcount:
+            raise _OtherStateError
+
+    with suppress(_OtherStateError):
+        remove_in_batches(shard, tables, bucket, hold)
+        with as_mover(shard):
+            hold()
             remove(shard, tables, [bucket])
             shard.execute("DELETE FROM sharding_change WHERE bucket = %s", [bucket])
             shard.execute("DELETE FROM sharding_bucket WHERE bucket = %s", [bucket])

@@ -6,14 +6,17 @@ same time. The log says which rows to look at again, not what was done to them: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import batched
 
 from psycopg import sql
 
 from sharding.ids import BUCKETS, SEQUENCE_BITS
 from sharding.moving.session import Connection, MoveError, as_mover, snapshot
 
+BATCH = 5000  # rows that one statement deletes: it ends within seconds
 BUCKET = sql.SQL(f"((id >> {SEQUENCE_BITS}) & {BUCKETS - 1})")
 
 
@@ -101,13 +104,35 @@ def remove(connection: Connection, tables: Sequence[Table], buckets: Sequence[in
         connection.execute(sql.SQL("DELETE FROM {} WHERE {}").format(table.quoted, of_buckets(buckets)))
 
 
+def remove_in_batches(
+    connection: Connection, tables: Sequence[Table], bucket: int, holds: Callable[[], object]
+) -> None:
+    """Delete the rows of `bucket`, BATCH in a transaction, which `holds` begins: it locks the bucket, or raises."""
+    for table in reversed(tables):
+        which = sql.SQL("SELECT id FROM {} WHERE {}").format(table.quoted, of_buckets([bucket]))
+        ids = [id_ for (id_,) in connection.execute(which)]
+        for some in batched(ids, BATCH, strict=False):
+            with as_mover(connection):
+                holds()
+                _remove_rows(connection, table, some)
+
+
+def _remove_rows(connection: Connection, table: Table, ids: Sequence[int]) -> None:
+    connection.execute(sql.SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table.quoted), [list(ids)])
+
+
 def copy_bucket(source: Connection, target: Connection, tables: Sequence[Table], bucket: int) -> None:
-    """Make the rows of `bucket` on the target those of one moment on the source, whatever was there before."""
-    with snapshot(source), as_mover(target):
+    """Make the rows of `bucket` on the target those of one moment on the source, whatever was there before.
+
+    The source's snapshot is open only while its rows are read: a server ends a transaction that is idle for a minute.
+    """
+    remove_in_batches(target, tables, bucket, lambda: _hold(target, [bucket]))
+    with as_mover(target):
         _hold(target, [bucket])
-        remove(target, tables, [bucket])
-        for table in tables:
-            _stream(source, target, table, of_buckets([bucket]))
+        remove(target, tables, [bucket])  # what a migration has just written
+        with snapshot(source):
+            for table in tables:
+                _stream(source, target, table, of_buckets([bucket]))
 
 
 def logged(source: Connection, buckets: Sequence[int]) -> dict[str, set[int]]:
@@ -126,21 +151,25 @@ def catch_up(
 
     All of them in one snapshot: what two rows exchanged (a unique value, say) arrives at once.
     """
-    with snapshot(source), as_mover(target):
+    with ExitStack() as reading:
+        reading.enter_context(snapshot(source))
         entries = source.execute("SELECT id FROM sharding_change WHERE bucket = ANY(%s)", [list(buckets)]).fetchall()
         if not entries:
             return {}
         rows = logged(source, buckets)
-        _hold(target, buckets)
-        for table in reversed(tables):
-            target.execute(
-                sql.SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table.quoted), [sorted(rows.get(table.name, ()))]
-            )
-        for table in tables:
-            changed = sql.SQL(
-                "id IN (SELECT row FROM sharding_change WHERE name = {} AND bucket = ANY({}::bigint[]))"
-            ).format(sql.Literal(table.name), sql.Literal(sorted(buckets)))
-            _stream(source, target, table, changed)
+        with as_mover(target):
+            _hold(target, buckets)
+            for table in reversed(tables):
+                for some in batched(sorted(rows.get(table.name, ())), BATCH, strict=False):
+                    _remove_rows(target, table, some)
+                    source.execute("SELECT")  # or its server ends the snapshot as idle
+            for table in tables:
+                changed = sql.SQL(
+                    "id IN (SELECT row FROM sharding_change WHERE name = {} AND bucket = ANY({}::bigint[]))"
+                ).format(sql.Literal(table.name), sql.Literal(sorted(buckets)))
+                _stream(source, target, table, changed)
+            reading.close()  # before the commit, which checks the foreign keys of all these rows
     # By their ids, not up to the last: an entry with a smaller id may be committed later.
-    source.execute("DELETE FROM sharding_change WHERE id = ANY(%s)", [[id_ for (id_,) in entries]])
+    for some in batched((id_ for (id_,) in entries), BATCH, strict=False):
+        source.execute("DELETE FROM sharding_change WHERE id = ANY(%s)", [list(some)])
     return rows

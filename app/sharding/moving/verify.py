@@ -7,8 +7,9 @@ nobody may write are the rows that were logged meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from psycopg import sql
 
@@ -34,14 +35,11 @@ def _fingerprints(connection: Connection, tables: Sequence[Table], which: sql.Co
     return found
 
 
-def _differing(
-    source: Connection, target: Connection, tables: Sequence[Table], which: sql.Composable, rows: Rows
-) -> list[tuple[str, int]]:
+def _differing(here: Callable[[], Fingerprints], there: Callable[[], Fingerprints]) -> list[tuple[str, int]]:
     with ThreadPoolExecutor(1) as pool:  # both at once
-        there_later = pool.submit(_fingerprints, target, tables, which, rows)
-        here = _fingerprints(source, tables, which, rows)
-        there = there_later.result()
-    return sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+        later = pool.submit(there)
+        mine, theirs = here(), later.result()
+    return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
 
 
 def differing(
@@ -49,12 +47,22 @@ def differing(
 ) -> list[tuple[str, int]]:
     """Return the tables and buckets that are not the same on both shards, but for the rows that the log names."""
     which = sql.SQL("{} AND id <> ALL(%s)").format(of_buckets(buckets))
-    with snapshot(source):
-        return _differing(source, target, tables, which, logged(source, buckets))
+    with ExitStack() as reading:
+        reading.enter_context(snapshot(source))
+        rows = logged(source, buckets)
+
+        def here() -> Fingerprints:
+            with reading:  # the target may take longer: the source's server would end the snapshot as idle
+                return _fingerprints(source, tables, which, rows)
+
+        return _differing(here, lambda: _fingerprints(target, tables, which, rows))
 
 
 def differing_rows(
     source: Connection, target: Connection, tables: Sequence[Table], rows: Rows
 ) -> list[tuple[str, int]]:
     """Return the tables and buckets of those of `rows` that are not the same on both shards."""
-    return _differing(source, target, tables, sql.SQL("id = ANY(%s)"), rows)
+    which = sql.SQL("id = ANY(%s)")
+    return _differing(
+        lambda: _fingerprints(source, tables, which, rows), lambda: _fingerprints(target, tables, which, rows)
+    )
