@@ -89,8 +89,9 @@ def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
     """Run the block in one transaction on the shard that holds `key` (a user's id, say) and all that belongs to it.
 
     With `alone` it first waits for the end of every other transaction that says `alone` for this key.
-    Yields the alias. Raises CrossShardTransaction inside a transaction on another database or for another bucket, and
-    for a write to another bucket inside of it: the fence looks.
+    Yields the alias; the bucket does not move before the end. Raises BucketMoved if it has moved or is about to move.
+    Raises CrossShardTransaction inside a transaction on another database or for another bucket, and for a write to
+    another bucket inside of it: the fence looks.
     """
     alias = maps.current().alias_for(key)
     refuse_second(alias)
@@ -101,21 +102,23 @@ def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
     except BucketMoved:
         maps.current().expire()
         raise
-    except CrossShardTransaction as error:
-        # A map that was read inside the block may send its writes to the bucket's new shard.
-        if maps.current().alias_for(key) == alias:
-            raise
-        raise BucketMoved(f"the bucket of {key} has moved from {alias} during the transaction") from error
 
 
 def _claim(alias: str, key: int, alone: bool) -> None:
-    """Let the transaction be for the bucket of `key` only, and `alone` as `shard_atomic` says."""
+    """Let the transaction be for the bucket of `key` only, and `alone` as `shard_atomic` says.
+
+    It holds the bucket from here on, as each write does: the bucket cannot move while it reads, or writes what no fence
+    is around, an event for instance. Raises BucketMoved where the bucket takes no writes.
+    """
     bucket = str(bucket_of(key))
     claimed = "set_config('sharding.bucket', coalesce(nullif(current_setting('sharding.bucket', true), ''), %s), true)"
+    held = "(SELECT state FROM sharding_bucket WHERE bucket = %s FOR KEY SHARE)"
     # Negative, so that no lock of another kind has this number.
     lock = f", pg_advisory_xact_lock({-1 - key:d})" if alone else ""
     with connections[alias].cursor() as cursor:
-        cursor.execute(f"SELECT {claimed}{lock}", [bucket])
-        (found, *_) = cursor.fetchone()
+        cursor.execute(f"SELECT {claimed}, {held}{lock}", [bucket, int(bucket)])
+        found, state, *_ = cursor.fetchone()
     if found != bucket:
         raise CrossShardTransaction(f"a transaction on bucket {bucket} inside one on bucket {found}: {_ONE_BUCKET}")
+    if state != "active":
+        raise BucketMoved(f"bucket {bucket} takes no writes here: {state or 'not on this shard'}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from sharding.moving.session import Connection
-from sharding.moving.state import ranges
+from sharding.moving.state import short_ranges
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Left:
     def __str__(self) -> str:
         """Return it for a message."""
         known = [bucket for bucket in self.by_bucket if bucket is not None]
-        of = [f"of the buckets {ranges(known)}"] if known else []
+        of = [f"of the buckets {short_ranges(known)}"] if known else []
         if unknown := self.by_bucket.get(None):
             of.append(f"{unknown} of no known bucket")
         return f"{self.total - self.parked} on their way, {self.parked} parked ({'; '.join(of)})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sharding.models import Move
@@ -27,9 +27,7 @@ class Job:
 
     def __str__(self) -> str:
         """Return what moves where, in a line that is not too long."""
-        which = ranges(self.buckets)
-        if len(which) > WIDTH:
-            which = f"from {min(self.buckets)} to {max(self.buckets)}, not all between"
+        which = short_ranges(self.buckets)
         return f"move {self.id}: {len(self.buckets)} buckets ({which}), shard {self.source} to {self.target}"
 
 
@@ -42,6 +40,12 @@ def ranges(buckets: Iterable[int]) -> str:
         else:
             parts.append([bucket, bucket])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def short_ranges(buckets: Collection[int]) -> str:
+    """Return them in at most WIDTH characters."""
+    which = ranges(buckets)
+    return which if len(which) <= WIDTH else f"from {min(buckets)} to {max(buckets)}, not all between"
 
 
 def jobs(context: Connection, steps: Iterable[Step]) -> list[Job]:

@@ -14,10 +14,11 @@ from django.core.management import call_command
 from django.db import connections, transaction
 
 from sharding import map as maps
-from sharding.errors import CrossShardTransaction
-from sharding.ids import take
+from sharding.errors import BucketMoved, CrossShardTransaction
+from sharding.ids import bucket_of, take
+from sharding.models import Bucket
 from sharding.registry import models_on
-from sharding.tests.shelves import Author, Book, author_on, move
+from sharding.tests.shelves import Author, Book, author_on, move, set_state
 from sharding.transactions import fenced, shard_atomic
 
 pytestmark = [
@@ -129,38 +130,51 @@ def test_many_rows_of_two_buckets_of_which_one_has_just_moved_are_all_inserted()
     assert [Book.objects.using(alias).count() for alias in settings.SHARDS.values()] == [3, 0, 3]
 
 
-def test_a_bucket_that_moves_before_the_first_write_of_a_transaction_is_another_try_and_no_error() -> None:
-    """The map is read again inside the transaction, and sends the write to the new shard."""
-    author, other = two_on(0)
-    tries: list[str] = []
+def test_a_bucket_cannot_be_blocked_under_a_transaction_that_has_written_nothing_yet() -> None:
+    """Its event would be written after the mover has looked for events, or its write sent to the new shard."""
+    author = author_on(0)
+    bucket = bucket_of(author.pk)
+    blocked = threading.Event()
 
-    def move_it() -> None:
+    def block() -> None:
         try:
-            with transaction.atomic(using="shard2"), connections["shard2"].cursor() as cursor:
-                incoming = "INSERT INTO sharding_bucket (bucket, state, last) VALUES (%s, 'incoming', 0)"
-                cursor.execute(incoming, [author.bucket])
-                cursor.execute("SET LOCAL sharding.mover = 'on'")
-                cursor.execute("INSERT INTO author (id, name) VALUES (%s, 'x')", [author.pk])
-            assert author.bucket is not None
-            move(author.bucket, 2)
+            set_state("shard0", bucket, "blocked")
+            blocked.set()
         finally:
             connections.close_all()
 
-    def write() -> None:
-        with shard_atomic(author.pk) as alias:
-            tries.append(alias)
-            if len(tries) == 1:
-                thread = threading.Thread(target=move_it)
-                thread.start()
-                thread.join(30)
-                maps.current().expire()  # as after half a second
-            Author.objects.filter(pk=author.pk).update(name="y")
-
-    fenced(write)
-    assert tries == ["shard0", "shard2"]
+    thread = threading.Thread(target=block)
+    with shard_atomic(author.pk):
+        thread.start()
+        assert not blocked.wait(0.3)
+        Author.objects.filter(pk=author.pk).update(name="y")
+    assert blocked.wait(30)
+    thread.join(30)
     assert Author.objects.get(pk=author.pk).name == "y"
-    with pytest.raises(CrossShardTransaction), shard_atomic(author.pk):
-        Author.objects.filter(pk=other.pk).update(name="y")
+
+
+@pytest.mark.parametrize("state", ["blocked", "incoming", "moved", None])
+def test_a_transaction_on_a_bucket_that_takes_no_writes_is_refused_at_its_beginning(state: str | None) -> None:
+    author = author_on(0)
+    if state is None:
+        Bucket.objects.using("shard0").filter(bucket=author.bucket).delete()
+    else:
+        set_state("shard0", bucket_of(author.pk), state)
+    with pytest.raises(BucketMoved, match=state or "not on this shard"), shard_atomic(author.pk):
+        raise AssertionError("the block must not begin")
+
+
+def test_a_transaction_by_an_old_map_is_tried_again_on_the_new_shard() -> None:
+    author = author_on(0)
+    bucket = bucket_of(author.pk)
+    assert maps.current().number(bucket) == 0
+    move(bucket, 2)
+
+    def begin() -> str:
+        with shard_atomic(author.pk) as alias:
+            return alias
+
+    assert fenced(begin) == "shard2"
 
 
 def test_a_proxy_of_a_sharded_model_has_no_table_of_its_own_to_copy() -> None:
