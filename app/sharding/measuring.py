@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
@@ -21,7 +22,7 @@ PATIENCE = 1.0  # seconds that `measure` waits for all databases
 STATEMENT = "1s"
 OVER = [str(step) for step in (Move.Step.ACTIVE, Move.Step.CLEANED, Move.Step.ABORTED)]
 
-type _Query = tuple[str, Sequence[object]]
+type _Query = tuple[str, list[Any]]
 # By its ids, since a count of a long log reads all of it.
 _CHANGES: _Query = (
     "SELECT coalesce(max(id) - min(id) + 1, 0), pg_total_relation_size('sharding_change') FROM sharding_change",

@@ -157,7 +157,7 @@ def test_a_bucket_cannot_be_blocked_under_a_transaction_that_has_written_nothing
 def test_a_transaction_on_a_bucket_that_takes_no_writes_is_refused_at_its_beginning(state: str | None) -> None:
     author = author_on(0)
     if state is None:
-        Bucket.objects.using("shard0").filter(bucket=author.bucket).delete()
+        Bucket.objects.using("shard0").filter(bucket=bucket_of(author.pk)).delete()
     else:
         set_state("shard0", bucket_of(author.pk), state)
     with pytest.raises(BucketMoved, match=state or "not on this shard"), shard_atomic(author.pk):
