@@ -1,4 +1,4 @@
-"""The tables change under the code of the release before, which goes on writing."""
+"""The tables change while the code of the release before still writes."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_events_of_no_known_bucket_that_come_later_hold_nothing_up() -> None:
 
 
 @pytest.mark.parametrize("parked", [False, True])
-def test_events_that_do_not_go_are_said_in_one_line_and_nobody_waits_for_them(
+def test_events_that_stay_end_the_move_with_one_line_and_no_bucket_is_blocked(
     monkeypatch: pytest.MonkeyPatch, parked: bool
 ) -> None:
     monkeypatch.setattr(steps, "DELIVERY", 600.0 if parked else 0.5)
