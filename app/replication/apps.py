@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from replication import quorum, state
+from replication import doubt, state
 from replication.guard import refuse_unsaid
 from replication.state import PRIMARY
 from replication.statements import may_write
@@ -32,7 +32,7 @@ def _record(execute: Callable[..., Any], sql: Any, params: Any, many: bool, cont
     elif alias == PRIMARY and settings.REPLICATION_GUARD and not trail.wrote:
         refuse_unsaid(connection, sql)
     try:
-        with quorum.write(connection) if writes else nullcontext():
+        with doubt.write(connection, ends=connection.autocommit) if writes else nullcontext():
             return execute(sql, params, many, context)
     except (OperationalError, InterfaceError):
         trail.done.failed = True

@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
+from django.core.handlers.exception import response_for_exception
 from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -35,7 +36,7 @@ class ReplicationMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request. Raises BadRequest for an `X-Read-After` that is no position, and quorum.Unconfirmed."""
+        """Answer the request. Raises BadRequest for an `X-Read-After` that is no position."""
         trail = state.begin(causal.bounded(_position_of(request)))
         trail.done.in_request = True
         response = self.get_response(request)
@@ -46,9 +47,12 @@ class ReplicationMiddleware:
             response = self.get_response(request)
             outcome = "failed" if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else "answered"
             metrics.second_tries.labels(outcome).inc()
-        if trail.done.unconfirmed:
-            raise quorum.Unconfirmed(quorum.Unconfirmed.detail)
-        if trail.wrote:
+        if _in_doubt(response, trail):
+            response = _unconfirmed(request)
+            if trail.wrote:
+                # The next read is to show whether it is stored. The primary is not asked: it may be the one that hangs.
+                _hand_out(request, response, lsn.MAXIMUM)
+        elif trail.wrote:
             _hand_out(request, response, causal.position())
         elif trail.after and causal.HEADER not in response:  # a later one may come from another service
             response[causal.HEADER] = lsn.render(trail.after)
@@ -75,7 +79,7 @@ def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.T
         return False
     against = {
         "its method may change something": request.method not in ("GET", "HEAD"),
-        "it wrote, or sent a task": not trail.done.repeatable,
+        "it wrote, or sent a task": not trail.done.repeatable or trail.done.lost,
         "a thread of unknown origin wrote": trail.wrote,
         "it is inside a transaction": any(one.in_atomic_block for one in connections.all(initialized_only=True)),
     }
@@ -83,6 +87,22 @@ def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.T
     if reason:
         log.info("a request that lost its database is not run once more: %s", reason)
     return not reason
+
+
+def _in_doubt(response: HttpResponseBase, trail: state.Trail) -> bool:
+    """Return whether a write may be stored that `response` knows nothing of.
+
+    A view that has caught the loss of its server, and answers that all is well, has looked by itself.
+    """
+    return trail.done.unconfirmed or (trail.done.lost and response.status_code >= HTTPStatus.BAD_REQUEST)
+
+
+def _unconfirmed(request: HttpRequest) -> HttpResponse:
+    """Return what the project answers to quorum.Unconfirmed, whatever the view has made of it."""
+    try:
+        raise quorum.Unconfirmed(quorum.Unconfirmed.detail)
+    except quorum.Unconfirmed as error:
+        return response_for_exception(request, error)
 
 
 def _hand_out(request: HttpRequest, response: HttpResponse, after: int) -> None:

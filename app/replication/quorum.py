@@ -38,11 +38,9 @@ _END = """
 
 
 class Unconfirmed(OperationalError):  # noqa: N818 - a state
-    """What was written is on the primary only, so it may be lost. Doing it again would do it twice."""
+    """A write is on the primary only, or the primary was lost at its commit. To repeat it could store it twice."""
 
-    detail = (
-        "The change may have been stored: the servers that confirm it do not answer. Look before you send it again."
-    )
+    detail = "The change may have been stored: its confirmation did not arrive. Look before you send it again."
 
 
 class TooManyWriters(OperationalError):  # noqa: N818 - a state

@@ -39,6 +39,7 @@ class Done:
     read_only: int = 0  # how many views around this moment have promised to write nothing
     began_writing: float = 0.0  # monotonic
     unconfirmed: bool = False  # a write is on the primary, and no standby is known to have it
+    lost: bool = False  # a server was lost before it answered whether a write is stored
     again: bool = False  # this is the second try: it reads the primary where there is one
     primary_said: bool = False  # the router has chosen the primary for a reason
     queries: dict[str, int] = field(default_factory=dict)  # by alias, in the order of the first

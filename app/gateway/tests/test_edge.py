@@ -353,6 +353,12 @@ def test_an_answer_of_any_kind_and_status_is_the_services_own(edge: Edge, status
     assert got.values("Retry-After") == ["9"]
 
 
+def test_a_503_without_retry_after_gets_none_on_its_way(edge: Edge) -> None:
+    got = answering(edge, b"HTTP/1.1 503 X\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\n\r\n{}")
+    assert (got.status, got.body, got.values("Retry-After")) == (503, b"{}", [])
+    assert len(edge.users.seen) == 1
+
+
 def test_binary_chunked_and_unbounded_bodies_come_back_unchanged(edge: Edge) -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BINARY[:1], BINARY[1:65_537], BINARY[65_537:]))
     kinds = [

@@ -126,6 +126,16 @@ def test_a_service_that_is_down_is_503_at_once_and_says_when_to_come_back(upstre
     assert json.loads(got.body)["detail"] == "The service 'cars' does not answer at the moment."
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_503_of_the_service_itself_is_passed_on_and_never_asked_for_again(upstreams: Start, method: str) -> None:
+    head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\n\r\n"
+    replicas = [upstreams(say(head + b"{}")) for _ in range(2)]
+    got = Site(*replicas).ask(method, body=b"x" if method == "POST" else b"")
+    assert (got.status, got.body) == (503, b"{}")
+    assert "Retry-After" not in got.headers, "the write may be stored: nothing may invite its caller to repeat it"
+    assert sum(len(one.seen) for one in replicas) == 1
+
+
 def test_a_name_without_an_address_is_503() -> None:
     assert Site().ask().status == 503
 

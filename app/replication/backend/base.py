@@ -22,7 +22,7 @@ from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from replication import cluster as clusters
-from replication import quorum, state
+from replication import doubt, state
 from replication.server import Connection, readable
 
 PATIENCE = 0.5  # seconds for a connection to a standby; the read can be answered by the primary
@@ -80,7 +80,8 @@ class _Noting:
     def callproc(self, *arguments: Any, **more: Any) -> Any:
         """Call a procedure."""
         state.current().note_write(self.db.alias)
-        return super().callproc(*arguments, **more)  # type: ignore[misc]  # of CursorWrapper
+        with doubt.write(self.db, ends=self.db.autocommit):
+            return super().callproc(*arguments, **more)  # type: ignore[misc]  # of CursorWrapper
 
     def copy(self, *arguments: Any, **more: Any) -> Any:
         """COPY, either way."""
@@ -283,7 +284,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._set_autocommit(autocommit)  # type: ignore[misc]  # not in the stubs
 
     def _commit(self) -> None:
-        with quorum.write(self):
+        trail = state.current()
+        with doubt.write(self, ends=trail.stray or self.alias in trail.done.written):
             super()._commit()  # type: ignore[misc]  # not in the stubs
 
     def close_pool(self) -> None:
