@@ -117,6 +117,10 @@ REPLICATION_GUARD = environment.flag("REPLICATION_GUARD")
 _threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
 # Threads of one process that may wait for a slow commit: one is left for the reads.
 REPLICATION_WRITERS = max(1, _threads - 1)
+# The cache that keeps the position of each user's last write, for clients that keep none. Not needed
+# here: users and orders read their rows from the primaries of the shards, products are read through the cache.
+REPLICATION_POSITIONS: str | None = None
+REPLICATION_USER = "identity.bearer.user_key"
 HEALTH_DATABASES = "replication.condition.condition"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -13,6 +13,7 @@ from django.core.checks import Error, register
 from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.utils.module_loading import import_string
 
 from replication import doubt, state
 from replication.guard import refuse_unsaid
@@ -53,6 +54,19 @@ def check_weights(**_kwargs: Any) -> list[Error]:
     ]
 
 
+def check_positions(**_kwargs: Any) -> list[Error]:
+    """Check that REPLICATION_POSITIONS names a cache, and REPLICATION_USER a function."""
+    alias, user = getattr(settings, "REPLICATION_POSITIONS", None), getattr(settings, "REPLICATION_USER", None)
+    if not alias:
+        return []
+    errors = [] if alias in settings.CACHES else [Error(f"REPLICATION_POSITIONS: {alias!r}: no cache of this name")]
+    try:
+        import_string(user or "")
+    except ImportError:
+        errors.append(Error(f"REPLICATION_USER: {user!r}: must be the path of a function"))
+    return errors
+
+
 class ReplicationConfig(AppConfig):
     """Install the watcher on each connection as it is made."""
 
@@ -61,6 +75,7 @@ class ReplicationConfig(AppConfig):
     def ready(self) -> None:
         """Connect the signals."""
         register(check_weights)
+        register(check_positions)
         connection_created.connect(_watch, dispatch_uid="replication.watch")
         if find_spec("celery"):
             from replication import tasks  # noqa: F401, PLC0415 - a project without Celery needs it not

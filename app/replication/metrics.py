@@ -19,3 +19,6 @@ unconfirmed = Counter(
 second_tries = Counter(
     "replication_second_tries", "Requests whose view was run again elsewhere, by outcome.", ["outcome"]
 )
+positions_missed = Counter(
+    "replication_positions_missed", "Positions of users that were not asked for or not kept: Redis did not answer."
+)

@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from replication import causal, lsn, metrics, quorum, state
+from replication import causal, lsn, metrics, positions, quorum, state
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ class ReplicationMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+        self._positions = positions.from_settings()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request. Raises BadRequest for an `X-Read-After` that is no position."""
-        trail = state.begin(causal.bounded(_position_of(request)))
-        trail.done.in_request = True
+        trail = self._begin(request)
         response = self.get_response(request)
         if _may_repeat(request, response, trail):
             _remove_what_broke()
@@ -51,9 +51,9 @@ class ReplicationMiddleware:
             response = _unconfirmed(request)
             if trail.wrote:
                 # The next read is to show whether it is stored. The primary is not asked: it may be the one that hangs.
-                _hand_out(request, response, lsn.MAXIMUM)
+                self._hand_out(request, response, lsn.MAXIMUM)
         elif trail.wrote:
-            _hand_out(request, response, causal.position())
+            self._hand_out(request, response, causal.position())
         elif trail.after and causal.HEADER not in response:  # a later one may come from another service
             response[causal.HEADER] = lsn.render(trail.after)
         queries = trail.done.queries.copy()
@@ -63,6 +63,29 @@ class ReplicationMiddleware:
             response["X-Database"] = ",".join(queries)
             response["X-Database-Server"] = ",".join(trail.done.servers.get(alias, "") for alias in queries)
         return response
+
+    def _begin(self, request: HttpRequest) -> state.Trail:
+        """Begin with what the caller says that it has seen, or where it says nothing, with what its user has written.
+
+        A request that may write reads the primary then: so it costs one question to Redis, after it.
+        """
+        after, kept = _position_of(request), self._positions
+        pinned = False
+        if kept is not None and not after:
+            if request.method in ("GET", "HEAD"):
+                after = kept.of(request)
+            else:
+                pinned = kept.known(request)
+        trail = state.begin(causal.bounded(after))
+        trail.on_primary = pinned
+        trail.done.in_request = True
+        return trail
+
+    def _hand_out(self, request: HttpRequest, response: HttpResponse, after: int) -> None:
+        """Give the position of a write to the caller, and keep it for its user."""
+        _set(request, response, after)
+        if self._positions is not None:
+            self._positions.keep(request, after)
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
         """Note a failure that no query has noted, such as that of a connection of another backend."""
@@ -105,8 +128,8 @@ def _unconfirmed(request: HttpRequest) -> HttpResponse:
         return response_for_exception(request, error)
 
 
-def _hand_out(request: HttpRequest, response: HttpResponse, after: int) -> None:
-    """Give the position of a write to the caller.
+def _set(request: HttpRequest, response: HttpResponse, after: int) -> None:
+    """Set the header and the cookies of a write's position.
 
     A browser may write twice at once, and the answer with the older position may come last: so each position has a
     cookie of its own beside the one that says that this browser has written, and the answers to both are kept.

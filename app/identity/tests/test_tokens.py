@@ -10,9 +10,11 @@ from typing import Any
 import jwt
 import pytest
 from django.conf import settings as django_settings
+from django.test import RequestFactory
+from ninja.errors import AuthenticationError
 from pytest_django import Settings
 
-from identity import keys
+from identity import bearer, keys
 from identity.tests.conftest import As, pem_pair
 from identity.tokens import BadToken, Caller, for_service, for_user, verify
 
@@ -217,3 +219,25 @@ def test_a_file_without_a_key_of_the_right_kind_is_refused() -> None:
 
 def test_a_key_does_not_show_itself() -> None:
     assert "PrivateKey" not in repr(keys.signer(pem_pair()[0]))
+
+
+def test_the_user_of_a_request_is_known_before_its_view_and_its_token_is_checked_once(
+    become: As, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, checked = for_user(42, is_staff=False), list[str]()
+    request = RequestFactory().get("/", headers={"authorization": f"Bearer {token}"})
+
+    def check(one: str) -> Caller:
+        checked.append(one)
+        return verify(one)
+
+    monkeypatch.setattr(bearer, "verify", check)
+    assert bearer.user_key(request) == "user:42"
+    assert bearer.Bearer().authenticate(request, token) == Caller(user_id=42)
+    assert checked == [token]
+    with pytest.raises(AuthenticationError):
+        bearer.Bearer().authenticate(request, f"{token}x")
+    calling = for_service("orders")
+    become("orders")
+    for header in ("", "Bearer", "Bearer ", "Basic YTpi", f"Bearer {token}x", f"Basic {token}", f"Bearer {calling}"):
+        assert bearer.user_key(RequestFactory().get("/", headers={"authorization": header})) is None
