@@ -1,6 +1,7 @@
 -- One database, its owner's alone. psql variables: database, owner.
 SELECT format('%s_owner', :'owner') AS owner_role, format('%s_app', :'owner') AS app_role \gset
-CREATE DATABASE :"database" OWNER :"owner_role";
+SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'owner_role')
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 -- TEMPORARY: an import stages its rows in a table of its own session.
 GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"app_role";

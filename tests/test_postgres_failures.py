@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from itertools import pairwise
+from secrets import token_urlsafe
 
 import pytest
 from support.client import Site
 from support.load import Load, assert_all_answered
+from support.probe import Probe
 from support.restore import everywhere_healthy, health, is_whole, primary, roles
-from support.settings import MAIN_NODES, REPLICAS, TIME_FACTOR
+from support.settings import MAIN_NODES, REPLICAS, ROOT, TIME_FACTOR, secret
 from support.stack import Stack, run
 from support.wait import eventually
 
@@ -21,6 +23,8 @@ READ_WAITS = 1.0  # seconds that a read waits because writes wait
 WRITE_WAITS = 3.0  # seconds until a write is answered that no replica confirms
 LAG = 15.0  # seconds; after 10 a replica is not read
 NEVER_WELL = 20.0  # seconds for which a replica is watched that streams nothing
+REJOINED = 60.0  # seconds until a node that was restarted streams again
+APPLIED = 15.0  # seconds from the start of a primary until the passwords are those of the secrets
 SWITCHED = 5.0  # seconds that a switchover, which is planned, may keep writes waiting
 
 
@@ -223,3 +227,46 @@ def test_a_replica_that_can_never_catch_up_is_not_healthy_and_is_copied_again(br
 def health_of(stack: Stack, node: str) -> str:
     """Return what Patroni says of its PostgreSQL."""
     return stack.run_in(node, "curl", "-sS", "--max-time", "2", "http://127.0.0.1:8008/health", check=False)
+
+
+def change(name: str, password: str) -> None:
+    """Put another password in the place of a secret, whole, as scripts/secrets.sh does."""
+    target = ROOT / "secrets" / name
+    fresh = target.with_name(f".{name}.test")
+    fresh.write_text(password, encoding="utf-8")
+    fresh.chmod(0o444)
+    fresh.replace(target)
+
+
+def restart_one_after_the_other(stack: Stack) -> None:
+    """Restart the nodes of the main cluster, the primary last: a container sees a new secret from its start on."""
+    for node in [*replicas_of(stack), primary(stack)]:
+        run("docker", "restart", stack.container(node).id, timeout=90)
+        eventually(f"{node} to be back", lambda: roles(stack), is_whole, within=REJOINED)
+
+
+def test_a_changed_password_holds_once_the_servers_have_started_again_and_is_in_no_log(
+    broken: Stack, site: Site, probe: Probe
+) -> None:
+    name, role = "db_orders_owner", "orders_owner"  # a migration's: no service that runs has a connection of it
+    before, after = secret(name), f"test-{token_urlsafe(24)}"
+
+    def log_in(password: str) -> str:
+        return probe.sql(primary(broken), "orders", role, "SELECT current_user", check=False, password=password)
+
+    try:
+        change(name, after)
+        assert log_in(before) == role
+        restart_one_after_the_other(broken)
+        eventually("a login with the new password", lambda: log_in(after), lambda said: said == role, within=APPLIED)
+        assert "authentication failed" in log_in(before)
+        assert site.post("/counter/").status_code == 200
+    finally:
+        change(name, before)
+        restart_one_after_the_other(broken)
+    eventually("a login with the old password", lambda: log_in(before), lambda said: said == role, within=APPLIED)
+    logs = broken.logs(*MAIN_NODES, tail=2000)
+    assert f"the password of {role} is now that of the secret {name}" in logs
+    assert after not in logs
+    assert before not in logs
+    assert "SCRAM-SHA-256$" not in logs
