@@ -29,6 +29,9 @@ LOOK = 0.1  # seconds between two looks at the servers that have not answered ye
 AGAIN = 0.02  # seconds between two questions while the first caller waits for a standby to catch up
 AHEAD = 16 * 1024 * 1024  # bytes that a reader may be ahead of what the primary has said last
 PATIENCE = 0.2  # seconds for an answer of the primary about a position that is further ahead
+# Seconds after which the primary has written what anybody was given the position of, also with synchronous_commit off.
+WRITTEN = 1.0
+DOUBTED = 1000  # positions that are remembered
 
 type Closer = Callable[[str], None]
 
@@ -58,6 +61,7 @@ class Cluster:
         self._history = History()
         self.writes = Writes()
         self._timeline = 0
+        self._doubted: dict[int, float] = {}  # positions that the primary has not said, and when they were seen first
         self._lagging: set[str] = set()
         self._observing = False
         self._stopping = threading.Event()
@@ -99,12 +103,14 @@ class Cluster:
         """Return `position`, or how far the primary has written by now where that is less.
 
         The primary is asked only if `position` is far from what it said last: then it is made up, or stands for a
-        write whose position is not known.
+        write whose position is not known, or comes from another cluster. A near one is believed for WRITTEN seconds.
         """
         self._known()
         leader = self._leader()
-        if leader is None or position <= leader.position + AHEAD:
+        if leader is None or position <= leader.position:
             return position
+        if position <= leader.position + AHEAD:
+            return leader.position if self._never_written(position, leader) else position
         began = time.monotonic()
         leader.wake.set()
         while (leader.answered_at or 0.0) < began:
@@ -112,6 +118,15 @@ class Cluster:
                 return position
             time.sleep(PATIENCE / 40)
         return min(position, leader.position)
+
+    def _never_written(self, position: int, leader: Server) -> bool:
+        """Return whether the primary was asked WRITTEN seconds after `position` was seen first, and is not there."""
+        seen = self._doubted.get(position)
+        if seen is None:
+            if len(self._doubted) >= DOUBTED:
+                self._doubted = {}
+            seen = self._doubted[position] = time.monotonic()
+        return (leader.answered_at or 0.0) > seen + WRITTEN
 
     def lag(self, host: str) -> tuple[float, int]:
         """Return how far `host` is behind the primary, in seconds and in bytes."""
@@ -286,7 +301,8 @@ class Cluster:
         if not server.standby:
             if leader is not None and leader.timeline > server.timeline:
                 return
-            if server.timeline > self._timeline:
+            # What it has not written is lost, with an old primary, or because a backup was restored.
+            if server.timeline > self._timeline or server.position < self._history.end:
                 self._timeline = server.timeline
                 self._history.cut(server.position)
         # What the first answer tells was written at an unknown time: too long ago for a standby that lacks it.

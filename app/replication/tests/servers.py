@@ -29,11 +29,10 @@ class Postgres:
         return str(self.folder)
 
     def command(self, name: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs; as the user postgres where this is root, who may not."""
+        """Run one of PostgreSQL's programs, or another; as the user postgres where this is root, who may not."""
         lead = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        subprocess.run(
-            [*lead, str(BIN / name), *arguments], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=self.folder
-        )
+        program = str(BIN / name) if (BIN / name).exists() else name
+        subprocess.run([*lead, program, *arguments], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=self.folder)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -94,10 +93,14 @@ class Trio:
                 os.chown(path, postgres.pw_uid, postgres.pw_gid)
         self.one.command("initdb", "-D", str(self.one.data), "-U", "tester", "-A", "trust", "--no-sync")
         self.one.start()
+        self.source = f"host={self.one.host} port={PORT} user=tester"
         for server in (self.two, self.three):
-            source = f"host={self.one.host} port={PORT} user=tester"
-            server.command("pg_basebackup", "-D", str(server.data), "-R", "-c", "fast", "--no-sync", "-d", source)
-            server.start()
+            self.copy(server)
+
+    def copy(self, server: Postgres) -> None:
+        """Make `server` a standby of the primary, and start it."""
+        server.command("pg_basebackup", "-D", str(server.data), "-R", "-c", "fast", "--no-sync", "-d", self.source)
+        server.start()
 
     def end(self, folder: Path) -> None:
         """Stop all and remove what they wrote."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -426,3 +427,38 @@ pools = list(base._pools.values())
 """
     ended = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True)
     assert ended.stdout == "[True]\n", "psycopg_pool waits 5 s for each thread of a pool that is left to the interpreter's end"
+
+
+def restore(trio: Trio, backup: Postgres) -> None:
+    """Put the backup in the place of the whole cluster."""
+    for server in trio.servers:
+        server.stop()
+        shutil.rmtree(server.data)
+    trio.one.command("cp", "--archive", str(backup.data), str(trio.one.data))
+    trio.one.start()
+    for server in (trio.two, trio.three):
+        trio.copy(server)
+
+
+def test_a_cluster_that_was_restored_from_a_backup_under_a_running_process_is_read_by_its_standbys(
+    trio: Trio, cluster: Cluster
+) -> None:
+    assert len(cluster.standbys()) == 2
+    backup = Postgres(trio.one.folder / "backup")
+    trio.one.command("mkdir", str(backup.folder))
+    trio.one.command("pg_basebackup", "-D", str(backup.data), "-c", "fast", "--no-sync", "-d", trio.source)
+    for _ in range(10):
+        trio.one.execute("SELECT pg_logical_emit_message(true, 'test', 'x')")
+        trio.one.execute("SELECT pg_switch_wal()")
+    lost = lsn.parse(trio.one.execute("SELECT pg_current_wal_lsn()"))
+    eventually(lambda: cluster.position(trio.one.host) >= lost, 10, "the watch to know what will be lost")
+    before = time.monotonic()
+    restore(trio, backup)
+    eventually(lambda: cluster.primary() == trio.one.host and len(cluster.standbys()) == 2, 30, "all to be in use")
+    assert cluster.position(trio.one.host) < lost, "the log is shorter"
+    assert cluster.bounded(lost) < lost
+    pause(trio.two)
+    trio.one.execute("SELECT pg_logical_emit_message(true, 'test', 'x')")
+    eventually(lambda: cluster.lag(trio.two.host)[1] > 0, 10, "the standby to lack what was written")
+    now, (seconds, _) = time.monotonic(), cluster.lag(trio.two.host)
+    assert now - seconds > before, "it lacks nothing that is older than the restore"

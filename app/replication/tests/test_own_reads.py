@@ -24,6 +24,7 @@ from pytest_django import DjangoDbBlocker
 from waiting import eventually
 
 from replication import at_least, causal, lsn, state
+from replication import cluster as clusters
 from replication.backend.base import stop_watching
 from replication.cluster import Cluster
 from replication.tests.servers import PORT, Postgres, Trio
@@ -221,6 +222,39 @@ def test_an_invented_position_does_not_send_its_reader_to_the_primary(position: 
     answers = [Client().get("/get", headers={"X-Read-After": position}) for _ in range(20)]
     assert {answer.content for answer in answers} == {b"old"}
     assert any("default" not in answer["X-Database"].split(",")[-1] for answer in answers)
+
+
+@pytest.mark.parametrize("ahead", [2**16, 2**23, 2**40], ids=["near", "8 MB", "far"])
+def test_a_position_of_another_cluster_with_a_longer_log_is_soon_no_reason_to_read_the_primary(
+    trio: Trio, ahead: int
+) -> None:
+    foreign = lsn.render(lsn.parse(trio.one.execute("SELECT pg_current_wal_lsn()")) + ahead)
+
+    def by_a_replica() -> bool:
+        answer = Client().get("/get", headers={"X-Read-After": foreign})
+        assert (answer.status_code, answer.content) == (200, b"old")
+        return "default" not in answer["X-Database"].split(",")[-1]
+
+    eventually(by_a_replica, 5, "a replica to answer though the primary has not written so much")
+
+
+def test_a_position_of_another_cluster_with_a_shorter_log_asks_for_nothing(trio: Trio) -> None:
+    answers = [Client().get("/get", headers={"X-Read-After": "0/1"}) for _ in range(5)]
+    assert {answer.content for answer in answers} == {b"old"}
+    assert all("default" not in answer["X-Database"] for answer in answers)
+    assert trio
+
+
+def test_a_position_that_the_primary_has_not_written_yet_is_believed_until_it_must_have(trio: Trio) -> None:
+    cluster: Cluster = connections["default"].cluster  # type: ignore[attr-defined]  # of replication.backend
+    leader = cluster._servers[trio.one.host]
+    position = leader.position + 100
+    assert cluster.bounded(position) == position
+    leader.answered_at = cluster._doubted[position] + clusters.WRITTEN - 0.01
+    assert cluster._never_written(position, leader) is False
+    for number in range(2 * clusters.DOUBTED):
+        cluster.bounded(position + number)
+    assert len(cluster._doubted) <= clusters.DOUBTED
 
 
 def test_of_two_answers_to_one_browser_the_one_that_comes_last_does_not_hide_the_other(trio: Trio) -> None:
