@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from support.client import Site, assert_problem
 from support.load import at_once
+from support.own import replay_stopped
 from support.restore import primary
 from support.settings import MAIN_NODES
 from support.stack import Stack
@@ -16,26 +15,6 @@ from support.stack import Stack
 PAIRS = 1000
 CALLERS = 4
 UNCACHED = "/search/?q=e"  # searches are not cached: each one reads a database
-
-
-STARTUP = (
-    "for entry in /proc/[0-9]*; do if grep -q 'startup recovering' $entry/cmdline; then echo ${entry##*/}; fi; done"
-)
-
-
-@contextlib.contextmanager
-def replay_stopped(stack: Stack, node: str) -> Iterator[None]:
-    """Let the standby `node` receive the log, but show nothing of it.
-
-    By its process that replays, and not by pg_wal_replay_pause(): Patroni takes that back within its two seconds.
-    """
-    pid = stack.run_in(node, "pgrep", "-f", "^postgres: .*startup recovering").strip()
-    assert pid.isdigit(), f"no process of {node} replays the log: {pid!r}"
-    stack.run_in(node, "kill", "-STOP", pid)
-    try:
-        yield
-    finally:
-        stack.run_in(node, "kill", "-CONT", pid)
 
 
 @pytest.mark.parametrize("carrier", ["cookie", "header"])

@@ -10,6 +10,7 @@ from secrets import token_urlsafe
 import pytest
 from support.client import Site
 from support.load import Load, assert_all_answered
+from support.own import OwnReads, replay_stopped
 from support.probe import Probe
 from support.restore import everywhere_healthy, health, is_whole, primary, roles
 from support.settings import MAIN_NODES, REPLICAS, ROOT, TIME_FACTOR, secret
@@ -25,6 +26,7 @@ LAG = 15.0  # seconds; after 10 a replica is not read
 NEVER_WELL = 20.0  # seconds for which a replica is watched that streams nothing
 REJOINED = 60.0  # seconds until a node that was restarted streams again
 APPLIED = 15.0  # seconds from the start of a primary until the passwords are those of the secrets
+ALONE = 10.0  # seconds for which one server of three is left
 SWITCHED = 5.0  # seconds that a switchover, which is planned, may keep writes waiting
 
 
@@ -270,3 +272,49 @@ def test_a_changed_password_holds_once_the_servers_have_started_again_and_is_in_
     assert after not in logs
     assert before not in logs
     assert "SCRAM-SHA-256$" not in logs
+
+
+def test_one_replica_hangs_while_the_other_lags_and_reads_are_answered_in_time_and_none_is_stale(
+    broken: Stack, site: Site, product: int
+) -> None:
+    hung, lagging = replicas_of(broken)
+    before = site.get("/counter/").json()["count"]
+    with reads(site, product, rate=20) as load, OwnReads(site) as own:
+        wait_for(load, 40)
+        with replay_stopped(broken, lagging):
+            moment = load.elapsed
+            broken.pause(hung)
+            eventually(f"{LAG} s, in which one lags too far", lambda: load.elapsed - moment > LAG, within=3 * LAG)
+            broken.start(hung)
+        eventually("two streaming replicas", lambda: roles(broken), is_whole, within=REJOINED)
+        wait_for(load, 40)
+    assert_all_answered(load)
+    assert max(one.seconds for one in load.since(moment)) <= READ_WAITS * TIME_FACTOR, load.summary()
+    assert set(own.seen) == {"fresh"}, own.summary()
+    assert own.slowest <= READ_WAITS * TIME_FACTOR, own.summary()
+    assert own.writes <= site.get("/counter/").json()["count"] - before <= own.tried, own.summary()
+
+
+def test_a_replica_is_lost_with_the_primary_and_the_last_one_shows_nothing_stale_and_nothing_is_lost(
+    broken: Stack, site: Site, product: int
+) -> None:
+    """The last one may lack what the lost replica has confirmed, so Patroni asks for that one before it promotes."""
+    old, lost = primary(broken), replicas_of(broken)[0]
+    before = site.get("/counter/").json()["count"]
+    with reads(site, product, rate=20) as load, OwnReads(site) as own:
+        wait_for(load, 60)
+        broken.kill(old, lost)
+        alone = load.elapsed
+        eventually(f"{ALONE} s with one server", lambda: load.elapsed - alone > ALONE, within=2 * ALONE)
+        written = own.writes
+        broken.start(lost)
+        eventually("writes on a new primary", lambda: own.writes, lambda now: now > written, within=WRITES_BACK)
+        assert primary(broken) != old
+        broken.start(old)
+        eventually("two streaming replicas", lambda: roles(broken), is_whole, within=REJOINED)
+        wait_for(load, 40)
+    assert len(load.failures()) <= len(load.outcomes) / 100, load.summary()
+    assert own.seen["fresh"], own.summary()
+    assert not own.seen["stale"], own.summary()
+    # Nothing that was answered is lost; what was not answered may have been counted.
+    assert own.writes <= site.get("/counter/").json()["count"] - before <= own.tried, own.summary()
