@@ -29,7 +29,7 @@ LOOK = 0.1  # seconds between two looks at the servers that have not answered ye
 AGAIN = 0.02  # seconds between two questions while the first caller waits for a standby to catch up
 AHEAD = 16 * 1024 * 1024  # bytes that a reader may be ahead of what the primary has said last
 PATIENCE = 0.2  # seconds for an answer of the primary about a position that is further ahead
-# Seconds after which the primary has written what anybody was given the position of, also with synchronous_commit off.
+# Seconds after which the primary has written every position that it gave out, also with synchronous_commit off.
 WRITTEN = 1.0
 DOUBTED = 1000  # positions that are remembered
 

@@ -2,7 +2,7 @@
 
 Off unless `settings.REPLICATION_POSITIONS` names a cache of django-redis. `settings.REPLICATION_USER` is the path of a
 function that returns the user of a request as text, or None. It must read no database: it is called before the session
-and the authentication of Django. One question to Redis for a read of a user, one for a write, none for anybody else.
+and the authentication of Django. One question to Redis for a read of a user, one for a write, none without a user.
 """
 
 from __future__ import annotations

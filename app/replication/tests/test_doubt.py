@@ -1,4 +1,4 @@
-"""A write whose server is lost before it answers: the caller is told that it may be stored, and never to repeat it."""
+"""A write whose server is lost before it answers: the answer says that it may be stored, and not to repeat it."""
 
 from __future__ import annotations
 
