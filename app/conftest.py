@@ -56,7 +56,8 @@ def _join(*names: str) -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(names):
             thread.join(60)
-            assert not thread.is_alive(), f"{thread.name} does not end"
+            if thread.is_alive():
+                raise RuntimeError(f"the thread {thread.name} does not end")
 
 
 @pytest.fixture(autouse=True)

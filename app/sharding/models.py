@@ -77,7 +77,7 @@ class Bucket(models.Model):
 
     bucket = models.SmallIntegerField(primary_key=True)
     state = models.TextField(choices=State.choices, default=State.ACTIVE)
-    last = models.BigIntegerField(default=0, help_text="For the release before: it makes ids of it.")
+    last = models.BigIntegerField(default=0)  # for the release before, which makes ids of it
     base = models.BigIntegerField(null=True, help_text="What is added to the shard's sequence.")
     logged = models.BooleanField(default=False, db_default=False, help_text="Whether writes are noted in Change.")
 

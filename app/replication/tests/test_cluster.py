@@ -427,7 +427,7 @@ connection.close()
 pools = list(base._pools.values())
 """
     ended = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True)
-    assert ended.stdout == "[True]\n", "psycopg_pool waits 5 s for each thread of a pool that is left to the interpreter's end"
+    assert ended.stdout == "[True]\n", "else psycopg_pool waits for each thread at the interpreter's end"
 
 
 def restore(trio: Trio, backup: Postgres) -> None:
