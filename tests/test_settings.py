@@ -151,7 +151,8 @@ def test_wrong_settings_are_named_with_their_lines_and_nothing_is_touched(
 ) -> None:
     lines = [line.replace("{c}", str(certificates)) for line, _ in batch]
     clone.write("\n".join(["# mine", "", *lines, ""]))
-    says = [f".env:{3 + number}: {line}: {rule}" for number, (line, (_, rule)) in enumerate(zip(lines, batch, strict=True))]
+    rules = [rule for _, rule in batch]
+    says = [f".env:{number}: {line}: {rule}" for number, (line, rule) in enumerate(zip(lines, rules, strict=True), 3)]
     assert sorted(refused(clone)) == sorted(says)
 
 

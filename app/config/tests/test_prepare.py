@@ -140,6 +140,6 @@ def test_an_application_whose_tables_no_database_has_is_named_before_anything_is
 def test_every_model_is_as_its_migrations_say(empty_databases: None) -> None:
     """Else `make migrations` for one changed model would make migrations of others too."""
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.tests.empty_settings"}
-    command = [sys.executable, MANAGE, "makemigrations", "--check", "--dry-run"]
+    command = [sys.executable, str(MANAGE), "makemigrations", "--check", "--dry-run"]
     result = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120, check=False)
     assert (result.returncode, result.stdout) == (0, "No changes detected\n"), result.stdout + result.stderr
