@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.client import Site
-from support.mover import Mover
+from support.mover import STEPS, Mover
 from support.people import EACH, Shards
 from support.settings import TIME_FACTOR
 from support.stack import Stack
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.failure
 
 BUCKETS = 100
 PAUSE = 2.0  # seconds that a write may wait
-STEPS = ("planned", "copying", "catching_up", "blocked", "verified", "flipped")
 SOURCE, TARGET = 1, 2
 
 
@@ -77,7 +76,7 @@ def test_a_mover_that_is_killed_at_each_of_its_steps_is_resumed_and_loses_nothin
     with traffic:
         with mover.held() as hold:
             mover.start("move", "--buckets", ",".join(map(str, shards.buckets)), "--to", str(SOURCE))
-            for step in STEPS:
+            for step in STEPS[:-1]:
                 hold.until(step)
                 mover.kill()
                 mover.start("resume")

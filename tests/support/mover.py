@@ -11,6 +11,7 @@ from support.sql import Connection, connect
 from support.stack import run
 from support.wait import eventually
 
+STEPS = ("planned", "copying", "catching_up", "blocked", "verified", "flipped", "active")
 LOCK = 7_241_002  # the advisory lock of whoever moves
 _NEWEST = "SELECT step FROM sharding_move WHERE id = (SELECT max(id) FROM sharding_move) FOR UPDATE"
 _WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE {})"
@@ -82,7 +83,8 @@ class Hold:
     def until(self, step: str) -> None:
         """Wait until the newest move has just begun `step`, and hold it there.
 
-        From `blocked` a move goes back when it was too slow, and comes again: that is let happen.
+        From `blocked` a move goes back when it was too slow, and from `verified` when it is resumed, for a migration may
+        have written since; then it comes again: that is let happen.
         """
         if self._next is None:
             question = f"SELECT count(*) FROM sharding_move WHERE id > {self._before}"
@@ -90,7 +92,7 @@ class Hold:
             self._lock()
         for _ in range(20):
             self.joined()
-            if self._step == step or (self._step, step) not in {("catching_up", "verified"), ("blocked", "verified")}:
+            if self._step == step or STEPS.index(self._step) > STEPS.index(step):
                 break
             self.let_go_on()
         assert self._step == step, f"the move is at {self._step}, not at {step}"
