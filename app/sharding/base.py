@@ -48,6 +48,8 @@ class ShardedModel(models.Model):
 
         Raises CrossShardRelation if its id and its shard key disagree.
         """
+        # As Django does: what it relates to may have been saved since.
+        self._prepare_related_fields_for_save(operation_name="save")
         key = self.__dict__.get(self.shard_key)
         if key is None:
             if self.id is not None:
@@ -73,15 +75,19 @@ class ShardedModel(models.Model):
                 self.id = None  # type: ignore[assignment]  # as it was
             self._save_on_shard(*args, **kwargs)
 
-        fenced(once)
+        try:
+            fenced(once)
+        except BaseException:
+            if not had_id and self._state.adding:  # not inserted
+                self.id = None  # type: ignore[assignment]  # as it was
+            raise
 
     def _save_on_shard(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
         bucket = self.choose_bucket()
         alias = using or maps.current().alias_of(bucket)
-        if self.id is None:
+        if self.id is None and not kwargs.get("force_update") and kwargs.get("update_fields") is None:
             self.id = take(alias, bucket)[0]
-        if self._state.adding and not (kwargs.get("force_update") or kwargs.get("update_fields")):
-            # It has an id, so Django would look for the row first.
+            # Else Django would look for the row first.
             kwargs["force_insert"] = kwargs.get("force_insert") or True
         refuse_in_objects([self], alias)
         super().save(*args, using=alias, **kwargs)

@@ -218,9 +218,14 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         ids = {bucket: iter(taken) for bucket, taken in take_for(alias, counts).items()}
         for one in without:
             one.pk = next(ids[_bucket(one)])
-        refuse_in_objects(objs, alias)
         insert: Callable[..., Any] = super(ShardedQuerySet, self._at(alias)).bulk_create
-        insert(objs, *args, **kwargs)
+        try:
+            refuse_in_objects(objs, alias)
+            insert(objs, *args, **kwargs)
+        except BaseException:
+            for one in without:  # as they were
+                one.pk = None
+            raise
 
 
 class AnyRowQuerySet[M: models.Model](ShardedQuerySet[M]):

@@ -1,0 +1,1 @@
+"""Shards beside one plain database: what `test_comparison.py` drives."""

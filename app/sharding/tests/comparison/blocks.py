@@ -1,0 +1,96 @@
+"""Transactions: operations in a block, which ends well or badly, and blocks in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from hypothesis import strategies as st
+
+from sharding.tests.comparison.operation import OPERATIONS, WHO, Operation
+from sharding.tests.comparison.side import LOST, REFUSALS, NothingThereError, Side
+
+type Steps = list[Operation | Block | Kill]
+
+
+class BrokenOffError(Exception):
+    """What ends a block badly."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The connection is lost."""
+
+
+@dataclass
+class Block:
+    """A transaction, or in another block a savepoint, whose errors of the database the outer one survives."""
+
+    steps: Steps
+    end: str  # commit, raise, set_rollback
+
+
+@dataclass
+class Run:
+    """One run of a block on one side: what it answered, how many operations it ended, and where it has to stop."""
+
+    side: Side
+    stop: int | None = None
+    done: int = 0
+    answers: list[Any] = field(default_factory=list)
+    refusal: Exception | None = None
+    refused: Operation | None = None
+
+    def block(self, block: Block, alias: str, author: Any) -> None:
+        """Do the steps."""
+        for step in block.steps:
+            self._step(step, alias, author)
+        if block.end == "raise":
+            raise BrokenOffError
+        if block.end == "set_rollback":
+            transaction.set_rollback(True, using=alias)
+
+    def _step(self, step: Operation | Block | Kill, alias: str, author: Any) -> None:
+        if isinstance(step, Block):
+            try:
+                with transaction.atomic(using=alias):
+                    self.block(step, alias, author)
+            except (BrokenOffError, DatabaseError) as error:
+                if isinstance(error, REFUSALS) or self.done == self.stop:
+                    raise
+                self.answers.append(named(error))
+        elif isinstance(step, Kill):
+            self.side.kill(author)
+        else:
+            self._operation(step)
+
+    def _operation(self, step: Operation) -> None:
+        if self.done == self.stop:
+            raise BrokenOffError
+        try:
+            self.answers.append(step(self.side))
+        except NothingThereError:
+            self.answers.append("nothing there")
+        except REFUSALS as error:
+            self.refusal, self.refused = error, step
+            raise
+        self.done += 1
+
+
+def named(error: Exception) -> str:
+    """Return what kind of error it is."""
+    return "lost" if isinstance(error, LOST) else type(error).__name__
+
+
+@st.composite
+def _operation(draw: st.DrawFn) -> Operation:
+    """Choose an operation, then its arguments."""
+    return draw(draw(st.sampled_from(OPERATIONS)))
+
+
+STEP = _operation()
+END = st.sampled_from(["commit", "commit", "raise", "set_rollback"])
+SAVEPOINT = st.builds(Block, st.lists(STEP, min_size=1, max_size=4), END)
+MIXED: st.SearchStrategy[Operation | Block | Kill] = st.one_of(STEP, STEP, STEP, STEP, SAVEPOINT, st.builds(Kill))
+BLOCK = st.builds(Block, st.lists(MIXED, min_size=1, max_size=6), END)

@@ -1,0 +1,260 @@
+"""Operations that write: by objects, managers, related managers and in bulk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import F, Value
+from django.db.models.functions import Concat
+from hypothesis import strategies as st
+
+from sharding.errors import CrossShardRelation, CrossShardTransaction, ShardKeyRequired
+from sharding.tests.comparison.operation import NAME, NUMBER, WHO, operation
+from sharding.tests.comparison.side import Side
+
+KIND = st.sampled_from(["Author", "Book", "Leaf", "Cover"])
+
+
+# ── objects in memory ───────────────────────────────────────────────────────────────────────────────
+@operation(times=2, name=NAME, score=NUMBER)
+def new_author(side: Side, name: str, score: int | None) -> None:
+    if side.scope is None:
+        side.hold("Author", side.models["Author"](rank=side.new_rank(), name=name, score=score))
+
+
+@operation(times=3, who=WHO, title=NAME, pages=NUMBER, by_id=st.booleans())
+def new_book(side: Side, who: int, title: str, pages: int | None, by_id: bool) -> None:
+    author = side.pick("Author", who)
+    given = {"author_id": author.pk} if by_id else {"author": author}
+    side.hold("Book", side.models["Book"](rank=side.new_rank(), title=title, pages=pages, **given), author)
+
+
+@operation(times=2, who=WHO, number=st.integers(0, 3))
+def new_leaf(side: Side, who: int, number: int) -> None:
+    book = side.pick("Book", who)
+    side.hold("Leaf", side.models["Leaf"](rank=side.new_rank(), number=number, book=book), book)
+
+
+@operation(who=WHO, colour=NAME)
+def new_cover(side: Side, who: int, colour: str) -> None:
+    book = side.pick("Book", who)
+    side.hold("Cover", side.models["Cover"](rank=side.new_rank(), colour=colour, book=book), book)
+
+
+@operation(times=2, who=WHO, title=NAME, pages=st.one_of(NUMBER, st.just("more")))
+def change_book(side: Side, who: int, title: str, pages: Any) -> None:
+    book = side.pick("Book", who)
+    book.title = title
+    book.pages = F("pages") + 1 if pages == "more" else pages
+
+
+@operation(who=WHO, name=NAME)
+def change_author(side: Side, who: int, name: str) -> None:
+    side.pick("Author", who).name = name
+
+
+@operation(CrossShardRelation, who=WHO, other=WHO)
+def change_relation(side: Side, who: int, other: int) -> None:
+    side.pick("Leaf", who).book = side.pick("Book", other)
+
+
+@operation(CrossShardRelation, who=WHO, other=st.one_of(st.none(), WHO))
+def change_sequel(side: Side, who: int, other: int | None) -> None:
+    side.pick("Book", who).sequel = None if other is None else side.pick("Book", other)
+
+
+# ── one object ──────────────────────────────────────────────────────────────────────────────────────
+@operation(
+    CrossShardTransaction,
+    times=8,
+    kind=KIND,
+    who=WHO,
+    how=st.sampled_from([{}, {}, {}, {}, {"force_insert": True}, {"force_update": True}]),
+)
+def save(side: Side, kind: str, who: int, how: dict[str, bool]) -> None:
+    side.pick(kind, who).save(**how)
+
+
+@operation(CrossShardTransaction, times=2, who=WHO, title=NAME)
+def save_by_id(side: Side, who: int, title: str) -> None:
+    """Save a new object with the id of another one, which it replaces."""
+    book = side.pick("Book", who)
+    side.models["Book"](id=book.pk, rank=book.rank, title=title, author_id=book.author_id).save()
+
+
+@operation(
+    CrossShardTransaction, who=WHO, fields=st.sampled_from([["title"], ["pages"], ["title", "pages"], ["sequel"], []])
+)
+def save_fields(side: Side, who: int, fields: list[str]) -> None:
+    side.pick("Book", who).save(update_fields=fields)
+
+
+@operation(CrossShardTransaction, ShardKeyRequired, times=2, kind=KIND, who=WHO)
+def delete(side: Side, kind: str, who: int) -> Any:
+    return side.pick(kind, who).delete()
+
+
+@operation(ShardKeyRequired, kind=KIND, who=WHO, fields=st.sampled_from([None, ["rank"]]))
+def refresh(side: Side, kind: str, who: int, fields: list[str] | None) -> None:
+    side.pick(kind, who).refresh_from_db(fields=fields)
+
+
+@operation(ShardKeyRequired, kind=KIND, who=WHO)
+def full_clean(side: Side, kind: str, who: int) -> None:
+    side.pick(kind, who).full_clean()
+
+
+# ── managers ────────────────────────────────────────────────────────────────────────────────────────
+@operation(name=NAME, score=NUMBER)
+def create_author(side: Side, name: str, score: int | None) -> Any:
+    if side.scope is not None:
+        return None
+    return side.hold("Author", side.models["Author"].objects.create(rank=side.new_rank(), name=name, score=score))
+
+
+@operation(CrossShardTransaction, times=3, who=WHO, title=NAME, pages=NUMBER)
+def create_book(side: Side, who: int, title: str, pages: int | None) -> Any:
+    author = side.pick("Author", who)
+    made = side.models["Book"].objects.create(rank=side.new_rank(), author=author, title=title, pages=pages)
+    return side.hold("Book", made, author)
+
+
+@operation(CrossShardTransaction, times=2, who=WHO, number=st.integers(0, 3))
+def create_leaf(side: Side, who: int, number: int) -> Any:
+    book = side.pick("Book", who)
+    return side.hold("Leaf", book.leaves.create(rank=side.new_rank(), number=number), book)
+
+
+@operation(
+    CrossShardTransaction,
+    ShardKeyRequired,
+    times=3,
+    who=WHO,
+    title=NAME,
+    pages=NUMBER,
+    how=st.sampled_from(["by id", "by object", "related"]),
+)
+def get_or_create(side: Side, who: int, title: str, pages: int | None, how: str) -> Any:
+    author = side.pick("Author", who)
+    books = author.books if how == "related" else side.models["Book"].objects
+    given = {"by id": {"author_id": author.pk}, "by object": {"author": author}, "related": {}}[how]
+    made, new = books.get_or_create(title=title, defaults={"rank": side.new_rank(), "pages": pages}, **given)
+    return (side.hold("Book", made, author) if new else made), new
+
+
+@operation(
+    CrossShardTransaction,
+    ShardKeyRequired,
+    times=2,
+    who=WHO,
+    title=NAME,
+    pages=NUMBER,
+    how=st.sampled_from(["by id", "related", "create_defaults"]),
+)
+def update_or_create(side: Side, who: int, title: str, pages: int | None, how: str) -> Any:
+    author = side.pick("Author", who)
+    books = author.books if how == "related" else side.models["Book"].objects
+    given = {} if how == "related" else {"author_id": author.pk}
+    rank = side.new_rank()
+    defaults: dict[str, Any] = {"pages": pages}
+    if how == "create_defaults":
+        made, new = books.update_or_create(
+            title=title, defaults=defaults, create_defaults={"rank": rank, "title": title + "!"}, **given
+        )
+    else:
+        made, new = books.update_or_create(
+            title=title, defaults=defaults, create_defaults={"rank": rank, "pages": 9}, **given
+        )
+    return (side.hold("Book", made, author) if new else made), new
+
+
+# ── related managers ────────────────────────────────────────────────────────────────────────────────
+@operation(CrossShardTransaction, CrossShardRelation, ShardKeyRequired, who=WHO, other=WHO, bulk=st.booleans())
+def add_leaf(side: Side, who: int, other: int, bulk: bool) -> None:
+    side.pick("Book", who).leaves.add(side.pick("Leaf", other), bulk=bulk)
+
+
+@operation(
+    CrossShardTransaction,
+    CrossShardRelation,
+    ShardKeyRequired,
+    who=WHO,
+    others=st.lists(WHO, max_size=2),
+    how=st.sampled_from(["add", "remove", "set", "clear"]),
+)
+def prequels(side: Side, who: int, others: list[int], how: str) -> None:
+    book = side.pick("Book", who)
+    chosen = [side.pick("Book", other) for other in others]
+    if how == "clear":
+        book.prequels.clear()
+    elif how == "set":
+        book.prequels.set(chosen)
+    else:
+        getattr(book.prequels, how)(*chosen)
+
+
+@operation(ShardKeyRequired, CrossShardTransaction, who=WHO, pages=NUMBER)
+def update_related(side: Side, who: int, pages: int | None) -> Any:
+    return side.pick("Author", who).books.update(pages=pages)
+
+
+@operation(who=WHO)
+def follow(side: Side, who: int) -> Any:
+    leaf = side.pick("Leaf", who)
+    return leaf.book.author.name, leaf.book.sequel, leaf.book.cover.colour
+
+
+# ── many objects ────────────────────────────────────────────────────────────────────────────────────
+@operation(
+    CrossShardTransaction,
+    times=2,
+    whom=st.lists(WHO, max_size=3),
+    title=NAME,
+    how=st.sampled_from(["", "across", "ignore", "update"]),
+)
+def bulk_create(side: Side, whom: list[int], title: str, how: str) -> Any:
+    authors = [side.pick("Author", who) for who in whom]
+    books = [
+        side.models["Book"](rank=side.new_rank(), author=author, title=f"{title}{number}")
+        for number, author in enumerate(authors)
+    ]
+    options: dict[str, Any] = {}
+    if how == "across" and "Shard" in side.models["Book"].__name__:
+        options = {"across_shards": True}
+    elif how == "ignore":
+        options = {"ignore_conflicts": True}
+    elif how == "update":
+        options = {"update_conflicts": True, "unique_fields": ["author", "title"], "update_fields": ["pages"]}
+    made = side.models["Book"].objects.bulk_create(books, **options)
+    if how in {"", "across"}:
+        for book, author in zip(made, authors, strict=True):
+            side.hold("Book", book, author)
+    return [(book.title, book._state.adding) for book in made]
+
+
+@operation(CrossShardTransaction)
+def bulk_create_held(side: Side) -> Any:
+    new = [one for one in side.some("Book") if one._state.adding]
+    made = side.models["Book"].objects.bulk_create(new)
+    return [(book.rank, book._state.adding, book.pk is None) for book in made]
+
+
+@operation(CrossShardTransaction)
+def bulk_update(side: Side) -> Any:
+    return side.models["Book"].objects.bulk_update(side.some("Book"), ["pages", "title"])
+
+
+@operation(CrossShardTransaction, ShardKeyRequired, who=WHO, other=WHO)
+def give_away(side: Side, who: int, other: int) -> Any:
+    """Change the relation by an update: within a book's own author only."""
+    book, leaf = side.pick("Book", who), side.pick("Leaf", other)
+    return side.models["Leaf"].objects.filter(pk=leaf.pk).update(book=book)
+
+
+UPDATES: dict[str, dict[str, Any]] = {
+    "a value": {"pages": 7},
+    "F": {"pages": F("pages") + 1},
+    "a function": {"title": Concat("title", Value("+"))},
+    "one title": {"title": "a"},
+    "none": {"sequel": None},
+}
