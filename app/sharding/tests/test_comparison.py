@@ -323,7 +323,7 @@ def test_shards_answer_as_one_plain_database_does() -> None:
         number = random.SystemRandom().randrange(10**9) if SEED is None else int(SEED)
         print(f"\nCOMPARE_SEED={number}", flush=True)
         run_state_machine_as_test(
-            seed(number)(Machine), settings=profile(COMMON, max_examples=25, stateful_step_count=30)
+            seed(number)(Machine), settings=profile(COMMON, max_examples=10, stateful_step_count=25)
         )
         print(f"{Machine.examples} examples, {Machine.operations} operations, {Machine.refusals} refused")
         if SEED is not None or time.monotonic() > until:

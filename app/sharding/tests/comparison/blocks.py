@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,15 @@ class BrokenOffError(Exception):
     """What ends a block badly."""
 
 
+class KilledError(Exception):
+    """What ends a block whose connection was lost."""
+
+
 @dataclass(frozen=True)
 class Kill:
-    """The connection is lost."""
+    """The connection is lost before an operation."""
+
+    last: Operation
 
 
 @dataclass
@@ -62,6 +69,9 @@ class Run:
                 self.answers.append(named(error))
         elif isinstance(step, Kill):
             self.side.kill(author)
+            with suppress(Exception):  # which error it is depends on what is asked first
+                step.last(self.side)
+            raise KilledError
         else:
             self._operation(step)
 
@@ -92,5 +102,5 @@ def _operation(draw: st.DrawFn) -> Operation:
 STEP = _operation()
 END = st.sampled_from(["commit", "commit", "raise", "set_rollback"])
 SAVEPOINT = st.builds(Block, st.lists(STEP, min_size=1, max_size=4), END)
-MIXED: st.SearchStrategy[Operation | Block | Kill] = st.one_of(STEP, STEP, STEP, STEP, SAVEPOINT, st.builds(Kill))
+MIXED: st.SearchStrategy[Operation | Block | Kill] = st.one_of(STEP, STEP, STEP, STEP, SAVEPOINT, st.builds(Kill, STEP))
 BLOCK = st.builds(Block, st.lists(MIXED, min_size=1, max_size=6), END)
