@@ -11,13 +11,13 @@ from django.db import connections
 
 from sharding import map as maps
 from sharding.ids import FIRST
+from sharding.models import Bucket
 from sharding.moving.session import LOCK, MoveError
 from sharding.moving.state import OVER, Job, Step
 from sharding.moving.steps import Mover
 from sharding.tests.comparison.twins import NAMES, PLAIN, SHARDED, TWINS
 
 BUCKETS = 6  # that rows of the test are in
-SHOWN_NOWHERE = Step.FLIPPED
 
 
 class FrozenError(Exception):
@@ -40,9 +40,12 @@ class Moves:
 
     @property
     def shown_nowhere(self) -> set[int]:
-        """Return the buckets that no shard shows: between the flip and the end of the move."""
+        """Return the buckets that no shard shows: for a moment after the flip, between source and target."""
         job = self._job
-        return set(job.buckets) if job is not None and job.step == SHOWN_NOWHERE else set()
+        if job is None or job.step != Step.FLIPPED:
+            return set()
+        shown = [Bucket.objects.using(alias).filter(state__in=Bucket.SHOWN) for alias in settings.SHARDS.values()]
+        return set(job.buckets).difference(*(one.values_list("bucket", flat=True) for one in shown))
 
     def start(self, bucket: int, target: int) -> None:
         """Plan one and run it."""
