@@ -12,6 +12,7 @@ from sharding.errors import CrossShardRelation
 from sharding.ids import BUCKETS, bucket_of, take
 from sharding.inner import refuse_in_objects
 from sharding.manager import BaseManager, ShardedManager
+from sharding.route import refuse_other_bucket
 from sharding.transactions import fenced
 
 
@@ -53,7 +54,7 @@ class ShardedModel(models.Model):
         key = self.__dict__.get(self.shard_key)
         if key is None:
             if self.id is not None:
-                return bucket_of(self.id)
+                return self._with_relations(bucket_of(self.id))
             if self.shard_key != "id":
                 raise CrossShardRelation(
                     f"a new {type(self).__name__} needs its {self.shard_key}: it says on which shard"
@@ -61,7 +62,14 @@ class ShardedModel(models.Model):
             return random.randrange(BUCKETS)  # noqa: S311 - no secret
         if self.id is not None and bucket_of(self.id) != bucket_of(key):
             raise CrossShardRelation(f"{self!r} cannot belong to {self.shard_key} {key}, which is in another bucket")
-        return bucket_of(key)
+        return self._with_relations(bucket_of(key))
+
+    def _with_relations(self, bucket: int) -> int:
+        """Return the bucket. Raises CrossShardRelation if the object names a row of another one."""
+        for field in self._meta.concrete_fields:
+            if isinstance(field, models.ForeignKey):
+                refuse_other_bucket(field, self.__dict__.get(field.attname), {bucket})
+        return bucket
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the object on its shard; give it an id first if it has none.

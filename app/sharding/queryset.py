@@ -15,7 +15,7 @@ from sharding.errors import CrossShardTransaction, ShardKeyRequired
 from sharding.ids import BUCKETS, SEQUENCE_BITS, take, take_for
 from sharding.inner import refuse_foreign, refuse_in_objects, refuse_values
 from sharding.models import Bucket
-from sharding.route import buckets_of_query, narrow, shard_aliases
+from sharding.route import buckets_of_query, key_required, narrow, refuse_other_bucket, shard_aliases
 from sharding.scatter import Page, scatter, scatter_count
 from sharding.transactions import fenced
 
@@ -47,7 +47,10 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     def _find(self) -> str:
         buckets = buckets_of_query(self.query)
         if buckets is None:
-            return super().db  # the router knows the object that a relation starts from, or refuses
+            alias = super().db  # the router knows the object that a relation starts from, or refuses
+            if alias not in shard_aliases():
+                raise key_required(self.model)
+            return alias
         known = maps.current()
         aliases = {known.alias_of(bucket) for bucket in buckets} or {known.alias_of(0)}
         if len(aliases) > 1:
@@ -150,6 +153,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
         def once() -> int:
             refuse_values(self.query, kwargs.values(), self.db)
+            self._refuse_other_buckets(kwargs)
             return super(ShardedQuerySet, self).update(**kwargs)
 
         return fenced(once)
@@ -191,6 +195,13 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     update.alters_data = True  # type: ignore[attr-defined]  # as Django marks them for its templates
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def _refuse_other_buckets(self, values: dict[str, Any]) -> None:
+        fields = {field.name: field for field in self.model._meta.concrete_fields}
+        fields |= {field.attname: field for field in fields.values()}
+        for name, value in values.items():
+            if name in fields:
+                refuse_other_bucket(fields[name], value, buckets_of_query(self.query))
 
     def _on(self, lookup: dict[str, Any]) -> Self:
         return self if self._db else self._at(self.filter(**lookup).db)

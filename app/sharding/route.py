@@ -13,12 +13,23 @@ from django.db.models.lookups import Exact, In
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND, NothingNode, WhereNode
 
+from sharding.errors import CrossShardRelation, ShardKeyRequired
 from sharding.ids import bucket_of
 
 
 def is_sharded(model: Any) -> bool:
     """Return whether the rows of `model` are spread over shards."""
     return isinstance(model, type) and issubclass(model, Model) and hasattr(model, "shard_key")
+
+
+def key_required(model: type[Model]) -> ShardKeyRequired:
+    """Return the error that says what a query of `model` must have."""
+    key = getattr(model, "shard_key", "id")
+    names = "its id" if key == "id" else f"{key} or its id"
+    return ShardKeyRequired(
+        f"this query does not say on which shard the {model.__name__} is: filter by {names} (by =, or a list on one"
+        " shard, joined by AND), or ask all shards with .scatter()"
+    )
 
 
 def shard_aliases() -> set[str]:
@@ -33,6 +44,22 @@ def carries_bucket(field: Field[Any, Any]) -> bool:
     if not is_sharded(model):
         return False
     return field.primary_key or field.attname == model.shard_key or is_sharded(field.related_model)
+
+
+def refuse_other_bucket(field: Any, value: Any, buckets: Collection[int] | None) -> None:
+    """Raise CrossShardRelation if rows of `buckets` would name, by `field`, a row of another one.
+
+    None: rows of any bucket. An expression is left to the database.
+    """
+    if isinstance(value, Model):
+        value = value.pk
+    if not isinstance(value, int) or not (carries_bucket(field) and not field.primary_key):
+        return
+    if buckets is None or any(bucket != bucket_of(value) for bucket in buckets):
+        raise CrossShardRelation(
+            f"{field.model.__name__}.{field.attname} cannot become {value}, which is in another bucket than the row:"
+            " only what belongs to one shard key can be related, for buckets move one by one"
+        )
 
 
 def _named(condition: Any) -> dict[Any, int] | None:

@@ -9,18 +9,8 @@ from django.db.models import Model
 
 from sharding import map as maps
 from sharding.base import ShardedModel
-from sharding.errors import CrossShardRelation, ShardKeyRequired
-from sharding.route import is_sharded
-
-
-def key_required(model: type[Model]) -> ShardKeyRequired:
-    """Return the error that says what a query of `model` must have."""
-    key = getattr(model, "shard_key", "id")
-    names = "its id" if key == "id" else f"{key} or its id"
-    return ShardKeyRequired(
-        f"this query does not say on which shard the {model.__name__} is: filter by {names} (by =, or a list on one"
-        " shard, joined by AND), or ask all shards with .scatter()"
-    )
+from sharding.errors import CrossShardRelation
+from sharding.route import is_sharded, key_required
 
 
 class ShardRouter:
@@ -30,7 +20,10 @@ class ShardRouter:
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
-        """Return the alias of the shard. Raises ShardKeyRequired without an object that says which."""
+        """Return the alias of the shard, or None for a new object that belongs to none yet.
+
+        Raises ShardKeyRequired without an object.
+        """
         if not is_sharded(model):
             return None
         instance = hints.get("instance")
@@ -40,6 +33,8 @@ class ShardRouter:
                 return maps.current().alias_of(bucket)
             if instance._state.db in settings.SHARDS.values():
                 return instance._state.db
+            if instance._state.adding:
+                return None  # Django asks when the object is related to another one; its save() decides
         raise key_required(model)
 
     db_for_write = db_for_read

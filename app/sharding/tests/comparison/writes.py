@@ -63,6 +63,17 @@ def change_sequel(side: Side, who: int, other: int | None) -> None:
     side.pick("Book", who).sequel = None if other is None else side.pick("Book", other)
 
 
+@operation(CrossShardRelation, CrossShardTransaction, times=2, who=WHO, other=WHO)
+def save_sequel_by_id(side: Side, who: int, other: int) -> None:
+    book = side.pick("Book", who)
+    before, book.sequel_id = book.sequel_id, side.pick("Book", other).pk
+    try:
+        book.save()
+    except Exception:
+        book.sequel_id = before
+        raise
+
+
 # ── one object ──────────────────────────────────────────────────────────────────────────────────────
 @operation(
     CrossShardTransaction,
@@ -244,9 +255,8 @@ def bulk_update(side: Side) -> Any:
     return side.models["Book"].objects.bulk_update(side.some("Book"), ["pages", "title"])
 
 
-@operation(CrossShardTransaction, ShardKeyRequired, who=WHO, other=WHO)
+@operation(CrossShardTransaction, CrossShardRelation, ShardKeyRequired, who=WHO, other=WHO)
 def give_away(side: Side, who: int, other: int) -> Any:
-    """Change the relation by an update: within a book's own author only."""
     book, leaf = side.pick("Book", who), side.pick("Leaf", other)
     return side.models["Leaf"].objects.filter(pk=leaf.pk).update(book=book)
 
