@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -78,8 +79,7 @@ class Machine(RuleBasedStateMachine):
     """Does everything on both sides, the shards first, and compares."""
 
     examples: ClassVar[int] = 0
-    operations: ClassVar[int] = 0
-    refusals: ClassVar[int] = 0
+    answers: ClassVar[Counter[str]] = Counter()
     bucket: ClassVar[int] = 0
 
     def __init__(self) -> None:
@@ -218,32 +218,32 @@ class Machine(RuleBasedStateMachine):
     # ── both sides ──────────────────────────────────────────────────────────────────────────────────
     def both(self, operation: Operation) -> None:
         """Do it on the shards; if they do not refuse it, on the plain database as well."""
-        Machine.operations += 1
         run = Run(self.shards)
         shards = answer(lambda: run._operation(operation))
         if run.refusal is not None and self.allowed(run):
-            Machine.refusals += 1
+            Machine.answers[f"refused by {type(run.refusal).__name__}"] += 1
         else:
             twin = Run(self.plain)
             plain = answer(lambda: twin._operation(operation))
             assert_same(operation, (shards, run.answers), (plain, twin.answers))
+            Machine.answers[shards or ("nothing there" if "nothing there" in run.answers else "the same")] += 1
         self.compare(operation)
 
     def transaction(self, who: int, block: Block, how: str, narrow: bool) -> None:
         """Do the transaction on both sides; where the shards refuse an operation, the twin is broken off there."""
         if not self.shards.held["Author"]:
             return
-        Machine.operations += 1
         run = Run(self.shards)
         shards = answer(lambda: in_transaction(run, who, block, how, narrow))
         twin = Run(self.plain, stop=run.done if run.refusal is not None else None)
         plain = answer(lambda: in_transaction(twin, who, block, how, narrow))
         if run.refusal is not None:
             assert self.allowed(run), f"{run.refused} was refused: {run.refusal!r}"
-            Machine.refusals += 1
+            Machine.answers[f"transactions refused by {type(run.refusal).__name__}"] += 1
             assert plain == BrokenOffError.__name__
         else:
             assert_same(block, (shards,), (plain,))
+            Machine.answers[f"transactions: {shards or 'the same'}"] += 1
         assert_same(block, (run.answers,), (twin.answers,))
         self.compare(block)
 
@@ -325,6 +325,6 @@ def test_shards_answer_as_one_plain_database_does() -> None:
         run_state_machine_as_test(
             seed(number)(Machine), settings=profile(COMMON, max_examples=10, stateful_step_count=25)
         )
-        print(f"{Machine.examples} examples, {Machine.operations} operations, {Machine.refusals} refused")
+        print(f"{Machine.examples} examples: {dict(Machine.answers.most_common())}", flush=True)
         if SEED is not None or time.monotonic() > until:
             break

@@ -5,7 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Avg, Count, Exists, F, Max, Min, OuterRef, Prefetch, Q, QuerySet, Subquery, Sum
+from django.db.models import (
+    Avg,
+    Case,
+    Count,
+    Exists,
+    F,
+    Max,
+    Min,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+    Window,
+)
+from django.db.models.functions import RowNumber
 from hypothesis import strategies as st
 
 from sharding.errors import CrossShardTransaction, ShardKeyRequired
@@ -95,6 +113,20 @@ MODIFIERS: dict[str, Modifier] = {
     "Prefetch": lambda q: q.prefetch_related(Prefetch("leaves", _leaves(q).filter(number__gt=0).order_by("-rank"))),
     "only": lambda q: q.only("rank", "title"),
     "defer": lambda q: q.defer("pages"),
+    "filter by many joins": lambda q: q.filter(author__books__leaves__number__gte=1).distinct(),
+    "filter by the prequel": lambda q: q.filter(prequels__isnull=False),
+    "alias": lambda q: q.alias(n=Count("leaves")).filter(n__gt=0),
+    "annotate by F": lambda q: q.annotate(of=F("author__name"), next=F("sequel__title")),
+    "annotate by Case": lambda q: q.annotate(kind=Case(When(pages__gt=2, then=Value("long")), default=Value("short"))),
+    "annotate by Window": lambda q: q.annotate(
+        place=Window(RowNumber(), partition_by=F("author_id"), order_by=["title", "rank"])
+    ),
+    "OR of both": lambda q: q | q.filter(title="a"),
+    "AND of both": lambda q: q & q.filter(title="b"),
+    "intersection": lambda q: q.intersection(q.filter(pages__gte=1)).order_by("rank"),
+    "difference": lambda q: q.difference(q.filter(title="a")).order_by("rank"),
+    "all": lambda q: q.all(),
+    "in a list of itself": lambda q: q.filter(pk__in=q.values("pk")),
     "lock": lambda q: q.select_for_update(of=("self",)),
 }
 ENDS: dict[str, Callable[[Any], Any]] = {
@@ -116,6 +148,16 @@ ENDS: dict[str, Callable[[Any], Any]] = {
     "iterator": lambda q: _listed(q.iterator(chunk_size=2), q.ordered),
     "in_bulk": lambda q: q.in_bulk(),
     "index": lambda q: q[0],
+    "contains": lambda q: [q.contains(row) for row in q],
+    "step": lambda q: q[0:4:2],
+    "evaluated": lambda q: (len(q), q.count(), q.exists(), q.first()),
+    "of the counts": lambda q: q.annotate(k=Count("leaves", distinct=True)).aggregate(Max("k"), Sum("k")),
+    "distinct count": lambda q: q.aggregate(n=Count("title", distinct=True)),
+    "named rows": lambda q: _listed(q.values_list("rank", "title", named=True)),
+    "update by Subquery": lambda q: q.update(
+        pages=Subquery(_leaves(q).filter(book=OuterRef("pk")).order_by("-rank").values("number")[:1])
+    ),
+    "update by Case": lambda q: q.update(pages=Case(When(title="a", then=Value(1)), default=F("pages"))),
     **{f"update {name}": lambda q, values=values: q.update(**values) for name, values in UPDATES.items()},
     "delete": lambda q: q.delete(),
 }

@@ -100,6 +100,20 @@ def save_fields(side: Side, who: int, fields: list[str]) -> None:
     side.pick("Book", who).save(update_fields=fields)
 
 
+@operation(CrossShardTransaction, times=2, kind=st.sampled_from(["Author", "Book", "Leaf"]), who=WHO, title=NAME)
+def save_copy(side: Side, kind: str, who: int, title: str) -> Any:
+    """Copy a row as Django's documentation says."""
+    original = side.pick(kind, who)
+    if kind == "Author" and side.scope is not None:
+        return None
+    made = side.models[kind].objects.get(pk=original.pk)
+    made.pk, made._state.adding, made.rank = None, True, side.new_rank()
+    if kind == "Book":
+        made.title = title
+    made.save()
+    return side.hold(kind, made, None if kind == "Author" else original)
+
+
 @operation(CrossShardTransaction, ShardKeyRequired, times=2, kind=KIND, who=WHO)
 def delete(side: Side, kind: str, who: int) -> Any:
     return side.pick(kind, who).delete()
@@ -250,9 +264,32 @@ def bulk_create_held(side: Side) -> Any:
     return [(book.rank, book._state.adding, book.pk is None) for book in made]
 
 
-@operation(CrossShardTransaction)
-def bulk_update(side: Side) -> Any:
-    return side.models["Book"].objects.bulk_update(side.some("Book"), ["pages", "title"])
+@operation(
+    CrossShardTransaction,
+    CrossShardRelation,
+    fields=st.sampled_from([["pages", "title"], ["sequel"], ["title"]]),
+    size=st.sampled_from([None, 2]),
+)
+def bulk_update(side: Side, fields: list[str], size: int | None) -> Any:
+    return side.models["Book"].objects.bulk_update(side.some("Book"), fields, batch_size=size)
+
+
+@operation(CrossShardTransaction, whom=st.lists(NAME, max_size=3), across=st.booleans())
+def bulk_create_authors(side: Side, whom: list[str], across: bool) -> Any:
+    if side.scope is not None:
+        return None
+    new = [side.models["Author"](rank=side.new_rank(), name=name) for name in whom]
+    options = {"across_shards": True} if across and "Shard" in side.models["Author"].__name__ else {}
+    return [side.hold("Author", made) for made in side.models["Author"].objects.bulk_create(new, **options)]
+
+
+@operation(ShardKeyRequired, CrossShardTransaction, name=NAME, update=st.booleans())
+def get_or_create_author(side: Side, name: str, update: bool) -> Any:
+    """Look for what names no shard."""
+    authors = side.models["Author"].objects
+    ask = authors.update_or_create if update else authors.get_or_create
+    made, new = ask(name=name, defaults={"rank": side.new_rank()} if not update else {"score": 1})
+    return side.hold("Author", made) if new else made
 
 
 @operation(CrossShardTransaction, CrossShardRelation, ShardKeyRequired, who=WHO, other=WHO)
