@@ -25,16 +25,31 @@ _ONE_BUCKET = "buckets move one by one, so shard_atomic() covers what belongs to
 _READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
 
 
+def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether the project is in a transaction. What Django's `TestCase` opens around a test does not count."""
+    return any(not block._from_testcase for block in connection.atomic_blocks)
+
+
+def _opened() -> list[str]:
+    return [one.alias for one in connections.all(initialized_only=True) if _in_transaction(one)]
+
+
 def open_shards() -> list[str]:
     """Return the shards on which this thread is in a transaction."""
     shards = set(settings.SHARDS.values())
-    return [one.alias for one in connections.all(initialized_only=True) if one.alias in shards and one.in_atomic_block]
+    return [alias for alias in _opened() if alias in shards]
+
+
+def shards_of_test() -> list[BaseDatabaseWrapper]:
+    """Return the shards on which this thread is in a transaction of Django's `TestCase`, and in none of its own."""
+    shards = set(settings.SHARDS.values())
+    opened = [one for one in connections.all(initialized_only=True) if one.alias in shards and one.atomic_blocks]
+    return [one for one in opened if not _in_transaction(one)]
 
 
 def refuse_second(alias: str) -> None:
     """Raise CrossShardTransaction if this thread is in a transaction on another database than the shard `alias`."""
-    opened = [one.alias for one in connections.all(initialized_only=True) if one.in_atomic_block]
-    if others := [other for other in opened if other != alias]:
+    if others := [other for other in _opened() if other != alias]:
         raise CrossShardTransaction(
             f"a write to {alias} inside a transaction on {', '.join(others)}: nothing could undo both. End the"
             " transaction first, or do the second write by a message that can be repeated"
@@ -69,12 +84,13 @@ def fenced[T](write: Callable[[], T]) -> T:
     which would hold its locks meanwhile. In the end raises BucketMoved. `write` must ask the map by itself.
     """
     inside = bool(open_shards())
-    patience = 0.0 if any(one.in_atomic_block for one in connections.all(initialized_only=True)) else PATIENCE
+    patience = 0.0 if _opened() else PATIENCE
     until = time.monotonic() + patience
     tries = 0
     while True:
         try:
-            return write()
+            with _undone_in_test():
+                return write()
         except BucketMoved:
             maps.current().expire()
             if inside or (tries > 0 and time.monotonic() >= until):
@@ -82,6 +98,27 @@ def fenced[T](write: Callable[[], T]) -> T:
         if tries > 0:  # the first time at once: perhaps only the map was old
             time.sleep(PAUSE)
         tries += 1
+
+
+@contextmanager
+def _undone_in_test() -> Iterator[None]:
+    """Undo a refused write in a transaction of Django's `TestCase`, which would be broken; elsewhere do nothing.
+
+    Not by Django's cursors: a test may count their statements.
+    """
+    shards = [one for one in shards_of_test() if not one.needs_rollback]
+    for one in shards:
+        one.connection.execute("SAVEPOINT sharding_try")
+    try:
+        yield
+    except (BucketMoved, CrossShardTransaction):
+        for one in shards:
+            one.connection.execute("ROLLBACK TO SAVEPOINT sharding_try; RELEASE SAVEPOINT sharding_try")
+            one.set_rollback(False)
+        raise
+    else:
+        for one in shards:
+            one.connection.execute("RELEASE SAVEPOINT sharding_try")
 
 
 @contextmanager
@@ -102,6 +139,9 @@ def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
     except BucketMoved:
         maps.current().expire()
         raise
+    for one in shards_of_test():
+        if one.alias == alias:  # else the end of the transaction does it
+            one.connection.execute("SELECT set_config('sharding.bucket', '', true)")
 
 
 def _claim(alias: str, key: int, alone: bool) -> None:
