@@ -29,7 +29,7 @@ from sharding.errors import BucketMoved
 from sharding.ids import bucket_of
 from sharding.moving import locks, session, steps
 from sharding.tests.comparison import reads, twins, writes
-from sharding.tests.comparison.blocks import BLOCK, STEP, Block, BrokenOffError, Run, named
+from sharding.tests.comparison.blocks import BLOCK, STEP, Block, StoppedError, Run, named
 from sharding.tests.comparison.moves import BUCKETS, Moves, reset
 from sharding.tests.comparison.operation import WHO, Operation
 from sharding.tests.comparison.side import Plain, Shards
@@ -240,7 +240,7 @@ class Machine(RuleBasedStateMachine):
         if run.refusal is not None:
             assert self.allowed(run), f"{run.refused} was refused: {run.refusal!r}"
             Machine.answers[f"transactions refused by {type(run.refusal).__name__}"] += 1
-            assert plain == BrokenOffError.__name__
+            assert plain == StoppedError.__name__
         else:
             assert_same(block, (shards,), (plain,))
             Machine.answers[f"transactions: {shards or 'the same'}"] += 1

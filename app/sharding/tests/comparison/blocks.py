@@ -23,6 +23,10 @@ class KilledError(Exception):
     """What ends a block whose connection was lost."""
 
 
+class StoppedError(Exception):
+    """What ends a block where the other side refused an operation."""
+
+
 @dataclass(frozen=True)
 class Kill:
     """The connection is lost before an operation."""
@@ -40,7 +44,7 @@ class Block:
 
 @dataclass
 class Run:
-    """One run of a block on one side: what it answered, how many operations it ended, and where it has to stop."""
+    """One run of a block on one side: what it answered, how many operations it began and was not refused, and where it has to stop."""
 
     side: Side
     stop: int | None = None
@@ -64,7 +68,7 @@ class Run:
                 with transaction.atomic(using=alias):
                     self.block(step, alias, author)
             except (BrokenOffError, DatabaseError) as error:
-                if isinstance(error, REFUSALS) or self.done == self.stop:
+                if isinstance(error, REFUSALS):
                     raise
                 self.answers.append(named(error))
         elif isinstance(step, Kill):
@@ -77,15 +81,16 @@ class Run:
 
     def _operation(self, step: Operation) -> None:
         if self.done == self.stop:
-            raise BrokenOffError
+            raise StoppedError
+        self.done += 1
         try:
             self.answers.append(step(self.side))
         except NothingThereError:
             self.answers.append("nothing there")
         except REFUSALS as error:
+            self.done -= 1
             self.refusal, self.refused = error, step
             raise
-        self.done += 1
 
 
 def named(error: Exception) -> str:
