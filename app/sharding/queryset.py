@@ -234,8 +234,9 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
             refuse_in_objects(objs, alias)
             insert(objs, *args, **kwargs)
         except BaseException:
-            for one in without:  # as they were
-                one.pk = None
+            for one in without:
+                if one._state.adding:  # not inserted: as it was
+                    one.pk = None
             raise
 
 

@@ -110,7 +110,7 @@ class Machine(RuleBasedStateMachine):
         self.compare()
 
     # ── what is done ────────────────────────────────────────────────────────────────────────────────
-    @rule(operations=st.lists(STEP, min_size=1, max_size=5))
+    @rule(operations=st.lists(STEP, min_size=1, max_size=8))
     def act(self, operations: list[Operation]) -> None:
         """Do some operations, each in a transaction of its own."""
         for operation in operations:
@@ -315,7 +315,7 @@ COMMON = profile(
 def test_shards_answer_as_one_plain_database_does() -> None:
     if not SECONDS and SEED is None:
         run_state_machine_as_test(
-            Machine, settings=profile(COMMON, max_examples=15, stateful_step_count=12, derandomize=True)
+            Machine, settings=profile(COMMON, max_examples=20, stateful_step_count=15, derandomize=True)
         )
         return
     until = time.monotonic() + SECONDS
@@ -323,7 +323,7 @@ def test_shards_answer_as_one_plain_database_does() -> None:
         number = random.SystemRandom().randrange(10**9) if SEED is None else int(SEED)
         print(f"\nCOMPARE_SEED={number}", flush=True)
         run_state_machine_as_test(
-            seed(number)(Machine), settings=profile(COMMON, max_examples=10, stateful_step_count=25)
+            seed(number)(Machine), settings=profile(COMMON, max_examples=30, stateful_step_count=30)
         )
         print(f"{Machine.examples} examples: {dict(Machine.answers.most_common())}", flush=True)
         if SEED is not None or time.monotonic() > until:

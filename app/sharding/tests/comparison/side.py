@@ -136,9 +136,12 @@ class Side:
         ]
 
     def forget_lost_connections(self) -> None:
-        """Do what Django does between two requests."""
+        """Close them, as Django does between two requests."""
         for connection in connections.all(initialized_only=True):
-            connection.close_if_unusable_or_obsolete()
+            if connection.errors_occurred:
+                if not connection.is_usable():
+                    connection.close()
+                connection.errors_occurred = False
 
     def kill(self, author: Any) -> None:
         """End the connection to the author's database from outside."""
