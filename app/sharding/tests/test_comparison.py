@@ -278,8 +278,9 @@ def in_transaction(run: Run, who: int, block: Block, how: str, narrow: bool) -> 
     author = run.side.pick("Author", who)
     run.side.scope = author.rank if narrow else None
     try:
+        alias = run.side.alias_of(author)
         with run.side.atomic(author, how):
-            run.block(block, run.side.alias_of(author), author)
+            run.block(block, alias)
     finally:
         run.side.scope = None
 

@@ -53,26 +53,26 @@ class Run:
     refusal: Exception | None = None
     refused: Operation | None = None
 
-    def block(self, block: Block, alias: str, author: Any) -> None:
+    def block(self, block: Block, alias: str) -> None:
         """Do the steps."""
         for step in block.steps:
-            self._step(step, alias, author)
+            self._step(step, alias)
         if block.end == "raise":
             raise BrokenOffError
         if block.end == "set_rollback":
             transaction.set_rollback(True, using=alias)
 
-    def _step(self, step: Operation | Block | Kill, alias: str, author: Any) -> None:
+    def _step(self, step: Operation | Block | Kill, alias: str) -> None:
         if isinstance(step, Block):
             try:
                 with transaction.atomic(using=alias):
-                    self.block(step, alias, author)
+                    self.block(step, alias)
             except (BrokenOffError, DatabaseError) as error:
                 if isinstance(error, REFUSALS):
                     raise
                 self.answers.append(named(error))
         elif isinstance(step, Kill):
-            self.side.kill(author)
+            self.side.kill(alias)
             with suppress(Exception):  # which error it is depends on what is asked first
                 step.last(self.side)
             raise KilledError

@@ -143,9 +143,9 @@ class Side:
                     connection.close()
                 connection.errors_occurred = False
 
-    def kill(self, author: Any) -> None:
-        """End the connection to the author's database from outside."""
-        session: Any = connections[self.alias_of(author)].connection
+    def kill(self, alias: str) -> None:
+        """End the connection to a database from outside."""
+        session: Any = connections[alias].connection
         if session is not None:
             with suppress(*LOST), connections["default"].cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [session.info.backend_pid])
