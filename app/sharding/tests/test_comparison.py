@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -265,7 +267,10 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """End the move; nothing of it is left, and all is as in the plain database."""
-        if self.shards.held["Author"]:
+        if (error := sys.exception()) is not None:
+            traceback.print_exception(error)  # Hypothesis runs it again, and shows only what happens then
+            self.shards.forget_lost_connections()
+        elif self.shards.held["Author"]:
             self.moves.end()
             self.compare()
             for alias in ALIASES:

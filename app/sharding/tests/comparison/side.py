@@ -138,10 +138,8 @@ class Side:
     def forget_lost_connections(self) -> None:
         """Close them, as Django does between two requests."""
         for connection in connections.all(initialized_only=True):
-            if connection.errors_occurred:
-                if not connection.is_usable():
-                    connection.close()
-                connection.errors_occurred = False
+            if connection.connection is not None and not connection.is_usable():
+                connection.close()
 
     def kill(self, alias: str) -> None:
         """End the connection to a database from outside."""
