@@ -40,8 +40,7 @@ ALIASES = ("shard0", "shard1", "shard2")
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", twins.PLAIN, *ALIASES])
 SECONDS = float(os.environ.get("COMPARE_SECONDS") or 0)
 SEED = os.environ.get("COMPARE_SEED")
-assert reads
-assert writes  # they register the operations
+assert reads  # it registers its operations, as `writes` does
 BREAK = st.tuples(
     st.integers(1, 14), st.sampled_from(["", "frozen", "frozen", "default", "source", "target"])
 )
@@ -171,6 +170,12 @@ class Machine(RuleBasedStateMachine):
                 self.both(operation)
 
         self.moves.then = act
+
+    @rule(whom=st.lists(st.sampled_from(["a", "b"]), max_size=5))
+    def insert_across(self, whom: list[str]) -> None:
+        """Insert rows on several shards at once, while all buckets take writes."""
+        if not self.moves.unfinished:
+            self.both(Operation(writes.bulk_create_across, {"whom": whom}, ()))
 
     # ── questions to all shards ─────────────────────────────────────────────────────────────────────
     @rule(kind=st.sampled_from(["Author", "Book", "Leaf"]), limit=st.integers(1, 4), rank=st.integers(0, 9))
