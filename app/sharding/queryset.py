@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, Self
 
 from django.db import models
@@ -18,6 +20,8 @@ from sharding.models import Bucket
 from sharding.route import buckets_of_query, key_required, narrow, refuse_other_bucket, shard_aliases
 from sharding.scatter import Page, scatter, scatter_count
 from sharding.transactions import fenced
+
+BATCH = 500  # conditions of one query
 
 
 def keep_held(query: Query) -> None:
@@ -162,7 +166,17 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         """Do as Django does, on one shard."""
         return fenced(lambda: super(ShardedQuerySet, self).delete())
 
-    def bulk_create(self, objs: Iterable[M], *args: Any, across_shards: bool = False, **kwargs: Any) -> list[M]:
+    def bulk_create(
+        self,
+        objs: Iterable[M],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Iterable[str] | None = None,
+        unique_fields: Iterable[str] | None = None,
+        *,
+        across_shards: bool = False,
+    ) -> list[M]:
         """Insert the objects, which get ids where they have none, in one transaction.
 
         Raises CrossShardTransaction if they belong to several shards, unless `across_shards` says that it may be one
@@ -170,11 +184,18 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         """
         made = list(objs)
         left = list(made)
+        options = {
+            "batch_size": batch_size,
+            "ignore_conflicts": ignore_conflicts,
+            "update_conflicts": update_conflicts,
+            "update_fields": update_fields and list(update_fields),
+            "unique_fields": unique_fields and list(unique_fields),
+        }
 
         def once() -> None:
             while left:  # grouped again each time: one of the buckets may have moved to another shard
                 part = self._by_shard(left, across_shards)[0]
-                self._insert_on_shard(part, *args, **kwargs)
+                self._insert_on_shard(part, options)
                 done = {id(one) for one in part}
                 left[:] = [one for one in left if id(one) not in done]
 
@@ -222,7 +243,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
             )
         return [part for _, part in sorted(parts.items())]
 
-    def _insert_on_shard(self, objs: Sequence[M], *args: Any, **kwargs: Any) -> None:
+    def _insert_on_shard(self, objs: Sequence[M], options: dict[str, Any]) -> None:
         alias = self._alias_of(objs[0])
         without = [one for one in objs if one.pk is None]
         counts = Counter(_bucket(one) for one in without)
@@ -232,12 +253,28 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         insert: Callable[..., Any] = super(ShardedQuerySet, self._at(alias)).bulk_create
         try:
             refuse_in_objects(objs, alias)
-            insert(objs, *args, **kwargs)
+            insert(objs, **options)
         except BaseException:
             for one in without:
                 if one._state.adding:  # not inserted: as it was
                     one.pk = None
             raise
+        if options["ignore_conflicts"]:
+            for one in without:  # as Django leaves them: it is not known which were inserted
+                one.pk, one._state.adding = None, True
+        elif options["update_conflicts"]:
+            self._at(alias)._read_ids(without, options["unique_fields"])
+
+    def _read_ids(self, objs: Sequence[M], unique: Iterable[str]) -> None:
+        """Give the objects the ids of their rows: one that was there before has kept its own."""
+        names = [self.model._meta.get_field(name).attname for name in unique if name != "pk"]
+        found: dict[tuple[Any, ...], Any] = {}
+        for first in range(0, len(objs), BATCH):
+            which = [Q(**{name: getattr(one, name) for name in names}) for one in objs[first : first + BATCH]]
+            for *values, pk in self.filter(reduce(or_, which)).values_list(*names, "pk"):
+                found[tuple(values)] = pk
+        for one in objs:
+            one.pk = found.get(tuple(getattr(one, name) for name in names), one.pk)
 
 
 class AnyRowQuerySet[M: models.Model](ShardedQuerySet[M]):

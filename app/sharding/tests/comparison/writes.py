@@ -252,7 +252,7 @@ def bulk_create(side: Side, whom: list[int], title: str, how: str) -> Any:
     if not how:
         for book, author in zip(made, authors, strict=True):
             side.hold("Book", book, author)
-    return [(book.title, book._state.adding) for book in made]
+    return [(book.title, book._state.adding, book.pk) for book in made]
 
 
 @operation(CrossShardTransaction)
