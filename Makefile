@@ -6,7 +6,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name))
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint mutants bench requirements dev manage migrations shell
+.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint mutants compare bench requirements dev manage migrations shell
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -81,6 +81,9 @@ lint: ## ruff, mypy, shellcheck, hadolint over the whole repository
 
 mutants: ## change a package's code here and there and show what its tests don't notice: make mutants PACKAGE=identity [MINUTES=30]
 	@scripts/mutants.sh
+
+compare: ## compare the ORM over shards with one plain database, at random: make compare [MINUTES=10] [SEED=7]
+	@scripts/test.sh compare
 
 bench: ## measure: make bench NAME=proxy (without NAME: list the benches)
 	@scripts/bench.sh

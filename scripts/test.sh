@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make test, test-unit, test-integration, test-failure, lint.
+# make test, test-unit, test-integration, test-failure, lint, compare.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -54,6 +54,15 @@ part() { # part PATHS: the in-process tests of these, which are one argument
   output=$(tools scripts/with-servers.sh pytest "${paths[@]}" 2>&1 </dev/null) || status=$?
   printf '%s\n' "$output"
   return "$status"
+}
+compare() {
+  local minutes=${MINUTES:-10} seed=${SEED:-}
+  [[ $minutes =~ ^[1-9][0-9]{0,3}$ ]] || fail "MINUTES='$minutes' must be a number from 1 to 9999"
+  [[ $seed =~ ^[0-9]{0,9}$ ]] || fail "SEED='$seed' must be a number that make compare has printed"
+  step "Shards beside one plain database for $minutes minutes"
+  be_patient
+  tools scripts/with-servers.sh env COMPARE_SECONDS=$((minutes * 60)) COMPARE_SEED="$seed" \
+    pytest -q -s app/sharding/tests/test_comparison.py
 }
 integration() { live "Live tests" 'not failure and not long'; }
 failure() { live "Failure tests" 'failure or long'; }

@@ -50,7 +50,7 @@ class ShardedModel(models.Model):
         Raises CrossShardRelation if its id and its shard key disagree.
         """
         # As Django does: what it relates to may have been saved since.
-        self._prepare_related_fields_for_save(operation_name="save")
+        self._prepare_related_fields_for_save(operation_name="save")  # type: ignore[attr-defined]  # not in the stubs
         key = self.__dict__.get(self.shard_key)
         if key is None:
             if self.id is not None:

@@ -267,7 +267,8 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
     def _read_ids(self, objs: Sequence[M], unique: Iterable[str]) -> None:
         """Give the objects the ids of their rows: one that was there before has kept its own."""
-        names = [self.model._meta.get_field(name).attname for name in unique if name != "pk"]
+        fields: list[Any] = [self.model._meta.get_field("id" if name == "pk" else name) for name in unique]
+        names = [field.attname for field in fields]
         found: dict[tuple[Any, ...], Any] = {}
         for first in range(0, len(objs), BATCH):
             which = [Q(**{name: getattr(one, name) for name in names}) for one in objs[first : first + BATCH]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -43,7 +43,7 @@ def _rolled_back(alias: str) -> Iterator[None]:
 class ShardedTestCase(TestCase):
     """A `TestCase` whose shards are filled. Name further databases with `databases = {*..., "other"}`."""
 
-    databases: ClassVar[Any] = {MAP, *settings.SHARDS.values()}
+    databases = {MAP, *settings.SHARDS.values()}  # noqa: RUF012 - Django's form
 
     @classmethod
     def setUpClass(cls) -> None:

@@ -27,7 +27,8 @@ _READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN"
 
 def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Return whether the project is in a transaction. What Django's `TestCase` opens around a test does not count."""
-    return any(not block._from_testcase for block in connection.atomic_blocks)
+    blocks: list[Any] = connection.atomic_blocks
+    return any(not block._from_testcase for block in blocks)
 
 
 def _opened() -> list[str]:

@@ -97,7 +97,9 @@ class TestRules(ShardedTestCase):
         maps.current().number(bucket)
         set_state("shard0", bucket, "moved")
         with connections["shard2"].cursor() as cursor:
-            cursor.execute("INSERT INTO sharding_bucket (bucket, state, last, base) VALUES (%s, 'active', 0, 0)", [bucket])
+            cursor.execute(
+                "INSERT INTO sharding_bucket (bucket, state, last, base) VALUES (%s, 'active', 0, 0)", [bucket]
+            )
             cursor.execute("INSERT INTO author VALUES (%s, 'somebody')", [author.pk])
         maps.reassign("default", [bucket], 0, 2)
         author.name = "moved"

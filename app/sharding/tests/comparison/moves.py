@@ -138,5 +138,3 @@ def reset() -> None:
 def _run(alias: str, statements: list[str]) -> None:
     with connections[alias].cursor() as cursor:
         cursor.execute("BEGIN; " + "; ".join(statements) + "; COMMIT")
-
-

@@ -40,9 +40,7 @@ NAME = st.sampled_from(["a", "b", "c"])
 NUMBER = st.one_of(st.none(), st.integers(0, 4))
 
 
-def operation(
-    *refused: type[Exception], times: int = 1, **arguments: st.SearchStrategy[Any]
-) -> Callable[[Act], Act]:
+def operation(*refused: type[Exception], times: int = 1, **arguments: st.SearchStrategy[Any]) -> Callable[[Act], Act]:
     """Register a function as an operation. `times`: how often it is chosen."""
 
     def register(act: Act) -> Act:

@@ -75,7 +75,12 @@ def _union(side: Side, who: int) -> Any:
 
 
 def _leaves(query: QuerySet[Any]) -> Any:
-    return query.model._meta.get_field("leaves").related_model.objects  # type: ignore[union-attr]
+    field: Any = query.model._meta.get_field("leaves")
+    return field.related_model.objects
+
+
+def _update(values: dict[str, Any]) -> Callable[[Any], Any]:
+    return lambda query: query.update(**values)
 
 
 MODIFIERS: dict[str, Modifier] = {
@@ -158,7 +163,7 @@ ENDS: dict[str, Callable[[Any], Any]] = {
         pages=Subquery(_leaves(q).filter(book=OuterRef("pk")).order_by("-rank").values("number")[:1])
     ),
     "update by Case": lambda q: q.update(pages=Case(When(title="a", then=Value(1)), default=F("pages"))),
-    **{f"update {name}": lambda q, values=values: q.update(**values) for name, values in UPDATES.items()},
+    **{f"update {name}": _update(values) for name, values in UPDATES.items()},
     "delete": lambda q: q.delete(),
 }
 

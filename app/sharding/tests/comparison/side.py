@@ -197,6 +197,4 @@ class Plain(Side):
 
 
 def _counted(side: Side, rows: list[tuple[str, dict[str, Any]]]) -> Counter[tuple[Any, ...]]:
-    return Counter(
-        (kind, *((name, side.plain(value)) for name, value in sorted(row.items()))) for kind, row in rows
-    )
+    return Counter((kind, *((name, side.plain(value)) for name, value in sorted(row.items()))) for kind, row in rows)

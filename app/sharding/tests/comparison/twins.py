@@ -185,8 +185,8 @@ def remove_plain() -> None:
     del connections.databases[PLAIN]
 
 
-def make_tables() -> None:
-    """Make both sets."""
+def make_shard_tables() -> None:
+    """Make the sharded tables, with fences."""
     for alias in settings.SHARDS.values():
         with connections[alias].schema_editor() as editor:
             for model in SHARDED.values():
@@ -195,16 +195,34 @@ def make_tables() -> None:
             for model in SHARDED.values():
                 for statement in FenceTable(model._meta.db_table, model.shard_key).statements(editor):
                     editor.execute(statement)
+
+
+def drop_shard_tables() -> None:
+    """Drop them."""
+    for alias in settings.SHARDS.values():
+        _run(alias, f"DROP TABLE {', '.join(NAMES)}")
+
+
+def empty_shard_tables() -> None:
+    """Delete all rows."""
+    for alias in settings.SHARDS.values():
+        _run(alias, f"TRUNCATE {', '.join(NAMES)}")
+
+
+def make_plain_tables() -> None:
+    """Make the twins, with ids of their own."""
     with connections[PLAIN].schema_editor() as editor:
         for twin in TWINS.values():
             editor.create_model(twin)
-    with connections[PLAIN].cursor() as cursor:
-        for number, twin in enumerate(TWINS.values(), 1):
-            cursor.execute(f"ALTER TABLE {twin._meta.db_table} ALTER id RESTART WITH {number * FIRST_ID}")
+    for number, twin in enumerate(TWINS.values(), 1):
+        _run(PLAIN, f"ALTER TABLE {twin._meta.db_table} ALTER id RESTART WITH {number * FIRST_ID}")
 
 
-def drop_tables() -> None:
-    """Drop both sets."""
-    for alias, models_ in [*((alias, SHARDED) for alias in settings.SHARDS.values()), (PLAIN, TWINS)]:
-        with connections[alias].cursor() as cursor:
-            cursor.execute(f"DROP TABLE {', '.join(model._meta.db_table for model in models_.values())}")
+def drop_plain_tables() -> None:
+    """Drop them."""
+    _run(PLAIN, f"DROP TABLE {', '.join(twin._meta.db_table for twin in TWINS.values())}")
+
+
+def _run(alias: str, statement: str) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(statement)

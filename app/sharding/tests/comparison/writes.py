@@ -100,7 +100,14 @@ def save_fields(side: Side, who: int, fields: list[str]) -> None:
     side.pick("Book", who).save(update_fields=fields)
 
 
-@operation(CrossShardTransaction, ShardKeyRequired, times=2, kind=st.sampled_from(["Author", "Book", "Leaf"]), who=WHO, title=NAME)
+@operation(
+    CrossShardTransaction,
+    ShardKeyRequired,
+    times=2,
+    kind=st.sampled_from(["Author", "Book", "Leaf"]),
+    who=WHO,
+    title=NAME,
+)
 def save_copy(side: Side, kind: str, who: int, title: str) -> Any:
     """Copy a row as Django's documentation says."""
     original = side.pick(kind, who)
