@@ -166,7 +166,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         """Do as Django does, on one shard."""
         return fenced(lambda: super(ShardedQuerySet, self).delete())
 
-    def bulk_create(
+    def bulk_create(  # noqa: PLR0913, PLR0917 - Django's own
         self,
         objs: Iterable[M],
         batch_size: int | None = None,

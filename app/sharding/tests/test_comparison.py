@@ -31,7 +31,7 @@ from sharding.errors import BucketMoved
 from sharding.ids import bucket_of
 from sharding.moving import locks, session, steps
 from sharding.tests.comparison import reads, twins, writes
-from sharding.tests.comparison.blocks import BLOCK, STEP, Block, StoppedError, Run, named
+from sharding.tests.comparison.blocks import BLOCK, STEP, Block, Run, StoppedError, named
 from sharding.tests.comparison.moves import BUCKETS, Moves, reset
 from sharding.tests.comparison.operation import WHO, Operation
 from sharding.tests.comparison.side import Plain, Shards

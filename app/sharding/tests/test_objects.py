@@ -1,4 +1,4 @@
-"""An object of a sharded model is in memory what it would be with one database: after a failure, in relations, in bulk."""
+"""An object of a sharded model is in memory what it is with one database: after a failure, in bulk, in relations."""
 
 from __future__ import annotations
 

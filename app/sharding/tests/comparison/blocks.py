@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from hypothesis import strategies as st
 
-from sharding.tests.comparison.operation import OPERATIONS, WHO, Operation
+from sharding.tests.comparison.operation import OPERATIONS, Operation
 from sharding.tests.comparison.side import LOST, REFUSALS, NothingThereError, Side
 
 type Steps = list[Operation | Block | Kill]
@@ -44,7 +44,7 @@ class Block:
 
 @dataclass
 class Run:
-    """One run of a block on one side: what it answered, how many operations it began and was not refused, and where it has to stop."""
+    """One run of a block on one side. `done` counts the operations that were not refused; `stop` says where to end."""
 
     side: Side
     stop: int | None = None

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - our own tables
 """Moves of the bucket of an author: run, broken off, resumed, aborted and cleaned."""
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ MODIFIERS: dict[str, Modifier] = {
     "lock": lambda q: q.select_for_update(of=("self",)),
 }
 ENDS: dict[str, Callable[[Any], Any]] = {
-    "list": lambda q: _listed(q),
+    "list": _listed,
     "count": lambda q: q.count(),
     "exists": lambda q: q.exists(),
     "len": len,
@@ -152,9 +152,9 @@ ENDS: dict[str, Callable[[Any], Any]] = {
     "distinct titles": lambda q: sorted(q.values_list("title", flat=True).distinct()),
     "iterator": lambda q: _listed(q.iterator(chunk_size=2), q.ordered),
     "in_bulk": lambda q: q.in_bulk(),
-    "index": lambda q: q[0],
+    "index": lambda q: _in_order(q)[0],
     "contains": lambda q: [q.contains(row) for row in q],
-    "step": lambda q: q[0:4:2],
+    "step": lambda q: _in_order(q)[0:4:2],
     "evaluated": lambda q: (len(q), q.count(), q.exists(), q.first()),
     "of the counts": lambda q: q.annotate(k=Count("leaves", distinct=True)).aggregate(Max("k"), Sum("k")),
     "distinct count": lambda q: q.aggregate(n=Count("title", distinct=True)),
@@ -166,6 +166,10 @@ ENDS: dict[str, Callable[[Any], Any]] = {
     **{f"update {name}": _update(values) for name, values in UPDATES.items()},
     "delete": lambda q: q.delete(),
 }
+
+
+def _in_order(query: Any) -> Any:
+    return query if query.ordered else query.order_by("rank")
 
 
 def _listed(rows: Any, ordered: bool | None = None) -> Any:
@@ -189,7 +193,7 @@ class Heap(list[Any]):
     modifiers=st.lists(st.sampled_from(list(MODIFIERS)), max_size=3),
     end=st.sampled_from(list(ENDS)),
 )
-def books(side: Side, who: int, other: int, base: str, modifiers: list[str], end: str) -> Any:
+def books(side: Side, *, who: int, other: int, base: str, modifiers: list[str], end: str) -> Any:
     query = BOOKS[base](side, who, other)
     for name in modifiers:
         query = MODIFIERS[name](query)

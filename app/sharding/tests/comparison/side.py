@@ -123,7 +123,7 @@ class Side:
         for name, value in one._state.fields_cache.items():
             found[f"cached {name}"] = value and (self.kind_of(type(value)), value.__dict__.get("rank"))
         for name, rows in getattr(one, "_prefetched_objects_cache", {}).items():
-            found[f"prefetched {name}"] = [self.plain(row) for row in rows]
+            found[f"prefetched {name}"] = sorted((self.plain(row) for row in rows), key=repr)
         return found
 
     def states(self) -> list[tuple[Any, ...]]:
