@@ -134,6 +134,23 @@ MODIFIERS: dict[str, Modifier] = {
     "in a list of itself": lambda q: q.filter(pk__in=q.values("pk")),
     "lock": lambda q: q.select_for_update(of=("self",)),
 }
+
+
+def _in_order(query: Any) -> Any:
+    return query if query.ordered else query.order_by("rank")
+
+
+def _listed(rows: Any, ordered: bool | None = None) -> Any:
+    """Return the rows in their order; if they have none, mark them as a heap."""
+    if rows.ordered if ordered is None else ordered:
+        return list(rows)
+    return Heap(rows)
+
+
+class Heap(list[Any]):
+    """Rows whose order means nothing."""
+
+
 ENDS: dict[str, Callable[[Any], Any]] = {
     "list": _listed,
     "count": lambda q: q.count(),
@@ -166,21 +183,6 @@ ENDS: dict[str, Callable[[Any], Any]] = {
     **{f"update {name}": _update(values) for name, values in UPDATES.items()},
     "delete": lambda q: q.delete(),
 }
-
-
-def _in_order(query: Any) -> Any:
-    return query if query.ordered else query.order_by("rank")
-
-
-def _listed(rows: Any, ordered: bool | None = None) -> Any:
-    """Return the rows in their order; if they have none, mark them as a heap."""
-    if rows.ordered if ordered is None else ordered:
-        return list(rows)
-    return Heap(rows)
-
-
-class Heap(list[Any]):
-    """Rows whose order means nothing."""
 
 
 @operation(
