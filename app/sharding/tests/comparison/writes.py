@@ -137,7 +137,7 @@ def full_clean(side: Side, kind: str, who: int) -> None:
 
 
 # ── managers ────────────────────────────────────────────────────────────────────────────────────────
-@operation(name=NAME, score=NUMBER)
+@operation(CrossShardTransaction, name=NAME, score=NUMBER)
 def create_author(side: Side, name: str, score: int | None) -> Any:
     if side.scope is not None:
         return None
