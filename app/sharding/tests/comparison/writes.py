@@ -77,6 +77,7 @@ def save_sequel_by_id(side: Side, who: int, other: int) -> None:
 # ── one object ──────────────────────────────────────────────────────────────────────────────────────
 @operation(
     CrossShardTransaction,
+    CrossShardRelation,
     times=8,
     kind=KIND,
     who=WHO,
@@ -86,7 +87,7 @@ def save(side: Side, kind: str, who: int, how: dict[str, bool]) -> None:
     side.pick(kind, who).save(**how)
 
 
-@operation(CrossShardTransaction, times=2, who=WHO, title=NAME)
+@operation(CrossShardTransaction, CrossShardRelation, times=2, who=WHO, title=NAME)
 def save_by_id(side: Side, who: int, title: str) -> None:
     """Save a new object with the id of another one, which it replaces."""
     book = side.pick("Book", who)
@@ -94,7 +95,10 @@ def save_by_id(side: Side, who: int, title: str) -> None:
 
 
 @operation(
-    CrossShardTransaction, who=WHO, fields=st.sampled_from([["title"], ["pages"], ["title", "pages"], ["sequel"], []])
+    CrossShardTransaction,
+    CrossShardRelation,
+    who=WHO,
+    fields=st.sampled_from([["title"], ["pages"], ["title", "pages"], ["sequel"], []]),
 )
 def save_fields(side: Side, who: int, fields: list[str]) -> None:
     side.pick("Book", who).save(update_fields=fields)
@@ -102,6 +106,7 @@ def save_fields(side: Side, who: int, fields: list[str]) -> None:
 
 @operation(
     CrossShardTransaction,
+    CrossShardRelation,
     ShardKeyRequired,
     times=2,
     kind=st.sampled_from(["Author", "Book", "Leaf"]),
@@ -144,14 +149,14 @@ def create_author(side: Side, name: str, score: int | None) -> Any:
     return side.hold("Author", side.models["Author"].objects.create(rank=side.new_rank(), name=name, score=score))
 
 
-@operation(CrossShardTransaction, times=3, who=WHO, title=NAME, pages=NUMBER)
+@operation(CrossShardTransaction, CrossShardRelation, times=3, who=WHO, title=NAME, pages=NUMBER)
 def create_book(side: Side, who: int, title: str, pages: int | None) -> Any:
     author = side.pick("Author", who)
     made = side.models["Book"].objects.create(rank=side.new_rank(), author=author, title=title, pages=pages)
     return side.hold("Book", made, author)
 
 
-@operation(CrossShardTransaction, times=2, who=WHO, number=st.integers(0, 3))
+@operation(CrossShardTransaction, CrossShardRelation, times=2, who=WHO, number=st.integers(0, 3))
 def create_leaf(side: Side, who: int, number: int) -> Any:
     book = side.pick("Book", who)
     return side.hold("Leaf", book.leaves.create(rank=side.new_rank(), number=number), book)
@@ -159,6 +164,7 @@ def create_leaf(side: Side, who: int, number: int) -> Any:
 
 @operation(
     CrossShardTransaction,
+    CrossShardRelation,
     ShardKeyRequired,
     times=3,
     who=WHO,
@@ -176,6 +182,7 @@ def get_or_create(side: Side, who: int, title: str, pages: int | None, how: str)
 
 @operation(
     CrossShardTransaction,
+    CrossShardRelation,
     ShardKeyRequired,
     times=2,
     who=WHO,
@@ -239,6 +246,7 @@ def follow(side: Side, who: int) -> Any:
 # ── many objects ────────────────────────────────────────────────────────────────────────────────────
 @operation(
     CrossShardTransaction,
+    CrossShardRelation,
     times=2,
     whom=st.lists(WHO, max_size=3),
     title=NAME,
@@ -262,7 +270,7 @@ def bulk_create(side: Side, whom: list[int], title: str, how: str) -> Any:
     return [(book.title, book._state.adding, book.pk) for book in made]
 
 
-@operation(CrossShardTransaction)
+@operation(CrossShardTransaction, CrossShardRelation)
 def bulk_create_held(side: Side) -> Any:
     new = [one for one in side.some("Book") if one._state.adding]
     made = side.models["Book"].objects.bulk_create(new)
