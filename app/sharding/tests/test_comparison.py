@@ -225,7 +225,8 @@ class Machine(RuleBasedStateMachine):
 
     def ids(self, kind: str) -> dict[int, int]:
         """Return the ids of the rows on the shards, by rank."""
-        return {one.rank: one.pk for one in self.shards.held[kind] if one.pk is not None}
+        found = [row for alias in ALIASES for one, row in self.shards._rows_at(alias) if one == kind]
+        return {row["rank"]: row["id"] for row in found}
 
     # ── both sides ──────────────────────────────────────────────────────────────────────────────────
     def both(self, operation: Operation) -> None:
