@@ -24,6 +24,7 @@ from django.db.models import (
     Window,
 )
 from django.db.models.functions import RowNumber
+from django.db.transaction import TransactionManagementError
 from hypothesis import strategies as st
 
 from sharding.errors import CrossShardTransaction, ShardKeyRequired
@@ -188,6 +189,7 @@ ENDS: dict[str, Callable[[Any], Any]] = {
 @operation(
     ShardKeyRequired,
     CrossShardTransaction,
+    TransactionManagementError,
     times=24,
     who=WHO,
     other=WHO,

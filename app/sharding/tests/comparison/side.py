@@ -17,7 +17,8 @@ from sharding.tests.comparison.twins import FIRST_ID, PLAIN, SHARDED, TWINS
 from sharding.transactions import shard_atomic
 
 RECENT = 8  # objects of a kind of which an operation chooses
-REFUSALS = (ShardingError, BucketMoved)
+# The last one: a lock on another shard than that of the transaction.
+REFUSALS = (ShardingError, BucketMoved, transaction.TransactionManagementError)
 LOST = (OperationalError, InterfaceError)
 
 
