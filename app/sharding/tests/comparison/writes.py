@@ -66,11 +66,12 @@ def change_sequel(side: Side, who: int, other: int | None) -> None:
 @operation(CrossShardRelation, CrossShardTransaction, times=2, who=WHO, other=WHO)
 def save_sequel_by_id(side: Side, who: int, other: int) -> None:
     book = side.pick("Book", who)
-    before, book.sequel_id = book.sequel_id, side.pick("Book", other).pk
+    before = book.author_id, book.sequel_id
+    book.sequel_id = side.pick("Book", other).pk
     try:
         book.save()
     except Exception:
-        book.sequel_id = before
+        book.author_id, book.sequel_id = before  # a save that is refused may have read them from its relations
         raise
 
 
