@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import router
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 from hypothesis import strategies as st
@@ -208,10 +209,17 @@ def update_or_create(side: Side, who: int, title: str, pages: int | None, how: s
     return (side.hold("Book", made, author) if new else made), new
 
 
+def _loaded(one: Any) -> Any:
+    """Return the object as if it had been loaded after a move: `add()` refuses one that was loaded before it."""
+    if not one._state.adding:
+        one._state.db = router.db_for_write(type(one), instance=one)
+    return one
+
+
 # ── related managers ────────────────────────────────────────────────────────────────────────────────
 @operation(CrossShardTransaction, CrossShardRelation, ShardKeyRequired, who=WHO, other=WHO, bulk=st.booleans())
 def add_leaf(side: Side, who: int, other: int, bulk: bool) -> None:
-    side.pick("Book", who).leaves.add(side.pick("Leaf", other), bulk=bulk)
+    side.pick("Book", who).leaves.add(_loaded(side.pick("Leaf", other)), bulk=bulk)
 
 
 @operation(
@@ -224,7 +232,7 @@ def add_leaf(side: Side, who: int, other: int, bulk: bool) -> None:
 )
 def prequels(side: Side, who: int, others: list[int], how: str) -> None:
     book = side.pick("Book", who)
-    chosen = [side.pick("Book", other) for other in others]
+    chosen = [_loaded(side.pick("Book", other)) for other in others]
     if how == "clear":
         book.prequels.clear()
     elif how == "set":
