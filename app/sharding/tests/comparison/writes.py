@@ -219,7 +219,13 @@ def _loaded(one: Any) -> Any:
 # ── related managers ────────────────────────────────────────────────────────────────────────────────
 @operation(CrossShardTransaction, CrossShardRelation, ShardKeyRequired, who=WHO, other=WHO, bulk=st.booleans())
 def add_leaf(side: Side, who: int, other: int, bulk: bool) -> None:
-    side.pick("Book", who).leaves.add(_loaded(side.pick("Leaf", other)), bulk=bulk)
+    book, leaf = side.pick("Book", who), _loaded(side.pick("Leaf", other))
+    before = leaf.book_id, dict(leaf._state.fields_cache)
+    try:
+        book.leaves.add(leaf, bulk=bulk)
+    except Exception:  # where a failed one leaves the object is not compared
+        leaf.book_id, leaf._state.fields_cache = before
+        raise
 
 
 @operation(
