@@ -334,7 +334,7 @@ COMMON = profile(
 def test_shards_answer_as_one_plain_database_does() -> None:
     if not SECONDS and SEED is None:
         run_state_machine_as_test(
-            Machine, settings=profile(COMMON, max_examples=20, stateful_step_count=15, derandomize=True)
+            Machine, settings=profile(COMMON, max_examples=6, stateful_step_count=10, derandomize=True)
         )
         return
     until = time.monotonic() + SECONDS
