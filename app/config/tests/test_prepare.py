@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.db import connections
+from waiting import TIME_FACTOR
 
 from config.tests import empty_settings
 
@@ -44,7 +45,7 @@ def prepare(**environment: str) -> subprocess.Popen[str]:
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=120 * TIME_FACTOR)
     assert process.returncode == 0, output
     return output
 

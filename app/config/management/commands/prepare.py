@@ -21,6 +21,7 @@ from config.privileges import restrict
 
 # Any number will do, as long as nothing else uses it. Held for the session, in the first database.
 LOCK = 7_241_001
+PATIENCE = 120.0  # seconds until another one that is at work has ended
 # Databases at once: on few servers, so that one slow database holds up no other and the servers are not flooded.
 AT_ONCE = 8
 
@@ -35,9 +36,7 @@ class Command(BaseCommand):
         started = time.monotonic()
         if homeless := _homeless():
             raise CommandError(f"no database has the tables of {', '.join(homeless)}: name them in SHOP_APPS")
-        with connections["default"].cursor() as cursor:
-            cursor.execute("SET lock_timeout = '120s'")
-            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        _lock()
         # Not of settings.DATABASES: that names a database once more for each replica.
         aliases = list(settings.DATABASE_APPS)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="migrate") as pool:
@@ -72,6 +71,21 @@ class Command(BaseCommand):
             fill(alias, shards)
         except ShardMismatchError as error:
             raise CommandError(str(error)) from error
+
+
+def _lock() -> None:
+    """Wait for the lock by asking again and again: a query that waits has a snapshot, for whose end
+    CREATE INDEX CONCURRENTLY in the other's migrations would wait.
+    """
+    until = time.monotonic() + PATIENCE
+    with connections["default"].cursor() as cursor:
+        while True:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+            if cursor.fetchone()[0]:
+                return
+            if time.monotonic() > until:
+                raise CommandError(f"another prepare has been at work for {PATIENCE:.0f} s: wait for its end")
+            time.sleep(0.2)
 
 
 def _homeless() -> list[str]:
