@@ -83,8 +83,8 @@ class Hold:
     def until(self, step: str) -> None:
         """Wait until the newest move has just begun `step`, and hold it there.
 
-        From `blocked` a move goes back when it was too slow, and from `verified` when it is resumed, for a migration may
-        have written since; then it comes again: that is let happen.
+        From `blocked` a move goes back when it was too slow, and from `verified` when it is resumed, since a migration
+        may have written. Then it comes again.
         """
         if self._next is None:
             question = f"SELECT count(*) FROM sharding_move WHERE id > {self._before}"
