@@ -12,9 +12,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
+from support.callers import Callers
 from support.client import Site
 from support.settings import TIME_FACTOR
 
@@ -48,7 +48,7 @@ class Outcome:
 
 
 @dataclass
-class Load:
+class Load(Callers):
     """Requests to `paths` in turn at `rate` a second from `threads` callers, until the block ends.
 
     With `keepalive` a caller uses its connection again; it looks whether the server has closed it before it
@@ -66,24 +66,14 @@ class Load:
     outcomes: list[Outcome] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._stop = threading.Event()
+        super().__init__(self.threads)
         self._path = itertools.cycle(self.paths)
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(self.threads)]
         self.began = time.monotonic()
 
     def __enter__(self) -> Self:
         self.began = time.monotonic()
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        return super().__enter__()
 
     @property
     def elapsed(self) -> float:

@@ -7,11 +7,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 import requests
 
+from support.callers import Callers
 from support.client import Site
 from support.stack import Stack
 
@@ -31,7 +30,7 @@ def replay_stopped(stack: Stack, node: str) -> Iterator[None]:
         stack.run_in(node, "kill", "-CONT", pid)
 
 
-class OwnReads:
+class OwnReads(Callers):
     """Callers that add to the counter and read it with the position of the last addition that was answered 200.
 
     `seen` counts the reads: `fresh`, `stale`, or `status <n>`, and `lost` without an answer; `writes` those answered
@@ -42,27 +41,14 @@ class OwnReads:
         self.seen: Counter[str] = Counter()
         self.writes = self.tried = 0
         self.slowest = 0.0
-        self._site, self._pause = site, pause
-        self._stop, self._lock = threading.Event(), threading.Lock()
-        self._threads = [threading.Thread(target=self._run) for _ in range(callers)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._site, self._pause, self._lock = site, pause, threading.Lock()
+        super().__init__(callers)
 
     def summary(self) -> str:
         """Return what was seen."""
         return f"{self.writes} of {self.tried} writes, reads {dict(self.seen)}, slowest {self.slowest:.3f} s"
 
-    def _run(self) -> None:
+    def _run(self, _number: int) -> None:
         count, after = 0, ""
         while not self._stop.wait(self._pause):
             with contextlib.suppress(requests.RequestException):

@@ -6,16 +6,16 @@ import random
 import threading
 import time
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
 
 import psycopg
 import requests
 
+from support.callers import Callers
 from support.people import ORDER, Shards
 from support.settings import TIME_FACTOR
 from support.sql import Connection, connect, shard_hosts
@@ -40,7 +40,7 @@ class Outcome:
     seconds: float
 
 
-class Traffic(ABC):
+class Traffic(Callers):
     """Requests at a steady rate for the length of the block.
 
     `known` has for each row what it may be: one thing, or two after a write whose outcome was not told. Each row is
@@ -58,20 +58,12 @@ class Traffic(ABC):
         self.outcomes: list[Outcome] = []
         self.wrong: list[str] = []
         self._errors: list[BaseException] = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._use, args=(number,)) for number in range(THREADS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
+        super().__init__(THREADS)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__exit__(kind, error, trace)
         if self._errors:
             raise self._errors[0]
 
@@ -106,7 +98,7 @@ class Traffic(ABC):
             self.wrong.append(f"{what} of {row}: {seen}, not {self.known[row]}")
         self.known[row] = {seen}
 
-    def _use(self, number: int) -> None:
+    def _run(self, number: int) -> None:
         dice = random.Random(number)
         mine = sorted(self.known)[number::THREADS]
         interval = THREADS / RATE
@@ -122,7 +114,7 @@ class Traffic(ABC):
         finally:
             self.leave()
 
-    def leave(self) -> None:  # noqa: B027 - most have nothing to put away
+    def leave(self) -> None:
         """Put away what a thread has used."""
 
     # ── what came of it ─────────────────────────────────────────────────────────────────────────────
