@@ -136,7 +136,8 @@ def dev(request: pytest.FixtureRequest) -> Iterator[Dev]:
         if request.session.testsfailed > failed:  # shown with the last test
             print(made.logs())
         shown = ", ".join(f"{path} {seconds:.1f}" for path, seconds in made.seconds)
-        request.config.get_terminal_writer().line(f"\nseconds until an edit showed: {shown}")
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print(f"\nseconds until an edit showed: {shown}")
         made.make("clean", check=False, timeout=120)
         shutil.rmtree(root)
 
