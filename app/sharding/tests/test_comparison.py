@@ -248,6 +248,11 @@ class Machine(RuleBasedStateMachine):
             return
         run = Run(self.shards)
         shards = answer(lambda: in_transaction(run, who, block, how, narrow))
+        if run.refusal is not None and run.refused is None:  # shard_atomic() was, before the first operation
+            assert self.allowed(run), f"the transaction was refused: {run.refusal!r}"
+            Machine.answers[f"transactions refused by {type(run.refusal).__name__}"] += 1
+            self.compare(block)
+            return
         twin = Run(self.plain, stop=run.done if run.refusal is not None else None)
         plain = answer(lambda: in_transaction(twin, who, block, how, narrow))
         if run.refusal is not None:
@@ -299,6 +304,9 @@ def in_transaction(run: Run, who: int, block: Block, how: str, narrow: bool) -> 
         alias = run.side.alias_of(author)
         with run.side.atomic(author, how):
             run.block(block, alias)
+    except BucketMoved as error:
+        run.refusal = run.refusal or error
+        raise
     finally:
         run.side.scope = None
 
