@@ -26,7 +26,7 @@ from gateway.tests.upstream import OK, Seen, Upstream, hang, say
 
 APP = Path(__file__).resolve().parents[2]
 THREADS = 4
-PLACES = THREADS // 2  # calls that one service may hold: on a busy machine a caller beyond them is told "busy"
+PLACES = THREADS // 2  # calls that one service may hold: on a busy machine a caller beyond them gets a 503
 
 
 @dataclass

@@ -69,7 +69,7 @@ class Consumer:
                 except Empty:
                     continue
                 if dice.random() < 0.1:
-                    time.sleep(self._slow)
+                    time.sleep(self._slow)  # this consumer is slow: nothing is waited for
                 self.open.wait(60)
                 if event["id"] not in self._seen:
                     self._seen.add(event["id"])

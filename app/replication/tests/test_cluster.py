@@ -130,7 +130,7 @@ def never_read(cluster: Cluster, host: str, seconds: float) -> bool:
     while time.monotonic() < end:
         if host in cluster.standbys():
             return False
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks
     return True
 
 

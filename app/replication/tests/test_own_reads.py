@@ -312,7 +312,7 @@ def test_two_coroutines_at_once_do_not_change_each_other_s_position() -> None:
         with at_least(80):
             await asyncio.sleep(first)  # so that the blocks overlap: nothing is waited for
             seen = [state.current().after]
-            await asyncio.sleep(second)
+            await asyncio.sleep(second)  # likewise
             return [*seen, state.current().after]
 
     async def both() -> list[list[int]]:

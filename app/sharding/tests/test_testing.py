@@ -100,7 +100,7 @@ class TestRules(ShardedTestCase):
             cursor.execute(
                 "INSERT INTO sharding_bucket (bucket, state, last, base) VALUES (%s, 'active', 0, 0)", [bucket]
             )
-            cursor.execute("INSERT INTO author VALUES (%s, 'somebody')", [author.pk])
+            cursor.execute("INSERT INTO author VALUES (%s, 'other')", [author.pk])
         maps.reassign("default", [bucket], 0, 2)
         author.name = "moved"
         author.save()

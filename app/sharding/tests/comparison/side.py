@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import AbstractContextManager, suppress
 from typing import Any
@@ -26,7 +27,7 @@ class NothingThereError(Exception):
     """The operation needs an object that the example does not have."""
 
 
-class Side:
+class Side(ABC):
     """The models of one side and the objects that the operations hold, by kind, in the order of their making."""
 
     def __init__(self, models: dict[str, Any]) -> None:
@@ -63,17 +64,17 @@ class Side:
         return made
 
     # ── transactions ────────────────────────────────────────────────────────────────────────────────
+    @abstractmethod
     def atomic(self, author: Any, how: str) -> AbstractContextManager[object]:
         """Return a transaction for what belongs to the author."""
-        raise NotImplementedError
 
+    @abstractmethod
     def alias_of(self, author: Any) -> str:
         """Return the database of the author."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self) -> Counter[tuple[Any, ...]]:
         """Return all rows by kind, without their ids."""
-        raise NotImplementedError
 
     def _rows_at(self, alias: str) -> list[tuple[str, dict[str, Any]]]:
         parts = [
