@@ -67,12 +67,14 @@ def change_sequel(side: Side, who: int, other: int | None) -> None:
 @operation(CrossShardRelation, CrossShardTransaction, times=2, who=WHO, other=WHO)
 def save_sequel_by_id(side: Side, who: int, other: int) -> None:
     book = side.pick("Book", who)
-    before = book.author_id, book.sequel_id
+    before, cached = (book.author_id, book.sequel_id), dict(book._state.fields_cache)
     book.sequel_id = side.pick("Book", other).pk
     try:
         book.save()
     except Exception:
-        book.author_id, book.sequel_id = before  # a save that is refused may have read them from its relations
+        # A save that is refused may have read them from its relations, and forgotten a relation that is another one.
+        book.author_id, book.sequel_id = before
+        book._state.fields_cache = cached
         raise
 
 
