@@ -76,19 +76,21 @@ class ShardedModel(models.Model):
 
         Waits up to 1.5 s for a bucket that is moving; raises BucketMoved if that is not enough, or in a transaction.
         """
-        had_id = self.id is not None
+        if self.id is not None:
+            fenced(lambda: self._save_on_shard(*args, **kwargs))
+            return
+        # False for a deleted object, which is inserted like a new one. Django sets it when the row is inserted.
+        adding, self._state.adding = self._state.adding, True
 
         def once() -> None:
-            if not had_id:
-                self.id = None  # type: ignore[assignment]  # as it was
+            self.id = None  # type: ignore[assignment]  # as it was
             self._save_on_shard(*args, **kwargs)
 
         try:
             fenced(once)
-        except BaseException:
-            if not had_id and self._state.adding:  # not inserted
-                self.id = None  # type: ignore[assignment]  # as it was
-            raise
+        finally:
+            if self._state.adding:  # not inserted
+                self.id, self._state.adding = None, adding  # type: ignore[assignment]  # as they were
 
     def _save_on_shard(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
         bucket = self.choose_bucket()

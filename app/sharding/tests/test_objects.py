@@ -58,6 +58,21 @@ def test_an_object_whose_insertion_fails_has_no_id_afterwards() -> None:
     assert ShardBook.objects.get(pk=book.pk).title == "b"
 
 
+def test_a_deleted_object_whose_insertion_fails_has_no_id_afterwards() -> None:
+    author = author_in(0)
+    book_of(author)
+    book = book_of(author, "b")
+    book.delete()
+    book.title = "a"
+    with pytest.raises(IntegrityError):
+        book.save()
+    book.save(update_fields=[])
+    assert (book.pk, book._state.adding) == (None, False)
+    book.title = "b"
+    book.save()
+    assert ShardBook.objects.get(pk=book.pk).title == "b"
+
+
 def test_a_new_object_takes_no_id_for_an_update() -> None:
     author = ShardAuthor(rank=1, name="a")
     for options in ({"update_fields": ["name"]}, {"force_update": True}):
