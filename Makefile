@@ -6,7 +6,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name))
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint mutants compare bench requirements dev manage migrations shell
+.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint mutants compare bench idle requirements dev manage migrations shell
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -87,6 +87,9 @@ compare: ## compare the ORM over shards with one plain database, at random: make
 
 bench: ## measure: make bench NAME=proxy (without NAME: list the benches)
 	@scripts/bench.sh
+
+idle: ## the CPU time that each container takes at rest, and the engine: make idle [FOR=60]
+	@scripts/idle.sh
 
 requirements: ## pin the Python packages again
 	@scripts/requirements.sh

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from support.settings import LOAD_BALANCERS
 from support.stack import Container, Stack
+from support.wait import eventually
 
 SERVICES = [
     "web", "users", "products", "orders", "worker", "users-worker", "orders-worker", "beat", "postgres-1",
@@ -63,6 +66,20 @@ def test_every_long_running_service_has_a_health_check_and_starts_again(stack: S
     for one in stack.containers():
         assert one.health == "healthy", one.describe()
         assert one.details["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped", one.name
+
+
+def waited(container: Container) -> float:
+    """Return the seconds that the last check of a container took, of which it waits the most where all is well."""
+    last = container.details["State"]["Health"]["Log"][-1]
+    begun, ended = (datetime.fromisoformat(last[name]) for name in ("Start", "End"))
+    return (ended - begun).total_seconds()
+
+
+def test_a_container_that_has_been_well_is_asked_once_a_minute(stack: Stack) -> None:
+    def hurried() -> list[str]:
+        return [one.name for one in stack.containers() if waited(one) < 50]
+
+    eventually("no container with a check that began at once", hurried, lambda seen: not seen, within=130)
 
 
 def test_no_container_can_reach_the_engine(containers: list[Container]) -> None:

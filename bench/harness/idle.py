@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.stack import Container
 
-SECONDS = 6.0  # two rounds of Compose's healthchecks, which run every 3 s
+SECONDS = 6.0  # some rounds of what asks each second or two; the health checks wait a minute
 
 
 @dataclass(frozen=True)
