@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cdn.purging import end as end_purging
-from celery import Celery, signals
+from celery import signals
 from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
 from django.conf import settings
+from events.application import Application
 from observability import tasks, worker  # noqa: F401 - tasks carry the request's id, and are counted
 
 from config import queue
@@ -30,7 +31,7 @@ TIMEOUTS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
 
 log = logging.getLogger(__name__)
 
-app = Celery("scale-out")
+app = Application("scale-out")
 app.conf.update(
     broker_url=settings.QUEUE_URL,
     broker_connection_retry_on_startup=True,

@@ -54,6 +54,20 @@ class Outbox(models.Model):
         return f"{self.name} of {self.aggregate} for {self.consumer}"
 
 
+class Later(models.Model):
+    """A task that is given to the broker when it is due (later.py)."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.TextField(help_text="The task.")
+    message = models.TextField(help_text="Its arguments and options, as kombu's JSON.")
+    due_at = models.DateTimeField(db_index=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        """Return what it is and when."""
+        return f"{self.name} at {self.due_at:%Y-%m-%d %H:%M:%S}"
+
+
 class InboxEntry(models.Model):
     """That a consumer has had the effect of an event: written in the same transaction as the effect.
 

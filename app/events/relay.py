@@ -13,12 +13,14 @@ from django.db import InterfaceError, InternalError, OperationalError
 from django.db.models.functions import Now
 
 from events.inbox import KEPT
-from events.models import InboxEntry, Outbox, databases
+from events.later import send_due
+from events.models import InboxEntry, Later, Outbox, databases
 from events.outbox import claim, dispatch
 from events.sending import has_room, queue_of
 
 BATCH = 100
 SECONDS = 8.0  # for one run; the next one goes on
+TASKS = 2.0  # and for the tasks that are due
 STRANGE = timedelta(minutes=10)  # longer than a release takes to replace another one
 NO_CONSUMER = "settings.EVENTS names no such consumer"
 
@@ -47,6 +49,19 @@ def relay(seconds: float = SECONDS) -> int:
                     break
         except AWAY as error:  # the others go on
             log.warning("the outbox of %s cannot be read: %s", alias, " ".join(str(error).split()))
+    return sent
+
+
+def relay_tasks(seconds: float = TASKS) -> int:
+    """Send the tasks that are due (later.py), and return how many."""
+    until = time.monotonic() + seconds
+    sent = 0
+    for alias in databases(Later):
+        try:
+            while time.monotonic() < until and send_due(alias):
+                sent += 1
+        except AWAY as error:
+            log.warning("the tasks in %s cannot be read: %s", alias, " ".join(str(error).split()))
     return sent
 
 

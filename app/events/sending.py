@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from celery import current_app
+from celery import Celery, current_app
 from kombu import Producer
 from kombu.pools import producers
 
@@ -68,13 +68,17 @@ def send(task: str, queue: str | None = None, headers: dict[str, str] | None = N
 
     Raises nothing, and takes CONNECT + ANSWER seconds at most, twice that where a connection has to be made first.
     """
+    return deliver(current_app, task, (), arguments, {"queue": queue or queue_of(task), "headers": headers})
+
+
+def deliver(app: Celery, task: str, args: Sequence[Any], arguments: dict[str, Any], options: dict[str, Any]) -> bool:
+    """Do as `send`, with any options of `Celery.send_task`."""
     if not _broken.allows():
         metrics.unsent.inc()
         return False
     try:
         with _producer() as producer:
-            to = queue or queue_of(task)
-            current_app.send_task(task, kwargs=arguments, queue=to, headers=headers, producer=producer, retry=False)
+            app.send_task(task, args, arguments, producer=producer, retry=False, **options)
     except Exception as error:  # whatever it is: the change is committed, and the relay sends what tells of it
         _broken.note(works=False)
         metrics.unsent.inc()

@@ -8,7 +8,7 @@ from uuid import UUID
 from celery import shared_task
 
 from events import outbox
-from events.relay import park_strays, relay, tidy
+from events.relay import park_strays, relay, relay_tasks, tidy
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ def answer(  # noqa: PLR0913 - the words of a message
 @shared_task(name="events.relay")
 def relay_outboxes() -> None:
     """Send what was left."""
+    relay_tasks()
     relay()
 
 

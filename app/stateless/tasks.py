@@ -18,7 +18,8 @@ SECONDS = 10.0  # half of what a task may take
 log = logging.getLogger(__name__)
 
 
-@shared_task(autoretry_for=(DatabaseError,), retry_backoff=1, max_retries=8)
+# Waits of 1, 2, 4, … 30 s: without the database a longer one can be kept nowhere.
+@shared_task(autoretry_for=(DatabaseError,), retry_backoff=1, retry_backoff_max=30, max_retries=12)
 def count(name: str) -> None:
     """Add one to the counter `name`. Delivered twice, it is counted twice: a queue promises at least once."""
     Counter.add(name)

@@ -32,6 +32,13 @@ def test_every_consumer_in_the_settings_is_a_task() -> None:
     assert consumers <= app.tasks.keys()
 
 
+def test_no_task_asks_by_itself_for_a_retry_that_only_a_database_can_keep() -> None:
+    """What is retried since the database is away can't be kept there until the retry is due."""
+    asking = {name: task.retry_backoff_max for name, task in app.tasks.items() if hasattr(task, "retry_backoff")}
+    assert asking == {"stateless.tasks.count": 30}
+    assert app.longest.total_seconds() == 30
+
+
 @pytest.mark.django_db
 def test_the_relay_does_not_wait_behind_what_waits_for_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes with the pulse, to the queue that each worker reads beside its service's."""

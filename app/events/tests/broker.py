@@ -56,6 +56,11 @@ class Broker:
         with self.client as client:
             return int(client.llen(queue))
 
+    def holds(self) -> int:
+        """Return how many messages workers have taken and not yet done."""
+        with self.client as client:
+            return int(client.hlen("unacked"))
+
     def messages(self, queue: str) -> list[dict[str, Any]]:
         """Take all messages out of a queue, and return what each is about, the first first."""
         return [_arguments(one) for one in self.envelopes(queue)]

@@ -8,7 +8,9 @@ import threading
 from contextlib import closing
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
+from celery import Task, shared_task
 from django.db import OperationalError, connections, transaction
 
 from events.event import Event
@@ -70,3 +72,12 @@ def handle(event: Event) -> None:
             threading.Event().wait(60)
         case "die after the commit the first time" if once_only(event):
             transaction.on_commit(die)
+
+
+@shared_task(bind=True, name="events.tests.tasks.note")
+def note(self: Task[Any, Any], label: str, again: float = 0) -> None:
+    """Write down which try this is. `again`: seconds after which to try once more, the first time."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"INSERT INTO {TABLE} (label) VALUES (%s)", [f"{label} {self.request.retries}"])  # noqa: S608
+    if again and not self.request.retries:
+        raise self.retry(countdown=again)
