@@ -11,7 +11,7 @@ from support.settings import ROOT
 
 TOOLKIT = {
     "replication", "sharding", "caching", "cdn", "health", "gateway", "events", "identity", "observability",
-    "problem",
+    "problem", "text",
 }  # fmt: skip
 DOMAINS = {"storefront", "users", "products", "orders"}
 APP, TESTS = ROOT / "app", ROOT / "tests"

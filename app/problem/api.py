@@ -7,6 +7,7 @@ request, a database that is away) is added to the OpenAPI document by itself.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -44,6 +45,11 @@ class ProblemDetails(Schema):
 def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
     """Return the part of an endpoint's `response` that names its errors."""
     return dict.fromkeys(statuses, ProblemDetails)
+
+
+def of_text(form: Callable[[str], str]) -> Callable[[Any], Any]:
+    """Return `form` for a pydantic BeforeValidator: what is no text passes as it is, to be refused for that."""
+    return lambda value: form(value) if isinstance(value, str) else value
 
 
 class JsonParser(Parser):

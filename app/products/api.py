@@ -10,9 +10,10 @@ from events.outbox import publish
 from identity.bearer import Bearer, require_staff
 from ninja import Query, Schema, Status
 from problem import Problem
-from problem.api import NO_NUL, Api, problems
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from problem.api import NO_NUL, Api, of_text, problems
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
 from replication import use_primary
+from text import identifier, line, nfc
 
 from products import answers, catalog, image_api, params, telling, views
 from products.imports.rows import DESCRIPTION_MAX, PRICE_MAX, STOCK_MAX
@@ -37,14 +38,18 @@ _LINE = r"^[^\x00-\x1f\x7f]*$"
 Sku = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=SKU_MAX, pattern=_LINE),
+    BeforeValidator(of_text(identifier)),
     Field(examples=["TENT-1"]),
 ]
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX, pattern=_LINE),
+    BeforeValidator(of_text(line)),
     Field(examples=["A tent"]),
 ]
-Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX, pattern=NO_NUL)]
+Description = Annotated[
+    str, StringConstraints(max_length=DESCRIPTION_MAX, pattern=NO_NUL), BeforeValidator(of_text(nfc))
+]
 Slug = Annotated[
     str,
     StringConstraints(max_length=SLUG_MAX, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$"),

@@ -4,6 +4,7 @@ An empty parameter counts as not given and an unknown one is ignored.
 """
 
 from django.http import QueryDict
+from text import sought
 
 from products import cursors
 from products.catalog import PAGE_SIZE, PAGE_SIZE_MAX
@@ -25,7 +26,10 @@ def search_text(params: QueryDict) -> str:
         raise BadParameterError("q must not contain NUL")
     if len(text) > QUERY_MAX:
         raise BadParameterError(f"q must not be longer than {QUERY_MAX} characters")
-    return text.strip()
+    try:
+        return sought(text)
+    except ValueError as error:
+        raise BadParameterError(f"q {error}") from error
 
 
 def ids(params: QueryDict) -> list[int]:

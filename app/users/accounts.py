@@ -23,17 +23,19 @@ reserved earlier.
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
 from datetime import timedelta
 
+import idna
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from events.outbox import publish
 from sharding.errors import BucketMoved
 from sharding.transactions import fenced, shard_atomic
+from text import address, secret
 
 from users.models import EMAIL_MAX, EmailDirectory, User
 
@@ -54,17 +56,25 @@ class EmailReserved(EmailTaken):
 
 def normalise(email: str) -> str:
     """Return the form in which an address is unique. Raises ValidationError if it is none."""
-    email = unicodedata.normalize("NFKC", email).strip().lower()
-    validate_email(email)
-    if len(email) > EMAIL_MAX:  # by now: NFKC can make it longer
-        raise ValidationError(f"An address has at most {EMAIL_MAX} characters.")
-    return email
+    return address(email, EMAIL_MAX)
+
+
+def _as_before(email: str) -> str:
+    """Return the form in which earlier releases kept an address: the domain with its letters."""
+    return unicodedata.normalize("NFKC", email).strip().lower()
+
+
+def _with_letters(email: str) -> str:
+    """Return a normalised address as earlier releases kept it if it was given with the domain's letters."""
+    local, _, domain = email.rpartition("@")
+    return f"{local}@{idna.decode(domain)}"
 
 
 def register(email: str, name: str, password: str, *, is_staff: bool = False) -> User:
     """Make a user. Raises ValidationError for a bad address, EmailTaken (or EmailReserved) if it has a user."""
     email = normalise(email)
-    user = User(email=email, name=name, password=make_password(password), is_staff=is_staff)
+    _refuse_other_spelling(email)
+    user = User(email=email, name=name, password=make_password(secret(password)), is_staff=is_staff)
     fresh = User.objects.new_id()
     entry = _reserve(email, fresh, State.PENDING)
     user.id = entry.user_id
@@ -84,8 +94,12 @@ def register(email: str, name: str, password: str, *, is_staff: bool = False) ->
 
 
 def find(email: str) -> User | None:
-    """Return the user who has the address."""
-    entry = _entries().filter(email=normalise(email)).first()
+    """Return the user who has the address. One who has it as an earlier release kept it is found by what was given."""
+    spellings = [_as_before(email)]
+    with suppress(ValidationError):
+        spellings += [normalise(email), _with_letters(normalise(email))]
+    entries = {entry.email: entry for entry in _entries().filter(email__in=spellings)}
+    entry = next((entries[one] for one in spellings if one in entries), None)
     return User.objects.filter(pk=entry.user_id, email=entry.email).first() if entry else None
 
 
@@ -103,6 +117,7 @@ def change_email(user_id: int, email: str) -> None:
     user = User.objects.get(pk=user_id)  # before the address is reserved: so later addresses are reserved later
     if user.email == email:
         return
+    _refuse_other_spelling(email, but=user_id)
     try:
         entry = _reserve(email, user_id, State.CHANGING)
     except EmailReserved:
@@ -173,6 +188,14 @@ def _unchanged_row(user: User) -> QuerySet[User]:
 def _fence(row: User) -> bool:
     """Let no change of the address succeed that has read the row before; return whether none has."""
     return bool(_unchanged_row(row).update(email_version=F("email_version") + 1))
+
+
+def _refuse_other_spelling(email: str, but: int = 0) -> None:
+    """Raise EmailTaken if another user has the address in the form of an earlier release."""
+    if (before := _with_letters(email)) != email:
+        for entry in _entries().filter(email=before).exclude(user_id=but):
+            if settle(entry):
+                raise EmailTaken
 
 
 def _entries() -> QuerySet[EmailDirectory]:

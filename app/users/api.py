@@ -12,12 +12,13 @@ from identity import throttle, tokens
 from identity.bearer import Bearer, caller, require_staff
 from ninja import Query, Schema, Status
 from problem import Problem
-from problem.api import NO_NUL, Api, problems
-from pydantic import ConfigDict, Field, StringConstraints
+from problem.api import NO_NUL, Api, of_text, problems
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from sharding.ids import LARGEST
+from text import line, secret
 
 from users import accounts, orders
-from users.models import EMAIL_MAX, NAME_MAX, User
+from users.models import EMAIL_MAX, NAME_MAX, User, password_forms
 
 PASSWORD_MIN, PASSWORD_MAX = 8, 200
 PAGE, PAGE_MAX = 50, 200
@@ -33,6 +34,7 @@ Email = Annotated[
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX, pattern=NO_NUL),
+    BeforeValidator(of_text(line)),
     Field(examples=["Ada"]),
 ]
 Password = Annotated[
@@ -51,7 +53,7 @@ class Input(Schema):
 class NewUser(Input):
     email: Email
     name: Name
-    password: Annotated[Password, StringConstraints(min_length=PASSWORD_MIN)]
+    password: Annotated[Password, StringConstraints(min_length=PASSWORD_MIN), BeforeValidator(of_text(secret))]
 
 
 class Credentials(Input):
@@ -107,7 +109,8 @@ def token(request: HttpRequest, body: Credentials) -> dict[str, Any]:
         raise Problem(429, "Too many attempts to log in. Try again later.", {"Retry-After": str(seconds)})
     user = _find(body.email)
     if user is None:
-        make_password(body.password)  # as much work as to check one
+        for form in password_forms(body.password):
+            make_password(form)  # as much work as to check one
     if user is None or not user.check_password(body.password):
         raise Problem(401, "The address or the password is wrong.", {"WWW-Authenticate": "Bearer"})
     throttle.forget([address])

@@ -10,9 +10,15 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from sharding.base import ShardedModel
 from sharding.textbook import ByUser
+from text import secret
 
 EMAIL_MAX = 254
 NAME_MAX = 200
+
+
+def password_forms(password: str) -> list[str]:
+    """Return what a password may be hashed as: its one form, and as it was given, which earlier releases hashed."""
+    return list(dict.fromkeys([secret(password), password]))
 
 
 class UserManager(ByUser["User"]):
@@ -43,7 +49,7 @@ class User(ShardedModel):
 
     def check_password(self, password: str) -> bool:
         """Return whether this is the user's password."""
-        return check_password(password, self.password)
+        return any(check_password(form, self.password) for form in password_forms(password))
 
 
 class EmailDirectory(models.Model):

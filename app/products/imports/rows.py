@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from text import identifier, line, nfc
+
 from products.images import names
 from products.imports.records import REQUIRED, Record
 from products.models import NAME_MAX, SKU_MAX, SLUG_MAX, URL_MAX
@@ -14,7 +16,6 @@ STOCK_MAX = 2**31 - 1
 DESCRIPTION_MAX = 20_000
 DEPTH_MAX = 5
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PATH = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -52,7 +53,7 @@ def check(record: Record) -> Row:
 
     return Row(
         line=record.line,
-        sku=_line("sku", fields["sku"], SKU_MAX),
+        sku=_line("sku", fields["sku"], SKU_MAX, identifier),
         name=_line("name", fields["name"], NAME_MAX),
         category=_category("category", fields["category"]),
         price=_number("price", fields["price"], PRICE_MAX),
@@ -64,27 +65,27 @@ def check(record: Record) -> Row:
     )
 
 
-def _text(name: str, value: object, longest: int) -> str:
+def _text(name: str, value: object, longest: int, form: Callable[[str], str] = nfc) -> str:
     if not isinstance(value, str):
         raise RejectedError(f"{name} must be text")
-    text = value.strip()
-    if "\0" in text:
+    if "\0" in value:
         raise RejectedError(f"{name} contains NUL")
     try:
-        text.encode()
+        value.encode()
+        text = form(value).strip()
     except UnicodeEncodeError as error:
         raise RejectedError(f"{name} is not valid UTF-8") from error
+    except ValueError as error:
+        raise RejectedError(f"{name} {error}") from error
     if len(text) > longest:
         raise RejectedError(f"{name} has {len(text)} characters, {longest} are possible")
     return text
 
 
-def _line(name: str, value: object, longest: int) -> str:
-    text = _text(name, value, longest)
+def _line(name: str, value: object, longest: int, form: Callable[[str], str] = line) -> str:
+    text = _text(name, value, longest, form)
     if not text:
         raise RejectedError(f"{name} is missing")
-    if _CONTROL.search(text):
-        raise RejectedError(f"{name} contains a control character")
     return text
 
 

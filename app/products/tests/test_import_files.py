@@ -276,3 +276,11 @@ def test_a_size_that_is_not_known_gives_no_percentage(monkeypatch: pytest.Monkey
     for _ in Progress(stream, lambda: None).watch(range(250)):
         pass
     assert "%" not in stream.getvalue()
+
+
+def test_a_sku_in_both_forms_is_one_product(import_file: ImportFile) -> None:
+    both = "\n".join([record(sku="Cafe\u0301", name="Zoe\u0308"), record(sku="Caf\u00e9", name="Zo\u00eb")])
+    assert import_file("a.jsonl", both).out.startswith("created 1, updated 0, unchanged 0, rejected 0")
+    again = import_file("a.csv", "sku,name,category,price\nCafe\u0301,Zoe\u0308,outdoor,100\n")
+    assert again.out.startswith("created 0")
+    assert list(Product.objects.values_list("sku", "name")) == [("Caf\u00e9", "Zo\u00eb")]

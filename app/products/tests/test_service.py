@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -187,3 +188,41 @@ def test_the_openapi_document_names_every_endpoint(client: Client) -> None:
     }
     names = [one["name"] for one in document["paths"]["/api/products/"]["get"]["parameters"]]
     assert names == ["category", "featured", "q", "cursor", "ids", "limit"]
+
+
+NFD, NFC = "Cafetie\u0300re", "Cafeti\u00e8re"
+
+
+def test_a_product_is_kept_in_one_form_and_found_in_each(client: Client) -> None:
+    category_at("outdoor/tents")
+    made = send(client, "POST", "", TENT | {"name": NFD, "sku": f"{NFD}\u00a01", "description": f"A {NFD}."}).json()
+    assert (made["name"], made["sku"], made["description"]) == (NFC, f"{NFC} 1", f"A {NFC}.")
+    for query in (NFD, NFC, "Cafe\u00adtie\u0300re\u200e", NFD.upper()):
+        assert [one["id"] for one in client.get(LIST, {"q": query}).json()["items"]] == [made["id"]]
+    assert_problem(send(client, "POST", "", TENT | {"sku": f"{NFC} 1"}), 409)
+    assert_problem(client.get(LIST, {"q": "a" + "\u0301\u0323" * 50}), 400, "q has more than 30 combining marks")
+
+
+@pytest.mark.parametrize(
+    "field", [{"sku": "T\u00ad-1"}, {"sku": "\u200b"}, {"name": "Te\u202ent"}, {"name": "\u3164"}, {"name": "\u2800"}]
+)
+def test_what_does_not_show_is_400(client: Client, field: dict[str, str]) -> None:
+    assert_problem(send(client, "POST", "", TENT | field), 400, f"body.{next(iter(field))}")
+    assert not Product.objects.exists()
+
+
+def test_the_command_brings_products_of_earlier_releases_into_one_form(
+    client: Client, make_product: MakeProduct, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = make_product(name=NFD, sku=f"{NFD}-1", description=NFD)
+    make_product(name="Tent")
+    both = [make_product(sku=sku, name="Twin") for sku in (f"{NFD}-2", f"{NFC}-2")]
+    call_command("normalise_catalogue")
+    printed = capsys.readouterr()
+    assert printed.out == "1 products changed\n"
+    assert printed.err == f"product {both[0].pk}: another one has its SKU in NFC, so one of the two must go\n"
+    odd.refresh_from_db()
+    assert (odd.sku, odd.name, odd.description) == (f"{NFC}-1", NFC, NFC)
+    assert [row.data["name"] for row in Outbox.objects.all()] == [NFC]
+    call_command("normalise_catalogue")
+    assert capsys.readouterr().out == "0 products changed\n"

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from unicodedata import normalize
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.db import connections
 from django.db.models import F, QuerySet
 from sharding.errors import BucketMoved
@@ -406,3 +409,83 @@ def _fails_second(function: Callable[[], object]) -> Callable[[], object]:
         return function()
 
     return call
+
+
+# ── one address, whichever way it is written ────────────────────────────────────────────────────────
+LETTERS, IDNA = "bob@münchen.example", "bob@xn--mnchen-3ya.example"
+
+
+def registered_by_an_earlier_release(email: str) -> User:
+    """Make a user as the releases did that kept an address as it was given."""
+    user = register("placeholder@example.org", "Bob", "a long one")
+    directory.filter(user_id=user.pk).update(email=email)
+    User.objects.filter(pk=user.pk).update(email=email)
+    return user
+
+
+def test_an_address_in_letters_and_in_its_idna_form_is_one_users() -> None:
+    made = register(LETTERS, "Bob", "a long one")
+    assert made.email == IDNA
+    assert find(LETTERS) == find(IDNA) == made
+    for spelling in (LETTERS, IDNA, "BOB@MÜNCHEN.example"):
+        with pytest.raises(EmailTaken):
+            register(spelling, "Bob", "a long one")
+    other = register("eve@example.org", "Eve", "a long one")
+    with pytest.raises(EmailTaken):
+        change_email(other.pk, LETTERS)
+
+
+@pytest.mark.parametrize("email", [LETTERS, '"bob smith"@example.org', "bob@exa\u00admple.org", "bob@[127.0.0.1]"])
+def test_an_address_of_an_earlier_release_is_found_as_it_was_given(email: str) -> None:
+    user = registered_by_an_earlier_release(email)
+    assert find(email) == user
+
+
+def test_an_address_of_an_earlier_release_is_found_in_its_other_form_and_is_nobody_elses() -> None:
+    user = registered_by_an_earlier_release(LETTERS)
+    assert find(IDNA) == user
+    for other in (LETTERS, IDNA):
+        with pytest.raises(EmailTaken):
+            register(other, "Bob", "a long one")
+    change_email(user.pk, IDNA)
+    assert list(directory.values_list("email", "user_id")) == [(IDNA, user.pk)]
+
+
+def test_two_users_who_have_one_address_in_two_forms_keep_what_each_was_given() -> None:
+    in_letters = registered_by_an_earlier_release(LETTERS)
+    in_idna = registered_by_an_earlier_release(IDNA)
+    assert (find(LETTERS), find(IDNA)) == (in_letters, in_idna)
+
+
+def test_the_command_brings_each_address_into_its_one_form_and_names_those_it_cannot(capsys: Any) -> None:
+    user = registered_by_an_earlier_release(LETTERS)
+    twin = [registered_by_an_earlier_release(email) for email in ("a@ä.example", "a@xn--4ca.example")]
+    odd = registered_by_an_earlier_release('"q"@example.org')
+    plain = register("ada@example.org", "Ada", "a long one")
+    call_command("normalise_addresses")
+    printed = capsys.readouterr()
+    assert printed.out == "1 addresses changed\n"
+    assert sorted(printed.err.splitlines()) == sorted([
+        f"user {twin[0].pk}: another user has this address in its other form",
+        f"user {odd.pk}: the address is none by today's rules; it still logs in",
+    ])  # fmt: skip
+    assert find(LETTERS) == user
+    assert User.objects.get(pk=user.pk).email == IDNA
+    assert find("a@ä.example") == twin[0]
+    assert find("ada@example.org") == plain
+
+
+# ── one password, whichever way it is typed ─────────────────────────────────────────────────────────
+def test_a_password_is_the_same_in_each_form() -> None:
+    typed = {form: normalize(form, "übergrößenträger") for form in ("NFC", "NFD")}
+    for number, password in enumerate(typed.values()):
+        user = register(f"{number}@example.org", "Ada", password)
+        assert user.check_password(typed["NFC"])
+        assert user.check_password(typed["NFD"])
+        assert not user.check_password("ubergrossentrager")
+
+
+def test_a_password_that_an_earlier_release_hashed_as_it_was_typed_still_opens() -> None:
+    user = register("ada@example.org", "Ada", "a long one")
+    user.password = make_password(normalize("NFD", "übergrößenträger"))
+    assert user.check_password(normalize("NFD", "übergrößenträger"))

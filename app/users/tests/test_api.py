@@ -400,3 +400,17 @@ def test_the_openapi_document_names_every_endpoint_and_its_errors(client: Client
     assert [status for status, one in registration.items() if "Retry-After" in one.get("headers", {})] == ["429", "503"]
     assert registration["409"]["content"].keys() == {"application/problem+json"}
     assert "ProblemDetails" in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "\u200b"), ("name", "A\u202eda"), ("name", "\u3164"), ("name", "A\nda"),
+     ("email", "a\u00add@example.org"), ("password", "e\u0301" * 7)],
+)  # fmt: skip
+def test_what_does_not_show_and_what_is_too_short_in_one_form_is_400(client: Client, field: str, value: str) -> None:
+    assert_problem(post(client, "", ADA | {field: value}), 400, f"body.{field}")
+    assert User.objects.scatter().items == []
+
+
+def test_a_name_is_kept_in_one_form(client: Client) -> None:
+    assert post(client, "", ADA | {"name": "Zoe\u0308"}).json()["name"] == "Zo\u00eb"
