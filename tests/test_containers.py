@@ -98,13 +98,13 @@ def test_no_password_is_in_an_environment_or_a_command_line(containers: list[Con
 def test_a_service_has_the_secrets_of_its_own_context_and_no_other(stack: Stack) -> None:
     redis, public = {"redis_cache", "redis_queue"}, {"identity_users_public", "identity_orders_public"}
     wanted = {
-        "web": redis | {"django_secret_key", "db_shop_app", "cdn_purge"},
-        "worker": redis | {"django_secret_key", "db_shop_app", "cdn_purge", "media_store"},
-        "beat": redis | {"django_secret_key", "db_shop_app", "cdn_purge"},
+        "web": redis | {"django_secret_key", "cache_key", "db_shop_app", "cdn_purge"},
+        "worker": redis | {"django_secret_key", "cache_key", "db_shop_app", "cdn_purge", "media_store"},
+        "beat": redis | {"django_secret_key", "cache_key", "db_shop_app", "cdn_purge"},
         "users": redis | public | {"db_users_app", "identity_users_key"},
         "users-worker": redis | {"db_users_app"},
         "orders-worker": redis | {"db_orders_app"},
-        "products": redis | public | {"db_shop_app", "cdn_purge", "media_store"},
+        "products": redis | public | {"cache_key", "db_shop_app", "cdn_purge", "media_store"},
         "orders": redis | public | {"db_orders_app", "identity_orders_key"},
     }
     for service, names in wanted.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import pickle
 import secrets
 import threading
 import time
@@ -13,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, Protocol, overload
 
-from caching import depends, invalidation, level, metrics, process
+from caching import codec, depends, invalidation, level, metrics, process
 from caching.errors import AwayError, UncacheableError
 from caching.flights import Flight
 from caching.keys import Keys
-from caching.local import Held, pack
+from caching.local import Held
 from caching.shared import EVERYTHING, Found, Grant
 from caching.source import source
 
@@ -214,8 +213,7 @@ class CachedFunction[**P, R]:
     def _hold(self, key: str, found: Found, now: float, position: int) -> Held | None:
         """Keep in this process what was right in Redis at `now`, when the ledger stood at `position`."""
         try:
-            # Redis holds what this application has put there, behind a password.
-            value = pickle.loads(found.payload)  # noqa: S301
+            value = codec.load(found.payload)
         except Exception:  # of another release of the application: as good as none
             return None
         held = Held.of(value, found.payload, now + min(CAP, found.remaining if found.remaining > 0 else STALE_HOLD))
@@ -291,7 +289,8 @@ class CachedFunction[**P, R]:
                 value = self._function(*args, **kwargs)
                 collected.update({self._own_tag(key), EVERYTHING}, invalidation.checked(self._said_tags(args, kwargs)))
                 tags = tuple(sorted(invalidation.checked(collected)))
-            payload = pack(value, f"the value of {self._keys.name}")
+            what = f"the value of {self._keys.name}"
+            payload = codec.for_redis(codec.dump(value, what), what)
             held = Held.of(value, payload, began + min(CAP, self._timeout))
         except BaseException:
             if granted and granted[1].locked:
@@ -373,8 +372,9 @@ def multi_level_cache(
     `depends()` is added. Such functions are given the arguments with their defaults, by position where they have one.
     `stale`: seconds beyond `timeout` for which a value is still shown while one caller computes the next.
 
-    The value is pickled. One that can't be changed (`caching.frozen`) is handed out as it is; of any other each caller
-    gets a copy. Inside `atomic()` nothing is kept. Raises UncacheableError for what can't be a key or a value.
+    The value is kept as text, as JSON, or as a pickle (`caching.codec`). One that can't be changed (`caching.frozen`)
+    is handed out as it is; of any other each caller gets a copy. Inside `atomic()` nothing is kept. Raises
+    UncacheableError for what can't be a key or a value.
     """
     if not 0.001 <= timeout < 10**8 or not 0 <= stale < 10**8:
         raise ValueError("timeout is at least a millisecond, stale not less than 0 seconds, and neither years")

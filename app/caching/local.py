@@ -1,6 +1,6 @@
 """The first level: objects in the memory of this process, behind Django's cache API. The alias is `local`.
 
-What can't be changed (`frozen`) is kept and handed out as it is. Of anything else the pickled bytes are kept, and each
+What can't be changed (`frozen`) is kept and handed out as it is. Of anything else the bytes are kept, and each
 reader gets an object of its own.
 
 The library under it, cachebox, holds a lock while it drops what it evicts or clears: a destructor that used the cache
@@ -11,7 +11,6 @@ to clear is to begin a new one. Its own limit is one number; here entries and by
 from __future__ import annotations
 
 import os
-import pickle
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,23 +21,10 @@ from typing import Any, Self
 from cachebox import LRUCache
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
-from caching.errors import UncacheableError
+from caching.codec import dump, load
 from caching.frozen import frozen, size
 
 OVERHEAD = 300  # bytes of an entry besides its value, its key and its tags: the objects that hold them
-
-
-def pack(value: object, what: str) -> bytes:
-    """Return `value` pickled. Raises UncacheableError, which names `what`, for what can't be, or not be read again."""
-    try:
-        payload = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        if type(value) is not str:  # what pages are: it can be read, however long it is
-            pickle.loads(payload)  # noqa: S301 - our own bytes
-    except Exception as error:  # pickle raises anything that a __reduce__ raises
-        raise UncacheableError(
-            f"{what} can't be cached, because it can't be pickled and read again: {error}"
-        ) from error
-    return payload
 
 
 @dataclass(slots=True)
@@ -56,14 +42,14 @@ class Held:
 
     @classmethod
     def of(cls, value: object, payload: bytes, until: float) -> Self:
-        """Hold `value`, of which `payload` is the pickle."""
+        """Hold `value`, of which `payload` is the dump."""
         if frozen(value):
             return cls(value, None, max(size(value), len(payload)) + OVERHEAD, until)
         return cls(None, payload, len(payload) + OVERHEAD, until)
 
     def take(self) -> Any:
         """Return the value: nobody else's, or one that nobody can change."""
-        return self.value if self.packed is None else pickle.loads(self.packed)  # noqa: S301 - our own bytes
+        return self.value if self.packed is None else load(self.packed)
 
 
 def weight(key: str, held: Held) -> int:
@@ -163,7 +149,7 @@ class LocalCache(BaseCache):
     def set(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         """Keep the value. Raises UncacheableError where it can't be pickled."""
         name, until = self._key(key, version), self._until(timeout)
-        held = Held.of(value, pack(value, f"the value of {key!r}"), until)
+        held = Held.of(value, dump(value, f"the value of {key!r}"), until)
         if until <= monotonic():
             self.store.drop(name)
         else:
@@ -193,7 +179,7 @@ class LocalCache(BaseCache):
             if held is None or held.until <= monotonic():
                 raise ValueError(f"Key {key!r} not found")
             value = held.take() + delta
-            self.store.put(self._key(key, version), Held.of(value, pack(value, "a sum"), held.until))
+            self.store.put(self._key(key, version), Held.of(value, dump(value, "a sum"), held.until))
             return value  # type: ignore[no-any-return]
 
     def delete(self, key: Any, version: int | None = None) -> bool:

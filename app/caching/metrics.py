@@ -14,6 +14,7 @@ requests = Counter("caching_requests", "Calls of cached functions, by where the 
 recomputations = Counter("caching_recomputations", "Values that were computed, by reason.", ["function", "reason"])
 invalidations = Counter("caching_invalidations", "Tags that were invalidated by this process.")
 unsent = Gauge("caching_unsent_invalidations", "Tags that Redis is still to be told of.", multiprocess_mode="livesum")
+refused = Counter("caching_refused", "Values in Redis that were not what this application puts there.", ["where"])
 breaker = Gauge("caching_breaker_open", "Processes that leave Redis out.", multiprocess_mode="livesum")
 waits = Histogram(
     "caching_wait_seconds",

@@ -18,6 +18,7 @@ have. The clock, the tags and the messages are everybody's: a change makes the v
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import deque
 from collections.abc import Collection, Iterable
@@ -28,15 +29,19 @@ from typing import Any
 
 from django.conf import settings
 
+from caching import metrics
+from caching.codec import opened, seal
 from caching.errors import AwayError
 from caching.ledger import TOKEN_SECONDS
 from caching.source import source
 from caching.watch import CHANNEL, message
 from caching.wire import Command, Wire, full
 
+log = logging.getLogger(__name__)
+
 TAG_SECONDS = 86_400
 NEW = 15  # seconds after which a clock is no longer new: longer than a replica may lag before it is left out
-KEPT = "kept"  # begins the names of values: another one, when what stands before the pickle changes
+KEPT = "sealed"  # begins the names of values: another one, when their form changes
 FOREWARNED = 10  # seconds after which a tag is invalid by itself if the one who changes it was killed
 EVERYTHING = "*"  # the tag of every value
 
@@ -46,8 +51,8 @@ local node = @NODE@
 if clock and node ~= '' and not string.find(clock, node .. ':', 1, true) then clock = nil end
 local epoch, number, last = nil, 0, 0
 if clock then
-  epoch, number, last = string.match(clock, '^([^:]+):(%d+):(%d+)$')
-  number, last = tonumber(number), tonumber(last)
+  local name, n, l = string.match(clock, '^([^:]+):(%d+):(%d+)$')
+  if name then epoch, number, last = name, tonumber(n), tonumber(l) end
 end
 local function now() return epoch .. ':' .. string.format('%.0f', number) end
 local function tick() number = number + 1 end
@@ -128,7 +133,7 @@ return redis.call('PUBLISH', ARGV[4], ARGV[5])
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A right value in Redis: its pickle, its tags, and the seconds until it should be computed again (0 or less:
+    """A right value in Redis: its bytes, its tags, and the seconds until it should be computed again (0 or less:
     now)."""
 
     payload: bytes
@@ -159,7 +164,7 @@ class Shared:
     def look(self, key: str, guess: tuple[str, ...], stale: float) -> Found | None:
         """Return the value of `key` if there is a right one. `guess`: the tags that it had when it was last seen here;
         if it still has these, one exchange is enough."""
-        return self._judge(self._wire.exchange(*self._questions(key, guess)), guess, stale)
+        return self._judge(key, self._wire.exchange(*self._questions(key, guess)), guess, stale)
 
     def begin(self, key: str, guess: tuple[str, ...], stale: float, owner: str, seconds: float) -> Grant:
         """Try to take the lock of `key` as `owner`, for `seconds`, and look again."""
@@ -181,7 +186,9 @@ class Shared:
             if error.__cause__ is not None:  # it was asked
                 self._unsure.append((key, owner))
             raise
-        return Grant(locked is not None, time, (token or b"").decode(), self._judge(rest, guess, stale))
+        return Grant(
+            locked is not None, time, (token or b"").decode(errors="replace"), self._judge(key, rest, guess, stale)
+        )
 
     def put(  # noqa: PLR0913, PLR0917 - the parts of a value
         self, key: str, owner: str, time: bytes, tags: tuple[str, ...], payload: bytes, seconds: float
@@ -196,7 +203,8 @@ class Shared:
             # When it ends stands in it too, by this machine's clock: asking Redis would be one more question each time.
             end = f"{time_of_day() + seconds:.3f}".encode()
             begun = time.partition(b":")[2]
-            blob = b" ".join([right, begun, end, *(tag.encode() for tag in tags)]) + b"\n" + payload
+            head = b" ".join([right, begun, end, *(tag.encode() for tag in tags)])
+            blob = seal(self.value_name(key), head + b"\n" + payload)
             last.insert(0, ("EVAL", PUT, 1, self.value_name(key), time, blob, int(seconds * 1000)))
         kept = self._wire.exchange(*last)[0]
         return right is not None and kept == 1
@@ -264,9 +272,19 @@ class Shared:
     def _here(self, script: str) -> str:
         return script.replace("@NODE@", "redis.call('CLUSTER', 'MYID')" if self._wire.clustered else "''")
 
-    def _judge(self, answers: list[Any], guess: tuple[str, ...], stale: float) -> Found | None:
-        blob, *times = (one for answer in answers for one in answer)
+    def _refuse(self, key: str) -> None:
+        """Delete what is under the name of a value and is none: what it says of its age would keep out a good one."""
+        metrics.refused.labels("value").inc()
+        log.warning("cached value refused: the seal is not of %s", key)
+        self._wire.exchange(("DEL", self.value_name(key)))
+
+    def _judge(self, key: str, answers: list[Any], guess: tuple[str, ...], stale: float) -> Found | None:
+        sealed, *times = (one for answer in answers for one in answer)
+        if sealed is None:
+            return None
+        blob = opened(self.value_name(key), sealed)
         if blob is None:
+            self._refuse(key)
             return None
         head, _, payload = blob.partition(b"\n")
         time, _, end, *names = head.decode().split(" ")
@@ -278,7 +296,7 @@ class Shared:
         if len(times) < len(tags):
             return None
         for one in times:
-            its, _, n = (one or b":0").decode().partition(":")
-            if its != epoch or int(n) > int(number):
+            its, _, n = (one or b":0").decode(errors="replace").partition(":")
+            if its != epoch or not n.isdecimal() or int(n) > int(number):
                 return None
         return Found(payload, tags, float(end) - time_of_day() - stale)

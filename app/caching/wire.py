@@ -12,7 +12,8 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
+from hashlib import sha1
 from itertools import groupby
 from typing import Any
 
@@ -149,15 +150,19 @@ class Wire:
     def _send(self, pool: Any, commands: Sequence[Command]) -> list[Any]:
         """Exchange `commands` for answers with one server."""
         idle = self._idle[pool]
-        connection = _left(idle) or _connection(pool, TIMEOUT)
+        connection, loaded = _left(idle) or (_connection(pool, TIMEOUT), frozenset())
+        # A script is loaded once a connection, and called by its name: a server that restarts ends the connection.
+        new = [one for one in dict.fromkeys(c[1] for c in commands if c[0] == "EVAL") if one not in loaded]
+        loads: list[Command] = [("SCRIPT LOAD", str(one)) for one in new]
+        named = [("EVALSHA", _sha(str(c[1])), *c[2:]) if c[0] == "EVAL" else c for c in commands]
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            answers = [connection.read_response() for _ in commands]
+            connection.send_packed_command(connection.pack_commands([*loads, *named]))
+            answers = [connection.read_response() for _ in (*loads, *named)]
         except BaseException:
             connection.disconnect()  # it may hold answers that nobody has read
             raise
-        idle.append((connection, time.monotonic()))
-        return answers
+        idle.append((connection, time.monotonic(), loaded | set(new)))
+        return answers[len(loads) :]
 
     def _alone(self) -> Any:
         if self._pool is None:
@@ -170,20 +175,26 @@ class Wire:
         return cluster.get_redis_connection(cluster.get_node_from_key(name)).connection_pool
 
 
+@cache
+def _sha(script: str) -> str:
+    """Return the name by which Redis knows a script that it has loaded."""
+    return sha1(script.encode()).hexdigest()  # noqa: S324 - Redis's choice
+
+
 def _left(idle: deque[Any]) -> Any:
-    """Return an idle connection that leads to Redis still, if there is one."""
+    """Return an idle connection that leads to Redis still, and the scripts that it has loaded, if there is one."""
     while True:
         try:
-            connection, used = idle.pop()
+            connection, used, loaded = idle.pop()
         except IndexError:
             return None
         # Closed by the server meanwhile, which ends those that are idle for long, and all when it starts anew? That
         # does not mean that it is away. To look takes longer than Redis does, so not each time.
         if time.monotonic() - used <= LOOK:
-            return connection
+            return connection, loaded
         with suppress(RedisError, OSError):  # that is how it says that the other end has closed
             if not connection.can_read(0):  # what nobody has asked for is no answer
-                return connection
+                return connection, loaded
         connection.disconnect()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 
 import replication
 from replication import lsn
+
+_POSITION = re.compile("[0-9a-f]{16}")
 
 
 def token() -> str:
@@ -21,7 +24,10 @@ def newest() -> str:
 
 def at_least(token: str) -> AbstractContextManager[bool]:
     """Let reads go to a server that has replayed that position."""
-    return replication.at_least(int(token, 16)) if token else nullcontext(True)
+    if not token:
+        return nullcontext(True)
+    # It comes by way of Redis: what is no position is one that no server has.
+    return replication.at_least(int(token, 16)) if _POSITION.fullmatch(token) else nullcontext(False)
 
 
 def must_be_fresh() -> bool:

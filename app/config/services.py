@@ -13,6 +13,10 @@ SHOP_QUEUE = "celery"
 QUEUES = (SHOP_QUEUE, *WORKERS)
 
 
+# Those that keep values of the catalogue and its pages in Redis, for each other.
+CACHING = ("web", "products", "worker")
+
+
 def queue(service: str) -> str:
     """Return the queue of the workers that open the same databases as `service`."""
     context = service.removesuffix("-worker")

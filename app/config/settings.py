@@ -139,10 +139,15 @@ CACHES: dict[str, dict[str, Any]] = {
     "local": {"BACKEND": "caching.local.LocalCache", "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024}},
 }
 CACHING_SOURCE = "config.cache_source"
+# Seals what those who share values put there; of the others each has a key of its own, and shares nothing.
+CACHING_KEY = environment.secret("CACHE_KEY") if SERVICE in services.CACHING else token_hex()
+CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could only be somebody else's
 # A service that has no pages can't render the links in them.
 CACHING_WARMERS = ["products-api"] if SERVICE == "products" else None
 # In the database, so that losing Redis loses nobody's session; read from the cache.
 SESSION_ENGINE = "stateless.sessions"
+# While replicas of the release before serve as well: see stateless.sessions. scripts/roll.sh sets it for that time.
+OLD_SESSIONS = environment.flag("OLD_SESSIONS")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")

@@ -17,6 +17,7 @@ def cache(password: str, seconds: float) -> dict[str, Any]:
     """
     options: dict[str, Any] = {
         "PASSWORD": password,
+        "SERIALIZER": "caching.serializer.JSONSerializer",
         "IGNORE_EXCEPTIONS": True,
         "SOCKET_CONNECT_TIMEOUT": seconds,
         "SOCKET_TIMEOUT": seconds,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _secrets = Path(tempfile.mkdtemp(prefix="test-secrets-"))
-for _name in ("SECRET_KEY", "DB_SHOP_PASSWORD", "REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD"):
+for _name in ("SECRET_KEY", "DB_SHOP_PASSWORD", "REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "CACHE_KEY"):
     (_secrets / _name).write_text("test")
     os.environ[f"{_name}_FILE"] = str(_secrets / _name)
 os.environ["SERVICE"] = "web"

@@ -10,9 +10,10 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django_redis import get_redis_connection
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def attempt(*subjects: tuple[Limit, str]) -> int:
     try:
         redis = get_redis_connection("default")
         for limit, subject in subjects:  # one by one: in a Redis Cluster each may be on another node
-            if wait := int(redis.eval(_COUNT, 1, limit.key(subject), limit.most, limit.seconds)):
+            if wait := int(_run(redis, _COUNT, limit.key(subject), limit.most, limit.seconds)):
                 return wait
         return 0
     except RedisError as error:
@@ -62,7 +63,7 @@ def attempt(*subjects: tuple[Limit, str]) -> int:
 def give_back(limit: Limit, subject: str) -> None:
     """Take back one attempt of `subject`: it was right. What else it has tried stays counted."""
     try:
-        get_redis_connection("default").eval(_GIVE_BACK, 1, limit.key(subject))
+        _run(get_redis_connection("default"), _GIVE_BACK, limit.key(subject))
     except RedisError as error:
         log.warning("an attempt stays counted: %s", error)
 
@@ -73,3 +74,13 @@ def forget(subjects: Sequence[tuple[Limit, str]]) -> None:
         get_redis_connection("default").delete(*(limit.key(subject) for limit, subject in subjects))
     except RedisError as error:
         log.warning("attempts stay counted: %s", error)
+
+
+def _run(redis: Any, script: str, key: str, *arguments: int) -> Any:
+    """Run a script on one key by its name, which is all that this user of Redis may; load it where Redis has it not."""
+    name = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 - Redis's choice
+    try:
+        return redis.evalsha(name, 1, key, *arguments)
+    except NoScriptError:
+        redis.script_load(script)
+        return redis.evalsha(name, 1, key, *arguments)

@@ -26,6 +26,7 @@ APP = Path(__file__).parents[2]
 def _one_database(settings: Settings) -> Iterator[None]:
     """No replicas: the project's own source is tested where it is, in config/."""
     settings.CACHING_SOURCE = None
+    settings.CACHING_PICKLES = True  # a project may; the shop does not
     source.cache_clear()
     yield
     source.cache_clear()

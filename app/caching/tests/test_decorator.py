@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -463,15 +464,94 @@ def test_a_clock_that_redis_has_dropped_makes_all_older_values_wrong_once_they_c
     assert page.peek("a") is not None
 
 
-def test_what_redis_holds_and_nobody_can_read_is_as_good_as_none() -> None:
+class Evil:
+    """What runs where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return computed.append, ("evil",)
+
+
+def _value_name() -> tuple[Any, bytes]:
+    redis = get_redis_connection("default")
+    (name,) = redis.scan_iter("*sealed:*")
+    return redis, name
+
+
+@pytest.mark.parametrize("forged", ["payload", "bare pickle", "nonsense", "cut", "empty"])
+def test_what_redis_holds_and_this_application_has_not_sealed_is_a_miss_and_is_never_decoded(forged: str) -> None:
     double(3)
     forget_here()
-    redis = get_redis_connection("default")
-    (name,) = redis.scan_iter("*kept:*")
-    head = redis.get(name).partition(b"\n")[0]
-    redis.set(name, head + b"\nnonsense", px=60_000)
+    redis, name = _value_name()
+    was = redis.get(name)
+    evil = pickle.dumps(Evil())
+    told = REGISTRY.get_sample_value("caching_refused_total", {"where": "value"}) or 0.0
+    redis.set(
+        name,
+        {
+            "payload": was.partition(b"\n")[0] + b"\np" + evil + was[-32:],
+            "bare pickle": evil,
+            "nonsense": b"\xff nonsense",
+            "cut": was[:-1],
+            "empty": b"",
+        }[forged],
+        px=60_000,
+    )
     assert double(3) == 6
     assert computed == [3, 3]
+    assert REGISTRY.get_sample_value("caching_refused_total", {"where": "value"}) == told + 1
+    forget_here()
+    assert double(3) == 6, "the good value has taken its place"
+    assert computed == [3, 3]
+
+
+def test_a_value_that_was_moved_to_another_key_is_a_miss() -> None:
+    double(3)
+    redis, name = _value_name()
+    sealed = redis.get(name)
+    double(4)
+    (other,) = set(redis.scan_iter("*sealed:*")) - {name}
+    redis.set(other, sealed, px=60_000)
+    forget_here()
+    assert double(4) == 8
+    assert computed == [3, 4, 4]
+
+
+def test_a_value_sealed_with_another_key_is_a_miss(settings: Settings) -> None:
+    settings.CACHING_KEY = "theirs"
+    double(3)
+    settings.CACHING_KEY = "ours"
+    forget_here()
+    assert double(3) == 6
+    assert computed == [3, 3]
+
+
+@multi_level_cache(timeout=60)
+def pair() -> tuple[int, int]:
+    computed.append("pair")
+    return 1, 2
+
+
+def test_where_the_project_wants_no_pickles_none_is_written_and_none_is_read(settings: Settings) -> None:
+    assert pair() == (1, 2)
+    forget_here()
+    settings.CACHING_PICKLES = False
+    assert pair.peek() is None, "sealed, but a pickle"
+    with pytest.raises(UncacheableError, match=r"no text and no JSON"):
+        pair()
+    assert double(3) == 6
+
+
+@pytest.mark.parametrize("damaged", [b"nonsense", b"\xff:\xff", b"a:b:c", b""])
+def test_a_clock_or_a_tag_that_is_damaged_costs_a_computation_and_no_error(damaged: bytes) -> None:
+    redis = get_redis_connection("default")
+    for name in (":1:{caching}:clock", ":1:{caching}:tag:list:a", ":1:{caching}:token"):
+        page("a")
+        redis.set(name, damaged)
+        forget_here()
+        page("a")
+        assert not process.current.wire.breaker.open
+    invalidate("list:a")
+    assert not process.current.wire.breaker.open
 
 
 @pytest.mark.parametrize("margin", [0.0, 120.0])

@@ -17,7 +17,7 @@ from config.services import APIS, WORKERS
 APP = Path(__file__).resolve().parents[2]
 PAGE = APP.parent / "docs" / "your-project.md"
 SERVICES = ["web", *APIS, f"{WORKERS[0]}-worker", "migrate", "build"]  # one of each kind
-PLAIN = ["SECRET_KEY", "REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "AWS_SECRET_ACCESS_KEY"]
+PLAIN = ["SECRET_KEY", "CACHE_KEY", "REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "AWS_SECRET_ACCESS_KEY"]
 PLAIN += [f"DB_{one}_PASSWORD" for one in ("SHOP", "USERS", "ORDERS")]
 
 

@@ -17,7 +17,13 @@ from config.celery import app as celery
 APP = Path(__file__).resolve().parents[2]
 SECRETS = {
     "users": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_USERS_PASSWORD", "IDENTITY_KEY"],
-    "products": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_SHOP_PASSWORD", "AWS_SECRET_ACCESS_KEY"],
+    "products": [
+        "REDIS_CACHE_PASSWORD",
+        "REDIS_QUEUE_PASSWORD",
+        "CACHE_KEY",
+        "DB_SHOP_PASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+    ],
     "orders": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_ORDERS_PASSWORD", "IDENTITY_KEY"],
     "users-worker": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_USERS_PASSWORD"],
 }
