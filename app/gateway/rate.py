@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from redis.exceptions import NoScriptError
+
 from gateway import metrics
 from redis import Redis, RedisError
-from redis.exceptions import NoScriptError
 
 log = logging.getLogger(__name__)
 
