@@ -26,7 +26,7 @@ check_settings() {
 # check_connections [REPLICAS]: fail where so many replicas of web could need more connections than one
 # PostgreSQL server takes.
 check_connections() {
-  if ! all_valid POOL_SIZE WEB_WORKERS WORKER_PROCESSES SERVICE_WORKERS WEB_REPLICAS EXTRA_REPLICAS; then check_settings; fi
+  if ! all_valid POOL_SIZE WEB_WORKERS WORKER_PROCESSES SERVICE_WORKERS WEB_REPLICAS; then check_settings; fi
   wrong=0
   too_many_connections "${1:-$(setting WEB_REPLICAS 3)}"
   if ((wrong)); then exit 1; fi
@@ -213,19 +213,17 @@ check_added_servers() {
   done
 }
 
-# too_many_connections REPLICAS: complain if they are. Each process has a pool for each alias, which may all lead to one
-# server, and one connection to watch it. The first server of the main cluster has the most: web, worker and one replica
-# of products with three aliases (and those of EXTRA_REPLICAS); one replica of users and of orders with one more, the
-# shard that is there; their workers use one connection of each.
+# too_many_connections REPLICAS: complain if they are. Each process has one pool to a server, which its aliases share, and
+# one connection to watch it. The first server of the main cluster has the most: web, worker and one replica of products;
+# one replica of users and of orders with a second pool, for the shard that is there; their workers use one connection of
+# each.
 too_many_connections() {
-  local replicas=$1 pool web worker service aliases needed most extra name given=''
+  local replicas=$1 pool web worker service needed most name given=''
   pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2) service=$(setting SERVICE_WORKERS 1)
-  IFS=, read -ra extra <<<"$(setting EXTRA_REPLICAS)"
-  aliases=$((3 + ${#extra[@]}))
-  needed=$(((replicas * web + worker + service) * (aliases * pool + 1) + 2 * service * ((aliases + 1) * pool + 1) + 2 * (aliases + 2)))
+  needed=$(((replicas * web + worker + service) * (pool + 1) + 2 * service * (2 * pool + 1) + 2 * 3))
   most=$(($(sed -n 's/^ *max_connections: \([0-9]*\)$/\1/p' "$root/postgres/patroni.yml") - 10)) # Patroni, replication's set-up, a person
   ((needed > most)) || return 0
-  for name in POOL_SIZE WEB_REPLICAS WEB_WORKERS WORKER_PROCESSES SERVICE_WORKERS EXTRA_REPLICAS; do
+  for name in POOL_SIZE WEB_REPLICAS WEB_WORKERS WORKER_PROCESSES SERVICE_WORKERS; do
     if [[ -n ${in_use[$name]:-} ]]; then given+="$(described "$name"), "; fi
   done
   error "$given$replicas replicas of web: may need $needed connections to one PostgreSQL server, which takes $most:\

@@ -209,8 +209,8 @@ WRONG_TOGETHER = [
         " this engine has no image no-such-image:1",
     ),
     (
-        "POOL_SIZE=6\nWEB_REPLICAS=6",
-        ".env:1: POOL_SIZE=6, .env:2: WEB_REPLICAS=6, 6 replicas of web: may need 345 connections to one PostgreSQL"
+        "POOL_SIZE=6\nWEB_REPLICAS=16",
+        ".env:1: POOL_SIZE=6, .env:2: WEB_REPLICAS=16, 16 replicas of web: may need 277 connections to one PostgreSQL"
         " server, which takes 250: choose a smaller POOL_SIZE or fewer replicas",
     ),
     (

@@ -33,7 +33,7 @@ PATIENCE = 0.2  # seconds for an answer of the primary about a position that is 
 WRITTEN = 1.0
 DOUBTED = 1000  # positions that are remembered
 
-type Closer = Callable[[str], None]
+type Closer = Callable[[str, bool], object]
 
 
 class Cluster:
@@ -155,8 +155,8 @@ class Cluster:
         """Break `connection`, which goes to `host`, when `host` hangs."""
         self._servers[host].register(connection)
 
-    def on_loss(self, closer: Closer) -> None:
-        """Call `closer` with the host of each server that is lost."""
+    def on_change(self, closer: Closer) -> None:
+        """Call `closer` with the host of each server that is lost or promoted, and whether it is promoted."""
         self._closers.append(closer)
 
     def stop(self) -> None:
@@ -219,7 +219,7 @@ class Cluster:
         server.close()
 
     def _ask_once(self, server: Server, *, was_up: bool) -> None:
-        since = server.answered_at
+        since, was_standby = server.answered_at, server.standby
         try:
             server.ask(self._connect)
         except Exception as error:
@@ -227,9 +227,10 @@ class Cluster:
             if was_up:
                 log.warning("%s is lost: %s", server.host, server.error)
                 metrics.evictions.labels(server.host, "lost").inc()
-                for closer in self._closers:
-                    closer(server.host)
+                self._close(server, promoted=False)
         else:
+            if was_standby and not server.standby:
+                self._close(server, promoted=True)
             # Its lag comes first: a standby that was away for an hour is up, but not usable.
             self._note_history(server, since)
             self._observe(server)
@@ -239,6 +240,10 @@ class Cluster:
                 server.judge(self.writes)
             if not was_up:
                 log.warning("%s answers again", server.host)
+
+    def _close(self, server: Server, *, promoted: bool) -> None:
+        for closer in self._closers:
+            closer(server.host, promoted)
 
     def _look(self, servers: Sequence[Server]) -> None:
         stopping = self._stopping

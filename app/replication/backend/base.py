@@ -2,7 +2,8 @@
 
 Django's own pool has one host list for an alias. After a failover it holds connections to servers in their former
 roles, each dead host in the list costs a new connection two seconds, and its check is a query before each request,
-which a demoted server answers as well. Here there is a pool for each server; the cluster says which one to use.
+which a demoted server answers as well. Here there is a pool for each server, shared by the aliases that lead there;
+the cluster says which one to use.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from weakref import WeakSet
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.db.backends import utils
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
@@ -29,20 +31,25 @@ PATIENCE = 0.5  # seconds for a connection to a standby; the read can be answere
 
 type Pool = ConnectionPool[Connection]
 type Address = tuple[str, str]  # host and port
+# Database, role and the options of a session, whether the server is read as a standby, and the server.
+type Key = tuple[str, str, str, bool, Address]
 
 _lock = threading.Lock()
 _clusters: dict[tuple[Address, ...], clusters.Cluster] = {}
-_pools: dict[tuple[str, Address], Pool] = {}  # by alias and server
+_pools: dict[Key, Pool] = {}
 _lent: dict[Connection, threading.Thread] = {}  # the threads that hold connections of the pools
 _wrappers: WeakSet[DatabaseWrapper] = WeakSet()
 _inherited: list[Any] = []  # what belongs to the parent of this process: never closed, so never collected
 
 
-def _close_pools(server: Address) -> None:
-    """Forget the pools to a server that is lost: a new one knows no old failures and waits for no back-off."""
+def _close_pools(server: Address, *, promoted: bool) -> None:
+    """Forget the pools to a server that is lost: a new one knows no old failures and waits for no back-off.
+
+    To one that is promoted only those whose sessions were meant for a standby.
+    """
     with _lock:
-        lost = [_pools.pop(key) for key in list(_pools) if key[1] == server]
-    for pool in lost:
+        closed = [_pools.pop(key) for key in list(_pools) if key[-1] == server and (key[-2] or not promoted)]
+    for pool in closed:
         pool.close(timeout=0.01)
 
 
@@ -118,6 +125,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._host: str | None = None
+        self._owner: DatabaseWrapper = self
         self._servers: tuple[tuple[str, str], dict[str, Address]] = (("", ""), {})  # the settings, and what they name
         _wrappers.add(self)
 
@@ -149,7 +157,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                     limits.get("seconds", 10.0),
                     limits.get("bytes", 64 * 1024 * 1024),
                 )
-                _clusters[key].on_loss(lambda host: _close_pools(servers[host]))
+                _clusters[key].on_change(lambda host, promoted: _close_pools(servers[host], promoted=promoted))
             return _clusters[key]
 
     @property
@@ -204,22 +212,37 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def pool(self) -> Pool | None:
-        """The pool to the server that is in use."""
+        """The pool to the server that is in use, shared by all aliases of one database and role that lead to it."""
         if not self.pooled or self._host is None:
             return None
-        key = (self.alias, self.servers[self._host])
+        return self._owner.pool_to(self._host)
+
+    def pool_to(self, host: str) -> Pool:
+        """Return the pool to a server of this alias with this alias's settings."""
+        settings = self.settings_dict
+        session = settings["OPTIONS"].get("options", "")
+        key = (settings["NAME"], settings["USER"], session, "STANDBY" in settings, self.servers[host])
         found = _pools.get(key)  # without the lock: asked for several times a request
         if found is not None:
             return found
         with _lock:
             if key not in _pools:
-                _pools[key] = self._make_pool(self._host)
+                _pools[key] = self._make_pool(host)
             return _pools[key]
+
+    def _owner_at(self, host: str) -> DatabaseWrapper:
+        """Return whose pool leads to `host`: a standby's alias uses the primary's pool where it ends up there."""
+        primary = connections[state.PRIMARY]
+        if "STANDBY" in self.settings_dict and host == self.cluster.primary() and isinstance(primary, DatabaseWrapper):
+            mine, other = self.settings_dict, primary.settings_dict
+            if (mine["NAME"], mine["USER"], self.servers) == (other["NAME"], other["USER"], primary.servers):
+                return primary
+        return self
 
     def _make_pool(self, host: str) -> Pool:
         cluster = _clusters[tuple(self.servers.values())]
         parameters, options = self._parameters(host), dict(self.settings_dict["OPTIONS"]["pool"])
-        if self.settings_dict.get("STANDBY") is not None:
+        if "STANDBY" in self.settings_dict:
             parameters["target_session_attrs"] = "any"
             options["timeout"] = min(PATIENCE, options["timeout"])
 
@@ -231,7 +254,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return ConnectionPool(
             kwargs=parameters,
             open=False,
-            name=f"{self.alias}-{host}",
+            name=f"{self.settings_dict['NAME']}-{host}",
             configure=configure,
             check=_check,
             **options,
@@ -247,6 +270,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if host is None:
             state.current().done.failed = True
             raise psycopg.OperationalError(f"no server for {self.alias}: {self.cluster.why_not()}")
+        self._owner = self._owner_at(host)
         _collect()
         try:
             connection = super().get_new_connection(conn_params)
@@ -269,6 +293,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         _inherited.append(self.connection)
         self.connection = None
         self._host = None
+        self._owner = self
 
     def make_cursor(self, cursor: Any) -> CursorWrapper:
         """Return a cursor that notes writes."""
@@ -289,10 +314,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._commit()  # type: ignore[misc]  # not in the stubs
 
     def close_pool(self) -> None:
-        """Close the pools of this alias."""
+        """Close the pools of this alias's database, which its other aliases share."""
+        mine = (self.settings_dict["NAME"], self.settings_dict["USER"])
         with _lock:
-            mine = [_pools.pop(key) for key in list(_pools) if key[0] == self.alias]
-        for pool in mine:
+            closed = [_pools.pop(key) for key in list(_pools) if key[:2] == mine]
+        for pool in closed:
             pool.close()
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from django.test import Client
 from pytest_django import DjangoDbBlocker, Settings
 from waiting import eventually
 
-from replication import lsn
+from replication import lsn, state
+from replication.backend import base
 from replication.backend.base import DatabaseWrapper, stop_watching
 from replication.cluster import Cluster
 from replication.server import Server
@@ -87,6 +89,21 @@ def one_value(connection: DatabaseWrapper, sql: str) -> Any:
         value = cursor.fetchone()[0]
     connection.close()
     return value
+
+
+@contextmanager
+def as_djangos(*wrappers: DatabaseWrapper) -> Iterator[None]:
+    """Put them into the place of Django's own."""
+    before = {one.alias: connections[one.alias] for one in wrappers}
+    state.begin()  # else the server that a request of another test has chosen stays chosen
+    try:
+        for one in wrappers:
+            connections[one.alias] = one
+        yield
+    finally:
+        for alias, own in before.items():
+            connections[alias].close()
+            connections[alias] = own
 
 
 def pause(standby: Postgres) -> None:
@@ -367,15 +384,12 @@ def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_
 ) -> None:
     settings.ROOT_URLCONF, settings.REPLICAS = "replication.tests.test_routing", ["replica1"]
     lag = {"seconds": 600.0, "bytes": 2**30}  # none is left out: the position alone decides
-    aliases = {"default": wrapper(trio, "default", LAG=lag), "replica1": wrapper(trio, "replica1", LAG=lag, STANDBY=0)}
-    before = {alias: connections[alias] for alias in aliases}
-    for alias, connection in aliases.items():
-        connections[alias] = connection
 
     def asked(client: Client, **headers: str) -> str:
         return str(client.get("/read", headers=headers)["X-Database"])
 
-    try:
+    aliases = [wrapper(trio, "default", LAG=lag), wrapper(trio, "replica1", LAG=lag, STANDBY=0)]
+    with as_djangos(*aliases):
         for standby in (trio.two, trio.three):
             pause(standby)
         browser, other = Client(), Client()
@@ -387,10 +401,35 @@ def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_
             standby.execute("SELECT pg_wal_replay_resume()")
         eventually(lambda: asked(browser) == "replica1", 5, "the replica to have replayed the write")
         assert asked(other, **{"X-Read-After": "FFFFFFFF/FFFFFFFF"}) == "replica1", "as far as there is a log"
-    finally:
-        for alias, own in before.items():
-            connections[alias].close()
-            connections[alias] = own
+
+
+def test_the_aliases_share_one_pool_to_each_server_whatever_its_role_becomes(trio: Trio) -> None:
+    writer = wrapper(trio, "default")
+    readers = [wrapper(trio, f"replica{number}", STANDBY=number - 1) for number in (1, 2)]
+    with as_djangos(writer, *readers):
+        trio.three.stop()
+        eventually(lambda: writer.cluster.standbys() == [trio.two.host], OUT, "one standby to be left")
+        for connection in (writer, *readers):
+            assert one_value(connection, "SELECT 1") == 1
+        assert readers[0].pool is readers[1].pool is not writer.pool
+        trio.two.stop()
+        eventually(lambda: writer.cluster.standbys() == [], OUT, "no standby to be left")
+        for reader in readers:
+            assert one_value(reader, "SELECT pg_is_in_recovery()") is False
+            assert reader.pool is writer.pool
+        trio.two.start()
+        eventually(lambda: writer.cluster.standbys() == [trio.two.host], 10, "the standby to be back")
+        assert one_value(readers[0], "SELECT pg_is_in_recovery()") is True
+        meant_for_a_standby = readers[0].pool
+        assert meant_for_a_standby is not None
+        trio.one.stop()
+        trio.two.promote()
+        eventually(lambda: writer.cluster.primary() == trio.two.host, OUT, "the new primary to be known")
+        eventually(lambda: meant_for_a_standby.closed, OUT, "the pool to a standby that is none now to be closed")
+        for connection in (writer, *readers):
+            assert one_value(connection, "SELECT pg_is_in_recovery()") is False
+        used = [key[-2] for key, pool in base._pools.items() if key[-1][0] == trio.two.host and not pool.closed]
+        assert used == [False], "only as the primary"
 
 
 def test_a_replica_alias_reads_the_primary_when_there_is_no_standby(trio: Trio) -> None:

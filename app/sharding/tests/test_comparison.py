@@ -11,7 +11,7 @@ import random
 import sys
 import time
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -311,6 +311,9 @@ def in_transaction(run: Run, who: int, block: Block, how: str, narrow: bool) -> 
         run.side.scope = None
 
 
+errors: deque[str] = deque(maxlen=2)  # the last ones, with their tracebacks
+
+
 def answer(act: Any) -> str:
     """Return the name of the error that `act` ends with, or nothing."""
     try:
@@ -318,6 +321,7 @@ def answer(act: Any) -> str:
     except AssertionError:
         raise
     except Exception as error:
+        errors.append("".join(traceback.format_exception(error)))
         # The shards' own errors are also what Django raises in that case.
         return "ValueError" if isinstance(error, ValueError) else named(error)
     return ""
@@ -325,7 +329,8 @@ def answer(act: Any) -> str:
 
 def assert_same(what: object, shards: tuple[Any, ...], plain: tuple[Any, ...]) -> None:
     """Compare what the two sides did."""
-    assert shards == plain, f"\n{what}\n  shards: {shards}\n  plain:  {plain}"
+    last = "\n".join(errors)
+    assert shards == plain, f"\n{what}\n  shards: {shards}\n  plain:  {plain}\n  the last errors:\n{last}"
 
 
 COMMON = profile(
