@@ -83,14 +83,14 @@ class ShardedModel(models.Model):
         adding, self._state.adding = self._state.adding, True
 
         def once() -> None:
-            self.id = None  # type: ignore[assignment]  # as it was
+            self.id = None  # as it was
             self._save_on_shard(*args, **kwargs)
 
         try:
             fenced(once)
         finally:
             if self._state.adding:  # not inserted
-                self.id, self._state.adding = None, adding  # type: ignore[assignment]  # as they were
+                self.id, self._state.adding = None, adding  # as they were
 
     def _save_on_shard(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
         bucket = self.choose_bucket()
