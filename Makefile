@@ -67,7 +67,7 @@ load-large: ## import Debian's package index (about 68,000 products) into the li
 test: ## everything that must pass: lint, in-process tests, live tests
 	@scripts/test.sh all
 
-test-unit: ## the tests that need no running stack (TESTS=app/products/tests/test_money.py for some)
+test-unit: ## the tests that need no running stack (TESTS=app/shop/products/tests/test_money.py for some)
 	@scripts/test.sh unit
 
 test-integration: ## the live tests, against the running stack (TESTS=tests/test_pages.py for some)

@@ -10,17 +10,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from caching import process, watch, wire
 from celery import current_app
 from config import services
 from django.conf import settings
 from django.core.cache import caches
 from django.db.backends.postgresql.operations import DatabaseOperations
-from health import monitor
-from replication.backend.base import stop_watching
-from sharding import map as maps
-from sharding import scatter
-from sharding.fill import fill
+from scaleout.caching import process, watch, wire
+from scaleout.health import monitor
+from scaleout.replication.backend.base import stop_watching
+from scaleout.sharding import map as maps
+from scaleout.sharding import scatter
+from scaleout.sharding.fill import fill
 
 import redis
 

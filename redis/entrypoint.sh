@@ -34,7 +34,7 @@ hash() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 # user CONFIG ROLE: the configuration with the one user of the application, who may do what it needs: not empty,
 # configure, stop or copy the server. It holds the password's hash only. -@dangerous takes away FLUSHALL, FLUSHDB, KEYS,
 # CONFIG, DEBUG, SHUTDOWN, MODULE, REPLICAOF, SAVE, MONITOR, ACL SETUSER and their like. Of these, monitoring needs INFO,
-# the slow log and latency, and only to read. app/caching/ needs EVAL and PUBLISH/SUBSCRIBE (&*) on the cache, which this
+# the slow log and latency, and only to read. app/scaleout/caching/ needs EVAL and PUBLISH/SUBSCRIBE (&*) on the cache, which this
 # leaves: neither can do more than the user's other commands.
 user() {
   local word

@@ -38,9 +38,14 @@ manage() {
 migrations() {
   [[ ${APP:-} =~ ^[a-z0-9_\ ]*$ ]] || fail "APP=$APP: must be labels of applications, such as: make migrations APP=products"
   # By their names, or an application that has no migrations yet would be left out.
-  local labels=(app/*/models.py app/*/models/__init__.py)
-  labels=("${labels[@]#app/}") labels=("${labels[@]%%/models*}")
-  export CMD="makemigrations ${APP:-${labels[*]#\*}}"
+  local labels=() models folder label
+  for models in app/{*,*/*}/models{.py,/__init__.py}; do
+    [[ -e $models ]] || continue
+    folder=${models%/models*}
+    label=$(sed -n 's/^ *label = "\([a-z_]*\)".*/\1/p' "$folder/apps.py" 2>/dev/null || :)
+    labels+=("${label:-${folder##*/}}")
+  done
+  export CMD="makemigrations ${APP:-${labels[*]}}"
   write_files
 }
 

@@ -7,13 +7,15 @@ source "$(dirname "$0")/lib.sh"
 
 main() {
   local package=${PACKAGE:-} minutes=${MINUTES:-30}
-  [[ $package =~ ^[a-z_]+$ && -d $root/app/$package/tests ]] \
+  local room
+  for room in scaleout/ shop/ ''; do [[ ! -d $root/app/$room$package/tests ]] || break; done
+  [[ $package =~ ^[a-z_]+$ && -d $root/app/$room$package/tests ]] \
     || fail "PACKAGE='$package' is no package of app/ with tests: make mutants PACKAGE=identity"
   [[ $minutes =~ ^[1-9][0-9]{0,3}$ ]] || fail "MINUTES='$minutes' must be a number from 1 to 9999"
   "$root/scripts/engine.sh"
   "$root/scripts/secrets.sh"
   "$root/scripts/base-image.sh"
-  "$root/scripts/tools.sh" scripts/with-servers.sh scripts/mutants.sh "$package" "$minutes"
+  "$root/scripts/tools.sh" scripts/with-servers.sh scripts/mutants.sh "$room$package" "$minutes"
 }
 
 # Inside the tools image. One database for all runs (--reuse-db): to make it takes longer than most tests.

@@ -42,10 +42,10 @@ unit() {
   step "In-process tests, and those that need no running stack"
   be_patient "$at_once"
   # The longest first.
-  moves=(app/sharding/tests/test_{reshard,migrations}.py)
-  named=(app/config app/events app/replication app/caching app/orders app/identity app/gateway)
-  parts=("${moves[*]}" tests/test_dev.py "${named[@]:0:4}" "app/sharding ${moves[*]/#/--ignore=}" "${named[*]:4}"
-    "${alone[*]:1}" "app nginx bench --ignore=app/sharding ${named[*]/#/--ignore=}")
+  moves=(app/scaleout/sharding/tests/test_{reshard,migrations}.py)
+  named=(app/config app/scaleout/events app/scaleout/replication app/scaleout/caching app/shop/orders app/scaleout/identity app/scaleout/gateway)
+  parts=("${moves[*]}" tests/test_dev.py "${named[@]:0:4}" "app/scaleout/sharding ${moves[*]/#/--ignore=}" "${named[*]:4}"
+    "${alone[*]:1}" "app nginx bench --ignore=app/scaleout/sharding ${named[*]/#/--ignore=}")
   printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P "$at_once" scripts/test.sh part
 }
 part() { # part PATHS: the in-process tests of these, which are one argument
@@ -62,7 +62,7 @@ compare() {
   step "Shards beside one plain database for $minutes minutes"
   be_patient
   tools scripts/with-servers.sh env COMPARE_SECONDS=$((minutes * 60)) COMPARE_SEED="$seed" \
-    pytest -q -s app/sharding/tests/test_comparison.py
+    pytest -q -s app/scaleout/sharding/tests/test_comparison.py
 }
 integration() { live "Live tests" 'not failure and not long'; }
 failure() { live "Failure tests" 'failure or long'; }

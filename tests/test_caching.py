@@ -129,7 +129,7 @@ def test_500_callers_of_what_has_expired_cost_one_computation_and_all_get_its_va
 ) -> None:
     page = f"/products/{quiet['id']}/"
     site.get(page)
-    expire(probe, "storefront.pages.product")
+    expire(probe, "shop.storefront.pages.product")
     crowd = at_once(CALLERS, 100, lambda _: site.get(page))
     assert {shown(answer) for answer in crowd} == {quiet["price"]["amount"]}
     assert Counter(answer.headers["X-Cache"] for answer in crowd)["MISS"] == 1
@@ -141,7 +141,7 @@ def test_warm_cache_computes_what_is_missing_and_nothing_twice(stack: Stack, pro
         return stack.run_in("web", "python", "-m", "django", "warm_cache", "--margin", "0", *names)
 
     def twice() -> list[str]:
-        drop(probe, "storefront.pages.front")
+        drop(probe, "shop.storefront.pages.front")
         return [warm("front-page").splitlines()[0] for _ in range(2)]
 
     assert "front-page: " in warm()

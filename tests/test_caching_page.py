@@ -62,7 +62,9 @@ def python(folder: Path, *arguments: str) -> str:
 
 def test_the_steps_work_in_a_new_project(tmp_path: Path, redis_port: int) -> None:
     python(tmp_path, "-m", "django", "startproject", "mysite", ".")
-    shutil.copytree(ROOT / "app" / "caching", tmp_path / "caching", ignore=shutil.ignore_patterns("tests"))
+    shutil.copytree(
+        ROOT / "app" / "scaleout" / "caching", tmp_path / "scaleout" / "caching", ignore=shutil.ignore_patterns("tests")
+    )
     settings, front, model, config = [text for language, text in BLOCKS if language == "python"]
     settings, found = re.subn(r"127\.0\.0\.1:6379", f"127.0.0.1:{redis_port}", settings)
     assert found == 1
@@ -71,10 +73,10 @@ def test_the_steps_work_in_a_new_project(tmp_path: Path, redis_port: int) -> Non
     (tmp_path / "front.py").write_text(front, encoding="utf-8")
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "__init__.py").touch()
-    imports = "from django.db import models\nfrom caching import CachingQuerySet\n"
+    imports = "from django.db import models\nfrom scaleout.caching import CachingQuerySet\n"
     (tmp_path / "shop" / "models.py").write_text(imports + model, encoding="utf-8")
     ready = config.replace(
-        "        bind(", "        from caching import bind\n        from .models import Product\n        bind("
+        "        bind(", "        from scaleout.caching import bind\n        from .models import Product\n        bind("
     )
     head = "from django.apps import AppConfig\n"
     (tmp_path / "shop" / "apps.py").write_text(
@@ -98,5 +100,5 @@ def test_the_steps_work_in_a_new_project(tmp_path: Path, redis_port: int) -> Non
 
 def test_the_package_is_written_in_the_python_that_the_page_names() -> None:
     [minor] = re.findall(r"It needs Python 3\.(\d+)", STEPS)
-    for path in (ROOT / "app" / "caching").rglob("*.py"):
+    for path in (ROOT / "app" / "scaleout" / "caching").rglob("*.py"):
         ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, int(minor)))

@@ -25,7 +25,7 @@ from support.settings import TIME_FACTOR
 from support.stack import CommandError, Stack, run
 from support.wait import eventually
 
-MAX_AGE, REVALIDATE = 30, 30  # seconds; app/products/views.py
+MAX_AGE, REVALIDATE = 30, 30  # seconds; app/shop/products/views.py
 LATEST = 7.0  # seconds after which a change is seen, whatever was on its way
 
 

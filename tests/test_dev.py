@@ -142,26 +142,26 @@ def dev(request: pytest.FixtureRequest) -> Iterator[Dev]:
         shutil.rmtree(root)
 
 
-VIEWS = "app/storefront/views.py"
+VIEWS = "app/shop/storefront/views.py"
 
 
 def test_an_edited_template_shows_at_the_next_request_although_the_page_is_cached(dev: Dev) -> None:
     assert "edited" not in dev.site.get("/").text
     assert dev.site.get("/").headers["X-Cache"] == "L1"
-    dev.edit("app/storefront/templates/storefront/base.html", "<title>", "<title>edited ")
+    dev.edit("app/shop/storefront/templates/storefront/base.html", "<title>", "<title>edited ")
     assert "<title>edited " in dev.shows("/", lambda answer: answer.status_code == 200).text
 
 
 def test_an_edited_static_file_shows_at_the_next_request(dev: Dev) -> None:
     path = re.findall(r'"(/static/[^"]+[.]css)"', dev.site.get("/").text)[0]
-    dev.edit("app/storefront/static/storefront/shop.css", "{", "{ /* edited */")
+    dev.edit("app/shop/storefront/static/storefront/shop.css", "{", "{ /* edited */")
     assert "/* edited */" in dev.shows(path, lambda answer: answer.status_code == 200).text
 
 
 def test_an_edited_view_shows(dev: Dev) -> None:
     old = "    if request.method =="
     with dev.edited(
-        "app/stateless/views.py", old, '    if request.GET:\n        return JsonResponse({"edited": 1})\n' + old
+        "app/shop/shared_state/views.py", old, '    if request.GET:\n        return JsonResponse({"edited": 1})\n' + old
     ):
         assert dev.shows("/counter/?a=1", lambda answer: "edited" in answer.text).json() == {"edited": 1}
     dev.shows("/counter/?a=1", lambda answer: "count" in answer.text)
@@ -169,7 +169,7 @@ def test_an_edited_view_shows(dev: Dev) -> None:
 
 def test_an_edited_service_shows_through_the_gateway(dev: Dev) -> None:
     old = '"sku": product.sku'
-    with dev.edited("app/products/answers.py", old, '"sku": "edited-" + product.sku'):
+    with dev.edited("app/shop/products/answers.py", old, '"sku": "edited-" + product.sku'):
         dev.shows("/api/products/?limit=1", lambda answer: answer.json()["items"][0]["sku"].startswith("edited-"))
 
 
@@ -179,12 +179,12 @@ def test_code_that_cannot_be_loaded_shows_its_traceback_until_it_is_repaired(dev
     started = dev.run(*state, web)
     for old, new, error in (
         ("def front(", "def front((", "SyntaxError"),
-        ("from storefront import pages", "from storefront import pages, nothing", "ImportError"),
+        ("from shop.storefront import pages", "from shop.storefront import pages, nothing", "ImportError"),
     ):
         with dev.edited(VIEWS, old, new):
             answer = dev.shows("/counter/", lambda answer: answer.status_code == 500)
             assert error in answer.text
-            assert "/app/storefront/views.py" in answer.text
+            assert "/app/shop/storefront/views.py" in answer.text
         dev.shows("/counter/", lambda answer: answer.status_code == 200)
     assert dev.run(*state, web) == started
 
@@ -196,7 +196,7 @@ def test_an_error_of_a_page_shows_its_traceback_and_no_other_page_fails(dev: Dev
         assert "Traceback" in answer.text
         assert dev.site.get("/counter/").status_code == 200
     dev.shows("/", lambda answer: answer.status_code == 200)
-    with dev.edited("app/storefront/templates/storefront/front.html", "{% ", "{% nothing %}{% "):
+    with dev.edited("app/shop/storefront/templates/storefront/front.html", "{% ", "{% nothing %}{% "):
         assert "TemplateSyntaxError" in dev.shows("/", lambda answer: answer.status_code == 500).text
         assert dev.site.get("/counter/").status_code == 200
     dev.shows("/", lambda answer: answer.status_code == 200)
@@ -204,13 +204,13 @@ def test_an_error_of_a_page_shows_its_traceback_and_no_other_page_fails(dev: Dev
 
 def test_a_model_with_its_migration_shows(dev: Dev) -> None:
     field = '    colour = models.CharField(max_length=20, db_default="green")\n'
-    dev.edit("app/stateless/models.py", "    value = models", f"{field}    value = models")
+    dev.edit("app/shop/shared_state/models.py", "    value = models", f"{field}    value = models")
     dev.edit(
-        "app/stateless/views.py",
+        "app/shop/shared_state/views.py",
         "row.value if row else 0}",
         'row.value if row else 0, "colour": row.colour if row else ""}',
     )
-    folder = dev.root / "app" / "stateless" / "migrations"
+    folder = dev.root / "app" / "shop" / "shared_state" / "migrations"
     before = set(folder.iterdir())
     assert "Add field colour to counter" in dev.make("migrations")
     (new,) = set(folder.iterdir()) - before
@@ -227,7 +227,7 @@ def test_an_application_that_has_no_migrations_yet_gets_its_first(dev: Dev) -> N
     dev.edit(
         "app/beans/models.py", "# Create", "class Bean(models.Model):\n    name = models.CharField(max_length=9)\n\n\n#"
     )
-    dev.edit("app/config/settings.py", '    "stateless",\n', '    "stateless",\n    "beans",\n')
+    dev.edit("app/config/settings.py", '    "shop.shared_state",\n', '    "shop.shared_state",\n    "beans",\n')
     dev.edit("app/config/databases.py", '"stateless", ', '"stateless", "beans", ')
     assert "Create model Bean" in dev.make("migrations")
     dev.make("manage", "CMD=migrate")
@@ -266,7 +266,7 @@ def test_the_log_has_the_sql_of_the_requests(dev: Dev) -> None:
 
 
 def test_an_event_reaches_its_consumer_as_that_was_edited(dev: Dev) -> None:
-    dev.edit("app/orders/tasks.py", "    status = {", '    print("as edited", flush=True)\n    status = {')
+    dev.edit("app/shop/orders/tasks.py", "    status = {", '    print("as edited", flush=True)\n    status = {')
     services = Services(dev.site, dev.site, dev.site)
 
     def confirmed() -> bool:

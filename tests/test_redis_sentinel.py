@@ -26,7 +26,7 @@ import time
 import django
 from config.celery import app
 django.setup()
-from stateless.tasks import count
+from shop.shared_state.tasks import count
 run, until, number = sys.argv[1], time.monotonic() + float(sys.argv[2]), 0
 while time.monotonic() < until:
     number += 1

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 
-from caching import multi_level_cache
-from cdn import public
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
-from gateway.views import gateway
+from scaleout.caching import multi_level_cache
+from scaleout.cdn import public
+from scaleout.gateway.views import gateway
 
 from config.static_url import static_origin
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from caching import invalidated
-from cdn import purge
 from django.apps import AppConfig
+from scaleout.caching import invalidated
+from scaleout.cdn import purge
 
 
 class ProjectConfig(AppConfig):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from contextlib import AbstractContextManager, nullcontext
 
-import replication
-from replication import lsn
+from scaleout import replication
+from scaleout.replication import lsn
 
 _POSITION = re.compile("[0-9a-f]{16}")
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import replication
 from django.conf import settings
-from gateway import deadline
-from gateway.errors import Cut, Failed, Refused
-from gateway.exchange import Request
-from gateway.service import Policy, Service
-from identity import tokens
-from observability import trace
+from scaleout import replication
+from scaleout.gateway import deadline
+from scaleout.gateway.errors import Cut, Failed, Refused
+from scaleout.gateway.exchange import Request
+from scaleout.gateway.service import Policy, Service
+from scaleout.identity import tokens
+from scaleout.observability import trace
 
 from config import services
 

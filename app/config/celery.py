@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cdn.purging import end as end_purging
 from celery import signals
 from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
 from django.conf import settings
-from events.application import Application
-from observability import tasks, worker  # noqa: F401 - tasks carry the request's id, and are counted
+from scaleout.cdn.purging import end as end_purging
+from scaleout.events.application import Application
+from scaleout.observability import tasks, worker  # noqa: F401 - tasks carry the request's id, and are counted
 
 from config import queue
 from config.services import QUEUES, WORKERS

@@ -61,7 +61,7 @@ REPLAY_LOCK = " -c lock_timeout=500"
 def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attributes: str) -> dict[str, Any]:
     """Return the settings of one alias: database `name`, opened as the role `<owner>_<role>`."""
     return {
-        "ENGINE": "replication.backend",
+        "ENGINE": "scaleout.replication.backend",
         "NAME": name,
         "USER": f"{owner}_{role}",
         "PASSWORD": environment.secret(f"DB_{owner.upper()}_PASSWORD"),

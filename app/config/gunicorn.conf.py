@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gunicorn import util
-from observability import metrics
+from scaleout.observability import metrics
 
 from config import environment, services
 from config.warmup import warm_up

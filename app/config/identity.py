@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from identity import keys
+from scaleout.identity import keys
 
 from config import environment
 from config.services import APIS, ISSUERS

@@ -13,7 +13,7 @@ def release(base: Path, manifest: Path, *addresses: str) -> str:
     (where there is none, they have none), and of the addresses that pages begin their links with.
     """
     digest = blake2b(digest_size=6)
-    files = sorted(file for file in base.glob("*/templates/**/*") if file.is_file())
+    files = sorted(file for file in base.glob("**/templates/**/*") if file.is_file())
     for file in [*files, *([manifest] if manifest.is_file() else [])]:
         digest.update(f"{file.relative_to(base)} {file.stat().st_size}\n".encode())
         digest.update(file.read_bytes())

@@ -7,9 +7,9 @@ from importlib import import_module
 from django.conf import settings
 from django.urls import path
 
-handler400 = "problem.views.bad_request"
-handler403 = "problem.views.forbidden"
-handler404 = "problem.views.not_found"
-handler500 = "problem.views.server_error"
+handler400 = "scaleout.problems.views.bad_request"
+handler403 = "scaleout.problems.views.forbidden"
+handler404 = "scaleout.problems.views.not_found"
+handler500 = "scaleout.problems.views.server_error"
 
-urlpatterns = [path(f"api/{settings.SERVICE}/", import_module(f"{settings.SERVICE}.api").api.urls)]
+urlpatterns = [path(f"api/{settings.SERVICE}/", import_module(f"shop.{settings.SERVICE}.api").api.urls)]

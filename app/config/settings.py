@@ -6,8 +6,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from observability import logs
-from observability.replica import replica_name
+from scaleout.observability import logs
+from scaleout.observability.replica import replica_name
 
 from config import environment, names, services, stores
 from config.databases import SHOP_APPS, databases
@@ -41,40 +41,44 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "ninja",  # for its files of Swagger UI
     "config",
-    "caching",
-    "cdn",  # for its command
-    "events",
-    "identity",
-    "replication",
-    "sharding",
-    "stateless",
-    "products",
-    "storefront",
-    "users",
-    "orders",
+    "scaleout.caching",
+    "scaleout.cdn",  # for its command
+    "scaleout.events",
+    "scaleout.identity",
+    "scaleout.replication",
+    "scaleout.sharding",
+    "shop.shared_state",
+    "shop.products",
+    "shop.storefront",
+    "shop.users",
+    "shop.orders",
 ]
 
 MIDDLEWARE = [
     "config.body.DrainBodyMiddleware",
-    "observability.middleware.RequestIdMiddleware",
-    "health.middleware.HealthMiddleware",
-    "cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
-    "problem.middleware.ProblemMiddleware",
+    "scaleout.observability.middleware.RequestIdMiddleware",
+    "scaleout.health.middleware.HealthMiddleware",
+    "scaleout.cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
+    "scaleout.problems.middleware.ProblemMiddleware",
     "config.body.WholeBodyMiddleware",
     # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
-    *([] if SERVICE == "web" else ["gateway.draining.DrainingMiddleware", "gateway.deadline.DeadlineMiddleware"]),
-    "observability.metrics.MetricsMiddleware",
+    *(
+        []
+        if SERVICE == "web"
+        else ["scaleout.gateway.draining.DrainingMiddleware", "scaleout.gateway.deadline.DeadlineMiddleware"]
+    ),
+    "scaleout.observability.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.static.StaticMiddleware",
-    "replication.middleware.ReplicationMiddleware",
-    "caching.middleware.CacheLevelMiddleware",
-    "stateless.sessions.SessionMiddleware",
+    "scaleout.replication.middleware.ReplicationMiddleware",
+    "scaleout.caching.middleware.CacheLevelMiddleware",
+    "shop.shared_state.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     # What a project's own pages need (django.contrib's, CSRF) stands here.
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 if _API:  # no pages: no static files, no forms, and the table of the sessions is another service's
-    _pages = ("config.static.", "stateless.", "django.contrib.", "django.middleware.csrf.")
+    _pages = ("config.static.", "shop.shared_state.", "django.contrib.", "django.middleware.csrf.")
     MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(_pages)]
     # The admin is pages, and its checks want their middleware. Its tables stay migrate's; auth's may be referred to.
     INSTALLED_APPS = [one for one in INSTALLED_APPS if not one.startswith("django.contrib.admin")]
@@ -104,8 +108,8 @@ SHARDS = SHARD_GROUPS.get("default", {})
 # Who has an answer first is right: a sharded model never gets as far as the replicas.
 DATABASE_ROUTERS = [
     "config.routers.OwnershipRouter",
-    "sharding.router.ShardRouter",
-    "replication.routing.ReplicaRouter",
+    "scaleout.sharding.router.ShardRouter",
+    "scaleout.replication.routing.ReplicaRouter",
 ]
 # A bucket moves only when none of its events is left here: later ones would overtake them from the new shard.
 SHARDING_OUTBOX = "events.Outbox"
@@ -120,14 +124,14 @@ REPLICATION_WRITERS = max(1, _threads - 1)
 # The cache that keeps the position of each user's last write, for clients that keep none. Not needed
 # here: users and orders read their rows from the primaries of the shards, products are read through the cache.
 REPLICATION_POSITIONS: str | None = None
-REPLICATION_USER = "identity.bearer.user_key"
-HEALTH_DATABASES = "replication.condition.condition"
+REPLICATION_USER = "scaleout.identity.bearer.user_key"
+HEALTH_DATABASES = "scaleout.replication.condition.condition"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ── identity ────────────────────────────────────────────────────────────────────────────────────────
 # What this service signs with, and whose signatures it believes.
 IDENTITY = keyring(SERVICE)
-PASSWORD_HASHERS = ["identity.passwords.Argon2"]
+PASSWORD_HASHERS = ["scaleout.identity.passwords.Argon2"]
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
 _cache_password = "" if _BUILD else environment.secret("REDIS_CACHE_PASSWORD")
@@ -136,7 +140,10 @@ CACHES: dict[str, dict[str, Any]] = {
     # For what is counted at each request: uncounted rather than late.
     "limits": stores.cache(_cache_password, 0.05),
     # Of each process: a replica has WEB_WORKERS of them.
-    "local": {"BACKEND": "caching.local.LocalCache", "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024}},
+    "local": {
+        "BACKEND": "scaleout.caching.local.LocalCache",
+        "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024},
+    },
 }
 CACHING_SOURCE = "config.cache_source"
 # Seals what those who share values put there; of the others each has a key of its own, and shares nothing.
@@ -145,7 +152,7 @@ CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could o
 # A service that has no pages can't render the links in them.
 CACHING_WARMERS = ["products-api"] if SERVICE == "products" else None
 # In the database, so that losing Redis loses nobody's session; read from the cache.
-SESSION_ENGINE = "stateless.sessions"
+SESSION_ENGINE = "shop.shared_state.sessions"
 # While replicas of the release before serve as well: see stateless.sessions. scripts/roll.sh sets it for that time.
 OLD_SESSIONS = environment.flag("OLD_SESSIONS")
 SESSION_COOKIE_HTTPONLY = True
@@ -167,9 +174,9 @@ EVENTS = {
 # Where this service's own workers are told that an event was received.
 EVENTS_QUEUE = services.queue(SERVICE)
 # Says which request an event follows from: kept with it, and sent as headers of its message.
-EVENTS_HEADERS = "observability.trace.headers"
+EVENTS_HEADERS = "scaleout.observability.trace.headers"
 # What sets gauges when Prometheus asks a replica. Who has the database tells of the outbox, whatever its worker does.
-METRICS_MEASURES = ["events.measuring.measure", "sharding.measuring.measure"]
+METRICS_MEASURES = ["scaleout.events.measuring.measure", "scaleout.sharding.measuring.measure"]
 
 # ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
 # Where /api/<service>/ goes, and the only thing that says so.
@@ -182,9 +189,9 @@ GATEWAY_WAITING = max(0, _threads - GATEWAY_CONCURRENCY - 1)
 GATEWAY_PROBE = "/health/"
 # Requests of one caller in a minute, 0 for any number; and who a caller is.
 GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
-GATEWAY_CALLER = "gateway.callers.by_address"
+GATEWAY_CALLER = "scaleout.gateway.callers.by_address"
 # Says to the service which request this is.
-GATEWAY_HEADERS = "observability.trace.headers"
+GATEWAY_HEADERS = "scaleout.observability.trace.headers"
 GATEWAY_CACHE = "limits"  # where they are counted
 
 # ── CDN ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdn import for_all
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from scaleout.cdn import for_all
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 

@@ -17,7 +17,7 @@ def cache(password: str, seconds: float) -> dict[str, Any]:
     """
     options: dict[str, Any] = {
         "PASSWORD": password,
-        "SERIALIZER": "caching.serializer.JSONSerializer",
+        "SERIALIZER": "scaleout.caching.serializer.JSONSerializer",
         "IGNORE_EXCEPTIONS": True,
         "SOCKET_CONNECT_TIMEOUT": seconds,
         "SOCKET_TIMEOUT": seconds,
@@ -25,7 +25,7 @@ def cache(password: str, seconds: float) -> dict[str, Any]:
     location: str | list[str]
     if nodes := environment.words("REDIS_CLUSTER_NODES"):
         location = [f"redis://{node}:6379" for node in nodes]
-        options["CLIENT_CLASS"] = "caching.cluster.ClusterClient"
+        options["CLIENT_CLASS"] = "scaleout.caching.cluster.ClusterClient"
     else:
         # django-redis has one pool for each URL: an alias with a time-out of its own needs a URL of its own.
         location = f"redis://redis-cache:6379/0?socket_timeout={seconds}&socket_connect_timeout={seconds}"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: E402 - 
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
-from identity import keys as _keys  # noqa: E402 - the environment comes first
+from scaleout.identity import keys as _keys  # noqa: E402 - the environment comes first
 
 from config.databases import CONTEXTS  # noqa: E402 - the environment comes first
 from config.services import ISSUERS  # noqa: E402 - the environment comes first
@@ -42,7 +42,7 @@ def database(name: str, engine: str = "django.db.backends.postgresql", **test: A
 SHARDS = {number: f"shard{number}" for number in range(3)}
 SHARD_GROUPS = {"default": SHARDS}
 DATABASES = {
-    "default": database("shop", "replication.backend"),
+    "default": database("shop", "scaleout.replication.backend"),
     "replica1": database("shop", MIRROR="default"),
     "replica2": database("shop", MIRROR="default"),
     **{alias: database(f"all_shard_{number}", DEPENDENCIES=[]) for number, alias in SHARDS.items()},

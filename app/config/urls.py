@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from django.urls import include, path, re_path
-from gateway.views import forward
+from scaleout.gateway.views import forward
 
 from config import api_docs
 
-handler400 = "problem.views.bad_request"
-handler403 = "problem.views.forbidden"
-handler404 = "problem.views.not_found"
-handler500 = "problem.views.server_error"
+handler400 = "scaleout.problems.views.bad_request"
+handler403 = "scaleout.problems.views.forbidden"
+handler404 = "scaleout.problems.views.not_found"
+handler500 = "scaleout.problems.views.server_error"
 
 
 urlpatterns = [
     path("api/docs", api_docs.page, name="api-docs"),
     path("api/openapi.json", api_docs.document, name="api-document"),
     re_path(r"^api(?:/|$)", forward, name="gateway"),
-    path("", include("stateless.urls")),
-    path("", include("storefront.urls")),
+    path("", include("shop.shared_state.urls")),
+    path("", include("shop.storefront.urls")),
 ]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
-from caching.warming import warm
 from django.apps import apps
 from django.conf import settings
 from django.template.loader import get_template
+from scaleout.caching.warming import warm
 
 SECONDS = 5.0  # for what is not in the cache yet: the first process of all replicas fills it for the others
 

@@ -72,8 +72,8 @@ def measure(scene: Scene) -> Report:
         method=[
             f"{rounds} rounds, each once forth and once back over the variants, {seconds} s a measurement, all in"
             " one process and one thread.",
-            "*Bucket, one*: `User.objects.new_id()` of a random bucket; *100 at a time*: `sharding.ids.take`, which"
-            " is what `bulk_create` calls. *Sequence*: `nextval`, one by one and over `generate_series`. All in"
+            "*Bucket, one*: `User.objects.new_id()` of a random bucket; *100 at a time*: `scaleout.sharding.ids.take`,"
+            " which is what `bulk_create` calls. *Sequence*: `nextval`, one by one and over `generate_series`. All in"
             " autocommit.",
             "The server's data are in memory: a commit waits for no disk. On a disk each update of a bucket waits"
             " for one; a sequence writes to the log once in 32 values and waits for nothing.",

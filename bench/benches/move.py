@@ -245,7 +245,7 @@ def measure(scene: Scene) -> Report:
             "Two sources with the same 300,000 users, about 290 in each of 1024 buckets, and one target without any:"
             " plain PostgreSQL servers in containers, data in memory. `shard-logical` has `wal_level = logical`, the"
             " others `replica`.",
-            "*Mover*: `app/sharding/moving/` as it is, with its index by bucket, its copy, its log and its two"
+            "*Mover*: `app/scaleout/sharding/moving/` as it is, with its index by bucket, its copy, its log and its two"
             " comparisons. *Logical replication*: the same index, a publication with a row filter on the bucket, a"
             " slot, a subscription with `copy_data` and `synchronous_commit = on` (without it a confirmation waits for"
             " up to `wal_writer_delay`, 0.2 s); ready when the table's state is `r` and the slot has confirmed what was"

@@ -84,7 +84,7 @@ def measure(scene: Scene) -> Report:
             "A request is Django's own handler in the process, without middleware and HTTP, so the connection's"
             " part is at its largest; the query is a row by its primary key. The server is in a container of its"
             " own, with `scram-sha-256` and no TLS, as in the stack.",
-            "*The project's pool*: `replication.backend`; a connection that the server has closed is seen by a"
+            "*The project's pool*: `scaleout.replication.backend`; a connection that the server has closed is seen by a"
             " system call. *New*: `CONN_MAX_AGE=0`. *Persistent*: `CONN_MAX_AGE=None`, one connection a thread;"
             " *checked*: with `CONN_HEALTH_CHECKS`, a query more for each request. *Django's own pool*:"
             " `OPTIONS['pool']`, checked.",

@@ -12,11 +12,11 @@ from typing import Any
 from celery import Celery
 from django.conf import settings
 from django.db import connections, transaction
-from events import sending
-from events.event import Event
-from events.inbox import consumer
-from events.models import Outbox
-from events.outbox import publish
+from scaleout.events import sending
+from scaleout.events.event import Event
+from scaleout.events.inbox import consumer
+from scaleout.events.models import Outbox
+from scaleout.events.outbox import publish
 
 from programs.prepare import prepare as prepare_tables
 from programs.serve import Call, Operation, serve
@@ -27,7 +27,7 @@ PATIENCE = 20.0  # seconds for these
 _numbers = count()
 _worker: list[subprocess.Popen[bytes]] = []
 
-app = Celery("bench", set_as_current=False, include=["events.tasks"])  # where the worker's own answers go
+app = Celery("bench", set_as_current=False, include=["scaleout.events.tasks"])  # where the worker's own answers go
 app.conf.update(
     broker_url=settings.QUEUE_URL,
     task_ignore_result=True,

@@ -8,8 +8,8 @@ import time
 import uuid
 
 from django.db import connections
-from sharding.ids import BUCKETS, take
-from users.models import User
+from scaleout.sharding.ids import BUCKETS, take
+from shop.users.models import User
 
 from programs.prepare import prepare as prepare_tables
 from programs.serve import Operation, serve

@@ -22,15 +22,15 @@ from django.core.management import call_command
 from django.db import connections
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from sharding.fence import SQLSTATE
-from sharding.fill import fill_map, fill_shard
-from sharding.ids import BUCKET_BITS, BUCKETS, SEQUENCE_BITS
-from sharding.moving import index
-from sharding.moving.copy import BUCKET, find_tables
-from sharding.moving.session import Connection, connect
-from sharding.moving.state import Step
-from sharding.moving.steps import Mover
-from sharding.moving.verify import differing
+from scaleout.sharding.fence import SQLSTATE
+from scaleout.sharding.fill import fill_map, fill_shard
+from scaleout.sharding.ids import BUCKET_BITS, BUCKETS, SEQUENCE_BITS
+from scaleout.sharding.moving import index
+from scaleout.sharding.moving.copy import BUCKET, find_tables
+from scaleout.sharding.moving.session import Connection, connect
+from scaleout.sharding.moving.state import Step
+from scaleout.sharding.moving.steps import Mover
+from scaleout.sharding.moving.verify import differing
 
 from programs.prepare import wait
 from programs.serve import Call, Operation, serve

@@ -8,9 +8,9 @@ import time
 from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connections
-from sharding.fill import fill
-from sharding.ids import BUCKETS, SEQUENCE_BITS, compose
-from users.models import EmailDirectory, User
+from scaleout.sharding.fill import fill
+from scaleout.sharding.ids import BUCKETS, SEQUENCE_BITS, compose
+from shop.users.models import EmailDirectory, User
 
 DEADLINE = 60.0  # seconds until all servers answer
 EMAIL = "somebody@example.org"  # a row to be read by its key

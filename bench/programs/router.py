@@ -8,14 +8,14 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.signals import connection_created
-from replication import lsn, state
-from users.models import EmailDirectory
+from scaleout.replication import lsn, state
+from shop.users.models import EmailDirectory
 
 from programs.prepare import EMAIL, prepare
 from programs.serve import Operation, serve
 from programs.views import request
 
-MIDDLEWARE = "replication.middleware.ReplicationMiddleware"
+MIDDLEWARE = "scaleout.replication.middleware.ReplicationMiddleware"
 PLAIN = [EmailDirectory.objects.db_manager(alias) for alias in ("plain1", "plain2")]
 
 

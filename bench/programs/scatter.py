@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from django.conf import settings
 from django.db import close_old_connections
-from users.models import User
+from shop.users.models import User
 
 from programs.prepare import prepare
 from programs.serve import Operation, serve

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 from django.conf import settings
-from replication import state
-from sharding import map as maps
-from sharding.ids import BUCKETS, take
-from users.models import EmailDirectory, User
+from scaleout.replication import state
+from scaleout.sharding import map as maps
+from scaleout.sharding.ids import BUCKETS, take
+from shop.users.models import EmailDirectory, User
 
 from programs.prepare import EMAIL, prepare
 from programs.serve import Operation, serve

@@ -10,7 +10,7 @@ from config.databases import CONTEXTS
 
 SECRET_KEY = "bench"  # noqa: S105 - signs nothing
 ALLOWED_HOSTS = ["*"]
-INSTALLED_APPS = ["events", "replication", "sharding", "users"]
+INSTALLED_APPS = ["scaleout.events", "scaleout.replication", "scaleout.sharding", "shop.users"]
 MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "programs.views"
 USE_TZ = True
@@ -25,7 +25,7 @@ def database(hosts: list[str], *, port: int = 5432, **more: Any) -> dict[str, An
     """Return the settings of an alias with the stack's pool (app/config/databases.py)."""
     pool = {"min_size": 0, "max_size": 16, "timeout": 5.0, "max_lifetime": 300.0, "max_idle": 60.0}
     return {
-        "ENGINE": "replication.backend",
+        "ENGINE": "scaleout.replication.backend",
         "NAME": "postgres",
         "USER": "bench",
         "PASSWORD": _PASSWORD,
@@ -46,7 +46,7 @@ def bare(host: str, *, port: int = 5432, age: int | None = 0, **more: Any) -> di
 QUEUE_URL = f"redis://:{Path(os.environ['BENCH_QUEUE_FILE']).read_text(encoding='utf-8').strip()}@queue:6379/0"
 EVENTS = {"row_made": ["programs.events.handle"]}
 EVENTS_QUEUE = "celery"
-EVENTS_HEADERS = "observability.trace.headers"
+EVENTS_HEADERS = "scaleout.observability.trace.headers"
 
 SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
 SHARD_GROUPS = {"default": SHARDS}
@@ -75,8 +75,8 @@ DATABASE_APPS = {"default": _OWN, **dict.fromkeys(SHARDS.values(), _SHARDED)}
 # As in the stack (app/config/settings.py).
 DATABASE_ROUTERS = [
     "config.routers.OwnershipRouter",
-    "sharding.router.ShardRouter",
-    "replication.routing.ReplicaRouter",
+    "scaleout.sharding.router.ShardRouter",
+    "scaleout.replication.routing.ReplicaRouter",
 ]
 REPLICAS = ["replica1", "replica2"]
 PRIMARY_READ_APPS = {"sessions"}

@@ -10,7 +10,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from django.urls import path
-from users.models import EmailDirectory
+from shop.users.models import EmailDirectory
 
 from programs.prepare import EMAIL
 

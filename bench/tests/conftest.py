@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from replication.backend.base import stop_watching
-from sharding import map as maps
+from scaleout.replication.backend.base import stop_watching
+from scaleout.sharding import map as maps
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 from django.test import Client
-from events.models import Outbox
 from programs import breaks, events, ids, pool, router, scatter, servers
 from programs.prepare import prepare
 from programs.serve import Operation
-from users.models import User
+from scaleout.events.models import Outbox
+from shop.users.models import User
 
 SHARDS = ["shard0", "shard1", "shard2"]
 pytestmark = [

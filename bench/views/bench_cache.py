@@ -76,7 +76,9 @@ class Raw:
 def operations() -> dict[str, Callable[[], object]]:
     """Return what can be timed, with everything in its place."""
     # The application is found in its image only.
-    caching, process, pages = (import_module(name) for name in ("caching", "caching.process", "storefront.pages"))
+    caching, process, pages = (
+        import_module(name) for name in ("scaleout.caching", "scaleout.caching.process", "shop.storefront.pages")
+    )
     bare, memory, local, redis = {"key": VALUE}, LocMemCache("bench", {}), caches["local"], caches["default"]
     memory.set("key", VALUE)
     local.set("key", VALUE, None)

@@ -36,7 +36,7 @@ def dear(way: str) -> str:
 
 
 # The application is found in its image only.
-_ours = import_module("caching").multi_level_cache(timeout=TIMEOUT, key="bench:dear")(lambda: dear("ours"))
+_ours = import_module("scaleout.caching").multi_level_cache(timeout=TIMEOUT, key="bench:dear")(lambda: dear("ours"))
 
 
 def ours(_request: HttpRequest) -> HttpResponse:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from caching import process
 from django.conf import settings
 from django.core.cache import caches
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from scaleout.caching import process
 
 from config.dev import tree
 

@@ -9,4 +9,4 @@ from config.test_settings import CACHES
 
 for _alias in ("default", "limits"):
     CACHES[_alias] |= {"LOCATION": os.environ["CLUSTER_URLS"].split(",")}
-    CACHES[_alias]["OPTIONS"] |= {"CLIENT_CLASS": "caching.cluster.ClusterClient", "PASSWORD": "test"}
+    CACHES[_alias]["OPTIONS"] |= {"CLIENT_CLASS": "scaleout.caching.cluster.ClusterClient", "PASSWORD": "test"}

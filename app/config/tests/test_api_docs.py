@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
-from gateway import views
-from gateway.tests.upstream import Respond, Upstream, close, hang, say
 from pytest_django import Settings
+from scaleout.gateway import views
+from scaleout.gateway.tests.upstream import Respond, Upstream, close, hang, say
 from waiting import in_time
 
 from config import services

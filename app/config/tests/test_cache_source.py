@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caching import invalidate, multi_level_cache, process, shared
 from django.core.cache import caches
 from django.db import connections, router, transaction
 from django_redis import get_redis_connection
-from products.models import Product
 from pytest_django import DjangoDbBlocker
-from replication import state
-from replication.backend.base import DatabaseWrapper, stop_watching
-from replication.tests.servers import PORT, Postgres, Trio
+from scaleout.caching import invalidate, multi_level_cache, process, shared
+from scaleout.replication import state
+from scaleout.replication.backend.base import DatabaseWrapper, stop_watching
+from scaleout.replication.tests.servers import PORT, Postgres, Trio
+from shop.products.models import Product
 from waiting import eventually
 
 ALIASES = ("default", "replica1", "replica2")

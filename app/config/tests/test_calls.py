@@ -11,11 +11,11 @@ import pytest
 from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
-from gateway import deadline
-from identity import keys, tokens
-from observability import trace
 from pytest_django import Settings
-from replication import state
+from scaleout.gateway import deadline
+from scaleout.identity import keys, tokens
+from scaleout.observability import trace
+from scaleout.replication import state
 from waiting import TIME_FACTOR, in_time
 
 from config import calls, services

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from celery import current_app
 from django.conf import settings
-from events.tests.broker import Broker
+from scaleout.events.tests.broker import Broker
 from waiting import eventually
 
 import redis
@@ -34,7 +34,7 @@ def test_every_consumer_in_the_settings_is_a_task() -> None:
 
 def test_no_task_asks_by_itself_for_a_retry_that_only_a_database_can_keep() -> None:
     """What is retried since the database is away can't be kept there until the retry is due."""
-    asking = {name: task.retry_backoff_max for name, task in app.tasks.items() if hasattr(task, "retry_backoff")}
+    asking = {name: task.retry_backoff_max for name, task in app.tasks.items() if hasattr(task, "retry_backoff")}  # type: ignore[attr-defined]
     assert asking == {"stateless.tasks.count": 30}
     assert app.longest.total_seconds() == 30
 

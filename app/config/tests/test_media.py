@@ -18,7 +18,7 @@ import django
 django.setup()
 from django.conf import settings
 from django.core.files.storage import default_storage
-from products.images import names
+from shop.products.images import names
 print(json.dumps({{
     "url": names.url("{NAME}"),
     "srcset": names.srcset("{NAME}", 400),

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from django.db import connections, transaction
 from django.test import Client
-from events import measuring, metrics
-from events.outbox import publish
-from sharding import measuring as moves
-from sharding import metrics as of_moves
+from scaleout.events import measuring, metrics
+from scaleout.events.outbox import publish
+from scaleout.sharding import measuring as moves
+from scaleout.sharding import metrics as of_moves
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")

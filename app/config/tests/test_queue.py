@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events.tests.broker import Broker
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.common import ignore_errors
+from scaleout.events.tests.broker import Broker
 
 from config import queue
 

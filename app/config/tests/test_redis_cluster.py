@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caching import cluster as clusters
-from caching.tests.conftest import Cluster as Workers
-from caching.tests.conftest import Worker
 from django.core.cache import cache as any_cache
 from django.core.cache import caches
 from django.test import Client
 from django_redis import get_redis_connection
-from gateway.rate import Rate
-from health.probes import CacheProbe
-from identity.throttle import Limit, attempt, forget
 from pytest_django import Settings
+from scaleout.caching import cluster as clusters
+from scaleout.caching.tests.conftest import Cluster as Workers
+from scaleout.caching.tests.conftest import Worker
+from scaleout.gateway.rate import Rate
+from scaleout.health.probes import CacheProbe
+from scaleout.identity.throttle import Limit, attempt, forget
 from waiting import TIME_FACTOR, in_time
 
 from config.tests.redis_cluster import PASSWORD, Node, RedisCluster, eventually
@@ -58,7 +58,7 @@ def patient(nodes: RedisCluster, settings: Settings) -> RedisCluster:
 
 def use(settings: Settings, urls: list[str], **options: float) -> None:
     clusters._renew()
-    given = {"CLIENT_CLASS": "caching.cluster.ClusterClient", "PASSWORD": PASSWORD} | options
+    given = {"CLIENT_CLASS": "scaleout.caching.cluster.ClusterClient", "PASSWORD": PASSWORD} | options
     settings.CACHES = settings.CACHES | {
         alias: {**before, "LOCATION": urls, "OPTIONS": before["OPTIONS"] | given}
         for alias in ("default", "limits")

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from celery import current_app
 from django.db import connections, transaction
-from events import sending
-from events.models import Outbox
-from events.outbox import publish
-from events.relay import relay
-from events.tests.broker import Broker, Worker
-from events.tests.conftest import EVENTS, HANDLE
-from events.tests.tasks import TABLE
-from observability import trace
 from pytest_django import Settings
+from scaleout.events import sending
+from scaleout.events.models import Outbox
+from scaleout.events.outbox import publish
+from scaleout.events.relay import relay
+from scaleout.events.tests.broker import Broker, Worker
+from scaleout.events.tests.conftest import EVENTS, HANDLE
+from scaleout.events.tests.tasks import TABLE
+from scaleout.observability import trace
 from waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -76,7 +76,7 @@ def test_an_event_that_is_sent_much_later_still_belongs_to_its_request(
     try:
         eventually(lambda: len(lines(worker, "task")) >= 2, 30, "the consumer and the answer to the producer")
         task, answer = lines(worker, "task")[:2]
-        (failure,) = lines(worker, "events.inbox")[:1]
+        (failure,) = lines(worker, "scaleout.events.inbox")[:1]
     finally:
         print(worker.told())
         worker.kill()

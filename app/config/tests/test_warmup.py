@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import pytest
-from caching import warming
-from caching.tasks import warm_cache
 from django.conf import LazySettings
-from products import answers
-from storefront import pages
+from scaleout.caching import warming
+from scaleout.caching.tasks import warm_cache
+from shop.products import answers
+from shop.storefront import pages
 
 from config import warmup
 from config.celery import app as celery

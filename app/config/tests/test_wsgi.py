@@ -11,8 +11,8 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
-from identity import tokens
 from pytest_django import Settings
+from scaleout.identity import tokens
 
 from config.wsgi import application
 
@@ -60,7 +60,7 @@ def test_no_content_type_keeps_a_request_from_the_view(kind: str, query: str) ->
 @pytest.mark.parametrize("service", ["users", "products", "orders"])
 @pytest.mark.parametrize("kind", ["", *TYPES])
 def test_a_query_of_too_many_parameters_is_a_problem_of_the_caller(kind: str, service: str, settings: Settings) -> None:
-    settings.ROOT_URLCONF = f"{service}.tests.urls"
+    settings.ROOT_URLCONF = f"shop.{service}.tests.urls"
     staff = f"Bearer {tokens.for_user(1, is_staff=True)}"
     status, headers, _ = ask(f"/api/{service}/", MANY, CONTENT_TYPE=kind, HTTP_AUTHORIZATION=staff)
     assert (status, headers["Content-Type"]) == (HTTPStatus.BAD_REQUEST, "application/problem+json")

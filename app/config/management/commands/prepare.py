@@ -12,10 +12,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
-from sharding.fence import unfenced
-from sharding.fill import fill
-from sharding.models import ShardMismatchError
-from sharding.registry import models_on
+from scaleout.sharding.fence import unfenced
+from scaleout.sharding.fill import fill
+from scaleout.sharding.models import ShardMismatchError
+from scaleout.sharding.registry import models_on
 
 from config.privileges import restrict
 

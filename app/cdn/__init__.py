@@ -1,7 +1,0 @@
-"""What a browser and a CDN may keep of an answer, and how a CDN is told that it is wrong."""
-
-from cdn.policy import for_all, personal, public, revalidated
-from cdn.purging import purge, purge_urls
-from cdn.validators import weak_etag
-
-__all__ = ["for_all", "personal", "public", "purge", "purge_urls", "revalidated", "weak_etag"]

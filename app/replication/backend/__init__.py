@@ -1,1 +1,0 @@
-"""Django's PostgreSQL backend, with a pool for each server: `ENGINE = "replication.backend"`."""

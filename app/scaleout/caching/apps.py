@@ -1,0 +1,18 @@
+"""The cache as an application: it holds the command `warm_cache`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from django.apps import AppConfig
+
+
+class CachingConfig(AppConfig):
+    """Load the task where there is Celery."""
+
+    name = "scaleout.caching"
+
+    def ready(self) -> None:
+        """Import the task."""
+        if find_spec("celery"):
+            from scaleout.caching import tasks  # noqa: F401, PLC0415 - a project without Celery needs it not

@@ -1,0 +1,150 @@
+"""Changes of a model's rows, made by whatever way of Django's ORM, as invalidations.
+
+Django tells nobody of `QuerySet.update()` and `bulk_create()`: so the queryset here does. `save()` and `delete()`
+are told by signals, those of a whole queryset and of a cascade too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models, transaction
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+
+from scaleout.caching.invalidation import checked, forewarn, invalidate
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to rows of `model`.
+
+    `ids`: whose, the new ones' only if they are known. `written`: by the field's attribute (`category_id`), the
+    values that were written; an expression is among them as it is. Empty for rows that are deleted. `created`: they
+    may be new.
+    """
+
+    model: type[models.Model]
+    ids: Sequence[Any]
+    written: Mapping[str, Sequence[Any]]
+    created: bool = False
+
+
+type TagsOf = Callable[[Change], Iterable[str]]
+
+_bound: dict[type[models.Model], TagsOf] = {}
+
+
+def bind(model: type[models.Model], tags: TagsOf) -> None:
+    """Let each change of `model` invalidate what `tags` says of it, through its proxies and its children too.
+
+    For changes of whole querysets the model's manager must be of a CachingQuerySet, and so must its base manager, by
+    which `parent.children.add(…)` changes rows: `objects = CachingQuerySet.as_manager()` and, in its Meta,
+    `base_manager_name = "objects"`. Raises ImproperlyConfigured where one is not.
+    """
+    for manager in (model._default_manager, model._base_manager):
+        if not isinstance(manager.get_queryset(), CachingQuerySet):
+            raise ImproperlyConfigured(f"{model._meta.label}: {manager} is not of a CachingQuerySet: see caching.bind")
+    _bound[model] = tags
+    # Of any sender: a proxy is one of its own, and the parent of a model that is saved is none.
+    for signal in (pre_save, pre_delete):
+        signal.connect(_before, dispatch_uid="caching.before")
+    post_save.connect(_after_save, dispatch_uid="caching.after")
+    post_delete.connect(_after_delete, dispatch_uid="caching.after")
+
+
+def tags_of(change: Change) -> set[str]:
+    """Return what `change` invalidates: of its model, and of those whose rows are a part of it. Nothing where none is
+    bound."""
+    found: set[str] = set()
+    for model in _tables(change.model):
+        if tags := _bound.get(model):
+            found |= checked(tags(replace(change, model=model)))
+    return found
+
+
+def _tables(model: type[models.Model]) -> list[type[models.Model]]:
+    """Return the models whose tables hold a row of `model`: a proxy's is another's, a child's also in its parents'."""
+    concrete = model._meta.concrete_model
+    return [] if concrete is None else [concrete, *concrete._meta.get_parent_list()]
+
+
+def _is_bound(model: type[models.Model]) -> bool:
+    return any(one in _bound for one in _tables(model))
+
+
+def _change_of(instance: models.Model, fields: Iterable[str] | None, *, created: bool) -> Change:
+    """Return the change that saving `instance` is. Without `update_fields` everything is written, what is as it was
+    too: another transaction may have changed it meanwhile."""
+    names = None if fields is None else set(fields)
+    written = {
+        field.attname: [getattr(instance, field.attname)]
+        for field in instance._meta.concrete_fields
+        if (names is None or field.name in names or field.attname in names)
+        and field.attname in instance.__dict__  # a deferred one is not written
+    }
+    return Change(type(instance), [] if instance.pk is None else [instance.pk], written, created)
+
+
+def _before(sender: type[models.Model], instance: models.Model, using: str, **given: Any) -> None:
+    # Inside a transaction invalidate() does that, which comes before the commit there.
+    if _is_bound(sender) and not transaction.get_connection(using).in_atomic_block:
+        forewarn(*tags_of(_change_of(instance, given.get("update_fields"), created=instance._state.adding)))
+
+
+def _after_save(instance: models.Model, using: str, created: bool, update_fields: Any = None, **_: Any) -> None:
+    if _is_bound(type(instance)):
+        invalidate(*tags_of(_change_of(instance, update_fields, created=created)), using=using)
+
+
+def _after_delete(instance: models.Model, using: str, **_: Any) -> None:
+    invalidate(*tags_of(Change(type(instance), [instance.pk], {})), using=using)
+
+
+class CachingQuerySet[M: models.Model](models.QuerySet[M]):
+    """A queryset that tells what `update()`, `bulk_update()` and `bulk_create()` change."""
+
+    def update(self, **values: Any) -> int:
+        """Update the rows, which are locked first, in the order of their ids, so that it is known which they are."""
+        with transaction.atomic(using=self._for_write_alias()):
+            writer = self.using(self._for_write_alias())
+            rows = writer
+            if writer.query.distinct or writer.query.group_by is not None:  # PostgreSQL locks no rows of such a query
+                found = writer.order_by().values("pk")
+                rows = CachingQuerySet(self.model, using=writer.db).filter(pk__in=found)
+            locked = rows.order_by("pk").select_for_update(of=("self",), no_key=True)
+            ids = list(locked.values_list("pk", flat=True))
+            if not ids:
+                return 0
+            fields = {name: self.model._meta.get_field(name) for name in values}
+            written = {getattr(fields[name], "attname", name): [_plain(value)] for name, value in values.items()}
+            number = models.QuerySet.update(writer.filter(pk__in=ids), **values)
+            invalidate(*tags_of(Change(self.model, ids, written)), using=writer.db)
+        return number
+
+    update.alters_data = True  # type: ignore[attr-defined]  # Django's way to keep templates from calling it
+
+    def bulk_create(self, objs: Iterable[M], *args: Any, **options: Any) -> list[M]:
+        """Create the rows."""
+        rows = list(objs)
+        with transaction.atomic(using=self._for_write_alias()):
+            made = super().bulk_create(rows, *args, **options)
+            written: dict[str, list[Any]] = {}
+            for row in rows:
+                for field in self.model._meta.concrete_fields:
+                    written.setdefault(field.attname, []).append(row.__dict__.get(field.attname))
+            change = Change(self.model, [row.pk for row in made if row.pk is not None], written, created=True)
+            invalidate(*tags_of(change), using=self._for_write_alias())
+        return made
+
+    bulk_create.alters_data = True  # type: ignore[attr-defined]  # as above
+
+    def _for_write_alias(self) -> str:
+        self._for_write = True
+        return self.db
+
+
+def _plain(value: Any) -> Any:
+    return value.pk if isinstance(value, models.Model) else value

@@ -1,0 +1,52 @@
+"""One computation of a value at a time in this process; the other threads wait for it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from scaleout.caching.local import Held
+
+
+class Flight:
+    """One computation, and what came out."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.held: Held | None = None
+        self.error: BaseException | None = None
+        self._landed = threading.Event()
+        self._second = threading.Lock()
+
+    def land(self, held: Held | None, error: BaseException | None = None) -> None:
+        """Let those who wait go on. The first landing counts: a stale value may be given out before the new one is
+        there."""
+        if not self._landed.is_set():
+            self.held, self.error = held, error
+            self._landed.set()
+
+    def take_over(self) -> bool:
+        """Return whether the caller is the first who has waited long enough: he computes it too, the others wait on."""
+        return self._second.acquire(blocking=False)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the landing; return whether it came."""
+        return self._landed.wait(max(0.0, seconds))
+
+
+class Flights:
+    """The computations under way, by key."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[Any, Flight] = {}
+
+    def join(self, key: Any) -> tuple[Flight, bool]:
+        """Return the flight of `key`, and whether it is the caller's to fly."""
+        mine = Flight()
+        flight = self._under_way.setdefault(key, mine)  # one step: no lock
+        return flight, flight is mine
+
+    def end(self, key: Any, flight: Flight) -> None:
+        """Let the next caller begin a new one."""
+        if self._under_way.get(key) is flight:
+            self._under_way.pop(key, None)

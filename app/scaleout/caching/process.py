@@ -1,0 +1,132 @@
+"""What one process has one of. A child of gunicorn or Celery begins with new ones: connections and threads do not
+fork."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable
+
+from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
+from redis.exceptions import RedisError
+
+from scaleout.caching import metrics
+from scaleout.caching.errors import AwayError
+from scaleout.caching.flights import Flights
+from scaleout.caching.ledger import Ledger
+from scaleout.caching.local import LocalCache, Store
+from scaleout.caching.shared import EVERYTHING, Shared
+from scaleout.caching.signals import invalidated
+from scaleout.caching.watch import Watch
+from scaleout.caching.wire import Wire
+
+log = logging.getLogger(__name__)
+
+LOCAL = "local"
+MOST = 10_000  # unsent tags; more are sent as EVERYTHING
+LAST_TRY = 2.0  # seconds that the end of a process waits for Redis, if something is unsent
+
+
+class Process:
+    """The levels of this process, and what it still has to tell."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.wire = Wire()
+        self.shared = Shared(self.wire)
+        self.watch = Watch(self.wire, self.ledger, self._catch_up)
+        self.flights = Flights()
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._unsent: set[str] = set()
+        self._token = ""
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """The first level."""
+        if self._store is None:
+            local = caches[LOCAL]
+            if not isinstance(local, LocalCache):
+                raise ImproperlyConfigured(f'CACHES["{LOCAL}"]["BACKEND"] must be "scaleout.caching.local.LocalCache"')
+            self._store = local.store
+        return self._store
+
+    def tell(self, tags: Iterable[str], token: str) -> None:
+        """Invalidate `tags`, here at once and elsewhere as soon as Redis can be told. Raises nothing."""
+        wrong = set(tags)
+        self.ledger.note(wrong, token)
+        metrics.invalidations.inc(len(wrong))
+        self.watch.start()
+        try:
+            self.shared.invalidate(wrong, token)
+        except AwayError:
+            self._keep(wrong, token)
+        # Last: who hears it, and asks anew, finds nothing old in Redis.
+        invalidated.send_robust(type(self), tags=wrong)
+
+    def send_unsent(self) -> bool:
+        """Send what could not be sent; return whether nothing is left. Raises redis.RedisError or OSError."""
+        with self._sending:  # who waits here knows then that nothing is in another thread's hands
+            with self._lock:
+                # Taken away first: what comes again meanwhile is a change of its own.
+                tags, token = self._unsent, self._token
+                self._unsent, self._token = set(), ""
+            if not tags:
+                return True
+            try:
+                self.shared.invalidate(tags, token, anyway=True)
+            except BaseException:
+                self._keep(tags, token)
+                raise
+            with self._lock:
+                metrics.unsent.set(len(self._unsent))
+                return not self._unsent
+
+    def _catch_up(self) -> bool:
+        self.shared.release_unsure()
+        return self.send_unsent()
+
+    def _keep(self, tags: set[str], token: str) -> None:
+        """Keep what could not be sent."""
+        with self._lock:
+            self._unsent |= tags
+            self._token = max(self._token, token)
+            if len(self._unsent) > MOST:
+                self._unsent = {EVERYTHING}
+            metrics.unsent.set(len(self._unsent))
+
+    def end(self) -> None:
+        """Let the thread end, and close the connections that nobody uses."""
+        self.watch.stop()
+        self.wire.close()
+
+    def last_try(self) -> None:
+        """At the end of a process: try once more to send what is unsent."""
+        until = time.monotonic() + LAST_TRY
+        while True:
+            try:
+                if self.send_unsent():
+                    return
+            except (RedisError, OSError) as error:
+                if time.monotonic() > until:
+                    log.error("%d invalidations are lost: %s", len(self._unsent), error)
+                    return
+                threading.Event().wait(0.1)
+
+
+current = Process()
+
+
+def renew() -> None:
+    """Begin anew: in a child process, and between tests."""
+    global current  # noqa: PLW0603 - one process, one of each
+    current = Process()
+
+
+os.register_at_fork(after_in_child=renew)
+atexit.register(lambda: current.last_try())  # noqa: PLW0108 - the one that is current then

@@ -1,0 +1,98 @@
+"""What is computed before anyone asks for it: registered calls, several at a time, only what is about to expire."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+
+from scaleout.caching.decorator import CachedFunction
+from scaleout.caching.errors import AwayError
+
+log = logging.getLogger(__name__)
+
+type Call = tuple[CachedFunction[Any, Any], *tuple[Any, ...]]
+type Warmer = Callable[[], Iterable[Call]]
+
+MARGIN = 90.0  # seconds: what expires before the next round and some is computed now
+AT_ONCE = 4
+
+_warmers: dict[str, Warmer] = {}
+
+
+def warmer(name: str) -> Callable[[Warmer], Warmer]:
+    """Register a function that says what to warm: a cached function and its arguments, each."""
+
+    def register(function: Warmer) -> Warmer:
+        _warmers[name] = function
+        return function
+
+    return register
+
+
+def names() -> list[str]:
+    """Return the names of the registered warmers."""
+    return list(_warmers)
+
+
+@dataclass
+class Outcome:
+    """What one warmer's calls came to. `late`: not begun, because the time was over."""
+
+    name: str
+    computed: int = 0
+    warm: int = 0
+    failed: int = 0
+    late: int = 0
+
+
+def warm(
+    only: Iterable[str] = (),
+    *,
+    margin: float = MARGIN,
+    at_once: int = AT_ONCE,
+    seconds: float = 60.0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Outcome]:
+    """Warm what the warmers in `only` name, or those of `settings.CACHING_WARMERS`, or all.
+
+    Begins nothing more after `seconds`. Raises no error of theirs.
+    """
+    until = time.monotonic() + seconds
+    work: list[tuple[Outcome, Call]] = []
+    chosen = list(only) or getattr(settings, "CACHING_WARMERS", None) or list(_warmers)
+    outcomes = [Outcome(name) for name in chosen]
+    for outcome in outcomes:
+        try:
+            work += [(outcome, call) for call in _warmers[outcome.name]()]
+        except Exception:  # what one warmer can't say keeps no other from its work
+            log.exception("the warmer %r", outcome.name)
+            outcome.failed += 1
+    done = 0
+    with ThreadPoolExecutor(at_once, thread_name_prefix="warm") as pool:
+        for (outcome, _), what in zip(work, pool.map(lambda one: _one(one[1], margin, until), work), strict=True):
+            setattr(outcome, what, getattr(outcome, what) + 1)
+            done += 1
+            progress(done, len(work))
+    return outcomes
+
+
+def _one(call: Call, margin: float, until: float) -> str:
+    if time.monotonic() > until:
+        return "late"
+    function, *args = call
+    try:
+        return "computed" if function.warm(margin, *args) else "warm"
+    except AwayError:
+        return "late"
+    except Exception:  # a value that can't be computed is its caller's problem, when there is one
+        log.exception("warming %s%r", function.__name__, tuple(args))
+        return "failed"
+    finally:
+        connections.close_all()

@@ -1,0 +1,46 @@
+"""manage.py purge: let the edge forget what bears a tag, or one URL."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from scaleout.cdn import purging
+from scaleout.cdn.tags import EVERYTHING, written
+
+
+class Command(BaseCommand):
+    help = """Lets the edge forget what visitors get at each URL, and what bears one of the tags ("*": everything).
+
+Twice, as a change does: at once, and when nothing that was made before is still on its way."""
+    requires_system_checks: tuple[str, ...] = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("url", nargs="*", help="as a visitor asks for it: https://shop.example/api/products/7")
+        parser.add_argument("--tag", action="append", default=[], help="such as product:7; may be given several times")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        if not settings.CDN_PURGE_URL:
+            raise CommandError("CDN_PURGE_URL names no edge for this service")
+        try:
+            wrong = {purging.of_url(one) for one in options["url"]}
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        wrong |= {one if one == EVERYTHING else written(one) for one in options["tag"]}
+        if not wrong:
+            raise CommandError("name a URL or a --tag")
+        edge = purging.Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET)
+        try:
+            edge.purge(wrong)
+            time.sleep(purging.AGAIN)  # for the reason that purging.py gives
+            edge.purge(wrong)
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandError(f"the edge was not told: {error}") from error
+        finally:
+            edge.close()
+        self.stdout.write(f"purged {len(wrong)}")

@@ -1,0 +1,97 @@
+"""The one place where answers get their `Cache-Control`: by what they turned out to be, not by their path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import has_vary_header, patch_vary_headers
+
+from scaleout.cdn import policy, tags
+from scaleout.cdn.validators import conditional
+
+_READS = ("GET", "HEAD")
+_OF_CDNS = ("cdn-cache-control", "surrogate-control")  # RFC 9213, also with a CDN's name before it; Edge Architecture
+_KEPT_STATUS = (HTTPStatus.OK, HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT)
+
+
+class CdnMiddleware:
+    """Say what may be kept of each answer. It stands outside of all that sets cookies or makes problems of errors.
+
+    An answer that shows to be somebody's own is `private, no-store` whatever its view, or a service behind the gateway,
+    has said, unless that is as strict. A file (`for_all`) is nobody's own, whoever asks. Errors are `no-store`, pages
+    `no-cache`, what a view calls public is public, and anything else is as good as personal: what nobody has thought of
+    must not be kept.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer the request."""
+        response = self.get_response(request)
+        said = response.headers.get("Cache-Control", "").lower()
+        wish = policy.of(response)
+        if _is_personal(request, response):
+            if not _is_strict(said):
+                _say(response, policy.PERSONAL)
+            for name in [one for one in response.headers if one.lower().endswith(_OF_CDNS)]:
+                del response.headers[name]  # they count for more than Cache-Control, where they are known
+            return response
+        if said:  # by the view itself, for a file, or by the service that has answered
+            return response
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            _say(response, policy.NOT_KEPT)
+            return response
+        _say(response, _control(request, response, wish))
+        if "no-store" in response.headers["Cache-Control"]:
+            return response
+        patch_vary_headers(response, ["Accept-Encoding"])  # the load balancer compresses
+        if wish is not None and wish.is_public:
+            tags.put(response, wish.named())
+        if response.status_code == HTTPStatus.OK and isinstance(response, HttpResponse):
+            return conditional(request, response)
+        return response
+
+
+def _control(request: HttpRequest, response: HttpResponseBase, wish: policy.Policy | None) -> str:
+    """Return the Cache-Control of an answer that is no error, and nobody's own as far as one can see."""
+    if request.method not in _READS or response.status_code not in _KEPT_STATUS or response.streaming:
+        return policy.PERSONAL  # what is streamed may look at the session when it is too late
+    if wish is not None:
+        return wish.control
+    if response.status_code == HTTPStatus.OK and response.headers.get("Content-Type", "").startswith("text/html"):
+        return policy.REVALIDATED
+    return policy.PERSONAL
+
+
+def _is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Return whether the answer may depend on who asked, or tells the caller something that nobody else should get."""
+    if policy.is_for_all(response):
+        return False
+    session = getattr(request, "session", None)
+    return bool(
+        "Authorization" in request.headers
+        or response.cookies
+        or "Set-Cookie" in response.headers  # of a service behind the gateway
+        or (session is not None and (session.accessed or session.modified))
+        or has_vary_header(response, "Cookie")
+        or has_vary_header(response, "Authorization")
+        or any(name in response.headers for name in getattr(settings, "CDN_PERSONAL_HEADERS", ()))
+    )
+
+
+def _is_strict(said: str) -> bool:
+    """Return whether no cache that several people share may keep an answer with this `Cache-Control`, in small letters.
+
+    `private="X-Name"` is about that header alone.
+    """
+    directives = {one.strip() for one in said.split(",")}
+    return bool(directives & {"no-store", "private"}) and "public" not in directives
+
+
+def _say(response: HttpResponseBase, control: str) -> None:
+    response.headers["Cache-Control"] = control

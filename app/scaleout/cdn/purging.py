@@ -1,0 +1,245 @@
+"""Purging by tag and by URL, out of the request: one thread a process tells the edge, twice.
+
+Twice, because an answer may be on its way to the edge that was made before the change: it arrives after the purge, and
+is kept. What is computed AGAIN seconds after a change shows it, and nothing that was begun before is still on its way.
+A process that ends waits for that, but a server that was told to stop does not.
+
+An edge that is away costs a caller nothing. A purge that it does not get is lost, and the old answer goes when its
+`max-age` is over.
+"""
+
+from __future__ import annotations
+
+import atexit
+import http.client
+import logging
+import os
+import re
+import signal
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from scaleout.cdn import metrics
+from scaleout.cdn.tags import EVERYTHING, MOST_BYTES, written
+
+log = logging.getLogger(__name__)
+
+AGAIN = 6.0  # seconds: a replica may show the old for 2, and the load balancer gives up a request after less than 4
+PAUSE = 3.0  # seconds without a try after one that failed; shorter than AGAIN, so that a short absence loses nothing
+TIMEOUT = 1.0  # seconds to connect, and for the answer
+BATCH = 200  # tags in one request
+MOST = 5000  # tags that wait; more are sent as EVERYTHING
+LAST_TRY = 2.0  # seconds that the end of a process waits for the edge
+
+# http://host/path: what a visitor asks for, of what may stand in a request.
+_URL = re.compile(r"https?:(//[A-Za-z0-9.:\[\]-]+)(/[!-~]*)?", re.IGNORECASE)
+
+
+def of_url(url: str) -> str:
+    """Return what stands for `url` among the tags, none of which begins with a slash. Raises ValueError."""
+    found = _URL.fullmatch(url.partition("#")[0])
+    if found is None:
+        raise ValueError(f"{url!r} is no address such as https://shop.example/api/products/7")
+    return f"{found[1].lower()}{found[2] or '/'}"
+
+
+def _batches(tags: Iterable[str]) -> Iterator[list[str]]:
+    """Yield what fits into one request: BATCH tags, and as many bytes as an answer's own may have."""
+    some: list[str] = []
+    for tag in tags:
+        if len(some) == BATCH or sum(map(len, some)) + len(some) + len(tag) > MOST_BYTES:
+            yield some
+            some = []
+        some.append(tag)
+    if some:
+        yield some
+
+
+class Edge:
+    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, or of a host and a path, and a secret.
+
+    To an address with https:// only where the certificate is its own: by the system's authorities, or `SSL_CERT_FILE`.
+    """
+
+    def __init__(self, url: str, secret: str) -> None:
+        parts = urlsplit(url)
+        host = str(parts.hostname)
+        if parts.scheme == "https":
+            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, parts.port, timeout=TIMEOUT, context=ssl.create_default_context()
+            )
+        else:
+            self._connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
+        self._headers = {"Authorization": f"Bearer {secret}"}
+
+    def purge(self, tags: Iterable[str]) -> None:
+        """Let the edge forget what bears one of `tags`, or is one (`of_url`). Raises OSError, HTTPException."""
+        every = sorted(tags)
+        urls = [one for one in every if one.startswith("//")]
+        try:
+            for some in _batches(one for one in every if not one.startswith("//")):
+                self._send("/", {"Surrogate-Key": " ".join(some)})
+            for one in urls:
+                host, _, path = one.removeprefix("//").partition("/")
+                self._send(f"/{path}", {"Host": host})
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, which is opened again when it is needed."""
+        self._connection.close()
+
+    def _send(self, path: str, headers: dict[str, str]) -> None:
+        if self._connection.sock is not None:
+            try:
+                return self._ask(path, headers)
+            except (ConnectionError, ssl.SSLEOFError):  # the edge had closed it, idle as it was
+                self._connection.close()
+        return self._ask(path, headers)
+
+    def _ask(self, path: str, headers: dict[str, str]) -> None:
+        self._connection.request("PURGE", path, headers=self._headers | headers)
+        answer = self._connection.getresponse()
+        answer.read()
+        if answer.status != http.client.OK:
+            raise http.client.HTTPException(f"the edge answered {answer.status}")
+
+
+class Purger:
+    """The tags that the edge is still to be told of, and the thread that does it: started by the first of them."""
+
+    def __init__(self, edge: Edge, again: float = AGAIN, pause: float = PAUSE) -> None:
+        self._edge, self._again, self._pause = edge, again, pause
+        self._wake = threading.Condition()
+        self._now: set[str] = set()
+        self._later: dict[str, float] = {}  # when, by tag; in the order of time
+        self._thread: threading.Thread | None = None
+        self._closed_until = 0.0
+        self._ending = self._hurried = False
+        self._failing = False
+
+    def purge(self, tags: Iterable[str]) -> None:
+        """Let the edge forget, soon, what bears one of `tags`, as they stand in a header. Returns at once."""
+        wrong = set(tags)
+        due = time.monotonic() + self._again
+        with self._wake:
+            if len(self._later) + sum(one not in self._later for one in wrong) > MOST:
+                wrong = {EVERYTHING}
+                self._later.clear()
+            self._now |= wrong
+            if len(self._now) > MOST:
+                self._now = {EVERYTHING}
+            for one in wrong:
+                self._later.pop(one, None)
+                self._later[one] = due
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="cdn", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def end(self, seconds: float = LAST_TRY, *, hurried: bool = False) -> None:
+        """Send what waits, the second time when it is due, and let the thread end: within `seconds` after that.
+
+        The second time at once if it is `hurried`, and where the edge was away at the first.
+        """
+        with self._wake:
+            self._ending, self._hurried = True, hurried
+            self._wake.notify()
+            thread = self._thread
+            last = 0.0 if hurried else max(self._later.values(), default=0.0) - time.monotonic()
+        if thread is not None:
+            thread.join(max(0.0, last) + seconds)
+
+    def _run(self) -> None:
+        while tags := self._next():
+            self._tell(tags)
+        self._edge.close()
+
+    def _next(self) -> set[str]:
+        """Wait until there is something to tell, and return it; nothing at the end."""
+        with self._wake:
+            while True:
+                now = time.monotonic()
+                tags, self._now = self._now, set()
+                for one, due in list(self._later.items()):
+                    if due > now and not (self._hurried or (self._ending and self._failing)):
+                        break
+                    tags.add(one)
+                    del self._later[one]
+                if tags or (self._ending and not self._later):
+                    return tags
+                first = next(iter(self._later.values()), None)
+                self._wake.wait(None if first is None else first - now)
+
+    def _tell(self, tags: set[str]) -> None:
+        if time.monotonic() < self._closed_until:
+            metrics.purges.labels("dropped").inc(len(tags))
+            return
+        try:
+            self._edge.purge(tags)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            metrics.purges.labels("failed").inc(len(tags))
+            self._closed_until = time.monotonic() + self._pause
+            if not self._failing:
+                log.info("the edge is not told of changes: %s", error)
+                metrics.breaker.set(1)
+            self._failing = True
+        else:
+            metrics.purges.labels("sent").inc(len(tags))
+            if self._failing:
+                log.info("the edge is told of changes again")
+                metrics.breaker.set(0)
+            self._failing = False
+
+
+_current: Purger | None = None
+_making = threading.Lock()
+
+
+def purge(*tags: str) -> None:
+    """Let the edge of `settings.CDN_PURGE_URL` forget what bears one of `tags`, within a moment.
+
+    Call it after the commit. Returns at once, and raises nothing if the edge is away, or there is none.
+    """
+    _purge({one if one == EVERYTHING else written(one) for one in tags})
+
+
+def purge_urls(*urls: str) -> None:
+    """The same for what visitors get at `urls`, with host and query, in all encodings. Raises ValueError."""
+    _purge({of_url(one) for one in urls})
+
+
+def end(*, hurried: bool = False) -> None:
+    """Tell what is still to be told: for processes that end without Python's own end, and those who have no time."""
+    if _current is not None:
+        _current.end(hurried=hurried)
+
+
+def _purge(wrong: set[str]) -> None:
+    global _current  # noqa: PLW0603 - one process, one thread that tells
+    if not settings.CDN_PURGE_URL or not wrong:
+        return
+    with _making:
+        if _current is None:
+            _current = Purger(Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET))
+    _current.purge(wrong)
+
+
+def _at_exit() -> None:
+    # Who handles SIGTERM is a server, and ends because it was told to. A command has the time to wait.
+    end(hurried=signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
+
+
+def _renew() -> None:
+    global _current, _making  # the threads of a parent do not live on in its child
+    _current, _making = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
+atexit.register(_at_exit)

@@ -1,0 +1,56 @@
+"""What is due later waits in a table, and is given to the broker when it is due.
+
+A worker that is sent a task with a `countdown` holds it until then, and the broker gives what a worker holds for longer
+than its visibility time-out to another one: the task would run once for each time-out that passes.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from kombu.utils.json import dumps, loads
+
+from scaleout.events.models import Later
+from scaleout.events.sending import deliver
+
+AGAIN = timedelta(seconds=10)  # until what the broker did not take is tried again
+# What the sender needs and the message does not hold.
+_OWN = ("producer", "publisher", "connection", "router", "result_cls", "task_type", "add_to_parent")
+
+
+def keep_task(wait: timedelta, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> None:
+    """Keep a task until `wait` is over. Raises kombu.exceptions.EncodeError or TypeError for what JSON can't hold."""
+    options = {key: value for key, value in options.items() if key not in _OWN and value is not None}
+    if "queue" in options:
+        options["queue"] = getattr(options["queue"], "name", options["queue"])
+    if isinstance(seconds := options.get("expires"), int | float):  # from now, not from when it is due
+        options["expires"] = timezone.now() + timedelta(seconds=seconds)
+    options["headers"] = import_string(settings.EVENTS_HEADERS)() | (options.get("headers") or {})
+    message = dumps({"args": list(args or ()), "kwargs": dict(kwargs or {}), "options": options})
+    Later.objects.using("default").create(name=name, message=message, due_at=Now() + wait)
+
+
+def send_due(alias: str) -> int:
+    """Give the broker the next task that is due in `alias`; return how many it took. Several at once share the work.
+
+    One that is killed between the two lines sends it once more: a task is delivered at least once.
+    """
+    with transaction.atomic(using=alias):
+        due = Later.objects.using(alias).filter(due_at__lte=Now()).order_by("due_at")
+        row = due.select_for_update(skip_locked=True).first()
+        if row is None:
+            return 0
+        message = loads(row.message)
+        if deliver(current_app, row.name, message["args"], message["kwargs"], message["options"]):
+            row.delete()
+            return 1
+        row.due_at = Now() + AGAIN
+        row.save(update_fields=["due_at"])
+        return 0

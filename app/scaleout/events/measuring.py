@@ -1,0 +1,78 @@
+"""How much waits in the outboxes and in the queue: asked when Prometheus asks, whoever else is away.
+
+Not by a task: where the broker is away no task comes, and then it is most of all that one wants to know.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from django.conf import settings
+from django.db import connections, transaction
+
+from scaleout.events import metrics
+from scaleout.events.models import databases
+from scaleout.events.relay import AWAY
+from scaleout.events.sending import length
+
+EVERY = 4.0  # seconds between two looks of one process: Prometheus asks every five
+PATIENCE = 1.0  # seconds that who asks waits for all outboxes
+STATEMENT = "1s"
+NOTHING = (float("nan"),) * 3  # what cannot be asked is not a number
+
+_QUERY = (
+    "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0), count(parked_at)"
+    " FROM events_outbox"
+)
+_lock = threading.Lock()
+_looks: dict[str, _Look] = {}  # the last one, by alias
+
+
+class _Look(threading.Thread):
+    """A look into one outbox. While it hangs, as long as the server does, no second one begins."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(name=f"outbox {alias}", daemon=True)
+        self.alias = alias
+        self.began = time.monotonic()
+
+    def run(self) -> None:
+        """Look, and tell Prometheus."""
+        try:
+            with transaction.atomic(using=self.alias), connections[self.alias].cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [STATEMENT])
+                cursor.execute(_QUERY)
+                self.tell(cursor.fetchone())
+        except AWAY:
+            self.tell(NOTHING)
+        finally:
+            connections.close_all()
+
+    def tell(self, found: tuple[float, float, float]) -> None:
+        """Set what Prometheus is told of this outbox."""
+        name = connections.settings[self.alias]["NAME"]
+        for gauge, value in zip((metrics.depth, metrics.age, metrics.parked), found, strict=True):
+            gauge.labels(name).set(float(value))
+
+
+def measure() -> None:
+    """Tell Prometheus how much waits, and for how long. Returns in time: what is not known by then is not a number."""
+    looks = [_look(alias) for alias in databases()]
+    waiting = length(settings.EVENTS_QUEUE)
+    metrics.queue.labels(settings.EVENTS_QUEUE).set(float("nan") if waiting is None else waiting)
+    until = time.monotonic() + PATIENCE
+    for look in looks:
+        look.join(max(0.0, until - time.monotonic()))
+        if look.is_alive():
+            look.tell(NOTHING)
+
+
+def _look(alias: str) -> _Look:
+    """Return a look that is young enough, or else one that begins now."""
+    with _lock:
+        look = _looks.get(alias)
+        if look is None or not (look.is_alive() or time.monotonic() - look.began < EVERY):
+            look = _looks[alias] = _Look(alias)
+            look.start()
+        return look

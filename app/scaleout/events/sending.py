@@ -1,0 +1,127 @@
+"""Give a message to the broker: soon, or not at all, and without an error. What was not sent is sent by the relay.
+
+Celery's own ways are made for a sender that has nothing better to do than to wait: kombu tries to connect for ever
+unless `max_retries` says how often, and a Redis that has stopped to answer is waited for as long as its time-outs say.
+A request must not pay for that after its commit. So this has connections of its own with short time-outs and without
+second tries, and leaves the broker alone for a moment after a failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Celery, current_app
+from kombu import Producer
+from kombu.pools import producers
+
+from scaleout.events import metrics
+
+CONNECT, ANSWER = 0.25, 0.5  # seconds; the broker is on the same network
+PAUSE = 2.0  # seconds in which nobody in this process tries, after a failure
+# Messages in a queue beyond which no event is sent to it: its consumer has enough to do, what waits there would be sent
+# once more for each pause that passes, and the broker's memory is for all queues.
+FULL = 500
+SEEN = 1.0  # seconds for which a sender believes the length that was seen
+_OPTIONS = {
+    "socket_connect_timeout": CONNECT,
+    "socket_timeout": ANSWER,
+    "max_retries": 0,  # of kombu's connecting; without it that never ends
+}
+
+log = logging.getLogger(__name__)
+
+
+class _Broken:
+    """When the broker failed; after PAUSE one caller finds out for all whether it is back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: float | None = None
+
+    def allows(self) -> bool:
+        with self._lock:
+            if self._since is None:
+                return True
+            if time.monotonic() - self._since < PAUSE:
+                return False
+            self._since = time.monotonic()
+            return True
+
+    def note(self, *, works: bool) -> None:
+        with self._lock:
+            self._since = None if works else time.monotonic()
+
+
+_broken = _Broken()
+_lengths: dict[str, tuple[float, int | None]] = {}  # by queue: when it was seen
+
+
+def send(task: str, queue: str | None = None, headers: dict[str, str] | None = None, **arguments: Any) -> bool:
+    """Send the task with this name to `queue`, by default its own; return whether the broker has it.
+
+    `headers`: of the message, beside Celery's.
+
+    Raises nothing, and takes CONNECT + ANSWER seconds at most, twice that where a connection has to be made first.
+    """
+    return deliver(current_app, task, (), arguments, {"queue": queue or queue_of(task), "headers": headers})
+
+
+def deliver(app: Celery, task: str, args: Sequence[Any], arguments: dict[str, Any], options: dict[str, Any]) -> bool:
+    """Do as `send`, with any options of `Celery.send_task`."""
+    if not _broken.allows():
+        metrics.unsent.inc()
+        return False
+    try:
+        with _producer() as producer:
+            app.send_task(task, args, arguments, producer=producer, retry=False, **options)
+    except Exception as error:  # whatever it is: the change is committed, and the relay sends what tells of it
+        _broken.note(works=False)
+        metrics.unsent.inc()
+        log.warning("not sent: %s: %s: %s", task, type(error).__name__, error)
+        return False
+    _broken.note(works=True)
+    return True
+
+
+def queue_of(task: str) -> str:
+    """Return the queue that the task with this name goes to."""
+    return str(current_app.amqp.router.route({}, task)["queue"].name)
+
+
+def length(queue: str) -> int | None:
+    """Return how many messages of `queue` no worker has taken yet; None if the broker does not say."""
+    if not _broken.allows():
+        return None
+    try:
+        with _producer() as producer:
+            channel: Any = producer.channel  # of the transport for Redis
+            count = int(channel.client.llen(queue))
+    except Exception as error:  # as above
+        _broken.note(works=False)
+        log.warning("the length of %s is not known: %s: %s", queue, type(error).__name__, error)
+        return None
+    _broken.note(works=True)
+    return count
+
+
+def has_room(queue: str, seen: float = 0.0) -> bool | None:
+    """Return whether `queue` takes more events, by a length that is at most `seen` seconds old; None if the broker does
+    not say."""
+    at, count = _lengths.get(queue, (float("-inf"), None))
+    if time.monotonic() - at >= seen:
+        count = length(queue)
+        _lengths[queue] = time.monotonic(), count
+    return None if count is None else count < FULL
+
+
+@contextmanager
+def _producer() -> Iterator[Producer]:
+    """Lend a producer; one whose connection has failed is not lent again."""
+    connection = current_app.connection_for_write(transport_options=_OPTIONS)
+    with producers[connection].acquire(block=True, timeout=ANSWER) as producer:
+        yield producer

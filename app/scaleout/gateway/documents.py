@@ -1,0 +1,113 @@
+"""The OpenAPI documents of several services as one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scaleout.gateway.errors import Cut, Failed, Refused
+from scaleout.gateway.exchange import Request
+from scaleout.gateway.service import Service
+
+MOST = 2_097_152  # bytes of a document
+_REF = "#/components/"
+
+type Document = dict[str, Any]
+
+
+class Missing(Exception):  # noqa: N818 - said of the document
+    """The service has given none in time."""
+
+
+def fetch(service: Service, seconds: float) -> Document:
+    """Return the document of a service, as any caller gets it. Raises Missing after `seconds` at the latest."""
+    until = time.monotonic() + seconds
+    request = Request.get(f"/api/{service.name}/openapi.json", [("Host", service.name)])
+    try:
+        answer = service.call(request, until)
+        document = json.loads(answer.read(until, MOST))
+    except (Failed, Refused, Cut, ValueError, RecursionError) as error:
+        raise Missing(f"{service.name}: {type(error).__name__}: {error}") from error
+    if answer.status != 200 or not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
+        raise Missing(f"{service.name}: status {answer.status} without a document")
+    return document
+
+
+def merge(documents: Mapping[str, Document]) -> Document:
+    """Return the paths and components of all, each operation with its service's name as its tag.
+
+    Paths keep their prefix, so they are told apart already. A component that is another one in another service gets its
+    service's name before its own, and so does whatever refers to it.
+    """
+    apart = _told_apart(documents)
+    paths: Document = {}
+    components: dict[str, Document] = {}
+    for service, document in documents.items():
+        names = {key: f"{service}.{key[1]}" for key in apart}
+        for kind, name, definition in _components(document):
+            components.setdefault(kind, {})[names.get((kind, name), name)] = _renamed(definition, names)
+        for path, methods in document["paths"].items():
+            for operation in methods.values():
+                operation["tags"] = [service]
+            paths[path] = _renamed(methods, names)
+    tags = [
+        {"name": service, "description": document.get("info", {}).get("description", "")}
+        for service, document in documents.items()
+    ]
+    return {"openapi": "3.1.0", "tags": tags, "paths": paths, "components": components}
+
+
+type _Key = tuple[str, str]  # the kind of a component, and its name
+
+
+def _components(document: Document) -> Iterator[tuple[str, str, Any]]:
+    for kind, found in document.get("components", {}).items():
+        for name, definition in found.items():
+            yield kind, name, definition
+
+
+def _told_apart(documents: Mapping[str, Document]) -> set[_Key]:
+    """Return what two services mean differently: by what it says, or by what it refers to."""
+    seen: dict[_Key, Any] = {}
+    apart: set[_Key] = set()
+    for document in documents.values():
+        for kind, name, definition in _components(document):
+            if seen.setdefault((kind, name), definition) != definition:
+                apart.add((kind, name))
+    while more := {key for key in seen.keys() - apart if not apart.isdisjoint(_references(seen[key]))}:
+        apart |= more
+    return apart
+
+
+def _references(node: Any) -> Iterator[_Key]:
+    match node:
+        case dict():
+            for value in node.values():
+                yield from _references(value)
+        case list():
+            for value in node:
+                yield from _references(value)
+        case str() if node.startswith(_REF) and node.count("/") == 3:
+            _, _, kind, name = node.split("/")
+            yield kind, name
+
+
+def _renamed(node: Any, names: Mapping[_Key, str]) -> Any:
+    """Return a copy whose references, and names of security schemes, are the new ones."""
+    match node:
+        case dict():
+            copy = {key: _renamed(value, names) for key, value in node.items()}
+            if isinstance(security := copy.get("security"), list):
+                copy["security"] = [
+                    {names.get(("securitySchemes", name), name): scopes for name, scopes in one.items()}
+                    for one in security
+                ]
+            return copy
+        case list():
+            return [_renamed(value, names) for value in node]
+        case str() if node.startswith(_REF) and node.count("/") == 3:
+            _, _, kind, name = node.split("/")
+            return f"{_REF}{kind}/{names.get((kind, name), name)}"
+    return node

@@ -1,0 +1,171 @@
+"""The bulkhead and the budget, under many threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from itertools import islice
+
+import pytest
+from waiting import in_time
+
+from scaleout.gateway.budget import Budget
+from scaleout.gateway.bulkhead import Bulkhead, Full
+
+
+def soon() -> float:
+    """Return a moment in 5 s."""
+    return time.monotonic() + 5
+
+
+def test_never_more_than_so_many_are_inside_and_under_load_everyone_gets_in() -> None:
+    bulkhead, lock = Bulkhead(3, 1, 5.0), threading.Lock()
+    inside, most = 0, 0
+
+    def work(_number: int) -> None:
+        nonlocal inside, most
+        bulkhead.enter(soon())
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        threading.Event().wait(0.001)
+        with lock:
+            inside -= 1
+        bulkhead.leave(well=True)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(300)))
+    assert most == 3
+
+
+def test_where_calls_take_long_one_waits_and_the_others_are_sent_away_at_once() -> None:
+    bulkhead = Bulkhead(2, 1, 60)
+    for _ in range(20):  # it learns how long a call takes
+        bulkhead.enter(soon())
+        threading.Event().wait(0.02)
+        bulkhead.leave(well=True)
+    bulkhead.enter(soon())
+    bulkhead.enter(soon())
+
+    def work() -> None:
+        bulkhead.enter(soon())
+        bulkhead.leave(well=True)
+
+    with ThreadPoolExecutor(8) as pool:  # 20 ms: the turn of each of these comes soon
+        waiting = [pool.submit(work) for _ in range(5)]
+        assert not [one for one in waiting if one.done()]
+        bulkhead.leave(well=True)
+        assert [one.result(5) for one in waiting] == [None] * 5
+        bulkhead.leave(well=True)
+
+    def slow(calls: int) -> None:
+        for _ in range(calls):
+            bulkhead.enter(soon())
+        threading.Event().wait(0.7)
+        for _ in range(calls):
+            bulkhead.leave(well=True)
+
+    def waits(after: float) -> list[bool]:
+        """Return of three who come while all places are taken whether they still wait `after` some seconds."""
+        bulkhead.enter(soon())
+        bulkhead.enter(soon())
+        with ThreadPoolExecutor(3) as pool:
+            three = [pool.submit(work) for _ in range(3)]
+            threading.Event().wait(after)
+            waiting = [not one.done() for one in three]
+            bulkhead.leave(well=True)
+            bulkhead.leave(well=True)
+            wait(three)
+        return sorted(waiting)
+
+    slow(1)
+    assert waits(0.05) == [True] * 3, "one call that hung says little of the next"
+    for _ in range(3):
+        slow(2)
+    assert waits(0.05) == [False, False, True]
+
+
+def test_whoever_finds_it_stuck_is_refused_after_the_patience_and_the_next_ones_at_once() -> None:
+    bulkhead = Bulkhead(1, 1, 0.5)
+    bulkhead.enter(soon())
+    started, far = time.monotonic(), time.monotonic() + 600
+    with in_time(), pytest.raises(Full):
+        bulkhead.enter(far)
+    assert time.monotonic() - started > 0.45
+    with in_time(20):  # were they to wait as well, it would be 50
+        for _ in range(100):
+            with pytest.raises(Full):
+                bulkhead.enter(far)
+
+
+def test_of_those_who_wait_for_a_service_that_has_just_frozen_one_waits_on_and_the_others_go() -> None:
+    bulkhead = Bulkhead(1, 1, 60)
+    bulkhead.enter(soon())
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(bulkhead.enter, soon()) for _ in range(3)]
+        gone = set(islice(as_completed(waiting, 3), 2))
+        assert [type(one.exception()) for one in gone] == [Full] * 2
+        (patient,) = set(waiting) - gone
+        assert not patient.done()
+        bulkhead.leave(well=True)
+        patient.result(5)
+
+
+def test_after_two_failures_nobody_waits_until_a_call_goes_well() -> None:
+    bulkhead = Bulkhead(1, 1, 60)
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as pool:
+            bulkhead.enter(soon())
+            waiting = pool.submit(bulkhead.enter, soon())
+            with pytest.raises(TimeoutError):
+                waiting.result(0.05)
+            bulkhead.leave(well=False)
+            assert waiting.exception(5) is None, "after one he waits"
+        bulkhead.leave(well=True)
+    for _ in range(2):
+        bulkhead.enter(soon())
+        bulkhead.leave(well=False)
+    bulkhead.enter(soon())
+    with pytest.raises(Full):
+        bulkhead.enter(soon())
+    bulkhead.leave(well=True)
+    bulkhead.enter(soon())
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(bulkhead.enter, soon())
+        bulkhead.leave(well=True)
+        waiting.result(5)
+
+
+def test_two_failures_send_those_away_who_wait() -> None:
+    bulkhead = Bulkhead(2, 1, 60)
+    bulkhead.enter(soon())
+    bulkhead.enter(soon())
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(bulkhead.enter, soon()) for _ in range(4)]
+        bulkhead.leave(well=False)
+        bulkhead.leave(well=False)
+        got_in = [future.exception(5) is None for future in waiting]
+    assert sum(got_in) <= 2
+
+
+def test_nobody_waits_beyond_the_deadline() -> None:
+    bulkhead = Bulkhead(1, 1, 60)
+    bulkhead.enter(soon())
+    with in_time(), pytest.raises(Full):
+        bulkhead.enter(time.monotonic() + 0.1)
+
+
+def test_second_tries_are_a_share_of_the_first_ones_whatever_the_number_of_threads() -> None:
+    budget = Budget(share=0.125, most=10)
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(lambda _: budget.spend(), range(400))) == 10
+        list(pool.map(lambda _: budget.earn(), range(40)))
+        assert sum(pool.map(lambda _: budget.spend(), range(400))) == 5
+
+
+def test_quiet_times_save_up_no_more_than_that() -> None:
+    budget = Budget(share=0.5, most=3)
+    for _ in range(100):
+        budget.earn()
+    assert [budget.spend() for _ in range(5)] == [True, True, True, False, False]

@@ -1,0 +1,117 @@
+"""The rate limit, against a real Redis."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from django.conf import settings
+from django.test import RequestFactory
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from waiting import eventually, in_time
+
+from redis import Redis
+from scaleout.gateway import rate
+from scaleout.gateway.callers import by_address
+from scaleout.gateway.rate import Rate
+from scaleout.gateway.tests.upstream import Upstream, hang
+
+URL = settings.CACHES["default"]["LOCATION"]
+
+
+def at(url: str, seconds: float = 0.05) -> Callable[[], Redis]:
+    """Return how to reach a Redis, with a time-out in seconds."""
+    retry = Retry(NoBackoff(), 0)
+    client = Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=retry)
+    return lambda: client
+
+
+# On a busy machine: nobody is let through uncounted.
+PATIENT = at(URL, 5.0)
+
+
+def someone() -> str:
+    """Return a caller whom nobody knows yet."""
+    return uuid.uuid4().hex
+
+
+def test_callers_at_once_get_exactly_the_quota_and_each_caller_has_their_own() -> None:
+    limits = [Rate(50, 3600, PATIENT) for _ in range(4)]  # as many replicas
+    caller = someone()
+    with ThreadPoolExecutor(16) as pool:
+        taken = list(pool.map(lambda number: limits[number % 4].take(caller), range(400)))
+    assert sum(quota is not None and quota.allowed for quota in taken) == 50
+    assert sorted(quota.left for quota in taken if quota and quota.allowed) == list(range(50))
+    other = limits[0].take(someone())
+    assert other is not None
+    assert (other.allowed, other.left) == (True, 49)
+
+
+def test_a_refused_caller_is_told_when_and_is_let_through_then() -> None:
+    limit, caller = Rate(2, 1, PATIENT), someone()
+    assert [quota.allowed for _ in range(3) if (quota := limit.take(caller))] == [True, True, False]
+    refused = limit.take(caller)
+    assert refused is not None
+    assert (refused.left, refused.seconds) == (0, 1)
+    assert limit.headers(refused) == {"RateLimit-Policy": '"caller";q=2;w=1', "RateLimit": '"caller";r=0;t=1'}
+    eventually(lambda: (quota := limit.take(caller)) and quota.allowed, 1.5)
+
+
+def test_nothing_is_left_in_redis_once_it_is_paid_for() -> None:
+    limit, caller = Rate(10, 1, PATIENT), someone()
+    limit.take(caller)
+    client = PATIENT()
+    assert client.exists(f"gateway:rate:{caller}")
+    eventually(lambda: not client.exists(f"gateway:rate:{caller}"), 2)
+
+
+def test_redis_down_lets_everyone_through_at_once() -> None:
+    limit = Rate(1, 60, at("unix:///nonexistent.sock?db=0"))
+    with in_time():
+        assert [limit.take("x") for _ in range(1000)] == [None] * 1000
+
+
+def test_redis_hung_costs_one_short_wait_and_then_nothing_until_it_is_asked_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        limit = Rate(1, 60, at(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+        with in_time():  # each with a time-out of its own would take minutes
+            assert [limit.take("x") for _ in range(1000)] == [None] * 1000
+
+
+def test_one_thread_asks_whether_a_hung_redis_is_back_for_all_the_others() -> None:
+    silent = Upstream(hang)
+    limit = Rate(1, 60, at(f"redis://127.0.0.1:{silent.port}/0"))
+    assert limit.take("x") is None
+    before = silent.connections
+    limit._again = 0.0  # the pause is over
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(limit.take, "x" * 64)) == [None] * 64
+    assert silent.connections == before + 1
+    silent.close()
+
+
+def test_callers_are_counted_again_when_redis_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate, "PAUSE", 0.05)
+    limit = Rate(5, 60, at(f"unix://{tmp_path}/redis.sock?db=0"))
+    assert limit.take("x") is None
+    (tmp_path / "redis.sock").symlink_to(urlsplit(URL).path)
+    eventually(lambda: limit.take(someone()) is not None)
+
+
+@pytest.mark.parametrize(
+    ("address", "caller"),
+    [
+        ("203.0.113.7", "address:203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "address:2001:db8:1:2::"),
+        ("2001:db8:1:2::9", "address:2001:db8:1:2::"),
+        ("nonsense", "address:unknown"),
+    ],
+)
+def test_a_caller_is_an_address_and_of_ipv6_a_network(address: str, caller: str) -> None:
+    assert by_address(RequestFactory().get("/", headers={"X-Real-IP": address})) == caller

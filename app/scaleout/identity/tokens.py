@@ -1,0 +1,101 @@
+"""Signed tokens (JWT, EdDSA), made by one service and checked by all without a look-up.
+
+| token   | `iss`         | `aud`              | `sub`         | lives            |
+|---------|---------------|--------------------|---------------|------------------|
+| user    | `users`       | `shop`             | the user's id | 15 minutes       |
+| service | who calls     | the called service | who calls     | 30 seconds       |
+
+The key decides the issuer, not the token: so a service's key signs that service's calls and nothing else, and only the
+key of `users` can say who a user is.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from django.conf import settings
+
+from scaleout.identity.keys import Keyring
+
+ALGORITHM = "EdDSA"
+USERS = "users"
+AUDIENCE = "shop"
+USER_SECONDS = 900  # a deleted user, or one who is staff no more, is believed for no longer
+SERVICE_SECONDS = 30
+LEEWAY = 5  # seconds that two clocks may differ
+_REQUIRED = ["iss", "aud", "sub", "iat", "exp"]
+_ID_DIGITS = 18
+
+
+class BadToken(Exception):  # noqa: N818 - said of the token
+    """The token is none, has expired, or is not for this service."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: a user, or with `service` one of the services."""
+
+    user_id: int | None = None
+    is_staff: bool = False
+    service: str = ""
+
+    def may_see(self, user_id: int) -> bool:
+        """Return whether what belongs to this user is the caller's to see and to change."""
+        return self.is_staff or self.user_id == user_id
+
+
+def for_user(user_id: int, *, is_staff: bool) -> str:
+    """Return a token of a user, for USER_SECONDS. Only the service `users` can make one that is believed."""
+    return _sign({"aud": AUDIENCE, "sub": str(user_id), "staff": is_staff}, USER_SECONDS)
+
+
+def for_service(audience: str) -> str:
+    """Return a token for one call of this service to the service `audience`."""
+    return _sign({"aud": audience, "sub": _ring().service}, SERVICE_SECONDS)
+
+
+def verify(token: str) -> Caller:
+    """Return whose token this is. Raises BadToken."""
+    ring = _ring()
+    try:
+        issuer, key = ring.trusted[jwt.get_unverified_header(token)["kid"]]
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=[ALGORITHM],  # never what the token says
+            audience=[AUDIENCE, ring.service],
+            issuer=issuer,
+            leeway=LEEWAY,
+            options={"require": _REQUIRED},
+        )
+    # A header can be any JSON: nested too deeply, a number too long, a list where a name should be.
+    except (jwt.PyJWTError, LookupError, ValueError, TypeError, RecursionError) as error:
+        raise BadToken(str(error)) from error
+    return _caller(claims, ring.service)
+
+
+def _caller(claims: dict[str, Any], service: str) -> Caller:
+    audience, issuer, subject = claims["aud"], claims["iss"], claims["sub"]
+    if audience == AUDIENCE and issuer == USERS and subject.isascii() and subject.isdigit():
+        if len(subject) <= _ID_DIGITS:
+            return Caller(user_id=int(subject), is_staff=claims.get("staff") is True)
+    elif audience == service and subject == issuer:
+        return Caller(service=issuer)
+    raise BadToken("the token is not for this service")
+
+
+def _sign(claims: dict[str, Any], seconds: int) -> str:
+    ring = _ring()
+    if ring.signer is None:
+        raise RuntimeError(f"{ring.service} has no key to sign with")
+    now = int(time.time())
+    stamped = {"iss": ring.service, "iat": now, "exp": now + seconds, **claims}
+    return jwt.encode(stamped, ring.signer.key, ALGORITHM, headers={"kid": ring.signer.kid})
+
+
+def _ring() -> Keyring:
+    ring: Keyring = settings.IDENTITY
+    return ring

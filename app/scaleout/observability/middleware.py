@@ -1,0 +1,55 @@
+"""What every request gets: an id, a line in the log, and the name of the replica that served it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from scaleout.observability import trace
+
+log = structlog.stdlib.get_logger("access")
+
+# Asked every second by machines: not worth a line each.
+_QUIET = ("/health/", "/metrics")
+
+
+class RequestIdMiddleware:
+    """Take over the caller's `X-Request-ID` and trace if they are valid, else make them; put the id on the answer, and
+    all of it in the log."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        started = time.perf_counter()
+        span = trace.follow(request.headers.get)
+        token = trace.enter(span)
+        try:
+            request.id = span.request_id  # type: ignore[attr-defined]  # for the problem details
+            response = self.get_response(request)
+            response["X-Request-ID"] = span.request_id
+            if getattr(settings, "EXPOSE_TOPOLOGY", False):
+                response["X-Served-By"] = settings.REPLICA_NAME
+            if not request.path.startswith(_QUIET):
+                _log(request, response, (time.perf_counter() - started) * 1000)
+            return response
+        finally:
+            trace.leave(token)
+
+
+def _log(request: HttpRequest, response: HttpResponse, milliseconds: float) -> None:
+    fields = {
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+        "milliseconds": round(milliseconds, 1),
+        "client": request.META.get("HTTP_X_REAL_IP", request.META.get("REMOTE_ADDR")),
+    }
+    if error := getattr(request, "database_error", None):
+        fields["database_error"] = error
+    log.info(f"{request.method} {request.path} {response.status_code}", **fields)

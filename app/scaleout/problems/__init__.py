@@ -1,0 +1,5 @@
+"""Errors as RFC 9457 problem details."""
+
+from scaleout.problems.responses import Problem, problem_response
+
+__all__ = ["Problem", "problem_response"]

@@ -1,0 +1,171 @@
+"""django-ninja whose every error is a problem.
+
+An endpoint says which errors it gives: `response={200: Out, **problems(404, 409)}`. What any endpoint can give (a bad
+request, a database that is away) is added to the OpenAPI document by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from django.utils.datastructures import MultiValueDict
+from ninja import NinjaAPI, Schema
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+from ninja.parser import Parser
+
+from scaleout.problems.responses import Problem, problem_response
+
+# For the pattern of a text: PostgreSQL keeps no NUL.
+NO_NUL = r"^[^\x00]*$"
+_TOLD = 5  # errors of one request that are told
+_LONGEST = 100  # characters of a field's name that are told: it may be the caller's
+# What every endpoint can answer: a bad request, and what it or a gateway before it answers where there is no answer.
+_ANY = (400, 429, 502, 503, 504)
+_LATER = (429, 503)  # which say when to come back
+_AFTER = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+
+
+class ProblemDetails(Schema):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str | None
+
+
+def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
+    """Return the part of an endpoint's `response` that names its errors."""
+    return dict.fromkeys(statuses, ProblemDetails)
+
+
+def of_text(form: Callable[[str], str]) -> Callable[[Any], Any]:
+    """Return `form` for a pydantic BeforeValidator: what is no text passes as it is, to be refused for that."""
+    return lambda value: form(value) if isinstance(value, str) else value
+
+
+class JsonParser(Parser):
+    """Takes JSON that says it is JSON, and parameters that say something."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        """Return the body. Raises Problem 415 for another type; any other error becomes 400."""
+        if request.content_type != "application/json":
+            raise Problem(415, "The body must be application/json.")
+        return json.loads(request.body, object_pairs_hook=_object)
+
+    def parse_querydict(self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest) -> Any:
+        """Return the parameters of a query. An empty one counts as not given: so `?cursor=` is the first page."""
+        given = super().parse_querydict(data, list_fields, request)
+        return {name: value for name, value in given.items() if value != ""}
+
+
+class Api(NinjaAPI):
+    """The API of one service, below `/api/<name>/`. A GET is also answered as HEAD."""
+
+    def __init__(self, name: str, description: str, **options: Any) -> None:
+        super().__init__(
+            title=name,
+            description=description,
+            urls_namespace=name,
+            docs_url=None,
+            parser=JsonParser(),
+            **options,
+        )
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """Return the name that a generated client gives the operation: it stays when the package moves."""
+        package_and_module = operation.view_func.__module__.split(".")[-2:]
+        return "_".join([*package_and_module, operation.view_func.__name__])
+
+    def set_default_exception_handlers(self) -> None:
+        """Answer with problems. What is not named here goes on to Django and its middlewares."""
+        self.add_exception_handler(Problem, _problem)
+        self.add_exception_handler(HttpError, _http_error)
+        self.add_exception_handler(AuthenticationError, _unauthorised)
+        self.add_exception_handler(ValidationError, _invalid)
+        self.add_exception_handler(PermissionDenied, _status(403, "This is not allowed."))
+        self.add_exception_handler(Http404, _status(404, "There is nothing at this address."))
+        self.add_exception_handler(RequestDataTooBig, _status(413, "The body is too large."))
+        self.add_exception_handler(UnreadablePostError, _status(400, "The body has not arrived whole."))
+
+    def get_content_type(self) -> str:
+        """Return the type of what is no error: JSON has no charset."""
+        return "application/json"
+
+    def _get_urls(self) -> Any:
+        urls = super()._get_urls()
+        for router in self._get_bound_routers():
+            for view in router.path_operations.values():
+                for operation in view.operations:
+                    if "GET" in operation.methods and "HEAD" not in operation.methods:
+                        operation.methods.append("HEAD")
+        return urls
+
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """Return the document: errors with their media type, and without the HEADs."""
+        schema = super().get_openapi_schema(**options)
+        schema.add_schema_definitions({"ProblemDetails": ProblemDetails.json_schema()})
+        error = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+        for path in schema["paths"].values():
+            path.pop("head", None)
+            for operation in path.values():
+                responses = operation["responses"]
+                body = {413, 415} if "requestBody" in operation else set()
+                for status in sorted({*(one for one in responses if one >= 400), *_ANY, *body}):
+                    responses[status] = {"description": HTTPStatus(status).phrase, "content": error}
+                    if status in _LATER:
+                        responses[status]["headers"] = {"Retry-After": _AFTER}
+        return schema
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON. One with a name twice means one thing to some readers and another to others."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise Problem(400, "An object in the body has two values for one name.")
+    return made
+
+
+# The exception's type is Any below: ninja's own annotation of a handler wants its class as well.
+def _status(status: int, detail: str) -> Any:
+    def answer(request: HttpRequest, _error: Exception) -> HttpResponse:
+        return problem_response(request, status, detail)
+
+    return answer
+
+
+def _problem(request: HttpRequest, error: Any) -> HttpResponse:
+    return problem_response(request, error.status, error.detail, error.headers)
+
+
+def _http_error(request: HttpRequest, error: Any) -> HttpResponse:
+    if isinstance(error.__cause__, Problem):  # ninja wraps what its parser raises
+        return _problem(request, error.__cause__)
+    return problem_response(request, error.status_code, error.message)
+
+
+def _unauthorised(request: HttpRequest, error: Any) -> HttpResponse:
+    if "Authorization" in request.headers:
+        return problem_response(request, 401, error.message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    return problem_response(request, 401, "This needs a token.", {"WWW-Authenticate": "Bearer"})
+
+
+def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
+    told = [f"{_name(one['loc'])}: {one['msg']}" for one in error.errors[:_TOLD]]
+    return problem_response(request, 400, "; ".join(told))
+
+
+def _name(place: tuple[str | int, ...]) -> str:
+    """Return where an error is: `body.items.0.quantity`. The second word of a body's is the view's own."""
+    source, *words = place
+    words = words[1:] if source == "body" else words
+    return ".".join(map(str, [source, *words]))[:_LONGEST]

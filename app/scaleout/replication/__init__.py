@@ -1,0 +1,18 @@
+"""Writes to the primary; reads from a replica that has replayed what the reader has written."""
+
+from scaleout.replication.causal import headers, position, told
+from scaleout.replication.routing import at_least, use_primary
+from scaleout.replication.state import begin
+from scaleout.replication.views import PrimaryMixin, ReadOnlyMixin, read_only
+
+__all__ = [
+    "PrimaryMixin",
+    "ReadOnlyMixin",
+    "at_least",
+    "begin",
+    "headers",
+    "position",
+    "read_only",
+    "told",
+    "use_primary",
+]

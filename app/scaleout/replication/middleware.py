@@ -1,0 +1,166 @@
+"""One trail for each request: what it must have seen comes in, what it has written goes out."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.conf import settings
+from django.core.exceptions import BadRequest
+from django.core.handlers.exception import response_for_exception
+from django.db import InterfaceError, OperationalError, connections
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from scaleout.replication import causal, lsn, metrics, positions, quorum, state
+
+log = logging.getLogger(__name__)
+
+COOKIE = "read_after"
+_NAME = re.compile(rf"{COOKIE}(_[0-9a-f]{{1,16}})?")
+# Seconds that a browser remembers a write. Longer than a replica may lag before it is left out anyway.
+REMEMBERED = 60
+
+
+class ReplicationMiddleware:
+    """Hand the position of the caller's last write through, and run a read once more when its server died under it.
+
+    A browser carries the position in a cookie, any other caller in `X-Read-After`: take it from the answer to a write
+    and send it with the reads that must see that write. `X-Database` names the aliases that were
+    asked, `X-Database-Server` the server that each one led to, in the same order.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self._positions = positions.from_settings()
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request. Raises BadRequest for an `X-Read-After` that is no position."""
+        trail = self._begin(request)
+        response = self.get_response(request)
+        if _may_repeat(request, response, trail):
+            _remove_what_broke()
+            trail.replica, trail.host = None, None
+            trail.done.again, trail.done.failed = True, False
+            response = self.get_response(request)
+            outcome = "failed" if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else "answered"
+            metrics.second_tries.labels(outcome).inc()
+        if _in_doubt(response, trail):
+            response = _unconfirmed(request)
+            if trail.wrote:
+                # The next read is to show whether it is stored. The primary is not asked: it may be the one that hangs.
+                self._hand_out(request, response, lsn.MAXIMUM)
+        elif trail.wrote:
+            self._hand_out(request, response, causal.position())
+        elif trail.after and causal.HEADER not in response:  # a later one may come from another service
+            response[causal.HEADER] = lsn.render(trail.after)
+        queries = trail.done.queries.copy()
+        for alias, number in queries.items():
+            metrics.queries.labels(alias).inc(number)
+        if queries and getattr(settings, "EXPOSE_TOPOLOGY", False):
+            response["X-Database"] = ",".join(queries)
+            response["X-Database-Server"] = ",".join(trail.done.servers.get(alias, "") for alias in queries)
+        return response
+
+    def _begin(self, request: HttpRequest) -> state.Trail:
+        """Begin with what the caller says that it has seen, or where it says nothing, with what its user has written.
+
+        A request that may write reads the primary then: so it costs one question to Redis, after it.
+        """
+        after, kept = _position_of(request), self._positions
+        pinned = False
+        if kept is not None and not after:
+            if request.method in ("GET", "HEAD"):
+                after = kept.of(request)
+            else:
+                pinned = kept.known(request)
+        trail = state.begin(causal.bounded(after))
+        trail.on_primary = pinned
+        trail.done.in_request = True
+        return trail
+
+    def _hand_out(self, request: HttpRequest, response: HttpResponse, after: int) -> None:
+        """Give the position of a write to the caller, and keep it for its user."""
+        _set(request, response, after)
+        if self._positions is not None:
+            self._positions.keep(request, after)
+
+    def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
+        """Note a failure that no query has noted, such as that of a connection of another backend."""
+        if isinstance(exception, OperationalError | InterfaceError):
+            state.current().done.failed = True
+
+
+def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.Trail) -> bool:
+    """Return whether the whole request may run once more: a read failed for want of its server, and did nothing else.
+
+    An answer that has begun, and that then fails, comes here as a good one: it is never repeated.
+    """
+    if not trail.done.failed or response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return False
+    against = {
+        "its method may change something": request.method not in ("GET", "HEAD"),
+        "it wrote, or sent a task": not trail.done.repeatable or trail.done.lost,
+        "a thread of unknown origin wrote": trail.wrote,
+        "it is inside a transaction": any(one.in_atomic_block for one in connections.all(initialized_only=True)),
+    }
+    reason = next((reason for reason, holds in against.items() if holds), "")
+    if reason:
+        log.info("a request that lost its database is not run once more: %s", reason)
+    return not reason
+
+
+def _in_doubt(response: HttpResponseBase, trail: state.Trail) -> bool:
+    """Return whether a write may be stored that `response` knows nothing of.
+
+    A view that has caught the loss of its server, and answers that all is well, has looked by itself.
+    """
+    return trail.done.unconfirmed or (trail.done.lost and response.status_code >= HTTPStatus.BAD_REQUEST)
+
+
+def _unconfirmed(request: HttpRequest) -> HttpResponse:
+    """Return what the project answers to quorum.Unconfirmed, whatever the view has made of it."""
+    try:
+        raise quorum.Unconfirmed(quorum.Unconfirmed.detail)
+    except quorum.Unconfirmed as error:
+        return response_for_exception(request, error)
+
+
+def _set(request: HttpRequest, response: HttpResponse, after: int) -> None:
+    """Set the header and the cookies of a write's position.
+
+    A browser may write twice at once, and the answer with the older position may come last: so each position has a
+    cookie of its own beside the one that says that this browser has written, and the answers to both are kept.
+    """
+    response[causal.HEADER] = lsn.render(after)
+    for name in (COOKIE, f"{COOKIE}_{after:x}"):
+        response.set_cookie(name, str(after), REMEMBERED, httponly=True, samesite="Lax", secure=request.is_secure())
+    for name, _ in _cookies(request):
+        if name not in response.cookies:
+            response.delete_cookie(name, samesite="Lax")
+
+
+def _cookies(request: HttpRequest) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in request.COOKIES.items() if _NAME.fullmatch(name)]
+
+
+def _position_of(request: HttpRequest) -> int:
+    try:
+        after = lsn.parse(request.headers[causal.HEADER]) if causal.HEADER in request.headers else 0
+    except ValueError:
+        raise BadRequest(f"{causal.HEADER} is not a position") from None
+    # A browser cannot help what is in its cookie: a bad one is as good as none.
+    for _, cookie in _cookies(request):
+        if cookie.isascii() and cookie.isdigit() and len(cookie) <= len(str(lsn.MAXIMUM)):
+            after = max(after, min(int(cookie), lsn.MAXIMUM))
+    return after
+
+
+def _remove_what_broke() -> None:
+    for connection in connections.all(initialized_only=True):
+        cluster, host = getattr(connection, "cluster", None), getattr(connection, "host", None)
+        if cluster is not None and host is not None and connection.connection and connection.connection.closed:
+            cluster.suspect(host)
+    connections.close_all()

@@ -1,0 +1,31 @@
+"""Django's dumpdata, which says what it leaves out: without --database it sees one database, and no sharded row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.core.management.commands import dumpdata
+from django.db import router
+
+from scaleout.sharding.route import is_sharded, shard_aliases
+
+
+class Command(dumpdata.Command):
+    """As Django's."""
+
+    def handle(self, *labels: str, **options: Any) -> None:
+        """Dump, after a warning if a wanted model is sharded and not in the database that is asked."""
+        left_out = [
+            model._meta.label
+            for model in apps.get_models()
+            if is_sharded(model)
+            and (not labels or {model._meta.app_label, model._meta.label, model._meta.label_lower} & set(labels))
+            and not router.allow_migrate_model(options["database"], model)
+        ]
+        if left_out:
+            self.stderr.write(
+                f"warning: {', '.join(left_out)} left out: their rows are in the shards. Dump each: --database with"
+                f" {', '.join(sorted(shard_aliases()))}"
+            )
+        super().handle(*labels, **options)

@@ -1,0 +1,144 @@
+"""Which shard holds a bucket: the map, as this process knows it.
+
+The map is a table in the context's own database. Each process remembers it for LEASE seconds, counted from before it
+was read; after that it asks for the version again before it answers, and for the map only when the version is another
+one. Whoever moves a bucket changes the map and then waits longer than LEASE before its new shard takes a write: so what
+an old map answers is never wrong, only about to be.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connections, transaction
+
+from scaleout.sharding.errors import MapIncomplete, MapUnavailable
+from scaleout.sharding.ids import BUCKETS, bucket_of
+
+LEASE = 0.5  # seconds
+PAUSE = (
+    0.2  # seconds after a failure in which nobody asks again: else a queue of callers would wait one after the other
+)
+# Linux stops time.monotonic() while a machine is suspended: a map would look fresh that is hours old.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+# The target, the buckets, the source.
+REASSIGN = "UPDATE sharding_bucketmap SET shard = %s WHERE bucket = ANY(%s) AND shard = %s"
+
+
+def _now() -> float:
+    """Return seconds of a clock that only goes forward, also while the machine is suspended."""
+    return time.clock_gettime(_CLOCK)
+
+
+class ShardMap:
+    """The map of one context. `alias` is the database that holds it, `shards` the alias of each shard by its number."""
+
+    def __init__(self, alias: str, shards: Mapping[int, str]) -> None:
+        self.alias = alias
+        self.shards = shards
+        self.version = -1
+        self._buckets: tuple[int, ...] = ()
+        self._read_at = self._failed_at = float("-inf")
+        self._failure = ""
+        self._lock = threading.Lock()
+
+    def number(self, bucket: int) -> int:
+        """Return the number of the shard that holds `bucket`. Raises MapUnavailable."""
+        if _now() - self._read_at > LEASE:
+            self._renew()
+        return self._buckets[bucket]
+
+    def alias_of(self, bucket: int) -> str:
+        """Return the alias of the shard that holds `bucket`. Raises MapUnavailable."""
+        return self.shards[self.number(bucket)]
+
+    def alias_for(self, id_: int) -> str:
+        """Return the alias of the shard that holds the row `id_`, and all that belongs to it."""
+        return self.alias_of(bucket_of(id_))
+
+    def buckets_of(self, number: int) -> list[int]:
+        """Return the buckets that shard `number` holds."""
+        self.number(0)
+        return [bucket for bucket, shard in enumerate(self._buckets) if shard == number]
+
+    def expire(self) -> None:
+        """Ask again before the next answer: somebody was told that the map is old."""
+        self._read_at = float("-inf")
+
+    def _renew(self) -> None:
+        with self._lock:
+            now = _now()
+            if now - self._read_at <= LEASE:
+                return  # somebody else has just done it
+            if now - self._failed_at <= PAUSE:
+                raise MapUnavailable(self._failure)
+            try:
+                self._read()
+            except transaction.TransactionManagementError:
+                raise  # the caller's own transaction on that database is broken
+            except (DatabaseError, InterfaceError) as error:
+                self._failed_at = _now()
+                self._failure = (
+                    f"the map of the shards cannot be read from {self.alias}, and what is known of it is older than"
+                    f" {LEASE} s: {' '.join(str(error).split())}"
+                )
+                raise MapUnavailable(self._failure) from error
+            self._read_at = now
+
+    def _read(self) -> None:
+        # The version first: if the map changes in between, the next look finds another version and reads it again.
+        # In a transaction, which says that this read of the primary is meant.
+        with transaction.atomic(using=self.alias, savepoint=False), connections[self.alias].cursor() as cursor:
+            cursor.execute("SELECT version FROM sharding_mapversion")
+            row = cursor.fetchone()
+            version = row[0] if row else -1
+            # Another one, not a later one: a database that was restored has an earlier one.
+            if self._buckets and version == self.version:
+                return
+            cursor.execute("SELECT bucket, shard FROM sharding_bucketmap ORDER BY bucket")
+            rows = cursor.fetchall()
+        if [bucket for bucket, _ in rows] != list(range(BUCKETS)):
+            raise MapIncomplete(
+                f"the map in {self.alias} has {len(rows)} of {BUCKETS} buckets: run the command prepare"
+            )
+        if unknown := {shard for _, shard in rows} - set(self.shards):
+            raise MapIncomplete(f"the map in {self.alias} names shards that settings.SHARDS lacks: {sorted(unknown)}")
+        self._buckets, self.version = tuple(shard for _, shard in rows), version
+
+
+def reassign(alias: str, buckets: Iterable[int], source: int, target: int) -> int:
+    """Say in the map in `alias` that `buckets`, which shard `source` held, are held by `target`; return how many were.
+
+    The table's trigger gives the map a new version in the same transaction. Every process knows it LEASE seconds after
+    the commit.
+    """
+    with connections[alias].cursor() as cursor:
+        cursor.execute(REASSIGN, [target, sorted(buckets), source])
+        return int(cursor.rowcount)
+
+
+_current: ShardMap | None = None
+
+
+def current() -> ShardMap:
+    """Return the map of this process's context (`settings.SHARDS`). Raises MapIncomplete where there are no shards."""
+    global _current  # noqa: PLW0603 - one map for a process, and nothing to hand it through
+    if not settings.SHARDS:
+        raise MapIncomplete("this service has no shards: ask the service that owns the rows")
+    found = _current
+    if found is None:
+        found = _current = ShardMap("default", settings.SHARDS)
+    return found
+
+
+def forget() -> None:
+    """Forget the map, as in a new process."""
+    global _current  # noqa: PLW0603
+    _current = None
+
+
+os.register_at_fork(after_in_child=forget)  # a lock that another thread of the parent held would stay locked

@@ -1,0 +1,434 @@
+"""The steps of a move. Each can be broken off anywhere and is begun again; what it has done is done once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Self
+
+import psycopg
+
+from scaleout.sharding.map import LEASE, REASSIGN
+from scaleout.sharding.moving import index
+from scaleout.sharding.moving.back import discard, release
+from scaleout.sharding.moving.copy import Table, catch_up, copy_bucket, find_tables
+from scaleout.sharding.moving.ends import changed_there, refuse_migrated
+from scaleout.sharding.moving.locks import LOCK_TIMEOUT, REST, TOO_SLOW, TRIES, change, limited
+from scaleout.sharding.moving.outbox import Left, Outbox
+from scaleout.sharding.moving.session import Connection, MoveError, Sessions, connect, one_line
+from scaleout.sharding.moving.state import (
+    BEFORE_THE_FLIP,
+    OVER,
+    Job,
+    Step,
+    create,
+    go,
+    jobs,
+    not_copied,
+    ranges,
+    set_copied,
+)
+from scaleout.sharding.moving.verify import differing, differing_rows
+
+BUDGET = 0.7  # seconds from the first blocked bucket to the end of the comparison; the wait for the map comes after
+WAIT = LEASE + 0.1  # seconds after the flip until nobody has the old map
+FEW = 200  # changes that may be left when the buckets are blocked
+ROUNDS = 50  # of catching up
+COPIES = 3  # of a bucket whose rows differ
+DELIVERY = 60.0  # seconds for the events that are in the source's outbox before its buckets are blocked
+LOOK = 0.2  # seconds between two looks into the outbox; while buckets are blocked a tenth of it
+WRITING = (Step.PLANNED, Step.COPYING, Step.CATCHING_UP)  # the source takes writes
+
+
+def _nothing(_what: str, _done: int, _of: int) -> None:
+    """Report to nobody."""
+
+
+class Mover:
+    """Moves buckets of the context whose map is in the database `context`.
+
+    `tables`: the sharded tables; what a foreign key names comes first. `report` gets the step, how much of it is
+    done, and of how much; what it raises breaks the move off. `outbox`: the table of the events that each shard sends,
+    with the columns `id`, `bucket` and `parked_at`; the map is changed when those of the buckets are gone.
+    """
+
+    def __init__(
+        self,
+        context: str,
+        shards: Mapping[int, str],
+        tables: Sequence[str],
+        report: Callable[[str, int, int], None] = _nothing,
+        *,
+        outbox: str | None = None,
+    ) -> None:
+        self._alias, self._shards, self._names, self._report = context, shards, tables, report
+        self._outbox = None if outbox is None else Outbox(outbox)
+        self._sessions = Sessions()
+        self._slow = self._differed = 0
+        # The rows that were copied again since all others were compared; None before that. Whoever resumes a move does
+        # not know them, and compares anew.
+        self._touched: dict[str, set[int]] | None = None
+
+    def __enter__(self) -> Self:
+        """Become the only mover of the context. Raises MoveError if there is one."""
+        self._sessions[self._alias]  # its lock
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close the connections."""
+        self._sessions.close()
+
+    @property
+    def _context(self) -> Connection:
+        return self._sessions[self._alias]
+
+    def _ends(self, job: Job) -> tuple[Connection, Connection]:
+        return self._sessions[self._shards[job.source]], self._sessions[self._shards[job.target]]
+
+    def _tables(self, job: Job) -> list[Table]:
+        if job.step in BEFORE_THE_FLIP:
+            refuse_migrated(*self._ends(job), job.buckets)
+        return find_tables(*self._ends(job), self._names)
+
+    # ── what a command does ─────────────────────────────────────────────────────────────────────────
+    def unfinished(self) -> Job | None:
+        """Return the move that was begun and is not over."""
+        return next(iter(jobs(self._context, set(Step) - set(OVER))), None)
+
+    def all(self) -> list[Job]:
+        """Return all moves."""
+        return jobs(self._context, Step)
+
+    @staticmethod
+    def look(context: str) -> list[Job]:
+        """Return all moves, whoever is at work."""
+        with connect(context) as connection:
+            return jobs(connection, Step)
+
+    def start(self, source: int, target: int, buckets: Sequence[int]) -> Job:
+        """Plan a move. Raises MoveError for what cannot be moved, and while another one is unfinished."""
+        if one := self.unfinished():
+            raise MoveError(f"{one} is unfinished ({one.step}): `reshard resume` or `reshard abort` it first")
+        if source == target or target not in self._shards or source not in self._shards:
+            raise MoveError(f"there is nothing to move from shard {source} to {target}")
+        # Both are there and have the tables: else the move would only be in the way.
+        find_tables(self._sessions[self._shards[source]], self._sessions[self._shards[target]], self._names)
+        if self._outbox is not None:
+            self._outbox.last(self._sessions[self._shards[source]])
+        return create(self._context, source, target, sorted(set(buckets)))
+
+    def run(self, job: Job) -> Job:
+        """Do what is left of `job`. Raises MoveError if it cannot go on; the same call resumes it."""
+        steps: dict[Step, Callable[[Job], None]] = {
+            Step.PLANNED: self._prepare,
+            Step.COPYING: self._copy,
+            Step.CATCHING_UP: self._catch_up,
+            Step.BLOCKED: self._verify,
+            Step.VERIFIED: self._flip,
+            Step.FLIPPED: self._activate,
+            Step.ABORTING: self._abort,
+        }
+        with self._said(job), self._released(job):
+            if job.step == Step.VERIFIED:  # a migration may have written since: look at all rows again
+                self._release(job, Step.CATCHING_UP)
+            if job.step in WRITING:  # a run that was killed while it released them
+                self._unblock(job)
+            if job.step in {*WRITING, Step.BLOCKED}:
+                self._forget_migrated(job)
+            while job.step not in OVER:
+                self._report(job.step, 0, 1)
+                steps[job.step](job)
+            self._report(job.step, 1, 1)
+        return job
+
+    def abort(self, job: Job) -> Job:
+        """Put everything back as it was. Raises MoveError after the flip."""
+        if job.step not in BEFORE_THE_FLIP:
+            raise MoveError(
+                f"move {job.id} is {job.step}: too late to abort, for shard {job.target} has the buckets. To move them"
+                f" back: reshard move --buckets {ranges(job.buckets)} --to {job.source}"
+            )
+        with self._said(job):
+            if job.step != Step.ABORTING:
+                go(self._context, job, Step.ABORTING)
+            self._report(job.step, 0, 1)
+            self._abort(job)
+        return job
+
+    def clean(self, job: Job) -> Job:
+        """Delete what a finished move has left behind on its source: the way back costs a copy from then on."""
+        if job.step != Step.ACTIVE:
+            raise MoveError(f"move {job.id} is {job.step}: only a finished move has something to clean")
+        with self._said(job):
+            source, _ = self._ends(job)
+            tables = self._tables(job)
+            for done, bucket in enumerate(job.buckets):
+                self._report("cleaning", done, len(job.buckets))
+                held = self._context.execute("SELECT shard FROM sharding_bucketmap WHERE bucket = %s", [bucket])
+                if held.fetchone() != (job.source,):  # else it has come back
+                    discard(source, tables, bucket, "moved")
+            go(self._context, job, Step.CLEANED)
+            self._drop_indexes(job)
+        return job
+
+    @contextmanager
+    def _said(self, job: Job) -> Iterator[None]:
+        """Let what the databases say be one line. A later run finds how far this one came."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise MoveError(
+                f"{job} stopped at {job.step}: {one_line(error)}. `reshard resume` goes on from there"
+            ) from error
+
+    @contextmanager
+    def _released(self, job: Job) -> Iterator[None]:
+        """Let nobody wait for a move that stopped before the flip: where the target is lost, users write on."""
+        try:
+            yield
+        except (psycopg.Error, MoveError, KeyboardInterrupt):
+            if job.step in {Step.BLOCKED, Step.VERIFIED}:
+                with suppress(psycopg.Error, MoveError):
+                    self._release(job, Step.CATCHING_UP)
+            raise
+
+    # ── the steps ───────────────────────────────────────────────────────────────────────────────────
+    def _prepare(self, job: Job) -> None:
+        source, target = self._ends(job)
+        tables = self._tables(job)
+        for end in (source, target):
+            index.make(end, tables)
+        # What an earlier move has left behind there is replaced.
+        made = target.execute(
+            "INSERT INTO sharding_bucket (bucket, state, last) SELECT unnest(%s::smallint[]), 'incoming', 0"
+            " ON CONFLICT (bucket) DO UPDATE SET state = 'incoming', logged = false, base = NULL"
+            " WHERE sharding_bucket.state IN ('incoming', 'moved')",
+            [job.buckets],
+        )
+        if made.rowcount != len(job.buckets):
+            raise MoveError(f"shard {job.target} holds some of these buckets against the map: look at sharding_bucket")
+        # Waits for who is writing: what is written later is noted, what was before is in the copy.
+        for bucket in job.buckets:
+            change(source, bucket, "logged = true", "active")
+        noted = source.execute("SELECT FROM sharding_bucket WHERE bucket = ANY(%s) AND logged", [job.buckets])
+        if noted.rowcount != len(job.buckets):
+            raise MoveError(f"shard {job.source} lacks some of these buckets against the map: look at sharding_bucket")
+        go(self._context, job, Step.COPYING)
+
+    def _copy(self, job: Job) -> None:
+        source, target = self._ends(job)
+        tables = self._tables(job)
+        self._touched = None
+        left = not_copied(self._context, job)
+        for bucket in left:
+            self._report(job.step, len(job.buckets) - len(left) + left.index(bucket), len(job.buckets))
+            copy_bucket(source, target, tables, bucket)
+            set_copied(self._context, job, [bucket], copied=True)
+        go(self._context, job, Step.CATCHING_UP)
+
+    def _catch_up(self, job: Job) -> None:
+        tables = self._tables(job)
+        self._follow(job, tables)
+        if self._touched is None:
+            different = differing(*self._ends(job), tables, job.buckets)
+            if different:
+                self._copy_again(job, different)
+                return
+            self._touched = {}
+        self._await_delivery(job)
+        self._follow(job, tables)
+        go(self._context, job, Step.BLOCKED)
+
+    def _follow(self, job: Job, tables: Sequence[Table]) -> None:
+        """Copy what is logged until little of it is left."""
+        for number in range(ROUNDS):
+            self._report(job.step, number, ROUNDS)
+            if self._catch_up_once(job, tables) <= FEW:
+                return
+        raise MoveError(f"{job}: rows are written faster than they can be copied: resume it at a quieter time")
+
+    def _catch_up_once(self, job: Job, tables: Sequence[Table]) -> int:
+        rows = catch_up(*self._ends(job), tables, job.buckets)
+        if self._touched is not None:
+            for name, ids in rows.items():
+                self._touched.setdefault(name, set()).update(ids)
+        return sum(map(len, rows.values()))
+
+    def _verify(self, job: Job) -> None:
+        if self._touched is None:
+            self._release(job, Step.CATCHING_UP)
+            return
+        source, target = self._ends(job)
+        tables = self._tables(job)
+        until = time.monotonic() + BUDGET
+        try:
+            with source.transaction():
+                source.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                blocked = source.execute(
+                    "UPDATE sharding_bucket SET state = 'blocked' WHERE bucket = ANY(%s)"
+                    " AND state IN ('active', 'blocked')",
+                    [job.buckets],
+                )
+                if blocked.rowcount != len(job.buckets):
+                    raise MoveError(f"shard {job.source} lacks some buckets of move {job.id}: look at sharding_bucket")
+            self._report(job.step, 1, 3)
+            with limited(until, source, target):
+                self._catch_up_once(job, tables)
+            self._report(job.step, 2, 3)
+            with limited(until, source, target):
+                different = differing_rows(source, target, tables, self._touched)
+            self._hand_over(job)
+            with limited(until, source):
+                undelivered = None if different else self._undelivered(job, until)
+        except TOO_SLOW as error:
+            self._too_slow(job, error)
+            return
+        if different:
+            self._copy_again(job, different)
+        elif undelivered:
+            self._too_slow(job, TimeoutError(f"events in the outbox of shard {job.source}: {undelivered}"))
+        elif time.monotonic() > until:
+            self._too_slow(job, TimeoutError(f"it took longer than {BUDGET} s"))
+        else:
+            refuse_migrated(source, target, job.buckets)
+            go(self._context, job, Step.VERIFIED)
+
+    def _flip(self, job: Job) -> None:
+        for end in self._ends(job):
+            end.execute("SELECT")  # both are there
+        before = job.step
+        try:
+            with self._context.transaction():
+                go(self._context, job, Step.FLIPPED)
+                flipped = self._context.execute(REASSIGN, [job.target, job.buckets, job.source])
+                if flipped.rowcount != len(job.buckets):
+                    raise MoveError(f"the map does not say any more that shard {job.source} holds the buckets: abort")
+        except BaseException:
+            job.step = before
+            raise
+
+    def _activate(self, job: Job) -> None:
+        source, target = self._ends(job)
+        time.sleep(WAIT)  # since the commit of the flip, or for longer
+        # In this order no question to all shards counts a row twice; one that finds a bucket nowhere asks again.
+        source.execute(
+            "UPDATE sharding_bucket SET state = 'moved', logged = false, base = NULL WHERE bucket = ANY(%s)"
+            " AND state IN ('blocked', 'moved')",
+            [job.buckets],
+        )
+        self._report(job.step, 1, 2)
+        with target.transaction():
+            target.execute(
+                "UPDATE sharding_bucket SET state = 'active' WHERE bucket = ANY(%s) AND state = 'incoming'",
+                [job.buckets],
+            )
+            # What a migration has written since the comparison stays: the target is the truth now.
+            target.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [job.buckets])
+        go(self._context, job, Step.ACTIVE)
+
+    # ── ways back ───────────────────────────────────────────────────────────────────────────────────
+    def _release(self, job: Job, step: Step) -> None:
+        """Let the source take writes again. First of all the step: from then on nobody flips the map."""
+        go(self._context, job, step)
+        self._unblock(job)
+
+    def _unblock(self, job: Job) -> None:
+        source = self._sessions[self._shards[job.source]]  # whether or not the target is there
+        for bucket in job.buckets:
+            change(source, bucket, "state = 'active'", "blocked")
+
+    def _too_slow(self, job: Job, error: Exception) -> None:
+        self._release(job, Step.CATCHING_UP)
+        self._slow += 1
+        if self._slow >= TRIES:
+            raise MoveError(
+                f"{job} could not be blocked and compared within {BUDGET} s ({one_line(error)}): resume it at a quieter"
+                " time, or abort it and move fewer buckets with --at-once"
+            ) from error
+        time.sleep(REST)
+
+    def _copy_again(self, job: Job, different: list[tuple[str, int]]) -> None:
+        buckets = sorted({bucket for _, bucket in different})
+        set_copied(self._context, job, buckets, copied=False)
+        self._release(job, Step.COPYING)
+        self._differed += 1
+        if self._differed >= COPIES:
+            raise MoveError(
+                f"{job}: rows of {', '.join(sorted({name for name, _ in different}))} differ in the buckets"
+                f" {ranges(buckets)}, again after {COPIES} copies. The map is unchanged; find out why, then resume or"
+                " abort"
+            )
+
+    def _abort(self, job: Job) -> None:
+        release(self._sessions[self._shards[job.source]], job.buckets)  # users write there: before the target is needed
+        _, target = self._ends(job)
+        tables = [Table(name, ()) for name in self._names]  # to delete from, whatever columns they have
+        for done, bucket in enumerate(job.buckets):
+            self._report(job.step, done, len(job.buckets))
+            discard(target, tables, bucket, "incoming")
+        go(self._context, job, Step.ABORTED)
+        self._drop_indexes(job)
+
+    def _drop_indexes(self, job: Job) -> None:
+        if not jobs(self._context, set(Step) - {Step.CLEANED, Step.ABORTED}):
+            for end in self._ends(job):
+                index.drop(end, [Table(name, ()) for name in self._names])
+
+    def _forget_migrated(self, job: Job) -> None:
+        """Copy the buckets again of which a migration has changed rows at the target: the source has had it as well."""
+        _, target = self._ends(job)
+        if changed := changed_there(target, job.buckets):
+            set_copied(self._context, job, changed, copied=False)
+            if job.step != Step.PLANNED:
+                self._release(job, Step.COPYING)
+            target.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [changed])
+
+    # ── events ──────────────────────────────────────────────────────────────────────────────────────
+    def _await_delivery(self, job: Job) -> None:
+        """Wait for the events that are in the source's outbox now. Raises MoveError where that takes too long."""
+        if self._outbox is None:
+            return
+        source, _ = self._ends(job)
+        last, until, most = self._outbox.last(source), time.monotonic() + DELIVERY, 0
+        while (left := self._outbox.left(source, job.buckets, last)).total:
+            most = max(most, left.total)
+            self._report("events", most - left.total, most)
+            if left.parked or time.monotonic() > until:
+                what = "Resend or discard what is parked" if left.parked else "Find out why they are not received"
+                raise MoveError(
+                    f"{job}: the outbox of shard {job.source} has events of these buckets: {left}. Later ones would"
+                    f" overtake them from shard {job.target}. The map is unchanged, and writes continue. {what}, then"
+                    " `reshard resume`; or abort"
+                )
+            time.sleep(LOOK)
+
+    def _undelivered(self, job: Job, until: float) -> Left | None:
+        """Return what the source's outbox still has of the buckets, which are blocked, at `until`; None if nothing."""
+        if self._outbox is None:
+            return None
+        source, _ = self._ends(job)
+        last = self._outbox.last(source)
+        while (left := self._outbox.left(source, job.buckets, last)).total:
+            if left.parked or time.monotonic() > until:
+                return left
+            time.sleep(LOOK / 10)
+        return None
+
+    # ── small things ────────────────────────────────────────────────────────────────────────────────
+    def _hand_over(self, job: Job) -> None:
+        """Let the target give greater ids than the source has given, which is blocked and gives none now."""
+        source, target = self._ends(job)
+        given = source.execute(
+            "SELECT bucket, last, base + (SELECT last_value FROM sharding_ids)"
+            " FROM sharding_bucket WHERE bucket = ANY(%s)",
+            [job.buckets],
+        ).fetchall()
+        # The commit also makes the target's sequence durable as far as it was read here.
+        target.execute(
+            "UPDATE sharding_bucket AS mine"
+            " SET last = given.last, base = given.reached - (SELECT last_value FROM sharding_ids) + 1"
+            " FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[]) AS given (bucket, last, reached)"
+            " WHERE mine.bucket = given.bucket AND state = 'incoming'",
+            [list(column) for column in zip(*given, strict=True)],
+        )

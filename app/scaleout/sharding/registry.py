@@ -1,0 +1,48 @@
+"""Which tables a shard has: for the move of buckets, and for the check that each has its fence."""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.conf import settings
+from django.db import router
+from django.db.models import ForeignKey
+
+from scaleout.sharding.base import ShardedModel
+
+
+def models_on(alias: str) -> list[type[ShardedModel]]:
+    """Return the sharded models whose tables the shard `alias` has; what a foreign key names comes before it.
+
+    Rows are copied in this order and deleted in the reverse one.
+    """
+    left = [
+        model
+        for model in apps.get_models()
+        if issubclass(model, ShardedModel) and _has_table(model) and router.allow_migrate_model(alias, model)
+    ]
+    ordered: list[type[ShardedModel]] = []
+    while left:
+        ready = [model for model in left if not _named_by(model) & (set(left) - {model})]
+        if not ready:
+            raise ValueError(f"foreign keys in a ring: {', '.join(model.__name__ for model in left)}")
+        ordered += ready
+        left = [model for model in left if model not in ready]
+    return ordered
+
+
+def outbox_table() -> str | None:
+    """Return the table of the model that `settings.SHARDING_OUTBOX` names ("events.Outbox"), None where it is not set.
+
+    Each shard has it. A move waits until nothing of its buckets is left in it.
+    """
+    label: str | None = getattr(settings, "SHARDING_OUTBOX", None)
+    return None if label is None else apps.get_model(label)._meta.db_table
+
+
+def _has_table(model: type[ShardedModel]) -> bool:
+    """Return whether the table is the model's own and made by migrations: a proxy has that of another model."""
+    return model._meta.managed and not model._meta.proxy
+
+
+def _named_by(model: type[ShardedModel]) -> set[object]:
+    return {field.related_model for field in model._meta.local_fields if isinstance(field, ForeignKey)}

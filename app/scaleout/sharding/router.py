@@ -1,0 +1,55 @@
+"""Django's question, which database: answered from the object at hand, or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Model
+
+from scaleout.sharding import map as maps
+from scaleout.sharding.base import ShardedModel
+from scaleout.sharding.errors import CrossShardRelation
+from scaleout.sharding.route import is_sharded, key_required
+
+
+class ShardRouter:
+    """Send what belongs to an object to the shard of the object's bucket. Other models are none of its business.
+
+    Queries find their shard by themselves (`ShardedQuerySet`); only what has no conditions comes here.
+    """
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        """Return the alias of the shard, or None for a new object that belongs to none yet.
+
+        Raises ShardKeyRequired without an object.
+        """
+        if not is_sharded(model):
+            return None
+        instance = hints.get("instance")
+        if isinstance(instance, ShardedModel):
+            bucket = instance.bucket
+            if bucket is not None:
+                return maps.current().alias_of(bucket)
+            if instance._state.db in settings.SHARDS.values():
+                return instance._state.db
+            if instance._state.adding:
+                return None  # Django asks when the object is related to another one; its save() decides
+        raise key_required(model)
+
+    db_for_write = db_for_read
+
+    def allow_relation(self, first: Model, second: Model, **_hints: Any) -> bool | None:
+        """Allow relations inside a bucket. Raises CrossShardRelation for two objects of different buckets."""
+        if not isinstance(first, ShardedModel) or not isinstance(second, ShardedModel):
+            return False if is_sharded(type(first)) or is_sharded(type(second)) else None
+        if first.bucket is not None and second.bucket is not None and first.bucket != second.bucket:
+            raise CrossShardRelation(
+                f"{first!r} is in bucket {first.bucket} and {second!r} in bucket {second.bucket}: only what belongs to"
+                " one shard key can be related, for buckets move one by one"
+            )
+        return True
+
+    def _get_shard(self, key: int) -> str:
+        """Return the alias of the shard that holds `key` (a user's id, or any id): the name that textbooks give it."""
+        return maps.current().alias_for(key)

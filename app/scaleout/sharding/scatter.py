@@ -1,0 +1,193 @@
+"""Ask all shards at once, and say so when one did not answer.
+
+Each shard is asked by a thread of its own small pool: one that hangs keeps nobody from the others. In one snapshot the
+shard tells its rows and which buckets it shows, so that the rows of a bucket that is on its way from one shard to
+another are neither missed nor counted twice without anybody noticing.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import heapq
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
+from django.db.models import Model
+
+from scaleout.sharding import map as maps
+from scaleout.sharding.errors import CrossShardTransaction
+from scaleout.sharding.ids import BUCKETS, bucket_of
+from scaleout.sharding.inner import refuse_foreign
+from scaleout.sharding.models import Bucket
+from scaleout.sharding.transactions import open_shards, shards_of_test
+
+if TYPE_CHECKING:
+    from scaleout.sharding.queryset import ShardedQuerySet
+
+DEADLINE = 1.0  # seconds for all shards together
+THREADS = 4  # for each shard
+AWAY = (OperationalError, InterfaceError, InternalError, TimeoutError)
+
+# Asked with the alias of a shard, and whether that has buckets whose rows must not be shown.
+type Question[T] = Callable[[str, bool], T]
+
+log = logging.getLogger(__name__)
+
+_lock = threading.Lock()
+_pools: dict[str, ThreadPoolExecutor] = {}
+os.register_at_fork(after_in_child=_pools.clear)  # threads do not live on in a child
+
+
+@dataclass(frozen=True)
+class Page[M]:
+    """Rows of all shards in the order of their ids. `next` is what to ask `after` for the next page, None at the end.
+
+    `partial`: rows may be missing, those of the shards `missing` or of a bucket that was just moving.
+    """
+
+    items: list[M]
+    next: int | None
+    partial: bool
+    missing: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[M]:
+        """Go through the rows."""
+        return iter(self.items)
+
+
+@dataclass(frozen=True)
+class _Gathered[T]:
+    answers: dict[str, T]  # by alias
+    missing: tuple[str, ...]
+    whole: bool  # each bucket was shown by somebody
+    twice: bool  # a bucket was shown by two, whose snapshots are from before and after it changed sides
+
+
+def _pool(alias: str) -> ThreadPoolExecutor:
+    with _lock:
+        if alias not in _pools:
+            _pools[alias] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"scatter-{alias}")
+        return _pools[alias]
+
+
+def _ask[T](alias: str, until: float, question: Question[T]) -> tuple[set[int], T]:
+    """Return the buckets that the shard shows and its answer. Runs in a thread of the pool."""
+    try:
+        left = int((until - time.monotonic()) * 1000)
+        if left <= 0:
+            raise TimeoutError(f"no thread was free to ask {alias}")
+        with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+            # A query that comes too late ends on the server too.
+            cursor.execute(
+                f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {left}"
+            )
+            return _look(alias, question)
+    finally:
+        connections[alias].close()  # back to the connection pool
+
+
+def _look[T](alias: str, question: Question[T]) -> tuple[set[int], T]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(array_agg(bucket) FILTER (WHERE state = ANY(%s)), '{}'), count(*) FROM sharding_bucket",
+            [list(Bucket.SHOWN)],
+        )
+        shown, held = cursor.fetchone()
+    return set(shown), question(alias, held > len(shown))
+
+
+def _look_now[T](alias: str, question: Question[T]) -> Future[tuple[set[int], T]]:
+    """Ask in this thread: in Django's `TestCase`, whose transaction no other thread sees."""
+    future: Future[tuple[set[int], T]] = Future()
+    future.set_result(_look(alias, question))
+    return future
+
+
+def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
+    futures: dict[str, Future[tuple[set[int], T]]] = {}
+    of_test = {one.alias for one in shards_of_test()}
+    for alias in settings.SHARDS.values():
+        if alias in of_test:
+            futures[alias] = _look_now(alias, question)
+            continue
+        # With the caller's context, so that what is logged and counted there is the caller's.
+        context = contextvars.copy_context()
+        futures[alias] = _pool(alias).submit(context.run, _ask, alias, until, question)
+    wait(futures.values(), max(0.0, until - time.monotonic()))
+    answers: dict[str, T] = {}
+    seen: set[int] = set()
+    twice = False
+    for alias, future in futures.items():
+        if future.cancel() or not future.done():
+            log.warning("%s did not answer in time", alias)
+            continue
+        try:
+            shown, answers[alias] = future.result()
+        except AWAY as error:  # anything else is the query's own fault, and would fail on every shard
+            log.warning("%s did not answer: %s", alias, " ".join(str(error).split()))
+        else:
+            twice = twice or not seen.isdisjoint(shown)
+            seen |= shown
+    missing = tuple(alias for alias in futures if alias not in answers)
+    return _Gathered(answers, missing, whole=len(seen) == BUCKETS, twice=twice)
+
+
+def _gather_whole[T](deadline: float | None, question: Question[T]) -> _Gathered[T]:
+    until = time.monotonic() + (DEADLINE if deadline is None else deadline)
+    gathered = _gather(until, question)
+    # All shards have answered and yet a bucket was nowhere, or at two: it changed sides in between.
+    if not gathered.missing and (gathered.twice or not gathered.whole):
+        gathered = _gather(until, question)
+    return gathered
+
+
+def _shown[M: Model](query: ShardedQuerySet[M], alias: str, hides: bool) -> ShardedQuerySet[M]:
+    """Return the rows of `query` on the shard, without those that are half copied or left behind there."""
+    return query.using(alias) if hides else query._at(alias)
+
+
+def _refuse_shaped(query: ShardedQuerySet[Any]) -> None:
+    if query.query.is_sliced or query.query.distinct or query.query.combinator or query._fields is not None:  # type: ignore[attr-defined]
+        raise TypeError("scatter() takes filters only: no slice, distinct(), values() or union()")
+    refuse_foreign(query.query, None)
+    if inside := open_shards():
+        raise CrossShardTransaction(
+            f"a question to all shards inside a transaction on {', '.join(inside)} would not see what that has written:"
+            " ask before it begins or after it ends"
+        )
+
+
+def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadline: float | None) -> Page[M]:
+    """Return the `limit` rows of `query` that follow the id `after`, from all shards."""
+    _refuse_shaped(query)
+    page = query.filter(id__gt=after).order_by("id")
+    gathered = _gather_whole(deadline, lambda alias, hides: list(_shown(page, alias, hides)[: limit + 1]))
+    rows: list[M] = []
+    for row in heapq.merge(*gathered.answers.values(), key=attrgetter("pk")):
+        if rows and rows[-1].pk == row.pk:
+            # Two snapshots of a bucket that changed sides: right is who holds it now.
+            if row._state.db == maps.current().alias_of(bucket_of(row.pk)):
+                rows[-1] = row
+        elif len(rows) > limit:
+            break
+        else:
+            rows.append(row)
+    partial = bool(gathered.missing) or not gathered.whole
+    more = len(rows) > limit
+    return Page(rows[:limit], rows[limit - 1].pk if more else None, partial, gathered.missing)
+
+
+def scatter_count(query: ShardedQuerySet[Any], deadline: float | None) -> tuple[int, bool]:
+    """Return how many rows `query` has on all shards, and whether a part is missing (or, in a move, counted twice)."""
+    _refuse_shaped(query)
+    gathered = _gather_whole(deadline, lambda alias, hides: _shown(query.order_by(), alias, hides).count())
+    return sum(gathered.answers.values()), bool(gathered.missing) or gathered.twice or not gathered.whole

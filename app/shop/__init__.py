@@ -1,0 +1,1 @@
+"""The demo: a shop that uses the toolkit."""

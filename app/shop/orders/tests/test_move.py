@@ -1,0 +1,99 @@
+"""Orders are placed, changed and cancelled while their buckets move."""
+
+from __future__ import annotations
+
+import threading
+from io import StringIO
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connections
+from pytest_django import Settings
+from scaleout.sharding import map as maps
+from scaleout.sharding import transactions
+from scaleout.sharding.ids import bucket_of, compose
+from scaleout.sharding.moving import steps
+
+from shop.orders.models import Line, Order, OrderItem
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"]),
+    pytest.mark.usefixtures("shards"),
+]
+LINES = [Line(7, 2, 1250), Line(9, 1, 400)]
+USERS = 1000
+ORDERS = 2  # of each user
+
+
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """Mover and writers share one interpreter here, on a machine that may be busy. For how long a writer really waits
+    is for the live tests to say, where they do not; and for how long the mover blocks them. No worker runs: a move that
+    waits for events is in test_move_events.py."""
+    settings.EVENTS = dict.fromkeys(settings.EVENTS, ())
+    monkeypatch.setattr(transactions, "PATIENCE", 20.0)
+    monkeypatch.setattr(steps, "BUDGET", 5.0)
+
+
+@pytest.mark.usefixtures("_patient")
+def test_a_move_of_users_and_orders_fails_no_order_and_loses_none() -> None:
+    user_model = apps.get_model("users", "User")
+    buckets = maps.current().buckets_of(0)[:100]
+    users = [compose(number + 1, buckets[number % 100]) for number in range(USERS)]
+    user_model.objects.bulk_create(user_model(id=user, email=f"{user}@example.org", name="u") for user in users)
+    orders = [
+        Order(user_id=user, idempotency_key=f"{number}", total=2900) for user in users for number in range(ORDERS)
+    ]
+    Order.objects.bulk_create(orders)
+    OrderItem.objects.bulk_create(
+        OrderItem(order=order, product_id=line.product_id, quantity=line.quantity, unit_price=line.unit_price)
+        for order in orders
+        for line in LINES
+    )
+    stop = threading.Event()
+    wrong: list[str] = []
+    placed: dict[int, int] = {}
+
+    def shop(mine: list[int]) -> None:
+        try:
+            count = 0
+            while not stop.wait(0.01):  # or the mover, in the same interpreter, would never catch up
+                user = mine[count % len(mine)]
+                order, new = Order.objects.place(user, LINES, "EUR", f"later-{count}")
+                again, twice = Order.objects.place(user, LINES, "EUR", f"later-{count}")
+                if not new or twice or order.id != again.id or order.items.count() != 2:
+                    wrong.append(f"{order} was placed wrongly")
+                placed[user] = placed.get(user, 0) + 1
+                if count % 3 == 0:
+                    Order.objects.filter(pk=order.id).update(status="cancelled")
+                elif count % 3 == 1:
+                    order.delete()
+                    placed[user] -= 1
+                if Order.objects.filter(user_id=user).count() != ORDERS + placed[user]:
+                    wrong.append(f"user {user} has another number of orders")
+                count += 1
+        except Exception as error:
+            wrong.append(repr(error))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=shop, args=[users[one::4]]) for one in range(4)]
+    for thread in threads:
+        thread.start()
+    out = StringIO()
+    call_command("reshard", "move", "--buckets", ",".join(map(str, buckets)), "--to", "2", stdout=out)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+    maps.current().expire()
+    assert {maps.current().number(bucket_of(user)) for user in users} == {2}
+    assert user_model.objects.using("shard2").count() == USERS
+    total = USERS * ORDERS + sum(placed.values())
+    assert Order.objects.using("shard2").count() == total
+    assert OrderItem.objects.using("shard2").count() == 2 * total
+    assert Order.objects.scatter_count(deadline=10) == (total, False)
+    call_command("reshard", "clean", stdout=out)
+    assert Order.objects.using("shard0").count() == 0
+    assert Order.objects.using("shard2").count() == total

@@ -1,0 +1,73 @@
+"""The bodies of the API's answers, cached: JSON as text, which nobody can change."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from scaleout.caching import multi_level_cache
+from scaleout.problems import Problem
+
+from shop.products import catalog
+from shop.products.images import names
+from shop.products.models import Product
+from shop.products.tree import CategoryTree
+
+TIMEOUT = 300.0  # seconds; for what is changed past the ORM
+
+
+def as_json(product: Product) -> dict[str, Any]:
+    return {
+        "id": product.pk,
+        "sku": product.sku,
+        "name": product.name,
+        "description": product.description,
+        "category": {"slug": product.category.slug, "name": product.category.name},
+        "price": {"amount": product.price_amount, "currency": product.currency},
+        "stock": product.stock,
+        "sold": product.sold,
+        "featured": product.featured,
+        "image_url": names.url(product.image_url),
+    }
+
+
+def _text(body: dict[str, Any]) -> str:
+    return json.dumps(body, cls=DjangoJSONEncoder)
+
+
+def search(slug: str, featured: bool | None, query: str, after: int, limit: int) -> str:
+    """A page of products. Not cached with a query: there are as many as people think of. Raises Problem (404)."""
+    category = None
+    if slug:
+        category = CategoryTree().by_slug.get(slug)
+        if category is None:
+            raise Problem(404, "there is no such category")
+    page = catalog.find(category=category, featured=featured, query=query, after=after, limit=limit)
+    return _text({"items": [as_json(product) for product in page.items], "next": page.next})
+
+
+def several(keys: Collection[int]) -> str:
+    """The products with these ids. Not cached: there are as many sets of them as orders."""
+    return _text({"items": [as_json(product) for product in catalog.several(keys)], "next": None})
+
+
+@multi_level_cache(timeout=TIMEOUT)
+def listing(slug: str = "", featured: bool | None = None, after: int = 0, limit: int = catalog.PAGE_SIZE) -> str:
+    """The same without a query."""
+    return search(slug, featured, "", after, limit)
+
+
+@multi_level_cache(timeout=TIMEOUT)
+def detail(key: int) -> str:
+    """One product. Raises Problem (404)."""
+    product = catalog.product(key)
+    if product is None:
+        raise Problem(404, "there is no such product")
+    return _text(as_json(product))
+
+
+@multi_level_cache(timeout=TIMEOUT)
+def categories() -> str:
+    """The whole tree; ``products`` of a category counts those of its descendants too."""
+    tree = CategoryTree(count_products=True)
+    return _text({"items": [root.as_json() for root in tree.roots], "next": None})

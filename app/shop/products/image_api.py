@@ -1,0 +1,165 @@
+"""A product's image: sent here by staff, or put into the store by their browser and taken over from there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.http import HttpRequest
+from ninja import File, Router, Schema, Status
+from ninja.files import UploadedFile
+from pydantic import ConfigDict, Field
+from scaleout.events.sending import send as send_task
+from scaleout.gateway import deadline
+from scaleout.identity.bearer import Bearer, require_staff
+from scaleout.observability import trace
+from scaleout.problems import Problem
+from scaleout.problems.api import problems
+from scaleout.replication import begin, use_primary
+
+from shop.products import answers, params, tasks
+from shop.products.images import keeping, names, pictures, store
+from shop.products.locking import locked_product
+from shop.products.models import Product
+from shop.products.schemas import ProductOut
+
+TOTAL = 1.5  # seconds for the store and the database, where the caller says nothing
+RESERVE = 0.2  # seconds to answer in before the caller gives up
+PUT_SECONDS = 300  # that a browser has to begin its upload
+_AWAY = "The store of the images does not answer at the moment. Nothing was changed; try again shortly."
+
+# Not the store's threads: a queue that is away must not look like a store that is.
+_announcer = ThreadPoolExecutor(1, thread_name_prefix="announcer")
+
+router = Router(auth=Bearer())
+store.make_ready()
+
+
+class Announced(Schema):
+    """The file that a browser is going to put."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    content_type: Literal["image/jpeg", "image/png", "image/webp"]
+    size: int = Field(strict=True, ge=1, le=pictures.MOST_BYTES, description="In bytes, exactly.")
+
+
+class Upload(Schema):
+    """A request for the browser to make: with these headers, and the announced bytes as its body."""
+
+    method: Literal["PUT"] = "PUT"
+    url: str
+    headers: dict[str, str]
+    token: str = Field(description="What to confirm by POST …/image-upload/<token> when the file is there.")
+    expires_in: int = Field(description="Seconds.")
+
+
+@router.post("{product_id}/image", response={200: ProductOut, **problems(401, 403, 404, 413, 415, 422)})
+def send(request: HttpRequest, product_id: str, image: Annotated[UploadedFile, File()]) -> dict[str, Any]:
+    """Give a product the image in the field `image`, for staff. The variants of it follow within seconds."""
+    until = _until()
+    require_staff(request)
+    key = _existing(product_id)
+    if (image.size or 0) > pictures.MOST_BYTES:
+        raise Problem(413, f"The image is larger than {pictures.MOST_BYTES} bytes.")
+    return _take(key, image.read(), until)
+
+
+@router.post("{product_id}/image-upload", response={201: Upload, **problems(401, 403, 404)})
+def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Upload]:
+    """Say where a browser may put an image, of up to 8 MiB, without going through the services. For staff."""
+    require_staff(request)
+    token = names.fresh_token()
+    base = settings.MEDIA_UPLOAD_URL or request.build_absolute_uri(f"/{settings.AWS_STORAGE_BUCKET_NAME}")
+    storage: Any = default_storage
+    url = storage.presigned_put(
+        f"{base}/{names.incoming(_existing(product_id), token)}",
+        content_type=body.content_type,
+        length=body.size,
+        seconds=PUT_SECONDS,
+    )
+    return Status(
+        201, Upload(url=url, headers={"Content-Type": body.content_type}, token=token, expires_in=PUT_SECONDS)
+    )
+
+
+@router.post("{product_id}/image-upload/{token}", response={200: ProductOut, **problems(401, 403, 404, 413, 415, 422)})
+def confirm(request: HttpRequest, product_id: str, token: str) -> dict[str, Any]:
+    """Give a product the image that a browser has put into the store, for staff."""
+    until = _until()
+    require_staff(request)
+    key = _existing(product_id)
+    if len(token) != 2 * names.TOKEN_BYTES or not token.isalnum() or not token.isascii():
+        raise Problem(404, "there is no such upload")
+    incoming = names.incoming(key, token)
+    with _store_errors():
+        try:
+            data = store.get(incoming, pictures.MOST_BYTES, _left(until))
+        except FileNotFoundError as error:
+            raise Problem(404, "Nothing was uploaded here, or it was taken over already.") from error
+    taken = _take(key, data, until)
+    store.in_background(lambda: default_storage.delete(incoming))  # or the sweep does it
+    return taken
+
+
+def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
+    """Keep the image and let the product show it. Raises Problem."""
+    try:
+        picture = pictures.normalise(data)
+    except pictures.BadImageError as error:
+        raise Problem(error.status, str(error)) from error
+    except pictures.Busy as error:
+        raise Problem(503, "Another image is being worked on. Try again shortly.", {"Retry-After": "1"}) from error
+    if not _left(until):
+        raise Problem(503, "There was no time left to store the image. Try again shortly.", {"Retry-After": "1"})
+    with _store_errors():
+        name = keeping.keep(picture, _left(until))
+    with transaction.atomic():
+        product = locked_product(str(key))
+        if product.image_url != name:
+            product.image_url, product.image_width = name, 0
+            product.save(update_fields=["image_url", "image_width", "updated_at"])
+            transaction.on_commit(lambda: _announce(name))
+    return answers.as_json(product)
+
+
+def _announce(name: str) -> None:
+    """Have the variants made, by a task that is sent in a second or two or not at all: then beat has them made."""
+    # Of this request it gets the headers alone: that it wrote would let the thread ask the database for its position.
+    _announcer.submit(_send, trace.headers(), name)
+
+
+def _send(headers: dict[str, str], name: str) -> None:
+    begin()  # the thread is no part of a request: it asks no database for a position
+    send_task(tasks.make_variants.name, headers=headers, name=name)
+
+
+def _existing(product_id: str) -> int:
+    """Return the product's key. Raises Problem (404)."""
+    key = params.identifier(product_id)
+    with use_primary():
+        if key is None or not Product.objects.filter(pk=key).exists():
+            raise Problem(404, "there is no such product")
+    return key
+
+
+def _until() -> float:
+    return time.monotonic() + deadline.left(TOTAL) - RESERVE
+
+
+def _left(until: float) -> float:
+    return max(0.0, until - time.monotonic())
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except store.Unavailable as error:
+        raise Problem(503, _AWAY, {"Retry-After": "2"}) from error

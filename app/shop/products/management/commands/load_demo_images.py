@@ -1,0 +1,38 @@
+"""manage.py load_demo_images: images for the demo catalogue's featured products, drawn by code, once."""
+
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from shop.products.imports.loader import DATABASE
+from shop.products.models import Product
+
+# What the drawings' names are is known without Pillow, so that a start with nothing to do is quick.
+SKUS = (
+    "TNT-LARK2", "SLP-WREN0", "PCK-ELM30", "KIT-SYSTEM", "BEA-HOUSE", "BEA-TASTE", "BRW-DRIPC", "BRW-KETTLEE",
+    "GRD-HILL", "WRT-A5DOT", "WRT-BLOTTER", "LGT-ARC",
+)  # fmt: skip
+
+
+class Command(BaseCommand):
+    help = "Draws and stores the images of the demo's products that have none. A store that is away is only reported."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        bare = Product.objects.using(DATABASE).filter(sku__in=SKUS, image_url="")
+        missing = dict(bare.values_list("sku", "pk"))
+        if not missing:
+            self.stdout.write("the demo's images are there already")
+            return
+        from shop.products.images import drawings, keeping, pictures, store  # noqa: PLC0415 - slow, and seldom needed
+
+        started = time.monotonic()
+        try:
+            for sku, key in missing.items():
+                drawn = drawings.draw(sku)
+                name = keeping.keep(pictures.Picture(pictures.encode(drawn), drawn.width))
+                if Product.objects.filter(pk=key, image_url="").update(image_url=name, image_width=0):
+                    keeping.make_variants(name)
+        except (store.Unavailable, FileNotFoundError) as error:
+            self.stderr.write(f"no more images: the store does not answer ({error}); the next start tries again")
+        self.stdout.write(f"drew {len(missing)} images in {time.monotonic() - started:.1f} s")

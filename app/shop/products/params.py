@@ -1,0 +1,86 @@
+"""Query parameters of the product list, checked before anything reaches the database.
+
+An empty parameter counts as not given and an unknown one is ignored.
+"""
+
+from django.http import QueryDict
+from scaleout.text import sought
+
+from shop.products import cursors
+from shop.products.catalog import PAGE_SIZE, PAGE_SIZE_MAX
+from shop.products.models import SLUG_MAX
+
+QUERY_MAX = 200
+IDS_MAX = 50
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_DIGITS_MAX = 18  # so that a number always fits a bigint
+
+
+class BadParameterError(ValueError):
+    """A parameter has a value that cannot be meant; the message is for the caller."""
+
+
+def search_text(params: QueryDict) -> str:
+    text = params.get("q", "")
+    if "\0" in text:
+        raise BadParameterError("q must not contain NUL")
+    if len(text) > QUERY_MAX:
+        raise BadParameterError(f"q must not be longer than {QUERY_MAX} characters")
+    try:
+        return sought(text)
+    except ValueError as error:
+        raise BadParameterError(f"q {error}") from error
+
+
+def ids(params: QueryDict) -> list[int]:
+    """The ids that are asked for; none where the parameter is not given."""
+    texts = params.get("ids", "").split(",") if params.get("ids") else []
+    if len(texts) > IDS_MAX:
+        raise BadParameterError(f"ids must be at most {IDS_MAX}")
+    found = [identifier(text) for text in texts]
+    if None in found:
+        raise BadParameterError("ids must be ids of products, with commas between them")
+    return [one for one in found if one is not None]
+
+
+def cursor(params: QueryDict) -> int:
+    """The id after which the page begins; 0 for the first page."""
+    text = params.get("cursor", "")
+    if not text:
+        return 0
+    try:
+        return cursors.decode(text)
+    except cursors.BadCursorError as error:
+        raise BadParameterError("cursor must be the value of `next` of an earlier answer") from error
+
+
+def limit(params: QueryDict) -> int:
+    """How many items a page has; more than the maximum gives the maximum."""
+    text = params.get("limit", "")
+    if not text:
+        return PAGE_SIZE
+    if not (text.isascii() and text.isdigit()) or not text.strip("0"):
+        raise BadParameterError("limit must be a whole number from 1")
+    digits = text.lstrip("0")
+    return min(int(digits), PAGE_SIZE_MAX) if len(digits) <= _DIGITS_MAX else PAGE_SIZE_MAX
+
+
+def featured(params: QueryDict) -> bool | None:
+    text = params.get("featured", "")
+    if not text:
+        return None
+    if text not in _BOOLEANS:
+        raise BadParameterError("featured must be true or false")
+    return _BOOLEANS[text]
+
+
+def identifier(text: str) -> int | None:
+    """A product's id as it stands in a path, or None if no product can have it."""
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and not text.startswith("0"):
+        return int(text)
+    return None
+
+
+def slug(text: str) -> str | None:
+    """A category's slug as it was given, or None if no category can have it."""
+    return text if len(text) <= SLUG_MAX else None

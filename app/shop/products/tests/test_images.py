@@ -1,0 +1,508 @@
+"""What becomes of a product's image: in the database, in a store, and on the pages."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.core.files.base import ContentFile
+from django.core.files.storage import InMemoryStorage, default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.db import connection, connections, transaction
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+from scaleout.events import sending
+from scaleout.identity import tokens
+from waiting import in_time
+
+from shop.products import answers, image_api
+from shop.products.images import keeping, names, pictures, store
+from shop.products.models import Product, StoredImage
+from shop.products.tests.conftest import MakeProduct
+from shop.products.tests.pictures import HOSTILE, encoded, opened, picture
+from shop.storefront import pages
+
+pytestmark = pytest.mark.django_db
+announce = image_api._announce  # which the fixture below replaces
+# With real commits, which is when others are told.
+committed = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
+
+
+@pytest.fixture(autouse=True)
+def announced(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[str]:
+    """An empty store, and the images whose variants a worker was asked for: there is no queue here."""
+    # The storage is made anew when the setting has changed.
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{Kept.__module__}.Kept"}}
+    asked: list[str] = []
+    monkeypatch.setattr(image_api, "_announce", asked.append)
+    # What would be done after the answer is done before it here, so that a test need not wait for it.
+    monkeypatch.setattr(store, "in_background", lambda work: work())
+    return asked
+
+
+class Kept(InMemoryStorage):
+    """Objects in memory; one that is stored again replaces the other, as in S3."""
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        if self.exists(name):
+            self.delete(name)
+        return name
+
+    def older(self, prefix: str, than: Any, most: int) -> list[str]:
+        if not self.exists(prefix.rstrip("/")):
+            return []
+        found = [f"{prefix}{one}/{name}" for one in self.listdir(prefix)[0] for name in self.listdir(prefix + one)[1]]
+        return [name for name in found if self.get_modified_time(name) < than]
+
+
+def bearer(*, staff: bool = True) -> dict[str, str]:
+    return {"authorization": f"Bearer {tokens.for_user(7, is_staff=staff)}"}
+
+
+def send(client: Client, product: int | str, data: bytes, *, name: str = "a.png", staff: bool = True) -> Any:
+    file = SimpleUploadedFile(name, data, "text/html")
+    return client.post(f"/api/products/{product}/image", {"image": file}, headers=bearer(staff=staff))
+
+
+def assert_problem(answer: Any, status: int, says: str = "") -> None:
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    assert says in answer.json()["detail"]
+
+
+@committed
+def test_an_image_that_staff_send_is_the_products_and_its_name_and_declared_type_say_nothing(
+    client: Client, make_product: MakeProduct, announced: list[str]
+) -> None:
+    product = make_product()
+    answer = send(client, product.pk, encoded("PNG", picture(1000, 700)), name="../../etc/passwd.html")
+    assert answer.status_code == 200, answer.content
+    url = answer.json()["image_url"]
+    assert answer.json() == client.get(f"/api/products/{product.pk}").json()
+    product.refresh_from_db()
+    assert url == f"/media/{product.image_url}"
+    assert names.is_stored(product.image_url)
+    assert opened(default_storage.open(product.image_url).read()).size == (1000, 700)
+    assert announced == [product.image_url]
+    page = pages.product(product.pk)
+    assert f'src="{url}"' in page
+    assert "srcset" not in page
+
+    keeping.make_variants(product.image_url)
+    product.refresh_from_db()
+    assert product.image_width == 1000
+    for width in (320, 640):
+        assert opened(default_storage.open(names.variant(product.image_url, width)).read()).width == width
+    assert not default_storage.exists(names.variant(product.image_url, 1280))
+    stem = url.removesuffix(".webp")
+    assert f'srcset="{stem}-320.webp 320w, {stem}-640.webp 640w, {url} 1000w"' in pages.product(product.pk)
+
+
+@committed
+def test_pages_and_api_show_a_new_image_at_once(client: Client, make_product: MakeProduct) -> None:
+    product = make_product(featured=True)
+    first = send(client, product.pk, encoded("PNG")).json()["image_url"]
+    shown: tuple[Callable[[], str], ...] = (
+        pages.front,
+        lambda: pages.product(product.pk),
+        lambda: answers.detail(product.pk),
+    )
+    assert all(first in show() for show in shown)
+    second = send(client, product.pk, encoded("PNG", picture(90, 90))).json()["image_url"]
+    assert first != second
+    assert all(second in show() and first not in show() for show in shown)
+
+
+@committed
+def test_the_same_image_again_changes_nothing(client: Client, make_product: MakeProduct, announced: list[str]) -> None:
+    product = make_product()
+    send(client, product.pk, encoded("PNG", picture(400, 300)))
+    keeping.make_variants(announced[0])
+    before = Product.objects.values().get(pk=product.pk)
+    assert send(client, product.pk, encoded("PNG", picture(400, 300))).status_code == 200
+    assert Product.objects.values().get(pk=product.pk) == before
+    assert StoredImage.objects.count() == 1
+
+
+@pytest.mark.parametrize(("status", "data"), HOSTILE.values(), ids=HOSTILE)
+def test_a_bad_file_is_a_problem_and_nothing_is_kept(
+    client: Client, make_product: MakeProduct, status: int, data: bytes
+) -> None:
+    product = make_product()
+    # Django leaves out a file without content.
+    assert_problem(send(client, product.pk, data), status if data else 415)
+    product.refresh_from_db()
+    assert product.image_url == ""
+    assert not StoredImage.objects.exists()
+
+
+def test_a_request_without_the_file_is_a_problem(client: Client, make_product: MakeProduct) -> None:
+    path = f"/api/products/{make_product().pk}/image"
+    assert_problem(client.post(path, {"image": "text"}, headers=bearer()), 400, "image")
+    assert_problem(client.post(path, {}, headers=bearer()), 400, "image")
+    assert_problem(client.generic("POST", path, b"{}", "application/json", headers=bearer()), 400, "image")
+    assert_problem(client.generic("POST", path, b"--x", "multipart/form-data", headers=bearer()), 400)
+    assert_problem(client.generic("POST", path, b"x", "multipart/form-data; boundary=a", headers=bearer()), 400)
+
+
+def test_only_staff_may(client: Client, make_product: MakeProduct) -> None:
+    product = make_product().pk
+    for path in ("image", "image-upload", f"image-upload/{'0' * 32}"):
+        body: Any = {"content_type": "image/png", "size": 5}
+        options: Any = {"content_type": "application/json"}
+        if path == "image":
+            body, options = {"image": SimpleUploadedFile("a.png", encoded("PNG"))}, {}
+        assert_problem(client.post(f"/api/products/{product}/{path}", body, **options), 401)
+        if path == "image":
+            body = {"image": SimpleUploadedFile("a.png", encoded("PNG"))}
+        refused = client.post(f"/api/products/{product}/{path}", body, headers=bearer(staff=False), **options)
+        assert_problem(refused, 403)
+    assert not StoredImage.objects.exists()
+
+
+@pytest.mark.parametrize("product", ["0", "999", "abc", "9" * 30])
+def test_a_product_that_does_not_exist_is_404(client: Client, product: str) -> None:
+    assert_problem(send(client, product, encoded("PNG")), 404)
+    assert not StoredImage.objects.exists()
+
+
+def test_an_upload_that_a_browser_has_made_is_taken_over_once(client: Client, make_product: MakeProduct) -> None:
+    product = make_product()
+    token = names.fresh_token()
+    incoming = names.incoming(product.pk, token)
+    default_storage.save(incoming, ContentFile(encoded("JPEG")))
+    path = f"/api/products/{product.pk}/image-upload/"
+    assert_problem(client.post(path + names.fresh_token(), headers=bearer()), 404)
+    assert_problem(client.post(f"/api/products/{make_product().pk}/image-upload/{token}", headers=bearer()), 404)
+    taken = client.post(path + token, headers=bearer())
+    assert taken.status_code == 200, taken.content
+    product.refresh_from_db()
+    assert taken.json()["image_url"] == names.url(product.image_url)
+    store.within(2, lambda: None)
+    assert not eventually_exists(incoming)
+    assert_problem(client.post(path + token, headers=bearer()), 404)
+
+
+def eventually_exists(name: str) -> bool:
+    """Whether it is still there after the threads of the store have done what they had to."""
+    for _ in range(8):
+        store.within(2, time.sleep, 0.01)
+    return bool(default_storage.exists(name))
+
+
+@pytest.mark.parametrize("token", ["x", "0" * 31, "0" * 33, "%2e%2e", "é" * 32, "-" * 32, "0" * 31 + "%2f"])
+def test_a_token_that_we_have_not_given_is_404(client: Client, make_product: MakeProduct, token: str) -> None:
+    answer = client.post(f"/api/products/{make_product().pk}/image-upload/{token}", headers=bearer())
+    assert answer.status_code == 404
+
+
+def test_a_bad_file_that_a_browser_has_put_is_a_problem(client: Client, make_product: MakeProduct) -> None:
+    product, token = make_product(), names.fresh_token()
+    default_storage.save(names.incoming(product.pk, token), ContentFile(b"<script>"))
+    assert_problem(client.post(f"/api/products/{product.pk}/image-upload/{token}", headers=bearer()), 415)
+    default_storage.save(names.incoming(product.pk, token), ContentFile(bytes(pictures.MOST_BYTES + 1)))
+    assert_problem(client.post(f"/api/products/{product.pk}/image-upload/{token}", headers=bearer()), 413)
+
+
+def test_a_presigned_url_is_for_one_name_type_and_length_at_the_host_that_was_asked(
+    client: Client, make_product: MakeProduct, settings: Settings
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+    product = make_product().pk
+    answer = client.post(
+        f"/api/products/{product}/image-upload",
+        {"content_type": "image/jpeg", "size": 5_000_000},
+        content_type="application/json",
+        headers=bearer() | {"host": "shop.example:8080"},
+    )
+    assert answer.status_code == 201, answer.content
+    upload = answer.json()
+    assert upload["url"].startswith(f"http://shop.example:8080/media/incoming/{product}/{upload['token']}?")
+    assert "X-Amz-SignedHeaders=content-length%3Bcontent-type%3Bhost" in upload["url"]
+    assert "X-Amz-Expires=300" in upload["url"]
+    assert upload["headers"] == {"Content-Type": "image/jpeg"}
+
+    for body in ({"content_type": "text/html", "size": 5}, {"content_type": "image/png", "size": 8_388_609},
+                 {"content_type": "image/png", "size": 0}, {"content_type": "image/png"}, {}):  # fmt: skip
+        path = f"/api/products/{product}/image-upload"
+        assert_problem(client.post(path, json.dumps(body), content_type="application/json", headers=bearer()), 400)
+
+
+def test_a_presigned_url_is_the_buckets_own_where_that_is_set(
+    client: Client, make_product: MakeProduct, settings: Settings
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+    settings.MEDIA_UPLOAD_URL = "https://bucket.store.example"
+    product = make_product().pk
+    body = {"content_type": "image/png", "size": 5}
+    path = f"/api/products/{product}/image-upload"
+    upload = client.post(path, body, content_type="application/json", headers=bearer()).json()
+    assert upload["url"].startswith(f"https://bucket.store.example/incoming/{product}/{upload['token']}?")
+    assert "X-Amz-Signature=" in upload["url"]
+
+
+@pytest.fixture
+def hung(settings: Settings) -> Iterator[None]:
+    """A store that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        settings.AWS_S3_ENDPOINT_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+        store.make_ready()
+        yield
+
+
+@pytest.mark.usefixtures("hung")
+def test_a_store_that_hangs_is_a_problem_in_time_and_the_product_stays_as_it_is(
+    client: Client, make_product: MakeProduct
+) -> None:
+    product = make_product(image_url="/old.png")
+    for call in (
+        lambda: send(client, product.pk, encoded("PNG")),
+        lambda: client.post(f"/api/products/{product.pk}/image-upload/{'0' * 32}", headers=bearer()),
+    ):
+        with in_time():
+            answer = call()
+        assert_problem(answer, 503, "store")
+        assert answer["Retry-After"] == "2"
+    product.refresh_from_db()
+    assert product.image_url == "/old.png"
+
+
+def test_a_store_that_is_down_is_a_problem(client: Client, make_product: MakeProduct, settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings.AWS_S3_ENDPOINT_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+    store.make_ready()
+    assert_problem(send(client, make_product().pk, encoded("PNG")), 503)
+
+
+@pytest.fixture
+def announcing(announced: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The queue is told as it is outside of the tests, and at the end nothing is on its way to it."""
+    monkeypatch.setattr(image_api, "_announce", announce)
+    monkeypatch.setattr(sending, "_broken", sending._Broken())
+    yield
+    image_api._announcer.submit(lambda: None).result(5)
+
+
+@committed
+@pytest.mark.usefixtures("announcing")
+def test_the_variants_are_made_by_a_task(
+    client: Client, make_product: MakeProduct, deliver: Callable[[], list[str]]
+) -> None:
+    product = make_product()
+    send(client, product.pk, encoded("PNG", picture(700, 500)))
+    image_api._announcer.submit(lambda: None).result(5)
+    assert deliver() == ["products.tasks.make_variants"]
+    product.refresh_from_db()
+    assert product.image_width == 700
+
+
+@pytest.fixture
+def silent_queue() -> Iterator[None]:
+    """A queue that takes connections and never answers."""
+    before = current_app.conf.broker_url
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        current_app.conf.update(broker_url=f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
+        yield
+        current_app.conf.update(broker_url=before)
+
+
+@committed
+@pytest.mark.usefixtures("silent_queue", "announcing")
+def test_uploads_do_not_wait_for_a_queue_that_hangs_nor_take_it_for_the_store(
+    client: Client, make_product: MakeProduct
+) -> None:
+    product = make_product()
+    for width in range(50, 56):
+        answer = send(client, product.pk, encoded("PNG", picture(width, 50)))
+        assert answer.status_code == 200, answer.content
+    image_api._announcer.submit(lambda: None).result(5)
+    assert not sending._broken.allows()  # it was asked
+
+
+def test_variants_whose_task_was_lost_are_made_later_and_lost_images_do_not_stop_the_others(
+    client: Client, make_product: MakeProduct
+) -> None:
+    lost, other = make_product(), make_product()
+    send(client, lost.pk, encoded("PNG", picture(700, 500)))
+    send(client, other.pk, encoded("PNG", picture(701, 500)))
+    lost.refresh_from_db()
+    default_storage.delete(lost.image_url)
+    with pytest.raises(FileNotFoundError):
+        keeping.finish_variants()
+    assert sorted(Product.objects.values_list("image_width", flat=True)) == [0, 701]
+    Product.objects.filter(pk=lost.pk).update(image_url="")
+    keeping.finish_variants()
+
+
+@committed
+def test_variants_of_an_image_that_was_replaced_meanwhile_are_not_said_to_be_there(
+    client: Client, make_product: MakeProduct, announced: list[str]
+) -> None:
+    product = make_product()
+    send(client, product.pk, encoded("PNG", picture(700, 500)))
+    send(client, product.pk, encoded("PNG", picture(800, 500)))
+    keeping.make_variants(announced[0])
+    product.refresh_from_db()
+    assert product.image_width == 0
+    keeping.make_variants(announced[1])
+    keeping.make_variants(announced[1])  # delivered twice
+    product.refresh_from_db()
+    assert product.image_width == 800
+
+
+def age(**since: timedelta) -> None:
+    for one in StoredImage.objects.filter(unused_since__isnull=False):
+        StoredImage.objects.filter(pk=one.pk).update(unused_since=timezone.now() - since["by"])
+
+
+@committed
+def test_what_no_product_shows_for_a_day_is_removed_and_nothing_else(
+    client: Client, make_product: MakeProduct, announced: list[str]
+) -> None:
+    product = make_product()
+    for width in (700, 800):
+        send(client, product.pk, encoded("PNG", picture(width, 500)))
+        keeping.make_variants(announced[-1])
+    old, new = announced
+    unfinished = keeping.keep(pictures.normalise(encoded("PNG", picture(50, 50))))  # and then it was killed
+    keeping.sweep()
+    assert StoredImage.objects.get(pk=new).unused_since is None
+    age(by=timedelta(hours=23))
+    keeping.sweep()
+    assert default_storage.exists(old)
+    assert default_storage.exists(unfinished)
+    age(by=timedelta(hours=25))
+    keeping.sweep()
+    for name in (old, names.variant(old, 320), names.variant(old, 640), unfinished):
+        assert not default_storage.exists(name), name
+    for name in (new, names.variant(new, 320), names.variant(new, 640)):
+        assert default_storage.exists(name), name
+    assert list(StoredImage.objects.values_list("pk", flat=True)) == [new]
+    keeping.sweep()  # and once more
+
+
+@committed
+def test_an_image_that_is_shown_again_is_not_removed(
+    client: Client, make_product: MakeProduct, announced: list[str]
+) -> None:
+    product = make_product()
+    send(client, product.pk, encoded("PNG"))
+    send(client, product.pk, encoded("PNG", picture(90, 90)))
+    keeping.sweep()
+    age(by=timedelta(hours=25))
+    send(client, product.pk, encoded("PNG"))
+    keeping.sweep()
+    assert default_storage.exists(announced[0])
+
+
+@committed
+def test_who_stores_what_is_being_removed_waits_and_stores_it_again(make_product: MakeProduct) -> None:
+    name = keeping.keep(pictures.normalise(encoded("PNG")))
+    age(by=timedelta(hours=25))
+    stored: list[str] = []
+
+    def again() -> None:
+        stored.append(keeping.keep(pictures.normalise(encoded("PNG"))))
+        connections.close_all()
+
+    with transaction.atomic():
+        image = StoredImage.objects.select_for_update().get(pk=name)
+        thread = Thread(target=again)
+        thread.start()
+        thread.join(0.3)
+        assert not stored
+        default_storage.delete(name)
+        image.delete()
+    thread.join(5)
+    assert stored == [name]
+    assert default_storage.exists(name)
+    assert StoredImage.objects.filter(pk=name).exists()
+
+
+@committed
+def test_who_stores_what_is_being_removed_for_long_is_told_in_time() -> None:
+    made = pictures.normalise(encoded("PNG"))
+    name = keeping.keep(made)
+    result: list[object] = []
+
+    def again() -> None:
+        try:
+            keeping.keep(made, 0.3)
+        except store.Unavailable as error:
+            result.append(error)
+        connections.close_all()
+
+    with transaction.atomic():
+        StoredImage.objects.select_for_update().get(pk=name)
+        thread = Thread(target=again)
+        thread.start()
+        thread.join(5)
+        assert result, "it waits on"
+
+
+@committed
+def test_a_store_that_is_slow_costs_a_sweep_neither_its_lock_nor_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = [keeping.keep(pictures.normalise(encoded("PNG", picture(width, 50)))) for width in (50, 60)]
+    age(by=timedelta(hours=25))
+    monkeypatch.setattr(store, "delete", slowly(store.delete))
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")  # as in production, but shorter
+        try:
+            keeping.sweep()
+        finally:
+            connection.close()
+    assert not StoredImage.objects.exists()
+    assert not any(map(default_storage.exists, gone))
+
+
+def slowly(call: Callable[[str, float], None]) -> Callable[[str, float], None]:
+    """Return the call, which now takes a while."""
+
+    def answer(name: str, seconds: float) -> None:
+        time.sleep(0.4)  # this store is slow: nothing is waited for
+        call(name, seconds)
+
+    return answer
+
+
+def test_an_upload_that_nobody_took_over_is_removed_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    incoming = names.incoming(5, names.fresh_token())
+    default_storage.save(incoming, ContentFile(b"x"))
+    keeping.sweep()
+    assert default_storage.exists(incoming)
+    monkeypatch.setattr(keeping, "UNUSED", timedelta(seconds=-1))
+    keeping.sweep()
+    assert not default_storage.exists(incoming)
+
+
+def test_an_import_can_name_an_image_elsewhere_and_no_object_of_ours(make_product: MakeProduct) -> None:
+    product = make_product(image_url="https://images.example/a.png")
+    assert names.url(product.image_url) == "https://images.example/a.png"
+    assert names.srcset(product.image_url, 1000) == ""
+
+
+def test_the_demos_featured_products_have_images_and_loading_again_does_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call_command("load_demo", verbosity=0)
+    call_command("load_demo_images")
+    featured = Product.objects.filter(featured=True)
+    assert featured.count() == 12
+    for product in featured:
+        assert default_storage.exists(product.image_url), product
+        assert product.image_width == 960
+    before = list(featured.values_list())
+    call_command("load_demo_images")
+    assert "already" in capsys.readouterr().out
+    assert list(featured.values_list()) == before

@@ -1,0 +1,13 @@
+"""The addresses that these tests use: those of the contract, whatever the project's own are."""
+
+from django.urls import include, path
+
+from shop.products.api import api
+
+handler400 = "scaleout.problems.views.bad_request"
+handler404 = "scaleout.problems.views.not_found"
+handler500 = "scaleout.problems.views.server_error"
+urlpatterns = [
+    path("api/products/", api.urls),
+    path("", include("shop.storefront.urls")),
+]

@@ -1,0 +1,13 @@
+"""The shop's pages, to be included at the root."""
+
+from django.urls import path
+
+from shop.storefront import views
+
+app_name = "storefront"
+urlpatterns = [
+    path("", views.front, name="front"),
+    path("products/<str:product_id>/", views.product, name="product"),
+    path("categories/<str:slug>/", views.category, name="category"),
+    path("search/", views.search, name="search"),
+]

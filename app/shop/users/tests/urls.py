@@ -1,0 +1,10 @@
+"""The addresses of the service, whatever SERVICE the tests run as."""
+
+from django.urls import path
+
+from shop.users.api import api
+
+handler400 = "scaleout.problems.views.bad_request"
+handler404 = "scaleout.problems.views.not_found"
+handler500 = "scaleout.problems.views.server_error"
+urlpatterns = [path("api/users/", api.urls)]
