@@ -489,6 +489,11 @@ def test_no_sequence_of_requests_shows_one_user_anothers_page(
         ("public, max-age=60", {"Set_Cookie": "a=b"}),
         ("public, max-age=60", {"Vary": "*"}),
         ("private, no-store", {"Surrogate_Control": "max-age=60"}),
+        ("public, max-age=60", {"CDN_Cache_Control": "public, max-age=0"}),
+        ("public, max-age=60", {"CDN_Cache_Control": "public"}),
+        ("public, max-age=60", {"CDN_Cache_Control": "private, max-age=60"}),
+        ("public, max-age=60", {"CDN_Cache_Control": "no-store"}),
+        ("no-store", {"CDN_Cache_Control": "max-age=60"}),
     ],
 )
 def test_what_the_origin_does_not_give_to_all_is_not_kept(
@@ -497,6 +502,78 @@ def test_what_the_origin_does_not_give_to_all_is_not_kept(
     path = origin.path(uuid.uuid4().hex, control, **headers)
     answers = [origin.edge.get(path) for _ in range(3)]
     assert [one.json()["n"] for one in answers] == [1, 2, 3]
+
+
+def test_what_is_said_to_caches_counts_for_more_than_what_is_said_to_browsers_too(origin: Origin) -> None:
+    for_cdns = "public, max-age=60, stale-while-revalidate=60"
+    path = origin.path(uuid.uuid4().hex, "public, max-age=0", CDN_Cache_Control=for_cdns)
+    answers = [origin.edge.get(path) for _ in range(3)]
+    assert [one.json()["n"] for one in answers] == [1, 1, 1]
+    assert {one.headers["Cache-Control"] for one in answers} == {"public, max-age=0"}
+    assert not {name for one in answers for name in names(one) if "cdn-" in name or name.startswith("x-edge")}
+
+
+def test_what_was_purged_is_shown_when_the_origin_fails_and_never_while_it_answers(origin: Origin) -> None:
+    control = "public, max-age=60, stale-while-revalidate=60, stale-if-error=60"
+    purged = {
+        what: origin.path(uuid.uuid4().hex, control, Surrogate_Key="wrong" if what == "tag" else "right")
+        for what in ("tag", "url", "all")
+    }
+    tag, url, everything = purged.values()
+    other = origin.path(uuid.uuid4().hex, control, Surrogate_Key="right")
+    paths = (tag, url, everything, other)
+
+    def numbers() -> list[int]:
+        return [origin.edge.get(path).json()["n"] for path in paths]
+
+    assert numbers() == [1, 1, 1, 1]
+    assert origin.edge.purge("wrong").status_code == 200
+    assert numbers() == [2, 1, 1, 1]
+    assert origin.edge.purge(path=url).status_code == 200
+    assert numbers() == [2, 2, 1, 1]
+    assert origin.edge.purge("*").status_code == 200
+    assert numbers() == [3, 3, 2, 2]
+    origin.edge.purge("wrong")
+    origin.edge.purge(path=url)
+    origin.go("down")
+    try:
+        for _ in range(3):
+            for path in (tag, url):
+                answer = origin.edge.get(path)
+                assert (answer.status_code, how(answer)) == (200, "hit; detail=stale-if-error")
+            assert how(origin.edge.get(other)) == "hit"
+        origin.edge.purge("*")
+        assert how(origin.edge.get(other)) == "hit; detail=stale-if-error"
+    finally:
+        origin.go("up")
+    eventually("the next ones", numbers, lambda seen: min(seen) >= 3, within=5)
+
+
+def test_what_was_stale_already_when_it_was_purged_is_not_shown_while_the_origin_answers(origin: Origin) -> None:
+    control = "public, max-age=1, stale-while-revalidate=60, stale-if-error=60"
+    path, other = (origin.path(uuid.uuid4().hex, control, Surrogate_Key=tag) for tag in ("wrong", "right"))
+    for one in (path, other):
+        assert origin.edge.get(one).json()["n"] == 1
+    time.sleep(1.5)  # older than its max-age
+    assert origin.edge.purge("wrong").status_code == 200
+    assert origin.edge.get(path).json()["n"] == 2
+
+
+def test_an_edge_that_takes_another_configuration_still_knows_what_was_purged(origin: Origin) -> None:
+    path = origin.path(uuid.uuid4().hex, "public, max-age=60, stale-if-error=60", Surrogate_Key="wrong")
+    assert origin.edge.get(path).json()["n"] == 1
+    assert origin.edge.purge("*").status_code == 200
+    origin.load_again()
+    assert origin.edge.get(path).json()["n"] == 2
+
+
+def test_the_tags_stay_with_an_answer_that_the_origin_has_confirmed(origin: Origin) -> None:
+    path = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-if-error=60", ETag='W/"x"', Surrogate_Key="wrong")
+    assert origin.edge.get(path).json()["n"] == 1
+    time.sleep(1.5)  # older than its max-age: asked for with its validator
+    assert (how(origin.edge.get(path)), how(origin.edge.get(path))) == ("fwd=miss", "hit")
+    assert origin.edge.purge("wrong").status_code == 200
+    assert how(origin.edge.get(path)) == "fwd=miss"
 
 
 def test_an_answer_is_kept_by_what_it_varies_with(origin: Origin) -> None:

@@ -2,7 +2,9 @@
 # docs/cdn.md says what that is. The two files that are included are written by entrypoint.sh.
 vcl 4.1;
 
+import purge;
 import std;
+import var;
 import xkey;
 
 include "backend.vcl"; # the load balancer that runs: `origin`, and `watched`, which is asked whether it answers
@@ -39,6 +41,7 @@ sub vcl_recv {
     }
     # Any other cookie: the origin has seen the cookies of the request that an answer was made for, and calls an answer
     # public only if it looked at none of them.
+    set req.hash_always_miss = (req.http.X-Edge == "refresh");
     if (req.http.X-Edge == "refresh") {
         set req.grace = 0s;
     } else {
@@ -59,17 +62,29 @@ sub inside {
         return (synth(405));
     }
     call purge_allowed;
+    # What is purged is stale from now on, and shown only if nothing else is to be had: vcl_hit.
+    var.global_set("purged", std.time2real(now, 0.0));
     std.collect(req.http.Surrogate-Key, " ");
     if (req.http.Surrogate-Key ~ "(^| )\*($| )") {
-        ban("obj.status != 0");
+        var.global_set("all purged", std.time2real(now, 0.0));
         return (synth(200));
     }
     if (req.http.Surrogate-Key) {
-        xkey.purge(req.http.Surrogate-Key);
+        xkey.softpurge(req.http.Surrogate-Key);
         return (synth(200));
     }
     call vcl_req_host; # in lower case, as in the name that the answer is kept by
-    return (purge);
+    set req.grace = 365d;
+    set req.hash_ignore_busy = true;
+    return (hash);
+}
+
+# The URL, in all its variants.
+sub purge_url {
+    if (req.method == "PURGE") {
+        purge.soft(0s);
+        return (synth(200));
+    }
 }
 
 # The caller's id if it is one valid value, else ours.
@@ -82,17 +97,22 @@ sub identify {
 
 # ── what is there ───────────────────────────────────────────────────────────────────────────────────
 sub vcl_hit {
-    if (obj.ttl >= 0s) {
-        set req.http.X-Edge-Status = "hit";
-        return (deliver);
+    call purge_url;
+    if (now - obj.age > std.real2time(std.real(var.global_get("all purged"), 0.0), now)) {
+        if (obj.ttl >= 0s) {
+            set req.http.X-Edge-Status = "hit";
+            return (deliver);
+        }
+        # Older than max-age: shown while it is fetched anew, if the origin allows that for so long; and if nothing was
+        # purged since it has become so, or in the second before: what was purged is stale from about that moment, and a
+        # purge leaves what is stale as it is.
+        if (obj.ttl + std.duration(obj.http.X-Edge-Revalidate + "s", 0s) > 0s
+            && now + obj.ttl - 1s > std.real2time(std.real(var.global_get("purged"), 0.0), now)) {
+            set req.http.X-Edge-Status = "hit; detail=stale-while-revalidate";
+            return (deliver);
+        }
     }
-    # Older than max-age: shown while it is fetched anew, if the origin allows that for so long.
-    if (obj.http.Cache-Control ~ "stale-while-revalidate=\d+" && obj.ttl + std.duration(
-        regsub(obj.http.Cache-Control, "^.*stale-while-revalidate=(\d+).*$", "\1") + "s", 0s) > 0s) {
-        set req.http.X-Edge-Status = "hit; detail=stale-while-revalidate";
-        return (deliver);
-    }
-    # Older than that: only if nothing else is to be had. While the origin is known to be away nobody waits to learn that
+    # Older than that, or purged: only if nothing else is to be had. While the origin is known to be away nobody waits to learn that
     # again: it is asked in the background, once at a time.
     if (req.http.X-Edge == "failed" || !std.healthy(watched)) {
         set req.http.X-Edge-Status = "hit; detail=stale-if-error";
@@ -103,10 +123,14 @@ sub vcl_hit {
 }
 
 sub vcl_miss {
+    call purge_url;
     set req.http.X-Edge-Status = "fwd=miss";
 }
 
 sub vcl_pass {
+    if (req.method == "PURGE") {
+        return (synth(200)); # nothing of it is kept
+    }
     set req.http.X-Edge-Status = "fwd=bypass";
 }
 
@@ -116,15 +140,22 @@ sub vcl_backend_fetch {
 }
 
 sub vcl_backend_response {
-    # Tags are between the origin and the edge.
+    # Tags are between the origin and the edge. A 304 without any leaves those that are there.
     if (beresp.http.Cache-Tag) {
         set beresp.http.xkey = regsuball(beresp.http.Cache-Tag, "\s*,\s*", " ");
-    } else {
+    } else if (beresp.http.Surrogate-Key || !beresp.was_304) {
         set beresp.http.xkey = beresp.http.Surrogate-Key;
     }
     unset beresp.http.Cache-Tag;
     unset beresp.http.Surrogate-Key;
     unset beresp.http.Surrogate-Control; # or the rules below would not look at Cache-Control
+    # What is said to caches like this one counts for more than what is said to browsers too (RFC 9213).
+    set beresp.http.X-Edge-Control = beresp.http.Cache-Control;
+    if (beresp.http.CDN-Cache-Control) {
+        set beresp.http.X-Edge-Control = beresp.http.CDN-Cache-Control;
+        set beresp.ttl = std.duration(regsub(beresp.http.CDN-Cache-Control, "(?i)^(.*[, ])?max-age=(\d+).*$", "\2") + "s", 0s);
+        unset beresp.http.CDN-Cache-Control;
+    }
     if (bereq.uncacheable) {
         return (deliver);
     }
@@ -136,7 +167,8 @@ sub vcl_backend_response {
         return (deliver);
     }
     # The answer to no one in particular: what says who asked, and who answered, is the first caller's.
-    if (beresp.http.Cache-Control ~ "(?i)\bpublic\b" && !beresp.http.Set-Cookie) {
+    if (beresp.http.X-Edge-Control ~ "(?i)\bpublic\b" && !beresp.http.Set-Cookie
+        && beresp.http.X-Edge-Control !~ "(?i)no-cache|no-store|private") {
         unset beresp.http.X-Request-ID;
         unset beresp.http.X-Served-By;
         unset beresp.http.X-Cache;
@@ -147,10 +179,16 @@ sub vcl_backend_response {
     } else {
         call vcl_beresp_hitmiss; # what is not said to be everybody's is not kept
     }
-    # Varnish itself takes grace from stale-while-revalidate. The longer of the two counts; vcl_hit tells them apart.
-    if (beresp.http.Cache-Control ~ "stale-if-error=\d+") {
+    # The longer of the two is how long it is kept beyond max-age; vcl_hit tells them apart.
+    unset beresp.http.X-Edge-Revalidate;
+    set beresp.grace = 0s;
+    if (beresp.http.X-Edge-Control ~ "stale-while-revalidate=\d+") {
+        set beresp.http.X-Edge-Revalidate = regsub(beresp.http.X-Edge-Control, "^.*stale-while-revalidate=(\d+).*$", "\1");
+        set beresp.grace = std.duration(beresp.http.X-Edge-Revalidate + "s", 0s);
+    }
+    if (beresp.http.X-Edge-Control ~ "stale-if-error=\d+") {
         set beresp.grace = std.duration(
-            regsub(beresp.http.Cache-Control, "^.*stale-if-error=(\d+).*$", "\1") + "s", beresp.grace);
+            regsub(beresp.http.X-Edge-Control, "^.*stale-if-error=(\d+).*$", "\1") + "s", beresp.grace);
     }
     # What follows is Varnish's own: not kept with ttl 0, Set-Cookie, private, no-store, no-cache, or Vary: *.
 }
@@ -182,6 +220,8 @@ sub vcl_deliver {
     set resp.http.X-Request-ID = req.http.X-Request-ID;
     set resp.http.Cache-Status = "edge; " + req.http.X-Edge-Status; # RFC 9211
     unset resp.http.xkey;
+    unset resp.http.X-Edge-Control;
+    unset resp.http.X-Edge-Revalidate;
     unset resp.http.X-Varnish;
     unset resp.http.Via;
 }

@@ -17,7 +17,7 @@ main() {
         -a site=:8080,HTTP -a inside=:8081,HTTP -s "malloc,${CDN_MEMORY_MB}m" -s Transient=malloc,64m \
         -p http_gzip_support=off -p default_ttl=0 -p default_grace=0 -p default_keep=600 \
         -p connect_timeout=0.5 -p first_byte_timeout=5 -p between_bytes_timeout=5 \
-        -p thread_pools=2 -p thread_pool_min=10 -p thread_pool_max=150
+        -p thread_pools=2 -p thread_pool_min=30 -p thread_pool_max=150
 }
 
 refuse() { # name, value, rule
@@ -76,6 +76,6 @@ follow() {
     done
 }
 
-admin() { varnishadm -n "$RUN/varnish" "$@" >/dev/null; }
+admin() { varnishadm -t 30 -n "$RUN/varnish" "$@" >/dev/null; }
 
 main

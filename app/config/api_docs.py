@@ -32,7 +32,7 @@ def _document() -> str:
 
 
 @require_safe
-@public(max_age=KEPT)
+@public(max_age=KEPT, browser=KEPT)
 def document(request: HttpRequest) -> HttpResponse:
     """Answer with the merged document."""
     return HttpResponse(_document(), content_type="application/json")

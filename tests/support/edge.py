@@ -112,6 +112,13 @@ class Origin:
 
     id: str
     edge: Edge
+    edge_id: str
+
+    def load_again(self) -> None:
+        """Let the edge load its configuration again, as it does when the load balancer has another address."""
+        admin = ("docker", "exec", self.edge_id, "varnishadm", "-t", "60", "-n", "/run/edge/varnish")
+        run(*admin, "vcl.load", "again", "/etc/varnish/edge.vcl", timeout=90)
+        run(*admin, "vcl.use", "again")
 
     def path(self, name: str, control: str = "", *, status: int = 200, **headers: str) -> str:
         """Return the path of an answer with that `Cache-Control` and these headers (`_` for `-`)."""
@@ -147,6 +154,6 @@ def with_origin(stack: Stack) -> Iterator[Origin]:
         address = start(*_OPTIONS, *secrets, f"{stack.project}-varnish")
         edge = Edge(Site(8080, host=address), Site(8081, host=address))
         eventually("the edge to answer", lambda: edge.get("/ready").status_code == 200, within=30)
-        yield Origin(started[0], edge)
+        yield Origin(started[0], edge, started[1])
     finally:
         run("docker", "rm", "--force", *started)

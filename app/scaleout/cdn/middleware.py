@@ -51,6 +51,7 @@ class CdnMiddleware:
             return response
         patch_vary_headers(response, ["Accept-Encoding"])  # the load balancer compresses
         if wish is not None and wish.is_public:
+            response.headers[policy.CDN_HEADER] = wish.for_cdns
             tags.put(response, wish.named())
         if response.status_code == HTTPStatus.OK and isinstance(response, HttpResponse):
             return conditional(request, response)

@@ -19,6 +19,7 @@ type Tags = Iterable[str] | Callable[[], Iterable[str]]
 PERSONAL = "private, no-store"
 REVALIDATED = "no-cache"
 NOT_KEPT = "no-store"
+CDN_HEADER = "CDN-Cache-Control"  # RFC 9213: for caches like ours, which ignore Cache-Control then
 
 _ATTRIBUTE = "cdn_policy"
 _FOR_ALL = "cdn_for_all"
@@ -26,9 +27,10 @@ _FOR_ALL = "cdn_for_all"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A `Cache-Control`, and the tags by which a CDN purges the answer."""
+    """A `Cache-Control`, what a CDN reads in its place, and the tags by which a CDN purges the answer."""
 
     control: str
+    for_cdns: str = ""
     tags: Tags = ()
     is_public: bool = False
 
@@ -76,22 +78,26 @@ def _says(policy: Policy) -> Decorator:
     return decorate
 
 
-def public(*, max_age: int, stale_while_revalidate: int = 0, stale_if_error: int = 0, tags: Tags = ()) -> Decorator:
-    """Let anybody keep the view's good answers to GET and HEAD for `max_age` seconds.
+def public(
+    *, max_age: int, stale_while_revalidate: int = 0, stale_if_error: int = 0, tags: Tags = (), browser: int = 0
+) -> Decorator:
+    """Let CDNs keep the view's good answers to GET and HEAD for `max_age` seconds, and a browser for `browser` seconds.
 
-    `stale_while_revalidate`: seconds beyond it for which an answer is still shown while a new one is fetched;
+    A browser is not purged, so by default it asks each time whether what it has is still right.
+    `stale_while_revalidate`: seconds beyond `max_age` for which a CDN still shows an answer while it fetches a new one;
     `stale_if_error`: the same where none can be had (RFC 5861). `tags`: what purges the answer. Raises ValueError.
     """
     if isinstance(tags, str):
         raise ValueError(f"tags are several: ({tags!r},)")
-    if max_age < 1 or stale_while_revalidate < 0 or stale_if_error < 0:
+    if max_age < 1 or min(stale_while_revalidate, stale_if_error, browser) < 0:
         raise ValueError("max_age is at least one second, the others not negative")
-    control = f"public, max-age={max_age}"
+    for_cdns = f"public, max-age={max_age}"
     if stale_while_revalidate:
-        control += f", stale-while-revalidate={stale_while_revalidate}"
+        for_cdns += f", stale-while-revalidate={stale_while_revalidate}"
     if stale_if_error:
-        control += f", stale-if-error={stale_if_error}"
-    return _says(Policy(control, tags if callable(tags) else tuple(tags), is_public=True))
+        for_cdns += f", stale-if-error={stale_if_error}"
+    control = f"public, max-age={browser}"
+    return _says(Policy(control, for_cdns, tags if callable(tags) else tuple(tags), is_public=True))
 
 
 # Anybody may keep the view's answers, but asks each time whether they are still right: as pages are.

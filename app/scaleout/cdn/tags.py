@@ -31,5 +31,6 @@ def put(response: HttpResponseBase, names: Iterable[str]) -> None:
     line = SEPARATORS[header].join(sorted({written(name) for name in names if name != EVERYTHING}))
     if len(line) > MOST_BYTES:
         response.headers["Cache-Control"] = policy.REVALIDATED
+        response.headers.pop(policy.CDN_HEADER, None)
     elif line:
         response.headers[header] = line

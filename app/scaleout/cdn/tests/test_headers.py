@@ -9,7 +9,8 @@ from pytest_django import Settings
 
 from scaleout.cdn import policy, public
 
-PUBLIC = "public, max-age=30, stale-while-revalidate=30, stale-if-error=3600"
+PUBLIC = "public, max-age=0"
+FOR_CDNS = "public, max-age=30, stale-while-revalidate=30, stale-if-error=3600"
 PERSONAL = "private, no-store"
 
 
@@ -41,7 +42,9 @@ def views(settings: Settings) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_an_answer_says_what_may_be_kept_of_it(client: Client, method: str, path: str, control: str) -> None:
-    assert client.generic(method, path).headers["Cache-Control"] == control
+    answer = client.generic(method, path)
+    assert answer.headers["Cache-Control"] == control
+    assert answer.headers.get("CDN-Cache-Control") == (FOR_CDNS if control == PUBLIC else None)
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
@@ -133,6 +136,7 @@ def test_who_has_the_answer_already_gets_304(client: Client, method: str, path: 
         assert not again.content
         for name in ("ETag", "Cache-Control", "Vary", "X-Request-ID"):
             assert name in again.headers, name
+        assert again.headers.get("CDN-Cache-Control") == first.headers.get("CDN-Cache-Control")
         assert again.headers.get("Surrogate-Key") == first.headers.get("Surrogate-Key")
     assert client.generic(method, path, headers={"If-None-Match": '"other"'}).status_code == 200
 
@@ -199,6 +203,13 @@ def test_an_answer_with_more_tags_than_fit_is_asked_for_each_time(client: Client
     answer = client.get("/public/many-tags")
     assert answer.headers["Cache-Control"] == "no-cache"
     assert "Surrogate-Key" not in answer.headers
+    assert "CDN-Cache-Control" not in answer.headers
+
+
+def test_a_view_may_let_a_browser_keep_its_answer(client: Client) -> None:
+    answer = client.get("/public/by-browsers")
+    assert answer.headers["Cache-Control"] == "public, max-age=5"
+    assert answer.headers["CDN-Cache-Control"] == "public, max-age=30"
 
 
 def test_a_bad_policy_is_refused_when_the_view_is_loaded() -> None:

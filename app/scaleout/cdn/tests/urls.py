@@ -79,6 +79,7 @@ def service(request: HttpRequest) -> HttpResponseBase:
 urlpatterns = [
     path("public", kept(data)),
     path("public/page", kept(page)),
+    path("public/by-browsers", public(max_age=30, browser=5)(data)),
     path("public/echo", kept(echo)),
     path("public/reads-session", _with(lambda request, _: request.session.get("visits"))),
     path("public/writes-session", _with(lambda request, _: request.session.__setitem__("visits", 1))),
