@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from celery import current_app
-from config import services
 from django.conf import settings
 from django.core.cache import caches
 from django.db.backends.postgresql.operations import DatabaseOperations
@@ -21,6 +20,7 @@ from scaleout.replication.backend.base import stop_watching
 from scaleout.sharding import map as maps
 from scaleout.sharding import scatter
 from scaleout.sharding.fill import fill
+from shop import services
 
 import redis
 

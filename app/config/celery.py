@@ -14,15 +14,14 @@ from celery import signals
 from celery.beat import PersistentScheduler
 from celery.utils.nodenames import worker_direct
 from django.conf import settings
+from scaleout import broker
 from scaleout.cdn.purging import end as end_purging
 from scaleout.events.application import Application
 from scaleout.observability import tasks, worker  # noqa: F401 - tasks carry the request's id, and are counted
-
-from config import queue
-from config.services import QUEUES, WORKERS
+from shop.services import QUEUES, WORKERS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-queue.install()
+broker.install()
 
 PULSE = Path("/run/app/pulse")
 PULSE_SECONDS = 5.0

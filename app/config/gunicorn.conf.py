@@ -10,9 +10,10 @@ from typing import Any
 
 from gunicorn import util
 from scaleout.observability import metrics
+from shop import services
+from shop.serving.warmup import warm_up
 
-from config import environment, services
-from config.warmup import warm_up
+from config import environment
 
 bind = f"0.0.0.0:{services.PORTS[environment.text('SERVICE', 'web')]}"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scaleout.identity import keys
+from shop.services import APIS, ISSUERS
 
 from config import environment
-from config.services import APIS, ISSUERS
 
 
 def keyring(service: str) -> keys.Keyring:

@@ -6,16 +6,18 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from scaleout import dns
 from scaleout.observability import logs
 from scaleout.observability.replica import replica_name
+from shop import services
 
-from config import environment, names, services, stores
+from config import environment, stores
 from config.databases import SHOP_APPS, databases
 from config.identity import keyring
 from config.release import release
 from config.static_url import static_origin
 
-names.install()
+dns.install()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SERVICE = environment.choice(
@@ -47,6 +49,7 @@ INSTALLED_APPS = [
     "scaleout.identity",
     "scaleout.replication",
     "scaleout.sharding",
+    "shop.services",  # for the page of its documents
     "shop.shared_state",
     "shop.products",
     "shop.storefront",
@@ -55,12 +58,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "config.body.DrainBodyMiddleware",
+    "shop.serving.body.DrainBodyMiddleware",
     "scaleout.observability.middleware.RequestIdMiddleware",
     "scaleout.health.middleware.HealthMiddleware",
     "scaleout.cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
     "scaleout.problems.middleware.ProblemMiddleware",
-    "config.body.WholeBodyMiddleware",
+    "shop.serving.body.WholeBodyMiddleware",
     # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
     *(
         []
@@ -69,7 +72,7 @@ MIDDLEWARE = [
     ),
     "scaleout.observability.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "config.static.StaticMiddleware",
+    "shop.serving.static.StaticMiddleware",
     "scaleout.replication.middleware.ReplicationMiddleware",
     "scaleout.caching.middleware.CacheLevelMiddleware",
     "shop.shared_state.sessions.SessionMiddleware",
@@ -78,7 +81,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 if _API:  # no pages: no static files, no forms, and the table of the sessions is another service's
-    _pages = ("config.static.", "shop.shared_state.", "django.contrib.", "django.middleware.csrf.")
+    _pages = ("shop.serving.static.", "shop.shared_state.", "django.contrib.", "django.middleware.csrf.")
     MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(_pages)]
     # The admin is pages, and its checks want their middleware. Its tables stay migrate's; auth's may be referred to.
     INSTALLED_APPS = [one for one in INSTALLED_APPS if not one.startswith("django.contrib.admin")]
@@ -145,7 +148,7 @@ CACHES: dict[str, dict[str, Any]] = {
         "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024},
     },
 }
-CACHING_SOURCE = "config.cache_source"
+CACHING_SOURCE = "shop.serving.cache_source"
 # Seals what those who share values put there; of the others each has a key of its own, and shares nothing.
 CACHING_KEY = environment.secret("CACHE_KEY") if SERVICE in services.CACHING else token_hex()
 CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could only be somebody else's
@@ -153,7 +156,7 @@ CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could o
 CACHING_WARMERS = ["products-api"] if SERVICE == "products" else None
 # In the database, so that losing Redis loses nobody's session; read from the cache.
 SESSION_ENGINE = "shop.shared_state.sessions"
-# While replicas of the release before serve as well: see stateless.sessions. scripts/roll.sh sets it for that time.
+# While replicas of the release before serve as well (shop/shared_state/sessions.py). scripts/roll.sh sets it.
 OLD_SESSIONS = environment.flag("OLD_SESSIONS")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -225,7 +228,7 @@ MEDIA_UPLOAD_URL = environment.address("MEDIA_UPLOAD_URL")
 STATIC_URL = f"{static_origin()}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
-    "default": {"BACKEND": "config.storage.MediaStorage"},
+    "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 # The load balancer overwrites X-Forwarded-Proto, and nothing else reaches the replicas.

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: E402 - 
     Ed25519PublicKey,
 )
 from scaleout.identity import keys as _keys  # noqa: E402 - the environment comes first
+from shop.services import ISSUERS  # noqa: E402 - the environment comes first
 
 from config.databases import CONTEXTS  # noqa: E402 - the environment comes first
-from config.services import ISSUERS  # noqa: E402 - the environment comes first
 from config.settings import *  # noqa: E402, F403 - the environment comes first
 from config.settings import CACHES, DATABASE_APPS  # noqa: E402
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path, re_path
 from scaleout.gateway.views import forward
-
-from config import api_docs
+from shop.services import api_docs
 
 handler400 = "scaleout.problems.views.bad_request"
 handler403 = "scaleout.problems.views.forbidden"

@@ -35,7 +35,7 @@ class Handler(WSGIHandler):
 django.setup(set_prefix=False)
 application = Handler()
 
-from config import warmup  # noqa: E402 - the application comes first
+from shop.serving import warmup  # noqa: E402 - the application comes first
 
 # Once, before gunicorn forks: the workers share the result.
 warmup.load_everything()

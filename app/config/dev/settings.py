@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+from shop.services import PORTS
 
 from config.dev import tree
-from config.services import PORTS
 from config.settings import *  # noqa: F403 - what is not named below stays as it is
 from config.settings import LOGGING, MIDDLEWARE, SERVICE, STORAGES, TEMPLATES
 

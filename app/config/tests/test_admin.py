@@ -11,8 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
-from config.services import APIS, WORKERS
+from shop.services import APIS, WORKERS
 
 APP = Path(__file__).resolve().parents[2]
 PAGE = APP.parent / "docs" / "your-project.md"

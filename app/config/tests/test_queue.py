@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.common import ignore_errors
+from scaleout.broker import transport as queue
 from scaleout.events.tests.broker import Broker
-
-from config import queue
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from django.conf import LazySettings
 from scaleout.caching import warming
 from scaleout.caching.tasks import warm_cache
 from shop.products import answers
+from shop.serving import warmup
 from shop.storefront import pages
 
-from config import warmup
 from config.celery import app as celery
 from config.wsgi import application
 

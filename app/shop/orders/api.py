@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from config import calls
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
@@ -20,6 +19,7 @@ from scaleout.sharding.ids import LARGEST
 
 from shop.orders import products
 from shop.orders.models import KEY_MAX, Line, Order, UserDeletedError
+from shop.services import calls
 
 PAGE, PAGE_MAX = 50, 200
 LINES_MAX, QUANTITY_MAX = 50, 10_000

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from config import calls
-
 from shop.orders.models import ProductName
+from shop.services import calls
 
 SECONDS = 1.0  # for all products of an order
 

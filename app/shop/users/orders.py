@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from config import calls
+from shop.services import calls
 
 SECONDS = 0.4  # for all of it: a page without orders is better than one that waits
 LATEST = 20

@@ -15,9 +15,8 @@ from django.db.migrations.executor import MigrationExecutor
 from scaleout.sharding.fence import unfenced
 from scaleout.sharding.fill import fill
 from scaleout.sharding.models import ShardMismatchError
+from scaleout.sharding.privileges import restrict
 from scaleout.sharding.registry import models_on
-
-from config.privileges import restrict
 
 # Any number will do, as long as nothing else uses it. Held for the session, in the first database.
 LOCK = 7_241_001

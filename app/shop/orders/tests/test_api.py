@@ -14,8 +14,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-from config import calls, services
-from config.tests import servers
 from django.db import connections
 from django.test import Client
 from pytest_django import Settings
@@ -28,9 +26,12 @@ from scaleout.sharding.ids import LARGEST, bucket_of, compose
 from scaleout.sharding.map import current
 from waiting import in_time
 
+from shop import services
 from shop.orders import products
 from shop.orders.models import USER_EVENTS, Inbox, Order, OrderItem
 from shop.products.models import Category, Product
+from shop.services import calls
+from shop.services.tests import servers
 
 ALIASES = ("shard0", "shard1", "shard2")
 pytestmark = [

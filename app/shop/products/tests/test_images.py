@@ -216,7 +216,7 @@ def test_a_bad_file_that_a_browser_has_put_is_a_problem(client: Client, make_pro
 def test_a_presigned_url_is_for_one_name_type_and_length_at_the_host_that_was_asked(
     client: Client, make_product: MakeProduct, settings: Settings
 ) -> None:
-    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
     product = make_product().pk
     answer = client.post(
         f"/api/products/{product}/image-upload",
@@ -240,7 +240,7 @@ def test_a_presigned_url_is_for_one_name_type_and_length_at_the_host_that_was_as
 def test_a_presigned_url_is_the_buckets_own_where_that_is_set(
     client: Client, make_product: MakeProduct, settings: Settings
 ) -> None:
-    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
     settings.MEDIA_UPLOAD_URL = "https://bucket.store.example"
     product = make_product().pk
     body = {"content_type": "image/png", "size": 5}
@@ -255,7 +255,7 @@ def hung(settings: Settings) -> Iterator[None]:
     """A store that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         settings.AWS_S3_ENDPOINT_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+        settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
         store.make_ready()
         yield
 
@@ -280,7 +280,7 @@ def test_a_store_that_hangs_is_a_problem_in_time_and_the_product_stays_as_it_is(
 def test_a_store_that_is_down_is_a_problem(client: Client, make_product: MakeProduct, settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings.AWS_S3_ENDPOINT_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "config.storage.MediaStorage"}}
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
     store.make_ready()
     assert_problem(send(client, make_product().pk, encoded("PNG")), 503)
 

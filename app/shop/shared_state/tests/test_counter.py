@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from config.celery import app as celery
+from celery import current_app as celery
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import connections, transaction

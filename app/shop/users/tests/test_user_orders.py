@@ -8,8 +8,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
-from config import services
-from config.tests import servers
 from django.test import Client
 from pytest_django import Settings
 from scaleout.identity import tokens
@@ -17,6 +15,8 @@ from scaleout.replication import metrics
 from scaleout.sharding.map import current
 from waiting import in_time
 
+from shop import services
+from shop.services.tests import servers
 from shop.users import accounts
 from shop.users.models import User
 

@@ -16,7 +16,7 @@ from scaleout.gateway import views
 from scaleout.gateway.tests.upstream import Respond, Upstream, close, hang, say
 from waiting import in_time
 
-from config import services
+from shop import services
 
 
 def says(name: str) -> Respond:

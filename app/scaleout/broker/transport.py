@@ -139,5 +139,5 @@ class SentinelTransport(redis.SentinelTransport):
 
 def install() -> None:
     """Let the URLs of Redis and of Sentinels lead to these transports."""
-    TRANSPORT_ALIASES["redis"] = "config.queue:Transport"
-    TRANSPORT_ALIASES["sentinel"] = "config.queue:SentinelTransport"
+    TRANSPORT_ALIASES["redis"] = "scaleout.broker.transport:Transport"
+    TRANSPORT_ALIASES["sentinel"] = "scaleout.broker.transport:SentinelTransport"

@@ -21,7 +21,7 @@ from scaleout.gateway.service import Policy, Service
 from scaleout.identity import tokens
 from scaleout.observability import trace
 
-from config import services
+from shop import services
 
 LONGEST = 1_048_576  # bytes of an answer
 ATTEMPT = 0.25  # seconds of one try, where there is another replica

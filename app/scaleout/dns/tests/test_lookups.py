@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from waiting import in_time
 
-from config import names
-from config.names import Names
+from scaleout.dns import lookups
+from scaleout.dns.lookups import Names
 
 
 def test_a_name_is_looked_up_as_the_system_does() -> None:
@@ -30,7 +30,7 @@ def test_an_unanswered_name_costs_the_first_caller_the_deadline_and_later_ones_n
             raise socket.gaierror(socket.EAI_AGAIN, "no answer")
         return ["address"]
 
-    monkeypatch.setattr(names, "_system_getaddrinfo", silent)
+    monkeypatch.setattr(lookups, "_system_getaddrinfo", silent)
     subject = Names()
 
     def ask() -> None:
@@ -40,8 +40,8 @@ def test_an_unanswered_name_costs_the_first_caller_the_deadline_and_later_ones_n
     began = time.monotonic()
     with in_time():
         ask()
-    assert time.monotonic() - began >= names.DEADLINE
-    monkeypatch.setattr(names, "DEADLINE", 600.0)
+    assert time.monotonic() - began >= lookups.DEADLINE
+    monkeypatch.setattr(lookups, "DEADLINE", 600.0)
     with in_time():
         for _ in range(100):
             ask()
@@ -61,8 +61,8 @@ def test_a_name_that_is_refused_fails_at_once(monkeypatch: pytest.MonkeyPatch) -
     def refuse(*_key: Any) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
-    monkeypatch.setattr(names, "_system_getaddrinfo", refuse)
-    monkeypatch.setattr(names, "DEADLINE", 600.0)
+    monkeypatch.setattr(lookups, "_system_getaddrinfo", refuse)
+    monkeypatch.setattr(lookups, "DEADLINE", 600.0)
     with in_time(), pytest.raises(socket.gaierror):
         Names().getaddrinfo("unknown", 80)
 
@@ -76,8 +76,8 @@ def test_many_callers_at_once_make_one_look_up(monkeypatch: pytest.MonkeyPatch) 
             answer.wait(5)
         return ["address"]
 
-    monkeypatch.setattr(names, "_system_getaddrinfo", slow)
-    monkeypatch.setattr(names, "DEADLINE", 5.0)
+    monkeypatch.setattr(lookups, "_system_getaddrinfo", slow)
+    monkeypatch.setattr(lookups, "DEADLINE", 5.0)
     subject = Names()
     threads = [threading.Thread(target=subject.getaddrinfo, args=("many", 80)) for _ in range(20)]
     for thread in threads:

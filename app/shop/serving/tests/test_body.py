@@ -13,7 +13,7 @@ from django.test import RequestFactory
 from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.unreader import IterUnreader
 
-from config.body import DrainBodyMiddleware, WholeBodyMiddleware
+from shop.serving.body import DrainBodyMiddleware, WholeBodyMiddleware
 
 
 @pytest.mark.parametrize(("terminated", "left"), [(True, 0), (False, 200_000)])

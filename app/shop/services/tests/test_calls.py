@@ -18,9 +18,10 @@ from scaleout.observability import trace
 from scaleout.replication import state
 from waiting import TIME_FACTOR, in_time
 
-from config import calls, services
-from config.calls import Unavailable
-from config.tests import servers
+from shop import services
+from shop.services import calls
+from shop.services.calls import Unavailable
+from shop.services.tests import servers
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""An S3 store as Django's storage, with an end to every wait: `"BACKEND": "scaleout.s3.storage.MediaStorage"`."""
