@@ -6,7 +6,7 @@ $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name))
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover staff load-large test test-unit test-integration test-failure lint mutants compare bench idle requirements dev manage migrations shell
+.PHONY: help up update reload-lb down clean ps logs trace scale deploy switchover rotate-certs staff load-large test test-unit test-integration test-failure lint mutants compare bench idle requirements dev manage migrations shell
 
 help: ## show this help
 	@echo "make TARGET [LB=nginx|haproxy] [HTTP_PORT=8080] [HTTPS_PORT=8443] [PROMETHEUS_PORT=9090] [COMPOSE_PROJECT_NAME=scale-out]"
@@ -57,6 +57,9 @@ deploy: ## put this work tree in place of what runs, one container after the oth
 
 switchover: ## move PostgreSQL's primary to another node
 	@scripts/switchover.sh
+
+rotate-certs: ## new certificates for etcd and Patroni, used without an interruption
+	@scripts/certificates.sh rotate
 
 staff: ## make the demo's staff user at first, then print a fresh token
 	@scripts/staff.sh

@@ -4,7 +4,9 @@
 import json
 import os
 import re
+import socket
 import sys
+import time
 from pathlib import Path
 from string import Template
 from typing import NoReturn
@@ -13,6 +15,8 @@ from patroni_networks import data_and_others
 
 HERE = Path(__file__).parent
 SECRETS = Path("/run/secrets")
+NODE = Path("/run/node")  # this node's certificate and its cluster's password: scripts/certificates.sh
+STORE_SECONDS = 15.0
 WORD = r"[a-z][a-z0-9_]{0,40}"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 DATABASE = re.compile(f"({WORD}):({WORD})")
@@ -47,10 +51,10 @@ def databases() -> list[tuple[str, str]]:
     return list(pairs.items())
 
 
-def secret(name: str) -> str:
+def secret(name: str, folder: Path = SECRETS) -> str:
     """Return the secret `name`: one line, not empty."""
     try:
-        value = (SECRETS / name).read_text().removesuffix("\n")
+        value = (folder / name).read_text().removesuffix("\n")
     except (OSError, ValueError) as error:
         refuse(f"secret {name}: cannot be read: {error}")
     if not value or not value.isprintable():
@@ -67,8 +71,12 @@ def render() -> str:
     for owner in sorted({owner for _, owner in pairs}):
         secret(f"db_{owner}_owner")
         secret(f"db_{owner}_app")
-    names = ("patroni_rest", "postgres_replicator", "postgres_rewind")
+    names = ("postgres_replicator", "postgres_rewind")
     secrets = {name: json.dumps(secret(name)) for name in names}
+    secrets["password"] = json.dumps(secret(f"patroni_{cluster}", NODE))
+    for name in ("ca.pem", "identity.pem"):
+        if not (NODE / name).is_file():
+            refuse(f"{NODE / name}: is missing: run make up")
     try:
         data, others = data_and_others(f"{node}.data")
     except OSError as error:
@@ -89,6 +97,18 @@ def render() -> str:
     )
 
 
+def wait_for_store() -> None:
+    """Wait until etcd listens, for at most STORE_SECONDS: Patroni would look again only after 5 s."""
+    deadline = time.monotonic() + STORE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("etcd", 2379), timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+
+
 def main() -> None:
     """Write the configuration where only this user reads it, then start Patroni in this process' place."""
     text = render()
@@ -96,6 +116,7 @@ def main() -> None:
     os.umask(0o077)
     target.unlink(missing_ok=True)
     target.write_text(text)
+    wait_for_store()
     daemon = str(HERE / "patroni_daemon.py")
     os.execv(daemon, [daemon, str(target)])  # noqa: S606  # no shell is what we want
 

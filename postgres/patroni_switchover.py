@@ -6,6 +6,7 @@ Run in a container of the cluster: `docker compose exec postgres-1 /opt/postgres
 
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 from typing import Any, NoReturn
 
 SECONDS = 60
+TRUST = ssl.create_default_context(cafile="/run/node/ca.pem")
 SYNCHRONOUS = {"Quorum Standby", "Sync Standby"}
 
 
@@ -36,7 +38,7 @@ def patronictl(*arguments: str, seconds: float) -> str:
 
 def is_primary(node: str) -> bool:
     """Ask the node's Patroni whether it is the running primary that holds the lock."""
-    connection = http.client.HTTPConnection(f"{node}.data", 8008, timeout=1)
+    connection = http.client.HTTPSConnection(f"{node}.data", 8008, timeout=1, context=TRUST)
     try:
         connection.request("GET", "/primary")
         answer = connection.getresponse()

@@ -248,9 +248,22 @@ start_added_servers() {
   local server
   for server in ${EXTRA_REPLICAS//,/ } ${EXTRA_SHARDS//,/ }; do
     [[ ${hash[$server]:-} && -z $(containers "$server") ]] || continue # not one of ours
+    ! open_store || fail "etcd is of an older release: run make up first"
+    introduce "$server"
     step "Starting $server"
     made "$server" 1 || fail "$server did not become healthy"
   done
+}
+
+# introduce SERVER: etcd makes the user of a new cluster when it starts; for these seconds the primaries go on without it.
+introduce() {
+  local id file=$root/secrets/nodes/etcd/patroni_$1
+  id=$(containers etcd)
+  [[ -e $file && -n $id ]] || return 0
+  if (($(date --date "$(docker inspect --format '{{.State.StartedAt}}' "$id")" +%s) > $(stat --format %Y "$file"))); then return 0; fi
+  step "Restarting etcd, which has no user for $1 yet"
+  docker restart "$id" >/dev/null
+  settle "$id" || fail "etcd did not become healthy"
 }
 
 migrate() {
@@ -273,12 +286,39 @@ run_migrations() {
   return "$status"
 }
 
+is_primary() { # SERVICE
+  [[ $(compose exec -T "$1" timeout 5 psql -XAtq -h /run/postgresql -U postgres -c 'SELECT pg_is_in_recovery()' </dev/null 2>/dev/null) == f ]]
+}
+
+# Whether etcd runs as in the releases without TLS: no node of theirs can speak to one of this release, nor with its nodes.
+open_store() {
+  local id
+  id=$(containers etcd)
+  [[ -n $id && $(docker inspect --format '{{range .Mounts}}{{.Destination}} {{end}}' "$id") != *"/run/node "* ]]
+}
+
+# All database nodes stop, the primaries at the end, so that each has what was committed; then all start with the new etcd.
+close_store() {
+  local service nodes=() primaries=() standbys=()
+  step "Replacing etcd and all databases at once: they speak TLS from now on"
+  for service in $(services data); do
+    if [[ $service == swift || -z $(containers "$service") ]]; then continue; fi
+    nodes+=("$service")
+    if is_primary "$service"; then primaries+=("$(containers "$service")"); else standbys+=("$(containers "$service")"); fi
+  done
+  if ((${#standbys[@]})); then retire "${standbys[@]}"; fi
+  if ((${#primaries[@]})); then retire "${primaries[@]}"; fi
+  retire "$(containers etcd)"
+  quietly "$state_dir/databases.log" compose up --detach --no-recreate --wait --wait-timeout 300 etcd "${nodes[@]}" \
+    || fail "the databases did not become healthy: make up continues"
+}
+
 # Standbys first, the primary at the end: so the cluster fails over once.
 replace_data() {
   local service primary=()
   for service in $(services data); do
     [[ -n $(outdated "$service") ]] || continue
-    if [[ $service == postgres-* ]] && compose exec -T "$service" curl -fsS -o /dev/null --max-time 3 http://127.0.0.1:8008/primary 2>/dev/null; then
+    if [[ $service == postgres-* ]] && is_primary "$service"; then
       primary+=("$service")
     else
       replace "$service"

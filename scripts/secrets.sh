@@ -20,7 +20,7 @@ write() { # write NAME: standard input becomes secrets/NAME, whole or not at all
 
 random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 
-for name in django_secret_key cache_key patroni_rest postgres_replicator postgres_rewind \
+for name in django_secret_key cache_key postgres_replicator postgres_rewind \
   db_shop_owner db_shop_app db_users_owner db_users_app db_orders_owner db_orders_app \
   redis_cache redis_queue redis_sentinel cdn_purge media_store; do
   if [[ ! -s $dir/$name ]]; then random | tr -d '\n' | write "$name"; fi
@@ -55,3 +55,5 @@ for candidate in "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt /etc/pk
   if [[ -n $candidate && -s $candidate ]]; then bundle=$candidate && break; fi
 done
 if ! cmp -s "${bundle:-/dev/null}" "$dir/build_ca"; then write build_ca <"${bundle:-/dev/null}"; fi
+
+"$root/scripts/certificates.sh" write

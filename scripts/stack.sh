@@ -60,6 +60,7 @@ ps() {
   local service port status
   compose ps
   "$root/scripts/lb.sh" show
+  "$root/scripts/certificates.sh" show
   while read -r service port status; do
     answers "$port" || say "warning: port $port of $service does not answer on 127.0.0.1: $(why "$status")"
   done < <(published)

@@ -54,6 +54,7 @@ follow() {
     return
   fi
   mapfile -t application < <(services app)
+  ! open_store || close_store
   for support in $(services support); do replace "$support"; done
   replace_data
   start_added_servers
@@ -106,6 +107,9 @@ interruptions() {
   if other_files; then interrupts COMPOSE_FILE "COMPOSE_FILE=${COMPOSE_FILE:-compose.yaml}: all containers that it names are made again at once"; fi
   if [[ -n $(containers "$(other_load_balancer)") ]]; then
     interrupts LB "LB=$LB: $(other_load_balancer) stops before $LB starts, and connections are cut"
+  fi
+  if open_store; then
+    printf '  - %s\n' "etcd: it and all databases speak TLS from now on: they stop and start at once, and the site waits for them"
   fi
   for service in $(services front) $(services data); do
     reason=$(outdated "$service" | cut -d ' ' -f 2- | head -n 1)

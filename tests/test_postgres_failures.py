@@ -12,7 +12,7 @@ from support.client import Site
 from support.load import Load, assert_all_answered
 from support.own import OwnReads, replay_stopped
 from support.probe import Probe
-from support.restore import everywhere_healthy, health, is_whole, primary, roles
+from support.restore import everywhere_healthy, health, is_whole, patroni, primary, roles
 from support.settings import MAIN_NODES, REPLICAS, ROOT, TIME_FACTOR, secret
 from support.stack import Stack, run
 from support.wait import eventually
@@ -228,7 +228,7 @@ def test_a_replica_that_can_never_catch_up_is_not_healthy_and_is_copied_again(br
 
 def health_of(stack: Stack, node: str) -> str:
     """Return what Patroni says of its PostgreSQL."""
-    return stack.run_in(node, "curl", "-sS", "--max-time", "2", "http://127.0.0.1:8008/health", check=False)
+    return patroni(stack, node, "health")
 
 
 def change(name: str, password: str) -> None:

@@ -7,18 +7,24 @@ from typing import Any
 
 from support.client import Site
 from support.settings import MAIN_NODES, REPLICAS
-from support.stack import Stack
+from support.stack import Container, Stack
 from support.wait import eventually
 
 # Services whose processes a test may have stopped one by one.
 FROZEN = ("web", "users", "products", "orders", "worker", "users-worker", "orders-worker")
 
 
+def patroni(stack: Stack, node: str | Container, path: str) -> str:
+    """Return what the node's Patroni answers at `path`, or the error."""
+    ask = ("curl", "-sS", "--max-time", "2", "--cacert", "/run/node/ca.pem", f"https://127.0.0.1:8008/{path}")
+    return stack.run_in(node, *ask, check=False)
+
+
 def cluster(stack: Stack) -> list[dict[str, Any]]:
     """Return the members of the main PostgreSQL cluster, as the first node that answers sees them."""
     for node in stack.containers(*MAIN_NODES):
         if node.running:
-            answer = stack.run_in(node, "curl", "-sS", "--max-time", "2", "http://127.0.0.1:8008/cluster", check=False)
+            answer = patroni(stack, node, "cluster")
             if answer.startswith("{"):
                 return list(json.loads(answer)["members"])
     return []
