@@ -2,10 +2,14 @@
 # prometheus | redis-exporter | nginx-exporter
 set -euo pipefail
 
+# They listen on the network `monitoring` only: from the others they ask, and nothing there may ask them.
+here=$(getent ahostsv4 "${1:-prometheus}-monitoring" | head -n 1 | cut -d ' ' -f 1) || :
+[[ $here ]] || { echo "no address ${1:-prometheus}-monitoring" >&2 && exit 64; }
+
 case ${1:-prometheus} in
   prometheus)
     exec prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/var/lib/prometheus \
-      --storage.tsdb.retention.time=7d --storage.tsdb.retention.size=2GB --web.listen-address=0.0.0.0:9090 \
+      --storage.tsdb.retention.time=7d --storage.tsdb.retention.size=2GB --web.listen-address="$here:9090" \
       --web.console.templates=/etc/prometheus/consoles --log.level=warn
     ;;
   redis-exporter)
@@ -15,11 +19,11 @@ case ${1:-prometheus} in
       printf '"redis://%s:6379": "%s"\n' "$host" "$(cat "/run/secrets/${role/-/_}")"
     done | paste -sd , | sed 's/.*/{&}/' >/tmp/passwords.json
     exec prometheus-redis-exporter --redis.addr= --redis.password-file=/tmp/passwords.json \
-      --connection-timeout=2s --config-command=- --web.listen-address=0.0.0.0:9121
+      --connection-timeout=2s --config-command=- --web.listen-address="$here:9121"
     ;;
   nginx-exporter)
     exec prometheus-nginx-exporter --nginx.scrape-uri=http://nginx:8081/stub_status --nginx.timeout=2s \
-      --web.listen-address=0.0.0.0:9113
+      --web.listen-address="$here:9113"
     ;;
   *) echo "usage: prometheus | redis-exporter | nginx-exporter" >&2 && exit 64 ;;
 esac

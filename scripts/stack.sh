@@ -21,7 +21,10 @@ main() {
 # With every profile, so that no container of the other load balancer is left.
 all() { COMPOSE_PROFILES='*' compose --profile nginx --profile haproxy --profile canary --profile cdn "$@"; }
 
-down() { all down --remove-orphans; }
+down() {
+  all down --remove-orphans
+  remove_networks
+}
 
 clean() {
   step "Removing the stack $COMPOSE_PROJECT_NAME"
@@ -31,12 +34,18 @@ clean() {
   forget
 }
 
+remove_networks() {
+  local ids
+  ids=$(docker network ls -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")
+  [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null || : # something else is attached, and docker has said so
+}
+
 # What compose down does not know any more: containers, volumes and networks of an older compose.yaml.
 remove_leftovers() {
   local label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" ids name
   ids=$(docker ps -aq --filter "$label") && [[ -z $ids ]] || xargs docker rm --force <<<"$ids" >/dev/null
   ids=$(docker volume ls -q --filter "$label") && [[ -z $ids ]] || xargs docker volume rm <<<"$ids" >/dev/null
-  ids=$(docker network ls -q --filter "$label") && [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null
+  remove_networks
   # The images of the tests, of the benches and of make dev belong to no service of compose.yaml.
   # By name: another stack's image may be the same one.
   for name in tools bench-tools app-dev; do

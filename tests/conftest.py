@@ -66,7 +66,7 @@ def prometheus(stack: Stack) -> Prometheus:
 
 @pytest.fixture(scope="session")
 def probe(stack: Stack) -> Iterator[Probe]:
-    """A container of our own in the network `app`."""
+    """A container of our own in the networks `app` and `front`."""
     probe = Probe.start(stack)
     yield probe
     probe.stop()

@@ -156,7 +156,7 @@ ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 def other_release(stack: Stack) -> Iterator[None]:
     """One such replica, by the name `other-release`."""
     tools = os.environ.get("TOOLS_IMAGE", f"{stack.project}-tools")
-    network = ("--network", f"{stack.project}_app", "--network-alias", "other-release")
+    network = ("--network", f"{stack.project}_front", "--network-alias", "other-release")
     identifier = run("docker", "run", "--detach", "--init", *network, tools, "python3", "-c", _OTHER_RELEASE).split()[
         -1
     ]

@@ -43,7 +43,9 @@ class Load:
 
     def command(self) -> list[str]:
         """Return the arguments of docker."""
-        url = f"http://{self.target.addresses['app']}:{self.port}{self.path}"
+        shared = ("app", "front", "edge")  # compose.load.yaml
+        address = next(self.target.addresses[name] for name in shared if name in self.target.addresses)
+        url = f"http://{address}:{self.port}{self.path}"
         return [
             *("exec", self.generator.id, "wrk", "--threads", "1", "--connections", str(self.connections)),
             *("--duration", f"{self.seconds}s", "--timeout", "5s", "--script", "/load.lua"),

@@ -111,7 +111,8 @@ class Stack:
                 service = facts["Config"]["Labels"][SERVICE_LABEL]
                 networks = facts["NetworkSettings"]["Networks"]
                 addresses = {
-                    name.removeprefix(f"{self.project}_"): network["IPAddress"] for name, network in networks.items()
+                    name.removeprefix(f"{self.project}_").removeprefix("closed_"): network["IPAddress"]
+                    for name, network in networks.items()
                 }
                 container = Container(facts["Id"], service, cgroups.clock(facts["Id"]), addresses)
                 found.setdefault(service, []).append(container)

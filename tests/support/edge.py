@@ -99,7 +99,7 @@ def in_front_of(stack: Stack) -> Iterator[Edge]:
     ran = bool(stack.containers(SERVICE))
     run("docker", "compose", "--profile", SERVICE, "up", "--detach", "--build", "--wait", SERVICE, timeout=300)
     try:
-        inside = Site(8081, host=stack.container(SERVICE).address("app"))
+        inside = Site(8081, host=stack.container(SERVICE).address("purge"))
         yield Edge(Site(stack.published(SERVICE, 8080)), inside)
     finally:
         if not ran:

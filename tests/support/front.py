@@ -66,7 +66,7 @@ def spare_front(stack: Stack, probe: Probe, setting: str) -> Iterator[str]:
     try:
         template = "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}} {{end}}"
         networks = run("docker", "inspect", "--format", template, identifier).split()
-        address = next(word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_app="))
+        address = next(word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_front="))
         eventually(
             f"the load balancer with {setting} to answer",
             lambda: probe.curl(f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"),

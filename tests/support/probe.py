@@ -1,4 +1,4 @@
-"""A container of our own inside the stack's networks: what an intruder in the app network could reach."""
+"""A container of our own inside the stack's networks: what an intruder in a replica of web could reach."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ END = "\a"  # stands for the end of a line within an answer; no answer has one o
 
 @dataclass(frozen=True)
 class Probe:
-    """The tools image, idle, attached to the network `app` (and to nothing else)."""
+    """The tools image, idle, attached to the networks `app` and `front`: it reaches what a replica of web reaches."""
 
     id: str
 
@@ -27,7 +27,9 @@ class Probe:
             "docker", "run", "--rm", "--detach", "--init", "--network", f"{stack.project}_app",
             "--label", "scale-out.tests=probe", image, "sleep", "7200",
         )  # fmt: skip
-        return cls(output.split()[-1])
+        probe = cls(output.split()[-1])
+        run("docker", "network", "connect", f"{stack.project}_front", probe.id)
+        return probe
 
     def stop(self) -> None:
         """Remove it."""
