@@ -13,6 +13,7 @@ import pytest
 from celery import current_app
 from django.conf import settings
 from django.core.cache import caches
+from django.db import connections
 from django.db.backends.postgresql.operations import DatabaseOperations
 from scaleout.caching import process, watch, wire
 from scaleout.health import monitor
@@ -43,8 +44,9 @@ DatabaseOperations.sql_flush = _by_delete  # type: ignore[method-assign, assignm
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """At the end let go of the databases: the watch keeps a connection of its own to each."""
+    """At the end let go of the databases: the watch keeps a connection of its own to each, and so does a mirror."""
     yield
+    connections.close_all()
     _join("caching")  # each closes its connection as it ends
     monitor.stop_all()
     stop_watching()
