@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from shop.services import APIS, WORKERS
+from waiting import TIME_FACTOR
 
 APP = Path(__file__).resolve().parents[2]
 PAGE = APP.parent / "docs" / "your-project.md"
@@ -39,7 +40,9 @@ def test_every_service_passes_the_checks_with_the_admin_added_as_documented(tmp_
     assert len(patches) == 1
     app = tmp_path / "app"
     shutil.copytree(APP, app, ignore=shutil.ignore_patterns("tests", "__pycache__"))
-    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=patches[0], text=True, check=True, timeout=30)
+    subprocess.run(
+        ["git", "apply", "-"], cwd=tmp_path, input=patches[0], text=True, check=True, timeout=30 * TIME_FACTOR
+    )
     assert '"django.contrib.admin"' in (app / "config" / "settings.py").read_text(encoding="utf-8")
     files = secrets(tmp_path / "secrets")
 
@@ -50,7 +53,7 @@ def test_every_service_passes_the_checks_with_the_admin_added_as_documented(tmp_
             env={"PATH": "/usr/bin:/bin", "SERVICE": service, "LOG_LEVEL": "CRITICAL", **files},
             text=True,
             capture_output=True,
-            timeout=120,
+            timeout=120 * TIME_FACTOR,
             check=False,
         )
         return "" if result.returncode == 0 else f"{service}: {result.stderr}"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import TIME_FACTOR
 
 from config.tests.test_services import APP, environment
 
@@ -41,7 +42,13 @@ print(json.dumps({{
 def test_an_address_that_is_none_stops_the_service_with_one_clear_line(name: str, value: str, tmp_path: Path) -> None:
     made = environment("products", tmp_path) | {name: value}
     seen = subprocess.run(
-        [sys.executable, "-c", LOOK], cwd=APP, env=made, text=True, capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", LOOK],
+        cwd=APP,
+        env=made,
+        text=True,
+        capture_output=True,
+        timeout=60 * TIME_FACTOR,
+        check=False,
     )
     assert seen.returncode == 64
     assert len(seen.stderr.splitlines()) == 1
@@ -74,7 +81,13 @@ def test_images_are_shown_by_the_domain_of_the_cdn_and_put_into_the_bucket(
 ) -> None:
     made = environment("products", tmp_path) | given
     seen = subprocess.run(
-        [sys.executable, "-c", LOOK], cwd=APP, env=made, text=True, capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", LOOK],
+        cwd=APP,
+        env=made,
+        text=True,
+        capture_output=True,
+        timeout=60 * TIME_FACTOR,
+        check=False,
     )
     assert seen.returncode == 0, seen.stderr
     assert json.loads(seen.stdout) == {

@@ -119,7 +119,7 @@ def test_the_application_may_take_ids_and_cannot_say_which_shard_holds_what() ->
 @pytest.mark.usefixtures("empty_databases")
 def test_a_database_that_fails_is_named_and_the_others_are_finished() -> None:
     ask("orders", "SELECT 1 INTO sharding_bucketmap")
-    output, _ = (process := prepare()).communicate(timeout=120)
+    output, _ = (process := prepare()).communicate(timeout=120 * TIME_FACTOR)
     assert process.returncode != 0
     assert "orders: ProgrammingError" in output
     assert "users_user" in tables("users_shard_0")
@@ -132,7 +132,9 @@ def test_an_application_whose_tables_no_database_has_is_named_before_anything_is
         "INSTALLED_APPS += ['django.contrib.auth', 'django.contrib.contenttypes']\n"
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    output, _ = (process := prepare(DJANGO_SETTINGS_MODULE="more_settings", PYTHONPATH=path)).communicate(timeout=120)
+    output, _ = (process := prepare(DJANGO_SETTINGS_MODULE="more_settings", PYTHONPATH=path)).communicate(
+        timeout=120 * TIME_FACTOR
+    )
     assert process.returncode != 0
     assert "no database has the tables of auth, contenttypes" in output
     assert not tables("default")
@@ -142,5 +144,7 @@ def test_every_model_is_as_its_migrations_say(empty_databases: None) -> None:
     """Else `make migrations` for one changed model would make migrations of others too."""
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.tests.empty_settings"}
     command = [sys.executable, str(MANAGE), "makemigrations", "--check", "--dry-run"]
-    result = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120, check=False)
+    result = subprocess.run(
+        command, env=environment, text=True, capture_output=True, timeout=120 * TIME_FACTOR, check=False
+    )
     assert (result.returncode, result.stdout) == (0, "No changes detected\n"), result.stdout + result.stderr

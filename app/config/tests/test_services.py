@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from waiting import TIME_FACTOR
 
 from config.celery import app as celery
 
@@ -79,7 +80,7 @@ def look(service: str, folder: Path, paths: list[str], **changed: str) -> subpro
         env=environment(service, folder) | changed,
         text=True,
         capture_output=True,
-        timeout=60,
+        timeout=60 * TIME_FACTOR,
         check=False,
     )
 

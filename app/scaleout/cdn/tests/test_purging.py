@@ -215,7 +215,9 @@ def test_a_command_waits_for_the_second_time_and_a_server_that_is_told_to_stop_d
     edge: FakeEdge, kind: str, waits: bool
 ) -> None:
     app = Path(purging.__file__).parents[2]
-    subprocess.run([sys.executable, "-c", PROCESS, kind, edge.url, SECRET], cwd=app, timeout=30, check=True)
+    subprocess.run(
+        [sys.executable, "-c", PROCESS, kind, edge.url, SECRET], cwd=app, timeout=30 * TIME_FACTOR, check=True
+    )
     assert edge.all() == {"one"}
     assert (edge.times[-1] - edge.times[0] > 1.8) is waits
 

@@ -13,7 +13,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from pytest_django import Settings
-from waiting import in_time
+from waiting import TIME_FACTOR, in_time
 
 from scaleout.events import outbox, sending
 from scaleout.events.event import Event
@@ -225,7 +225,7 @@ def test_an_event_has_the_bucket_of_its_transaction(broker: Broker) -> None:
 def test_a_process_that_is_killed_between_commit_and_send_loses_no_event(broker: Broker) -> None:
     process = subprocess.run(
         [sys.executable, str(APP / "scaleout" / "events" / "tests" / "process.py"), "publish"],
-        env=environment(broker), timeout=60, check=False,
+        env=environment(broker), timeout=60 * TIME_FACTOR, check=False,
     )  # fmt: skip
     assert process.returncode == -9
     assert (waiting(), broker.length("celery")) == (1, 0)

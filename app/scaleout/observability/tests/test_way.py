@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import TIME_FACTOR
 
 from scaleout.observability import way
 
@@ -93,7 +94,7 @@ def test_an_endless_path_is_cut() -> None:
 
 def run(identifier: str, text: bytes) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "scaleout.observability.way", identifier, "at all"]
-    return subprocess.run(command, cwd=APP, input=text, capture_output=True, check=False, timeout=30)
+    return subprocess.run(command, cwd=APP, input=text, capture_output=True, check=False, timeout=30 * TIME_FACTOR)
 
 
 def test_as_a_command_it_prints_the_table_whatever_bytes_are_between() -> None:

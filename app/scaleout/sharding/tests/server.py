@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
+from waiting import TIME_FACTOR
 
 BIN = Path("/usr/lib/postgresql/17/bin")
 PORT = "5432"  # each server has a folder of its own for its socket, so they share the number
@@ -44,7 +45,7 @@ class Server:
     def _run(self, name: str, *arguments: str) -> None:
         lead = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
         command = [*lead, str(BIN / name), *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120, cwd=self.folder)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120 * TIME_FACTOR, cwd=self.folder)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
