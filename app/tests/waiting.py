@@ -20,15 +20,17 @@ def eventually(
 ) -> float:
     """Wait until the condition holds, at most for `seconds` times TIME_FACTOR; return how many seconds it took.
 
-    An exception of the types `not_yet` counts as not yet.
+    An exception of the types `not_yet` counts as not yet. It looks less often the longer it waits: a look costs the
+    same cores that what is waited for needs.
     """
     pause, began, deadline = threading.Event(), time.monotonic(), seconds * TIME_FACTOR
     while True:
         with suppress(*not_yet):
             if condition():
                 return time.monotonic() - began
-        assert time.monotonic() - began < deadline, f"not within {deadline:.1f} s: {what}"
-        pause.wait(0.02)
+        waited = time.monotonic() - began
+        assert waited < deadline, f"not within {deadline:.1f} s: {what}"
+        pause.wait(min(0.02 + waited / 20, 0.2))
 
 
 @contextmanager

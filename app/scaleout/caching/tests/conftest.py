@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from pytest_django import Settings
 from waiting import eventually
 
 import redis
 from scaleout.caching.source import source
-
-APP = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -36,26 +32,17 @@ class Worker:
     """One process that caches."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(APP / "scaleout" / "caching" / "tests" / "worker.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(APP), **environment},
-        )
+        self._commands, theirs = forked.Pipe()
+        self._process = forked.start("scaleout.caching.tests.worker", theirs, **environment)
+        theirs.close()
 
     def send(self, *command: Any) -> None:
         """Tell it what to do, without waiting."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
+        self._commands.send(command)
 
     def answer(self) -> Any:
-        """Return its next answer."""
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        assert line, "the worker has ended"
-        return json.loads(line)
+        """Return its next answer. Raises EOFError if it has ended."""
+        return self._commands.recv()
 
     def do(self, *command: Any) -> Any:
         """Tell it what to do and return what it answers."""
@@ -69,14 +56,14 @@ class Worker:
     def kill(self) -> None:
         """End it as if the machine had lost power."""
         self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream
-            stream.close()
+        self._process.join()
+        self._process.close()
+        self._commands.close()
 
     def wait(self) -> None:
         """Wait for its end."""
-        self._process.wait(10)
+        self._process.join(10)
+        assert self._process.exitcode is not None
 
 
 class Cluster:

@@ -1,4 +1,4 @@
-"""One of several processes that share a cache: commands come in as lines of JSON, answers go out the same way.
+"""One of several processes that share a cache: commands come in by a pipe, and answers go out.
 
 What the cached function reads stands in a file, and each computation adds a line to another: so they are there whatever
 becomes of Redis. Its folder is in FOLDER, Redis's socket in TEST_REDIS, and in PATIENCE how many times longer than in
@@ -7,17 +7,17 @@ production it waits for Redis.
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import django
 from django.conf import settings
+
+from scaleout.caching import decorator, invalidate, multi_level_cache, process, shared, watch, wire
 
 FOLDER = Path(os.environ.get("FOLDER", "."))
 
@@ -58,21 +58,13 @@ def at_once(number: int, what: Callable[[int], dict[str, Any]]) -> list[dict[str
 
 def set_seconds() -> None:
     """Let some things not take as long as in production, and some longer."""
-    from scaleout.caching import decorator, shared, watch, wire  # noqa: PLC0415 - Django comes first
-
     shared.FOREWARNED, decorator.CAP = 1, float(os.environ.get("CAP") or decorator.CAP)
     patience = float(os.environ.get("PATIENCE") or 1)
     wire.TIMEOUT, wire.SLOW, watch.ANSWER = wire.TIMEOUT * patience, wire.SLOW * patience, watch.ANSWER * patience
 
 
-def main() -> None:
-    """Do as told until the input ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # the log goes elsewhere
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.test_settings")
-    django.setup()
-    from scaleout.caching import invalidate, multi_level_cache, process  # noqa: PLC0415 - Django comes first
-
+def main(told: Connection[Any, Any]) -> None:
+    """Do as told until killed."""
     settings.CACHING_RELEASE = os.environ.get("RELEASE", "")
     set_seconds()
     slow = float(os.environ.get("SECONDS_TO_COMPUTE", "0"))
@@ -126,10 +118,6 @@ def main() -> None:
 
     known = [call, many, change, forewarn, change_and_die, listening, breaker, fork, peek]
     commands = {function.__name__: function for function in known}
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        print(json.dumps(commands[name](*arguments)), file=answers, flush=True)  # type: ignore[operator]
-
-
-if __name__ == "__main__":
-    main()
+    while True:
+        name, *arguments = told.recv()
+        told.send(commands[name](*arguments))  # type: ignore[operator]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psycopg
+from waiting import TIME_FACTOR
 
 BIN = Path("/usr/lib/postgresql/17/bin")
 PORT = "5432"  # each server has a socket directory of its own, so they share the number
@@ -32,7 +36,17 @@ class Postgres:
         """Run one of PostgreSQL's programs, or another; as the user postgres where this is root, who may not."""
         lead = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
         program = str(BIN / name) if (BIN / name).exists() else name
-        subprocess.run([*lead, program, *arguments], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=self.folder)
+        subprocess.run(
+            [*lead, program, *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=60 * TIME_FACTOR,
+            cwd=self.folder,
+        )
+
+    def back_up(self, source: str) -> None:
+        """Take the data of the running primary, to be a standby of it."""
+        self.command("pg_basebackup", "-D", str(self.data), "-R", "-c", "fast", "--no-sync", "-d", source)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -79,27 +93,49 @@ class Postgres:
         return [first, *(int(child) for child in children)]
 
 
+def _own(*folders: Path) -> None:
+    """Make the folders, and give them to the user whom the servers run as."""
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            postgres = pwd.getpwnam("postgres")
+            os.chown(folder, postgres.pw_uid, postgres.pw_gid)
+
+
+@functools.cache
+def _made() -> tuple[Path, Path]:
+    """Return the data of a primary and of a standby that do not run: each trio of this process gets copies of them."""
+    folder = Path(tempfile.mkdtemp(prefix="made-"))
+    atexit.register(shutil.rmtree, folder)
+    primary, standby = Postgres(folder / "primary"), Postgres(folder / "standby")
+    _own(folder, primary.folder, standby.folder)
+    primary.command("initdb", "-D", str(primary.data), "-U", "tester", "-A", "trust", "--no-sync")
+    primary.start()
+    standby.back_up(f"host={primary.host} port={PORT} user=tester")
+    primary.stop("fast")
+    return primary.data, standby.data
+
+
 class Trio:
     """A primary, `one`, and its streaming standbys, `two` and `three`."""
 
     def __init__(self, folder: Path) -> None:
         self.servers = [Postgres(folder / name) for name in ("one", "two", "three")]
         self.one, self.two, self.three = self.servers
-        for server in self.servers:
-            server.folder.mkdir(parents=True)
-        if os.geteuid() == 0:
-            postgres = pwd.getpwnam("postgres")
-            for path in (folder, *(server.folder for server in self.servers)):
-                os.chown(path, postgres.pw_uid, postgres.pw_gid)
-        self.one.command("initdb", "-D", str(self.one.data), "-U", "tester", "-A", "trust", "--no-sync")
-        self.one.start()
+        _own(folder, *(server.folder for server in self.servers))
         self.source = f"host={self.one.host} port={PORT} user=tester"
+        primary, standby = _made()
+        self.one.command("cp", "-a", str(primary), str(self.one.data))
+        self.one.start()
         for server in (self.two, self.three):
-            self.copy(server)
+            server.command("cp", "-a", str(standby), str(server.data))
+            with (server.data / "postgresql.auto.conf").open("a") as settings:  # the last one counts
+                settings.write(f"primary_conninfo = '{self.source}'\n")
+            server.start()
 
     def copy(self, server: Postgres) -> None:
         """Make `server` a standby of the primary, and start it."""
-        server.command("pg_basebackup", "-D", str(server.data), "-R", "-c", "fast", "--no-sync", "-d", self.source)
+        server.back_up(self.source)
         server.start()
 
     def end(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""One of the processes that take ids at once: process.py NUMBER. SHARD_NAMES: the databases of the tests' shards."""
+"""One of the processes that take ids at once: process.py NUMBER IDS. SHARD_NAMES: the databases of the shards."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ if __name__ == "__main__":
 
     from scaleout.sharding.tests.test_ids import take_many
 
-    take_many(int(sys.argv[1]))
+    take_many(int(sys.argv[1]), int(sys.argv[2]))

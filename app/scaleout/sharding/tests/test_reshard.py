@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from django.conf import settings
 from django.db import connections, transaction
@@ -153,9 +150,10 @@ def users(authors: list[Author], threads: int = 4) -> Iterator[list[str]]:
             worker.join(30)
 
 
-def test_a_hundred_buckets_move_while_users_write_and_nobody_notices() -> None:
-    buckets = maps.current().buckets_of(0)[:100]
-    authors = library(1500)
+@pytest.mark.parametrize(("count", "rows"), [(20, 300), pytest.param(100, 1500, marks=pytest.mark.long)])
+def test_many_buckets_move_while_users_write_and_nobody_notices(count: int, rows: int) -> None:
+    buckets = maps.current().buckets_of(0)[:count]
+    authors = library(rows)
     with users(authors) as wrong, mover() as one:
         job = one.run(one.start(0, 2, buckets))
     assert wrong == []
@@ -199,14 +197,10 @@ def test_the_new_shard_takes_no_write_before_every_old_map_has_expired() -> None
 def killed(command: str, step: str, count: int = 1) -> None:
     """Run a mover that is killed at `step`."""
     names = [connections[alias].settings_dict["NAME"] for alias in ("default", *settings.SHARDS.values())]
-    app = Path(__file__).resolve().parents[3]
-    ended = subprocess.run(
-        [sys.executable, Path(__file__).with_name("mover.py"), command, step, str(count)],
-        env=os.environ | {"SHARD_NAMES": ",".join(names), "PYTHONPATH": str(app)},
-        check=False,
-        timeout=60,
-    )
-    assert ended.returncode == -signal.SIGKILL
+    process = forked.start("scaleout.sharding.tests.mover", names, command, step, count)
+    process.join(60 * TIME_FACTOR)
+    assert process.exitcode == -signal.SIGKILL
+    process.close()
 
 
 KILLS = [
@@ -223,7 +217,15 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize(("step", "count"), KILLS)
+def some(steps_of_all: list[tuple[str, int]], *now: tuple[str, int]) -> list[Any]:
+    """Return all steps, those but `now` marked `long`: a step of each kind is tried each time, the others seldom."""
+    assert set(now) <= set(steps_of_all)
+    return [pytest.param(*one, marks=[] if one in now else [pytest.mark.long]) for one in steps_of_all]
+
+
+@pytest.mark.parametrize(
+    ("step", "count"), some(KILLS, ("copying", 6), ("blocked", 2), ("verified", 1), ("flipped", 1))
+)
 def test_a_move_that_was_killed_is_resumed(step: str, count: int) -> None:
     buckets = maps.current().buckets_of(0)[:8]
     authors = library(64, buckets)
@@ -247,7 +249,7 @@ def test_a_move_that_was_killed_is_resumed(step: str, count: int) -> None:
     authors[1].save()
 
 
-@pytest.mark.parametrize(("step", "count"), KILLS)
+@pytest.mark.parametrize(("step", "count"), some(KILLS, ("planned", 1), ("blocked", 3), ("flipped", 2)))
 def test_a_move_that_was_killed_is_aborted_unless_the_map_was_flipped(step: str, count: int) -> None:
     buckets = maps.current().buckets_of(0)[:8]
     authors = library(64, buckets)

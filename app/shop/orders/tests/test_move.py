@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.usefixtures("shards"),
 ]
 LINES = [Line(7, 2, 1250), Line(9, 1, 400)]
-USERS = 1000
 ORDERS = 2  # of each user
 
 
@@ -37,10 +36,11 @@ def _patient(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("_patient")
-def test_a_move_of_users_and_orders_fails_no_order_and_loses_none() -> None:
+@pytest.mark.parametrize(("count", "people"), [(20, 200), pytest.param(100, 1000, marks=pytest.mark.long)])
+def test_a_move_of_users_and_orders_fails_no_order_and_loses_none(count: int, people: int) -> None:
     user_model = apps.get_model("users", "User")
-    buckets = maps.current().buckets_of(0)[:100]
-    users = [compose(number + 1, buckets[number % 100]) for number in range(USERS)]
+    buckets = maps.current().buckets_of(0)[:count]
+    users = [compose(number + 1, buckets[number % count]) for number in range(people)]
     user_model.objects.bulk_create(user_model(id=user, email=f"{user}@example.org", name="u") for user in users)
     orders = [
         Order(user_id=user, idempotency_key=f"{number}", total=2900) for user in users for number in range(ORDERS)
@@ -57,22 +57,22 @@ def test_a_move_of_users_and_orders_fails_no_order_and_loses_none() -> None:
 
     def shop(mine: list[int]) -> None:
         try:
-            count = 0
+            turn = 0
             while not stop.wait(0.01):  # or the mover, in the same interpreter, would never catch up
-                user = mine[count % len(mine)]
-                order, new = Order.objects.place(user, LINES, "EUR", f"later-{count}")
-                again, twice = Order.objects.place(user, LINES, "EUR", f"later-{count}")
+                user = mine[turn % len(mine)]
+                order, new = Order.objects.place(user, LINES, "EUR", f"later-{turn}")
+                again, twice = Order.objects.place(user, LINES, "EUR", f"later-{turn}")
                 if not new or twice or order.id != again.id or order.items.count() != 2:
                     wrong.append(f"{order} was placed wrongly")
                 placed[user] = placed.get(user, 0) + 1
-                if count % 3 == 0:
+                if turn % 3 == 0:
                     Order.objects.filter(pk=order.id).update(status="cancelled")
-                elif count % 3 == 1:
+                elif turn % 3 == 1:
                     order.delete()
                     placed[user] -= 1
                 if Order.objects.filter(user_id=user).count() != ORDERS + placed[user]:
                     wrong.append(f"user {user} has another number of orders")
-                count += 1
+                turn += 1
         except Exception as error:
             wrong.append(repr(error))
         finally:
@@ -89,8 +89,8 @@ def test_a_move_of_users_and_orders_fails_no_order_and_loses_none() -> None:
     assert wrong == []
     maps.current().expire()
     assert {maps.current().number(bucket_of(user)) for user in users} == {2}
-    assert user_model.objects.using("shard2").count() == USERS
-    total = USERS * ORDERS + sum(placed.values())
+    assert user_model.objects.using("shard2").count() == people
+    total = people * ORDERS + sum(placed.values())
     assert Order.objects.using("shard2").count() == total
     assert OrderItem.objects.using("shard2").count() == 2 * total
     assert Order.objects.scatter_count(deadline=10) == (total, False)
