@@ -76,7 +76,7 @@ test-unit: ## the tests that need no running stack (TESTS=app/shop/products/test
 test-integration: ## the live tests, against the running stack (TESTS=tests/test_pages.py for some)
 	@scripts/test.sh integration
 
-test-failure: ## the live tests that break parts of the stack, or take long (TESTS=... for some)
+test-failure: ## the live tests that break parts of the stack, and all tests that take long (TESTS=tests/... for some)
 	@scripts/test.sh failure
 
 lint: ## ruff, mypy, shellcheck, hadolint over the whole repository

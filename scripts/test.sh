@@ -44,15 +44,15 @@ unit() {
   be_patient "$at_once"
   # The longest first.
   moves=(app/scaleout/sharding/tests/test_{reshard,migrations}.py)
-  named=(app/config app/scaleout/events app/scaleout/replication app/scaleout/caching app/shop/orders app/scaleout/identity app/scaleout/gateway)
-  parts=("${moves[*]}" tests/test_dev.py "${named[@]:0:4}" "app/scaleout/sharding ${moves[*]/#/--ignore=}" "${named[*]:4}"
-    "${alone[*]:1}" "app nginx bench --ignore=app/scaleout/sharding ${named[*]/#/--ignore=}")
+  named=(app/config app/scaleout/{replication,events,caching,identity,gateway} app/shop/orders)
+  parts=("${named[@]:0:2}" tests/test_dev.py "app/scaleout/sharding ${moves[*]/#/--ignore=}" "${named[2]}" "${named[*]:4}"
+    "app nginx bench --ignore=app/scaleout/sharding ${named[*]/#/--ignore=}" "${moves[*]}" "${named[3]}" "${alone[*]:1}")
   printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P "$at_once" scripts/test.sh part
 }
-part() { # part PATHS: the in-process tests of these, which are one argument
+part() { # part PATHS: the in-process tests of these, which are one argument, but for the long ones
   local paths output status=0
   read -ra paths <<<"$1"
-  output=$(tools scripts/with-servers.sh pytest "${paths[@]}" 2>&1 </dev/null) || status=$?
+  output=$(tools scripts/with-servers.sh pytest "${paths[@]}" -m 'not long' 2>&1 </dev/null) || status=$?
   printf '%s\n' "$output"
   return "$status"
 }
@@ -66,7 +66,13 @@ compare() {
     pytest -q -s app/scaleout/sharding/tests/test_comparison.py
 }
 integration() { live "Live tests" 'not failure and not long'; }
-failure() { live "Failure tests" 'failure or long'; }
+failure() {
+  live "Failure tests" 'failure or long'
+  [[ -z ${TESTS:-} ]] || return 0 # it names live tests
+  step "The in-process tests in greater numbers"
+  be_patient
+  tools scripts/with-servers.sh pytest app nginx bench -m long
+}
 
 live() { # live WHAT MARK: the tests with MARK, of all files or of those in TESTS
   local files
