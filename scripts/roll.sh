@@ -293,7 +293,7 @@ is_primary() { # SERVICE
 # Whether etcd runs as in the releases without TLS: no node of theirs can speak to one of this release, nor with its nodes.
 open_store() {
   local id
-  id=$(containers etcd)
+  id=$(containers etcd --all | head -n 1)
   [[ -n $id && $(docker inspect --format '{{range .Mounts}}{{.Destination}} {{end}}' "$id") != *"/run/node "* ]]
 }
 
@@ -308,7 +308,7 @@ close_store() {
   done
   if ((${#standbys[@]})); then retire "${standbys[@]}"; fi
   if ((${#primaries[@]})); then retire "${primaries[@]}"; fi
-  retire "$(containers etcd)"
+  retire "$(containers etcd --all)"
   quietly "$state_dir/databases.log" compose up --detach --no-recreate --wait --wait-timeout 300 etcd "${nodes[@]}" \
     || fail "the databases did not become healthy: make up continues"
 }
