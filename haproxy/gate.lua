@@ -34,6 +34,24 @@ local function gate(name, server)
   return status:find("UP", 1, true) == 1 and not state.since
 end
 
+-- Of the replicas that took the connection of a check and did not answer it in time, half are up all the same: they hang, or
+-- all are short of CPU time, and then the others would get too much, and be next.
+local function keep_half()
+  local known, slow = 0, {}
+  for _, server in pairs(core.backends["replicas"].servers) do
+    local stats = server:get_stats()
+    if not stats.status:find("MAINT", 1, true) then
+      known = known + 1
+      if stats.status:find("DOWN", 1, true) and (stats.check_status or ""):find("L7TOUT", 1, true) then
+        slow[#slow + 1] = server
+      end
+    end
+  end
+  for number = known // 2 + 1, #slow do
+    slow[number]:check_force_up()
+  end
+end
+
 -- The servers of "bodies" have no checks of their own: they follow those with the same address. Where none is fit all
 -- get requests, as in "unchecked".
 local function follow(fit)
@@ -55,6 +73,7 @@ core.register_task(function()
       end
     end
     follow(fit)
+    keep_half()
     core.msleep(TICK_MS)
   end
 end)

@@ -29,12 +29,17 @@ end
 local PAGE = read("/etc/haproxy/page.html"):gsub("\n", " ") -- HAProxy encodes the ends of lines
 
 -- A body that is being passed on ends with 400, whatever is wrong with it: pace.lua, or the client's silence, says more.
+-- A read that is given up while no second try may be made is a refusal.
 local function true_status(txn, status)
   if status == 400 then
     if txn.f:txn_sess_term_state():sub(1, 1) == "c" then
       txn:set_var("txn.refused", 408)
     end
     return txn:get_var("txn.refused") or status
+  end
+  if status == 504 and txn:get_var("txn.once") and txn:get_var("txn.read") then
+    txn:set_var("txn.refused", 503)
+    return 503
   end
   return status
 end

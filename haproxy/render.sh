@@ -14,14 +14,16 @@ render() {
     into=$1
     rm -rf "$into"
     mkdir "$into"
-    local LB_METHOD='' LB_UPSTREAMS='' ALLOWED_HOSTS='' MAX_BODY_BYTES=''
+    local LB_METHOD='' LB_UPSTREAMS='' ALLOWED_HOSTS='' MAX_BODY_BYTES='' MAX_IN_FLIGHT=''
     read_settings
     balance "${LB_METHOD:=least_conn}"
-    body_bytes "${MAX_BODY_BYTES:=1048576}"
+    number MAX_BODY_BYTES "${MAX_BODY_BYTES:=1048576}" "a whole number of bytes"
+    number MAX_IN_FLIGHT "${MAX_IN_FLIGHT:=32}" "a whole number of requests"
     servers "${LB_UPSTREAMS:-web=1}"
     hosts "$ALLOWED_HOSTS"
     certificate
-    printf '    setenv %s %s\n' BALANCE "$BALANCE" CHECK_HOSTS "$CHECK_HOSTS" MAX_BODY_BYTES "$MAX_BODY_BYTES" >"$into/settings"
+    printf '    setenv %s %s\n' BALANCE "$BALANCE" CHECK_HOSTS "$CHECK_HOSTS" MAX_BODY_BYTES "$MAX_BODY_BYTES" \
+        MAX_IN_FLIGHT "$MAX_IN_FLIGHT" >"$into/settings"
     sed "/# @settings@/ {
         r $into/settings
         d
@@ -46,7 +48,7 @@ read_settings() {
     local line
     while IFS= read -r line || [[ -n $line ]]; do
         case ${line%%=*} in
-        LB_METHOD | LB_UPSTREAMS | ALLOWED_HOSTS | MAX_BODY_BYTES) printf -v "${line%%=*}" %s "${line#*=}" ;;
+        LB_METHOD | LB_UPSTREAMS | ALLOWED_HOSTS | MAX_BODY_BYTES | MAX_IN_FLIGHT) printf -v "${line%%=*}" %s "${line#*=}" ;;
         esac
     done <"$FROM/settings"
 }
@@ -65,8 +67,8 @@ balance() {
     esac
 }
 
-body_bytes() {
-    [[ $1 =~ ^[1-9][0-9]{0,11}$ ]] || refuse MAX_BODY_BYTES "$1" "must be a whole number of bytes, at least 1"
+number() { # name, value, what
+    [[ $2 =~ ^[1-9][0-9]{0,11}$ ]] || refuse "$1" "$2" "must be $3, at least 1"
 }
 
 servers() {

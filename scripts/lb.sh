@@ -29,6 +29,7 @@ LB_METHOD=$(setting LB_METHOD least_conn)
 LB_UPSTREAMS=$(setting LB_UPSTREAMS web=1)
 ALLOWED_HOSTS=$(setting ALLOWED_HOSTS '')
 MAX_BODY_BYTES=$(setting MAX_BODY_BYTES 1048576)
+MAX_IN_FLIGHT=$(($(setting WEB_WORKERS 2) * $(setting WEB_THREADS 4) * 4))
 TEXT
   put tls_certificate <"$certificate"
   put tls_key <"$key"

@@ -82,6 +82,19 @@ def test_a_container_that_has_been_well_is_asked_once_a_minute(stack: Stack) -> 
     eventually("no container with a check that began at once", hurried, lambda seen: not seen, within=130)
 
 
+@pytest.mark.failure
+def test_a_container_that_hangs_is_reported_within_two_minutes_and_its_recovery_too(broken: Stack) -> None:
+    victim = broken.container("redis-exporter")
+    broken.freeze(victim)
+    try:
+        eventually(
+            "the report", lambda: broken.container(victim.service).health, lambda h: h == "unhealthy", within=120
+        )
+    finally:
+        broken.thaw(victim)
+    eventually("health", lambda: broken.container(victim.service).health, lambda h: h == "healthy", within=20)
+
+
 def test_no_container_can_reach_the_engine(containers: list[Container]) -> None:
     for one in containers:
         assert not [mount for mount in one.details["Mounts"] if "docker.sock" in mount["Source"]], one.name

@@ -12,7 +12,7 @@ from support.settings import ROOT
 APP, TESTS = ROOT / "app", ROOT / "tests"
 TOOLKIT = {
     "broker", "caching", "cdn", "dns", "events", "gateway", "health", "identity", "observability", "problems",
-    "replication", "s3", "sharding", "text",
+    "replication", "s3", "sharding", "shedding", "text",
 }  # fmt: skip
 SHOP = {"orders", "products", "services", "serving", "shared_state", "storefront", "users"}
 LEAVES = "a relative import that leaves everything"

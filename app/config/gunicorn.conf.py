@@ -19,7 +19,8 @@ bind = f"0.0.0.0:{services.PORTS[environment.text('SERVICE', 'web')]}"
 
 # Threads, because most of a request is waiting for a database; a few processes, because of the GIL.
 # A replica is scaled by adding replicas, so it is kept small.
-worker_class = "gthread"
+# gthread, where questions about health have threads of their own.
+worker_class = "scaleout.health.lane.Worker"
 workers = environment.integer("WEB_WORKERS", 2, least=1, most=64)
 threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
 

@@ -61,6 +61,7 @@ MIDDLEWARE = [
     "shop.serving.body.DrainBodyMiddleware",
     "scaleout.observability.middleware.RequestIdMiddleware",
     "scaleout.health.middleware.HealthMiddleware",
+    *(["scaleout.shedding.SheddingMiddleware"] if SERVICE == "web" else []),
     "scaleout.cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
     "scaleout.problems.middleware.ProblemMiddleware",
     "shop.serving.body.WholeBodyMiddleware",
@@ -90,6 +91,15 @@ ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
 APPEND_SLASH = not _API
 # Whether a browser gets errors as pages.
 ERROR_PAGES = not _API
+# What may wait how long before it is refused: search goes first, logins and orders last. Health is answered before.
+SHEDDING = {
+    "TRY_SECONDS": 2.0,  # as nginx/forward.conf and haproxy/haproxy.cfg
+    "KINDS": {
+        "search": {"paths": ["/search/"], "seconds": 0.5},
+        "orders": {"paths": ["/api/orders/", "/api/users/"], "seconds": 1.5},
+        "pages": {"paths": ["/"], "seconds": 1.0},
+    },
+}
 # What a new worker asks itself for before it serves.
 WARM_UP_PATHS = {"web": ["/"], "products": ["/api/products/"]}.get(SERVICE, [f"/api/{SERVICE}/openapi.json"])
 WSGI_APPLICATION = "config.wsgi.application"

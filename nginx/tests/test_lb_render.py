@@ -6,10 +6,10 @@ from watcher.settings import read
 
 
 def test_the_same_replicas_in_another_order_render_the_same() -> None:
-    one = replicas_conf("least_conn", {"10.0.0.1": 1, "10.0.0.2": 1}, 8000)
-    other = replicas_conf("least_conn", {"10.0.0.2": 1, "10.0.0.1": 1}, 8000)
+    one = replicas_conf("least_conn", {"10.0.0.1": 1, "10.0.0.2": 1}, 8000, 32)
+    other = replicas_conf("least_conn", {"10.0.0.2": 1, "10.0.0.1": 1}, 8000, 32)
     assert one == other
-    assert "server 10.0.0.1:8000 max_fails=0;" in one
+    assert "server 10.0.0.1:8000 max_fails=0 max_conns=32;" in one
 
 
 @pytest.mark.parametrize(
@@ -17,18 +17,26 @@ def test_the_same_replicas_in_another_order_render_the_same() -> None:
     [("least_conn", "least_conn;"), ("ip_hash", "hash $remote_addr consistent;")],
 )
 def test_a_method_stands_before_keepalive_as_nginx_wants_it(method: str, directive: str) -> None:
-    text = replicas_conf(method, {"10.0.0.1": 1}, 8000)
+    text = replicas_conf(method, {"10.0.0.1": 1}, 8000, 32)
     assert text.index(directive) < text.index("keepalive ")
 
 
 def test_weights_are_used_by_the_weighted_method_only() -> None:
-    assert "weight=9;" in replicas_conf("weighted", {"10.0.0.1": 9}, 8000)
-    assert "weight" not in replicas_conf("round_robin", {"10.0.0.1": 9}, 8000)
+    assert "weight=9;" in replicas_conf("weighted", {"10.0.0.1": 9}, 8000, 32)
+    assert "weight" not in replicas_conf("round_robin", {"10.0.0.1": 9}, 8000, 32)
+
+
+def test_what_goes_first_has_room_where_the_rest_has_none() -> None:
+    text = replicas_conf("round_robin", {"10.0.0.1": 1}, 8000, 5)
+    rest, first = text.split("upstream replicas_first {")
+    assert "upstream replicas {" in rest
+    assert "server 10.0.0.1:8000 max_fails=0 max_conns=5;" in rest
+    assert "server 10.0.0.1:8000 max_fails=0 max_conns=8;" in first
 
 
 def test_without_a_replica_nginx_is_told_so() -> None:
-    assert "$no_replica { default 1; }" in replicas_conf("least_conn", {}, 8000)
-    assert "$no_replica { default 0; }" in replicas_conf("least_conn", {"10.0.0.1": 1}, 8000)
+    assert "$no_replica { default 1; }" in replicas_conf("least_conn", {}, 8000, 32)
+    assert "$no_replica { default 0; }" in replicas_conf("least_conn", {"10.0.0.1": 1}, 8000, 32)
 
 
 def test_without_allowed_hosts_no_host_is_unknown() -> None:

@@ -46,6 +46,44 @@ def test_a_draining_replica_is_out_at_once_and_back_after_one_good_probe() -> No
     assert set(fleet.serving()) == {A, B}
 
 
+def probed(fleet: Rotation, probe: Probe, *addresses: str) -> None:
+    """Let each fail as often as takes a replica out."""
+    for address in addresses * 2:
+        fleet.probed(address, probe)
+
+
+def test_of_three_replicas_that_are_slow_one_is_out() -> None:
+    fleet = rotation(A, B, C)
+    probed(fleet, Probe.SLOW, A, B, C)
+    assert set(fleet.serving()) == {B, C}
+    fleet.probed(A, Probe.GOOD)
+    fleet.probed(B, Probe.SLOW)
+    assert set(fleet.serving()) == {A, C}
+
+
+def test_two_of_four_slow_replicas_are_out() -> None:
+    fleet = rotation(A, B, C, "10.0.0.4")
+    probed(fleet, Probe.SLOW, A, B, C, "10.0.0.4")
+    assert set(fleet.serving()) == {C, "10.0.0.4"}
+
+
+def test_a_replica_that_is_gone_or_drains_is_out_however_many_are_slow() -> None:
+    fleet = rotation(A, B, C)
+    probed(fleet, Probe.SLOW, A)
+    probed(fleet, Probe.FAILED, B)
+    assert set(fleet.serving()) == {C}
+    fleet.probed(C, Probe.DRAINING)
+    assert not [one for one in fleet.replicas.values() if one.serving]
+
+
+def test_a_replica_that_died_while_it_was_slow_leaves_its_place_to_another() -> None:
+    fleet = rotation(A, B, C)
+    probed(fleet, Probe.SLOW, A)
+    probed(fleet, Probe.FAILED, A)
+    probed(fleet, Probe.SLOW, B)
+    assert set(fleet.serving()) == {C}
+
+
 def test_when_no_replica_is_fit_all_that_are_listed_serve() -> None:
     fleet = rotation(A, B)
     fleet.probed(A, Probe.DRAINING)

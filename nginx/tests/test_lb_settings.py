@@ -10,6 +10,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert wanted.upstreams == {"web": 1}
     assert wanted.hosts == ()
     assert wanted.max_body_bytes == 1048576
+    assert wanted.max_in_flight == 32
 
 
 def test_every_service_has_its_weight() -> None:
@@ -32,6 +33,8 @@ def test_a_star_among_the_hosts_allows_any() -> None:
     ("name", "value"),
     [
         ("LB_METHOD", "fastest"),
+        ("MAX_IN_FLIGHT", "0"),
+        ("MAX_IN_FLIGHT", "many"),
         ("LB_UPSTREAMS", "web"),
         ("LB_UPSTREAMS", "web=0"),
         ("LB_UPSTREAMS", "web=257"),

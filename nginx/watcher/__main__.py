@@ -8,12 +8,14 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from watcher import network, render, settings
+from watcher import network, render, settings, tries
 from watcher.nginx import RUN, Nginx
 from watcher.rotation import Rotation
 
 PORT = 8000
 SOCKET = RUN / "reload.sock"
+OUTCOMES = RUN / "outcomes.sock"
+ONCE = RUN / "once"  # while this file exists nginx tries no slow request again
 EVERY = 0.5  # seconds from the start of one round of probes to the next
 PAUSE = 0.1  # and at least this much between two rounds
 
@@ -34,6 +36,7 @@ class Watcher:
         self._rotation = Rotation()
         self._nginx = Nginx()
         self._used = ""  # the upstream that nginx was told to use
+        self._budget = tries.Budget()
         self._refused = ""  # and the last that it refused, so that the log says it once
 
     async def run(self) -> int:
@@ -42,6 +45,7 @@ class Watcher:
         if complaint:
             log("refused", complaint=complaint)
             return 1
+        await tries.listen(self._budget, OUTCOMES)
         await self._nginx.start()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -104,6 +108,7 @@ class Watcher:
             begun = loop.time()
             async with self._one:
                 await self._look()
+                await self._count()
                 await self._apply()
             await asyncio.sleep(max(PAUSE, begun + EVERY - loop.time()))
 
@@ -116,6 +121,14 @@ class Watcher:
         probes = await asyncio.gather(*(network.probe(address, PORT) for address in addresses))
         for address, probe in zip(addresses, probes, strict=True):
             self._rotation.probed(address, probe)
+
+    async def _count(self) -> None:
+        """Let nginx try slow requests again, or not."""
+        now = asyncio.get_running_loop().time()
+        had = await tries.requests()
+        if had is not None:
+            self._budget.total(had, now)
+        tries.mark(ONCE, not self._budget.allows(now))
 
     async def _apply(self) -> None:
         upstream = self._render()
@@ -131,7 +144,8 @@ class Watcher:
         self._log_replicas()
 
     def _render(self) -> str:
-        return render.replicas_conf(self._settings.method, self._rotation.serving(), PORT)
+        wanted = self._settings
+        return render.replicas_conf(wanted.method, self._rotation.serving(), PORT, wanted.max_in_flight)
 
     def _log_replicas(self) -> None:
         serving = self._rotation.serving()

@@ -32,7 +32,9 @@ async def probe(address: str, port: int, seconds: float = PROBE_SECONDS) -> Prob
             reader, writer = await asyncio.open_connection(address, port)
             writer.write(_REQUEST)
             return verdict(await reader.readline())
-    except (OSError, TimeoutError, ValueError):
+    except TimeoutError:
+        return Probe.FAILED if writer is None else Probe.SLOW
+    except (OSError, ValueError):
         return Probe.FAILED
     finally:
         if writer is not None:

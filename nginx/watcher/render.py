@@ -33,24 +33,34 @@ def settings_conf(settings: Settings) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def replicas_conf(method: str, serving: Mapping[str, int], port: int) -> str:
-    """The upstream, in an order that does not depend on the name server's.
+def replicas_conf(method: str, serving: Mapping[str, int], port: int, most: int) -> str:
+    """The upstream, in an order that does not depend on the name server's; and once more for what goes first.
+
+    A replica gets `most` requests at a time, and half as many more of those that go first. Where all have so many,
+    nginx refuses at once: more would only wait, and be given up.
 
     max_fails=0: the probes alone take a replica out. Counting failed requests would let a few slow pages mark
     every replica as failed, and nginx then answers 502 to everybody.
     """
+    none = not serving
+    upstreams = [
+        _upstream("replicas", method, serving, port, most),
+        _upstream("replicas_first", method, serving, port, most + (most + 1) // 2),
+    ]
+    return f"map $host $no_replica {{ default {int(none)}; }}\n" + "".join(upstreams)
+
+
+def _upstream(name: str, method: str, serving: Mapping[str, int], port: int, most: int) -> str:
     weighted = method == "weighted"
     servers = [
-        f"    server {address}:{port} max_fails=0{f' weight={weight}' if weighted else ''};\n"
+        f"    server {address}:{port} max_fails=0 max_conns={most}{f' weight={weight}' if weighted else ''};\n"
         for address, weight in sorted(serving.items())
     ]
-    none = not servers
-    if none:  # nginx wants one server even where $no_replica keeps requests away
+    if not servers:  # nginx wants one server even where $no_replica keeps requests away
         servers = ["    server 127.0.0.1:1 down;\n"]
     return (
-        f"map $host $no_replica {{ default {int(none)}; }}\n"
-        "upstream replicas {\n"
-        "    zone replicas 256k;\n"
+        f"upstream {name} {{\n"
+        f"    zone {name} 256k;\n"
         f"{_BALANCE[method]}"
         f"{''.join(servers)}"
         # Gunicorn keeps an idle connection longer, so it never closes one that nginx is about to use.

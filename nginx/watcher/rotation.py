@@ -12,7 +12,8 @@ class Probe(Enum):
 
     GOOD = "good"
     DRAINING = "draining"  # 503: the replica asks to be left alone
-    FAILED = "failed"  # refused, reset, too slow, or an answer that makes no sense
+    FAILED = "failed"  # refused, reset, or an answer that makes no sense
+    SLOW = "slow"  # it took the connection and did not answer in time: it hangs, or all are short of CPU time
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Replica:
     listed: bool = True  # the name server confirmed it in this round
     failures: int = 0
     serving: bool = False  # not before its first good probe
+    slow: bool = False  # out for being slow only
 
 
 class Rotation:
@@ -55,12 +57,18 @@ class Rotation:
         """Take the result of one probe."""
         replica = self.replicas[address]
         if probe is Probe.GOOD:
-            replica.failures = 0
-            replica.serving = True
+            replica.failures, replica.serving, replica.slow = 0, True, False
             return
         replica.failures = FALL if probe is Probe.DRAINING else replica.failures + 1
-        if replica.failures >= FALL:
-            replica.serving = False
+        slow = probe is Probe.SLOW
+        if replica.failures < FALL or (slow and replica.serving and self._half_are_slow()):
+            return
+        replica.slow = slow and (replica.serving or replica.slow)
+        replica.serving = False
+
+    def _half_are_slow(self) -> bool:
+        """Return whether half of the replicas are out for being slow: then the others get too much, and are next."""
+        return 2 * (sum(one.slow for one in self.replicas.values()) + 1) > len(self.replicas)
 
     def serving(self) -> dict[str, int]:
         """Address to weight of every replica that gets requests.

@@ -30,13 +30,14 @@ class Settings:
     """What is asked for.
 
     `upstreams` maps a Compose service to the weight of each of its replicas; `hosts` is empty where any Host
-    is served, else holds names as in Django's ALLOWED_HOSTS.
+    is served, else holds names as in Django's ALLOWED_HOSTS. `max_in_flight`: requests at one replica.
     """
 
     method: str
     upstreams: Mapping[str, int]
     hosts: tuple[str, ...]
     max_body_bytes: int
+    max_in_flight: int
 
 
 def read(given: Mapping[str, str]) -> Settings:
@@ -45,7 +46,8 @@ def read(given: Mapping[str, str]) -> Settings:
         method=_method(given.get("LB_METHOD") or "least_conn"),
         upstreams=_upstreams(given.get("LB_UPSTREAMS") or "web=1"),
         hosts=_hosts(given.get("ALLOWED_HOSTS", "")),
-        max_body_bytes=_max_body_bytes(given.get("MAX_BODY_BYTES") or "1048576"),
+        max_body_bytes=_number(given, "MAX_BODY_BYTES", "1048576", "a whole number of bytes"),
+        max_in_flight=_number(given, "MAX_IN_FLIGHT", "32", "a whole number of requests"),
     )
 
 
@@ -107,7 +109,8 @@ def _hosts(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(hosts))
 
 
-def _max_body_bytes(value: str) -> int:
+def _number(given: Mapping[str, str], name: str, usual: str, what: str) -> int:
+    value = given.get(name) or usual
     if not re.fullmatch(r"[1-9]\d{0,11}", value):
-        raise BadSettingError.value("MAX_BODY_BYTES", value, "must be a whole number of bytes, at least 1")
+        raise BadSettingError.value(name, value, f"must be {what}, at least 1")
     return int(value)

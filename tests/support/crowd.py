@@ -17,6 +17,7 @@ from support.settings import TIME_FACTOR
 PATIENCE = 30.0  # seconds for one answer, or to connect
 AT_ONCE = 200  # connections that are being made
 PORT = 8080
+SHED = 503
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Crowd:
     silent: int = 0
     answers: Counter[int] = field(default_factory=Counter, init=False)
     broken: list[str] = field(default_factory=list, init=False)  # requests that got no whole answer
+    bare: list[str] = field(default_factory=list, init=False)  # heads of a 503 that is no problem, or names no time
     connected: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +108,11 @@ class Crowd:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         length = next(int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:"))
         await reader.readexactly(length)
-        self.answers[int(head.split()[1])] += 1
+        status = int(head.split()[1])
+        self.answers[status] += 1
+        says_when = "\r\nretry-after: " in head
+        if status == SHED and not (says_when and "\r\ncontent-type: application/problem+json" in head):
+            self.bare.append(head)
         return "\r\nconnection: close" not in head
 
 

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 
+from scaleout.health import progress
 from scaleout.health.monitor import Monitor
 from scaleout.health.probes import CacheProbe
 
@@ -34,7 +35,8 @@ class HealthMiddleware:
     """Answer what a load balancer and an operator ask.
 
     healthy: everything works. degraded: something is lost, but pages are served (a primary that is away
-    still leaves the replicas to read from). unhealthy: no database can be read, or the replica is draining.
+    still leaves the replicas to read from). unhealthy: no database can be read, the replica is draining, or the threads
+    that serve requests are stuck.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -55,7 +57,8 @@ class HealthMiddleware:
         databases = self._databases()
         cache = self._cache.ok()
         draining = self._drain_marker.exists()
-        if draining or not databases.readable:
+        stuck = progress.pool.stuck()
+        if draining or stuck or not databases.readable:
             status = "unhealthy"
         elif databases.whole and cache:
             status = "healthy"
@@ -68,4 +71,6 @@ class HealthMiddleware:
         }
         if draining:
             body["draining"] = "yes"
+        if stuck:
+            body["stuck"] = "yes"
         return JsonResponse(body, status=503 if status == "unhealthy" else 200, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,74 @@
+"""Answer 503 at once for a request that nobody waits for any more, or that would only delay what matters more."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from scaleout.shedding import metrics
+from scaleout.shedding.arrival import waited
+
+DETAIL = "The site has more to do than it can. Try again shortly."
+
+
+class SheddingMiddleware:
+    """Compare how long a request has waited with what its kind may wait.
+
+    `settings.SHEDDING`: `TRY_SECONDS`, how long the load balancer waits for an answer, and `KINDS`, in which the first
+    whose `paths` fit counts: {name: {"paths": [prefixes], "seconds": most}}. The less a kind may wait, the sooner it is
+    refused when there is too much to do. Stand before all that costs something, and behind what answers for health.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self._try_seconds: float = settings.SHEDDING["TRY_SECONDS"]
+        kinds: Mapping[str, Mapping[str, Any]] = settings.SHEDDING["KINDS"]
+        self._kinds: Sequence[tuple[str, tuple[str, ...], float]] = [
+            (name, tuple(kind["paths"]), kind["seconds"]) for name, kind in kinds.items()
+        ]
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        wait = waited(request.META.get("HTTP_X_REQUEST_START", ""), time.time(), self._try_seconds)
+        if wait is not None:
+            metrics.waited.observe(wait)
+            kind, most = self._kind(request.path)
+            if wait > most or gone(request.META.get("gunicorn.socket")):
+                metrics.refused.labels(kind).inc()
+                return refusal(request)
+        return self.get_response(request)
+
+    def _kind(self, path: str) -> tuple[str, float]:
+        return next(((name, most) for name, paths, most in self._kinds if path.startswith(paths)), ("other", 1.0))
+
+
+def gone(connection: socket.socket | None) -> bool:
+    """Return whether the other side has closed the connection: it waits for no answer."""
+    if connection is None:
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def refusal(request: HttpRequest) -> HttpResponse:
+    """Return the problem (RFC 9457): 503, and when to come back."""
+    title = HTTPStatus.SERVICE_UNAVAILABLE.phrase
+    body = {"type": "about:blank", "title": title, "status": 503, "detail": DETAIL}
+    response = JsonResponse(
+        body | {"request_id": getattr(request, "id", None)},
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        content_type="application/problem+json",
+        headers={"Retry-After": "1", "Cache-Control": "no-store"},
+    )
+    response["Content-Length"] = str(len(response.content))
+    return response
