@@ -27,10 +27,10 @@ class SheddingMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self._try_seconds: float = settings.SHEDDING["TRY_SECONDS"]
-        kinds: Mapping[str, Mapping[str, Any]] = settings.SHEDDING["KINDS"]
+        wanted: Mapping[str, Any] = settings.SHEDDING
+        self._try_seconds: float = wanted["TRY_SECONDS"]
         self._kinds: Sequence[tuple[str, tuple[str, ...], float]] = [
-            (name, tuple(kind["paths"]), kind["seconds"]) for name, kind in kinds.items()
+            (name, tuple(kind["paths"]), kind["seconds"]) for name, kind in wanted["KINDS"].items()
         ]
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
