@@ -9,6 +9,7 @@ local TEXTS = { -- title, what happened, and for a page what to do
   [411] = { "Length Required", "The request does not say how long it is.", "Go back and try again." },
   [413] = { "Content Too Large", "The request body is larger than this site accepts.", "Send less, or a smaller file." },
   [414] = { "URI Too Long", "The address is longer than this site accepts.", "Use a shorter address." },
+  [416] = { "Range Not Satisfiable", "There is no such part of it.", "Go back and try again." },
   [421] = { "Misdirected Request", "This site does not answer for that host name.", "Check the name in the address." },
   [431] = { "Request Header Fields Too Large", "The request header is larger than this site accepts.",
     "Delete the cookies of this site, then try again." },

@@ -93,6 +93,36 @@ def test_an_image_is_asked_for_again_with_what_was_given(site: Site, staff: Pers
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(answer.content)))
 
 
+def test_an_error_of_the_store_is_a_problem_that_nobody_keeps(site: Site, staff: Person, article: int) -> None:
+    path = send(site, article, image(size=(300, 200)), staff).json()["image_url"]
+    for beyond in ("bytes=99999999-", "bytes=99999998-99999999"):
+        answer = site.get(path, headers={"Range": beyond})
+        assert_problem(answer, 416)
+        assert answer.headers["Cache-Control"] == "no-store"
+        page = site.get(path, headers={"Range": beyond, "Accept": BROWSER})
+        assert (page.status_code, page.headers["Cache-Control"]) == (416, "no-store")
+    # What else Swift would look at does not reach it, so that both load balancers answer the same.
+    for name, value in (("If-Match", '"bogus"'), ("If-Unmodified-Since", "Wed, 21 Oct 2015 07:28:00 GMT")):
+        assert site.get(path, headers={name: value}).status_code == 200, name
+
+
+def test_a_presigned_upload_takes_its_host_in_capitals_and_none_of_the_stores_own_headers(
+    site: Site, staff: Person, article: int
+) -> None:
+    data = image(size=(300, 200))
+    announced = {"content_type": "image/jpeg", "size": len(data)}
+    named = staff.headers | {"Host": f"LocalHost:{site.port}"}
+    upload = site.post(f"/api/products/{article}/image-upload", json=announced, headers=named).json()
+    assert upload["url"].startswith(f"http://localhost:{site.port}/media/incoming/")
+    for name, value in (("Host", f"LOCALHOST:{site.port}"), ("X-Copy-From", "/media/x"), ("X-Delete-At", "1"),
+                        ("X-Object-Manifest", "media/x"), ("If-Match", '"bogus"'), ("ETag", "0" * 32)):  # fmt: skip
+        put = site.request("PUT", upload["url"], data=data, headers=upload["headers"] | {name: value})
+        assert put.status_code == 200, f"{name}: {put.status_code} {put.text[:200]}"
+    taken = site.post(f"/api/products/{article}/image-upload/{upload['token']}", headers=staff.headers)
+    assert taken.status_code == 200, taken.text
+    assert_image(site, taken.json()["image_url"], 300)
+
+
 def test_only_staff_may(site: Site, person: Callable[[], Person], article: int) -> None:
     assert_problem(send(site, article, image(), None), 401)
     stranger = person()

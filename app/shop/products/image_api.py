@@ -76,7 +76,9 @@ def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Up
     """Say where a browser may put an image, of up to 8 MiB, without going through the services. For staff."""
     require_staff(request)
     token = names.fresh_token()
-    base = settings.MEDIA_UPLOAD_URL or request.build_absolute_uri(f"/{settings.AWS_STORAGE_BUCKET_NAME}")
+    # The signature is of the host in small letters: so the load balancer hands it on.
+    here = f"{request.scheme}://{request.get_host().lower()}/{settings.AWS_STORAGE_BUCKET_NAME}"
+    base = settings.MEDIA_UPLOAD_URL or here
     storage: Any = default_storage
     url = storage.presigned_put(
         f"{base}/{names.incoming(_existing(product_id), token)}",
