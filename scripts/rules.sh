@@ -72,7 +72,7 @@ valid() {
     RATE_LIMIT) number 0 1000000 ;;
     DRAIN_SECONDS) number 0 40 "a whole number of seconds" ;; # a container is killed after 45
     WORKER_PROCESSES) number 1 99 ;;
-    REPLICATION_GUARD | EXPOSE_TOPOLOGY | SECURE_COOKIES | OLD_SESSIONS | DEBUG | SWIFT_REPLICAS) like '[01]' "0 or 1" ;;
+    REPLICATION_GUARD | EXPOSE_TOPOLOGY | REQUIRE_IF_MATCH | SECURE_COOKIES | OLD_SESSIONS | DEBUG | SWIFT_REPLICAS) like '[01]' "0 or 1" ;;
     LOG_LEVEL) one_of DEBUG INFO WARNING ERROR CRITICAL ;;
     AWS_S3_REGION_NAME) like '[a-z0-9][a-z0-9-]{0,63}' "the name of a region, such as eu-central-1" ;;
     AWS_S3_ADDRESSING_STYLE) one_of path virtual auto ;;

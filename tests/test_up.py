@@ -47,6 +47,7 @@ ROLLED: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "RATE_LIMIT": (1, "60000", ("web",)),
     "DRAIN_SECONDS": (2, "4", PAGES),
     "EXPOSE_TOPOLOGY": (2, "0", APP),
+    "REQUIRE_IF_MATCH": (2, "1", APP),
     "SECURE_COOKIES": (1, "1", APP),
     "DEBUG": (2, "1", APP),
     "LOG_LEVEL": (1, "WARNING", APP),

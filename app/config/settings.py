@@ -28,6 +28,7 @@ _BUILD = SERVICE == "build"  # collectstatic while the image is built: no secret
 
 DEBUG = environment.flag("DEBUG")
 EXPOSE_TOPOLOGY = environment.flag("EXPOSE_TOPOLOGY")
+REQUIRE_IF_MATCH = environment.flag("REQUIRE_IF_MATCH")
 # Signs sessions. The services have none, so they need no secret that would let them forge one.
 SECRET_KEY = environment.secret("SECRET_KEY") if SERVICE in ("web", "worker", "beat", "migrate") else token_hex()
 REPLICA_NAME = "build" if _BUILD else replica_name()

@@ -1,7 +1,8 @@
 """Changes of a model's rows, made by whatever way of Django's ORM, as invalidations.
 
 Django tells nobody of `QuerySet.update()` and `bulk_create()`: so the queryset here does. `save()` and `delete()`
-are told by signals, those of a whole queryset and of a cascade too.
+are told by signals, those of a whole queryset and of a cascade too, and so is a many-to-many relation. Only the models
+that need it have a receiver: one for any sender would take Django's fast deletes from every model.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
-from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from scaleout.caching.invalidation import checked, forewarn, invalidate
+from scaleout.caching.invalidation import checked, forewarn, invalidate_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,8 @@ class Change:
     """What happens to rows of `model`.
 
     `ids`: whose, the new ones' only if they are known. `written`: by the field's attribute (`category_id`), the
-    values that were written; an expression is among them as it is. Empty for rows that are deleted. `created`: they
-    may be new.
+    values that were written; an expression is among them as it is. Of a many-to-many relation by its name, or by that
+    of its other end: the ids there. Empty for rows that are deleted. `created`: they may be new.
     """
 
     model: type[models.Model]
@@ -40,6 +42,9 @@ _bound: dict[type[models.Model], TagsOf] = {}
 def bind(model: type[models.Model], tags: TagsOf) -> None:
     """Let each change of `model` invalidate what `tags` says of it, through its proxies and its children too.
 
+    Call it when all models are loaded (`AppConfig.ready`): a many-to-many relation with a `through` of its own that
+    comes later is not heard.
+
     For changes of whole querysets the model's manager must be of a CachingQuerySet, and so must its base manager, by
     which `parent.children.add(…)` changes rows: `objects = CachingQuerySet.as_manager()` and, in its Meta,
     `base_manager_name = "objects"`. Raises ImproperlyConfigured where one is not.
@@ -48,11 +53,31 @@ def bind(model: type[models.Model], tags: TagsOf) -> None:
         if not isinstance(manager.get_queryset(), CachingQuerySet):
             raise ImproperlyConfigured(f"{model._meta.label}: {manager} is not of a CachingQuerySet: see caching.bind")
     _bound[model] = tags
-    # Of any sender: a proxy is one of its own, and the parent of a model that is saved is none.
-    for signal in (pre_save, pre_delete):
-        signal.connect(_before, dispatch_uid="caching.before")
-    post_save.connect(_after_save, dispatch_uid="caching.after")
-    post_delete.connect(_after_delete, dispatch_uid="caching.after")
+    for one in [one for label in apps.all_models.values() for one in label.values()]:
+        _listen(one)
+    class_prepared.connect(_listen_later, dispatch_uid="caching.later")
+
+
+def _listen(model: type[models.Model]) -> None:
+    """Hear of `model` if its rows are a bound one's: a proxy is a sender of its own, a saved model's parent is none."""
+    if _is_bound(model):
+        for signal in (pre_save, pre_delete):
+            signal.connect(_before, sender=model, dispatch_uid="caching.before")
+        post_save.connect(_after_save, sender=model, dispatch_uid="caching.after")
+        post_delete.connect(_after_delete, sender=model, dispatch_uid="caching.after")
+    for field in model._meta.local_many_to_many:
+        _listen_between(field.remote_field.through, model, field.related_model)
+    if isinstance(maker := model._meta.auto_created, type):
+        _listen_between(model, maker, *(field.related_model for field in model._meta.fields))
+
+
+def _listen_later(sender: type[models.Model], **_: Any) -> None:
+    _listen(sender)
+
+
+def _listen_between(through: Any, *ends: Any) -> None:
+    if isinstance(through, type) and any(isinstance(end, type) and _is_bound(end) for end in ends):
+        m2m_changed.connect(_after_relation, sender=through, dispatch_uid="caching.relation")
 
 
 def tags_of(change: Change) -> set[str]:
@@ -96,11 +121,35 @@ def _before(sender: type[models.Model], instance: models.Model, using: str, **gi
 
 def _after_save(instance: models.Model, using: str, created: bool, update_fields: Any = None, **_: Any) -> None:
     if _is_bound(type(instance)):
-        invalidate(*tags_of(_change_of(instance, update_fields, created=created)), using=using)
+        invalidate_on(using, *tags_of(_change_of(instance, update_fields, created=created)))
 
 
 def _after_delete(instance: models.Model, using: str, **_: Any) -> None:
-    invalidate(*tags_of(Change(type(instance), [instance.pk], {})), using=using)
+    invalidate_on(using, *tags_of(Change(type(instance), [instance.pk], {})))
+
+
+def _after_relation(  # noqa: PLR0913, PLR0917 - what the signal has
+    sender: type[models.Model],
+    instance: models.Model,
+    action: str,
+    reverse: bool,
+    model: type[models.Model],
+    pk_set: set[Any] | None,
+    using: str,
+    **_: Any,
+) -> None:
+    """Take a relation that is added or removed for a change of the rows at both ends. Django has a transaction open."""
+    if action not in ("post_add", "post_remove", "pre_clear"):
+        return
+    owner = model if reverse else type(instance)
+    field = next(one for one in owner._meta.many_to_many if one.remote_field.through is sender)
+    names = [field.name, field.remote_field.get_accessor_name() or field.name]
+    here, there = reversed(names) if reverse else names
+    # Those that are cleared are known before only.
+    related = getattr(instance, here).using(using).values_list("pk", flat=True) if pk_set is None else pk_set
+    if others := list(related):
+        near, far = Change(type(instance), [instance.pk], {here: others}), Change(model, others, {there: [instance.pk]})
+        invalidate_on(using, *tags_of(near), *tags_of(far))
 
 
 class CachingQuerySet[M: models.Model](models.QuerySet[M]):
@@ -121,7 +170,7 @@ class CachingQuerySet[M: models.Model](models.QuerySet[M]):
             fields = {name: self.model._meta.get_field(name) for name in values}
             written = {getattr(fields[name], "attname", name): [_plain(value)] for name, value in values.items()}
             number = models.QuerySet.update(writer.filter(pk__in=ids), **values)
-            invalidate(*tags_of(Change(self.model, ids, written)), using=writer.db)
+            invalidate_on(writer.db, *tags_of(Change(self.model, ids, written)))
         return number
 
     update.alters_data = True  # type: ignore[attr-defined]  # Django's way to keep templates from calling it
@@ -136,7 +185,7 @@ class CachingQuerySet[M: models.Model](models.QuerySet[M]):
                 for field in self.model._meta.concrete_fields:
                     written.setdefault(field.attname, []).append(row.__dict__.get(field.attname))
             change = Change(self.model, [row.pk for row in made if row.pk is not None], written, created=True)
-            invalidate(*tags_of(change), using=self._for_write_alias())
+            invalidate_on(self._for_write_alias(), *tags_of(change))
         return made
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]  # as above

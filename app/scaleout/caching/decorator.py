@@ -106,7 +106,7 @@ class CachedFunction[**P, R]:
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Make the value of these arguments wrong everywhere, after the commit of each transaction that is open."""
-        invalidation.invalidate_after_all(self._own_tag(self._keys.of(args, kwargs)))
+        invalidation.invalidate(self._own_tag(self._keys.of(args, kwargs)))
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute the value now, keep it, and return it."""

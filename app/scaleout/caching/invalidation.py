@@ -37,12 +37,18 @@ def checked(tags: Iterable[str]) -> set[str]:
     return found
 
 
-def invalidate(*tags: str, using: str = "default") -> None:
-    """Make every value wrong that bears one of `tags`, in every process: at once, or after the commit of the
-    transaction that is open on the database `using`. Raises nothing if Redis is away: it is told when it is back.
+def invalidate(*tags: str) -> None:
+    """Make every value wrong that bears one of `tags`, in every process: at once, or after the commit of each
+    transaction that this thread has open, on any database. Raises nothing if Redis is away: it is told when it is back.
 
     Raises TransactionManagementError where a commit can't be waited for: `set_autocommit(False)` outside of `atomic()`.
     """
+    for alias in [one.alias for one in connections.all(initialized_only=True) if _open(one)] or ["default"]:
+        invalidate_on(alias, *tags)
+
+
+def invalidate_on(using: str, *tags: str) -> None:
+    """Do the same for what was changed on the database `using`, and nowhere else: after its transaction's commit."""
     wrong = _few(checked(tags))
     if not wrong:
         return
@@ -68,12 +74,6 @@ def invalidate(*tags: str, using: str = "default") -> None:
         transaction.on_commit(partial(_tell, connection), using=using)
 
 
-def invalidate_after_all(*tags: str) -> None:
-    """Do the same after the commit of each transaction that this thread has open, on whatever database."""
-    for alias in [one.alias for one in connections.all(initialized_only=True) if _open(one)] or ["default"]:
-        invalidate(*tags, using=alias)
-
-
 def forewarn(*tags: str) -> None:
     """Say that `tags` are about to be changed: if nothing follows, they are invalid a few seconds later all the
     same."""
@@ -83,9 +83,9 @@ def forewarn(*tags: str) -> None:
             process.current.shared.forewarn(_few(checked(tags)))
 
 
-def clear(using: str = "default") -> None:
-    """Make every value wrong: at once, or after the commit of the transaction that is open on the database `using`."""
-    invalidate(EVERYTHING, using=using)
+def clear() -> None:
+    """Make every value wrong, when `invalidate` would."""
+    invalidate(EVERYTHING)
 
 
 def _tell(connection: Any) -> None:

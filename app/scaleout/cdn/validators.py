@@ -5,8 +5,8 @@ a weak one when they do, so that a strong one would be another one to whoever ta
 weakly in any case (RFC 9110, 13.1.2); a strong one would be of use for ranges only.
 
 That is the only condition that is looked at. `If-Unmodified-Since` and `If-Modified-Since` are about a date, and there
-is none, so they are to be ignored. `If-Match` guards changes and ranges, and a weak validator never matches it: who
-reads with it would be refused, whatever he has.
+is none, so they are to be ignored. `If-Match` guards changes, where the view looks at it beside its lock
+(`problems.require_match`), and ranges, and a weak validator never matches it: a reader would be refused in any case.
 """
 
 from __future__ import annotations

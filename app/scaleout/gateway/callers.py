@@ -14,6 +14,8 @@ def by_address(request: HttpRequest) -> str:
         address = ipaddress.ip_address(text)
     except ValueError:
         return "address:unknown"
+    if address.version == 6 and address.ipv4_mapped:  # ::ffff:192.0.2.1: a network of all of IPv4
+        address = address.ipv4_mapped
     if address.version == 6:
         return f"address:{ipaddress.ip_network((address, 64), strict=False).network_address}"
     return f"address:{address}"

@@ -12,6 +12,8 @@ from scaleout.gateway.exchange import Request
 from scaleout.gateway.service import Service
 
 MOST = 2_097_152  # bytes of a document
+DEEPEST = 100  # levels of one: what walks through it calls itself
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 _REF = "#/components/"
 
 type Document = dict[str, Any]
@@ -32,14 +34,25 @@ def fetch(service: Service, seconds: float) -> Document:
         raise Missing(f"{service.name}: {type(error).__name__}: {error}") from error
     if answer.status != 200 or not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
         raise Missing(f"{service.name}: status {answer.status} without a document")
+    if _is_deep(document):
+        raise Missing(f"{service.name}: the document has more than {DEEPEST} levels")
     return document
+
+
+def _is_deep(document: Document) -> bool:
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        level = [one for node in level for one in (node.values() if isinstance(node, dict) else node)]
+        level = [one for one in level if isinstance(one, dict | list)]
+    return bool(level)
 
 
 def merge(documents: Mapping[str, Document]) -> Document:
     """Return the paths and components of all, each operation with its service's name as its tag.
 
     Paths keep their prefix, so they are told apart already. A component that is another one in another service gets its
-    service's name before its own, and so does whatever refers to it.
+    service's name before its own, and so does each reference to it. What holds for a whole document (`security`) is
+    written to its operations. What is no part of OpenAPI is left out, so that an odd document spoils no other.
     """
     apart = _told_apart(documents)
     paths: Document = {}
@@ -48,13 +61,20 @@ def merge(documents: Mapping[str, Document]) -> Document:
         names = {key: f"{service}.{key[1]}" for key in apart}
         for kind, name, definition in _components(document):
             components.setdefault(kind, {})[names.get((kind, name), name)] = _renamed(definition, names)
-        for path, methods in document["paths"].items():
-            for operation in methods.values():
-                operation["tags"] = [service]
-            paths[path] = _renamed(methods, names)
+        everywhere = {"security": document["security"]} if isinstance(document.get("security"), list) else {}
+        for path, item in _objects(document["paths"]):
+            paths[path] = _renamed(
+                {
+                    key: everywhere | value | {"tags": [service]} if key in _METHODS else value
+                    for key, value in item.items()  # a path has parameters, servers and more beside its operations
+                    if key not in _METHODS or isinstance(value, dict)
+                },
+                names,
+            )
+    infos = {service: document.get("info") for service, document in documents.items()}
     tags = [
-        {"name": service, "description": document.get("info", {}).get("description", "")}
-        for service, document in documents.items()
+        {"name": service, "description": info.get("description", "") if isinstance(info, dict) else ""}
+        for service, info in infos.items()
     ]
     return {"openapi": "3.1.0", "tags": tags, "paths": paths, "components": components}
 
@@ -62,8 +82,15 @@ def merge(documents: Mapping[str, Document]) -> Document:
 type _Key = tuple[str, str]  # the kind of a component, and its name
 
 
+def _objects(node: Any) -> Iterator[tuple[str, Document]]:
+    """Yield the entries of an object that are objects themselves."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if isinstance(value, dict):
+            yield key, value
+
+
 def _components(document: Document) -> Iterator[tuple[str, str, Any]]:
-    for kind, found in document.get("components", {}).items():
+    for kind, found in _objects(document.get("components")):
         for name, definition in found.items():
             yield kind, name, definition
 
@@ -102,6 +129,8 @@ def _renamed(node: Any, names: Mapping[_Key, str]) -> Any:
             if isinstance(security := copy.get("security"), list):
                 copy["security"] = [
                     {names.get(("securitySchemes", name), name): scopes for name, scopes in one.items()}
+                    if isinstance(one, dict)
+                    else one
                     for one in security
                 ]
             return copy

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from scaleout.caching import multi_level_cache
+from scaleout.cdn import weak_etag
 from scaleout.problems import Problem
 
 from shop.products import catalog
@@ -55,6 +56,11 @@ def several(keys: Collection[int]) -> str:
 def listing(slug: str = "", featured: bool | None = None, after: int = 0, limit: int = catalog.PAGE_SIZE) -> str:
     """The same without a query."""
     return search(slug, featured, "", after, limit)
+
+
+def etag(product: Product) -> str:
+    """The ETag of the answer that shows the product as it is now."""
+    return weak_etag(_text(as_json(product)))
 
 
 @multi_level_cache(timeout=TIMEOUT)

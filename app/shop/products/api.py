@@ -10,7 +10,7 @@ from ninja import Query, Schema, Status
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
 from scaleout.events.outbox import publish
 from scaleout.identity.bearer import Bearer, require_staff
-from scaleout.problems import Problem
+from scaleout.problems import Problem, require_match
 from scaleout.problems.api import NO_NUL, Api, of_text, problems
 from scaleout.replication import use_primary
 from scaleout.text import identifier, line, nfc
@@ -148,21 +148,25 @@ def make(request: HttpRequest, body: NewProduct) -> Status[dict[str, Any]]:
     return Status(201, _save(Product(), body))
 
 
-@api.patch("{product_id}", auth=staff, response={200: ProductOut, **problems(401, 403, 404, 409)})
+@api.patch("{product_id}", auth=staff, response={200: ProductOut, **problems(401, 403, 404, 409, 412, 428)})
 def change(request: HttpRequest, product_id: str, body: Change) -> dict[str, Any]:
-    """Change a product, for staff. 409: the SKU is another product's."""
+    """Change a product, for staff. 409: the SKU is another product's. 412: it is not as `If-Match` says."""
     require_staff(request)
     with transaction.atomic():
         # Locked, so that of two changes at once none undoes the other's fields.
-        return _save(locked_product(product_id), body)
+        product = locked_product(product_id)
+        require_match(request, answers.etag(product))
+        return _save(product, body)
 
 
-@api.delete("{product_id}", auth=staff, response={204: None, **problems(401, 403, 404)})
+@api.delete("{product_id}", auth=staff, response={204: None, **problems(401, 403, 404, 412, 428)})
 def delete(request: HttpRequest, product_id: str) -> Status[None]:
     """Take a product out of the catalogue, for staff. Orders keep what they say of it."""
     require_staff(request)
     with transaction.atomic():
-        locked_product(product_id).delete()
+        product = locked_product(product_id)
+        require_match(request, answers.etag(product))
+        product.delete()
     return Status(204, None)
 
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from scaleout.gateway import callers
 from scaleout.identity import throttle, tokens
 from scaleout.identity.bearer import Bearer, caller, require_staff
-from scaleout.problems import Problem
+from scaleout.problems import Problem, require_match
 from scaleout.problems.api import NO_NUL, Api, of_text, problems
 from scaleout.sharding.ids import LARGEST
 from scaleout.text import line, secret
@@ -136,10 +136,11 @@ def user(request: HttpRequest, user_id: int) -> User:
     return _visible(request, user_id)
 
 
-@api.patch("{int:user_id}", response={200: UserOut, **problems(401, 404, 409)})
+@api.patch("{int:user_id}", response={200: UserOut, **problems(401, 404, 409, 412)})
 def change(request: HttpRequest, user_id: int, body: Change) -> User:
     """Change the name, the address, or both. 409: the address has another user."""
     _visible(request, user_id)
+    require_match(request, "")
     try:
         if body.email is not None:
             accounts.change_email(user_id, body.email)
@@ -152,10 +153,11 @@ def change(request: HttpRequest, user_id: int, body: Change) -> User:
     return _visible(request, user_id)
 
 
-@api.delete("{int:user_id}", response={204: None, **problems(401, 404)})
+@api.delete("{int:user_id}", response={204: None, **problems(401, 404, 412)})
 def delete(request: HttpRequest, user_id: int) -> Status[None]:
     """Delete a user. The address is free afterwards."""
     _visible(request, user_id)
+    require_match(request, "")
     accounts.delete(user_id)
     return Status(204, None)
 

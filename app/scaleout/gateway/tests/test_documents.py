@@ -86,6 +86,45 @@ def test_of_no_service_there_is_an_empty_document() -> None:
     assert merge({}) == {"openapi": "3.1.0", "tags": [], "paths": {}, "components": {}}
 
 
+ODD: dict[str, Any] = {
+    "parameters of a path": {"paths": {"/odd": {"parameters": [{"name": "x", "in": "query"}], "get": {}}}},
+    "a summary and servers of a path": {"paths": {"/odd": {"summary": "s", "servers": [{"url": "/"}], "get": {}}}},
+    "a path that refers": {"paths": {"/odd": {"$ref": "#/components/pathItems/x"}}},
+    "a path that is none": {"paths": {"/odd": []}, "components": {"schemas": {"A": {}}}},
+    "an operation that is none": {"paths": {"/odd": {"get": "x", "post": None}}},
+    "components that are none": {"paths": {}, "components": []},
+    "components of no kind": {"paths": {}, "components": None},
+    "a kind that is none": {"paths": {}, "components": {"schemas": [], "x-more": "text"}},
+    "an info that is none": {"paths": {}, "info": []},
+    "a security that is none": {"paths": {"/odd": {"get": {"security": ["Bearer", None]}}}, "security": {}},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_an_odd_document_spoils_no_other(odd: dict[str, Any]) -> None:
+    merged = merge({"users": document("users", Page=PAGE), "odd": odd, "orders": document("orders", Page=PAGE)})
+    assert {"/api/users/", "/api/orders/"} <= merged["paths"].keys()
+    assert [one["name"] for one in merged["tags"]] == ["users", "odd", "orders"]
+    json.dumps(merged)
+
+
+def test_what_stands_beside_the_operations_of_a_path_stays() -> None:
+    item = {"parameters": [{"name": "x", "in": "query"}], "summary": "s", "get": {"operationId": "one"}}
+    merged = merge({"odd": {"paths": {"/odd": item}}})
+    assert merged["paths"]["/odd"] == item | {"get": {"operationId": "one", "tags": ["odd"]}}
+
+
+def test_the_security_of_a_whole_document_is_that_of_each_of_its_operations_which_has_none() -> None:
+    whole = document("users") | {"security": [{"Bearer": []}]}
+    operations = whole["paths"]["/api/users/"]
+    operations |= {"post": {"operationId": "open", "security": []}, "patch": {"operationId": "closed"}}
+    other = document("orders")
+    other["components"]["securitySchemes"]["Bearer"] = {"type": "apiKey", "in": "header", "name": "X-Key"}
+    merged = merge({"users": whole, "orders": other})["paths"]["/api/users/"]
+    assert merged["patch"]["security"] == [{"users.Bearer": []}]
+    assert merged["post"]["security"] == []
+
+
 # ── fetching ────────────────────────────────────────────────────────────────────────────────────────
 def service(upstream: Upstream) -> Service:
     return Service("users", "127.0.0.1", upstream.port, Policy())
@@ -127,6 +166,7 @@ def test_the_document_is_asked_for_at_its_address() -> None:
         say(answer(b"<html>")),
         say(answer(b"\xff\xfe{")),
         say(answer(b"[" * 100_000)),
+        say(answer(b'{"paths": {}, "x": ' + b"[" * 150 + b"]" * 150 + b"}")),
         say(answer(b" " * 3_000_000)),
         say(b"nonsense\r\n\r\n"),
     ],
@@ -141,6 +181,7 @@ def test_the_document_is_asked_for_at_its_address() -> None:
         "html",
         "binary",
         "deep",
+        "rather deep",
         "large",
         "no http",
     ],

@@ -110,8 +110,20 @@ def test_callers_are_counted_again_when_redis_is_back(tmp_path: Path, monkeypatc
         ("203.0.113.7", "address:203.0.113.7"),
         ("2001:db8:1:2:3:4:5:6", "address:2001:db8:1:2::"),
         ("2001:db8:1:2::9", "address:2001:db8:1:2::"),
+        ("::ffff:203.0.113.7", "address:203.0.113.7"),
+        ("::ffff:cb00:7107", "address:203.0.113.7"),
         ("nonsense", "address:unknown"),
     ],
 )
 def test_a_caller_is_an_address_and_of_ipv6_a_network(address: str, caller: str) -> None:
     assert by_address(RequestFactory().get("/", headers={"X-Real-IP": address})) == caller
+
+
+def test_a_clock_of_redis_that_steps_back_refuses_nobody() -> None:
+    limit, caller = Rate(2, 60, PATIENT), someone()
+    assert limit.take(caller)
+    redis = PATIENT()
+    seconds, microseconds = redis.time()
+    before = (seconds + 600) * 1_000_000 + microseconds  # as it was written, ten minutes ahead of what Redis says now
+    redis.set(f"gateway:rate:{caller}", str(before), px=700_000)
+    assert [quota.allowed for _ in range(3) if (quota := limit.take(caller))] == [True, True, False]

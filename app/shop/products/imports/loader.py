@@ -141,7 +141,7 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
         publish_many(telling.CHANGED, _renamed(), using=DATABASE)
         cursor.execute(_UPDATE)
         result.updated = cursor.rowcount
-        invalidate(*wrong, using=DATABASE)  # after the commit
+        invalidate(*wrong)  # after the commit
         if result.created + result.updated >= BATCH:
             # Or the next searches are planned for the table as it was. For a role that may not, only a warning.
             cursor.execute("ANALYZE products_product")

@@ -68,7 +68,7 @@ class Shop:
         return there
 
 
-@isolate_apps("products")
+@isolate_apps("shop.products")
 def proxy() -> type[Product]:
     """Return products by another name."""
 
@@ -80,7 +80,7 @@ def proxy() -> type[Product]:
     return Sale
 
 
-@isolate_apps("products")
+@isolate_apps("shop.products")
 def child() -> type[Product]:
     """Return a model whose rows are products' rows, and some more."""
 

@@ -226,3 +226,38 @@ def test_the_command_brings_products_of_earlier_releases_into_one_form(
     assert [row.data["name"] for row in Outbox.objects.all()] == [NFC]
     call_command("normalise_catalogue")
     assert capsys.readouterr().out == "0 products changed\n"
+
+
+def test_a_change_is_made_only_to_what_its_author_has_seen(client: Client, make_product: MakeProduct) -> None:
+    path = str(make_product(name="Tent").pk)
+
+    def change(name: str, tag: str, method: str = "PATCH") -> Any:
+        headers = bearer(staff=True) | {"If-Match": tag}
+        body = json.dumps({"name": name})
+        return client.generic(method, LIST + path, body, content_type="application/json", headers=headers)
+
+    def etag() -> str:
+        return str(client.get(LIST + path).headers["ETag"])
+
+    seen = etag()
+    for bogus in ('"bogus"', "bogus", "", 'W/"bogus", "other"'):
+        assert_problem(change("Lost", bogus), 412, "read it again")
+        assert_problem(change("Lost", bogus, "DELETE"), 412)
+    assert change("Lark", seen).json()["name"] == "Lark"
+    assert_problem(change("Lost", seen), 412)
+    assert change("Wren", f'"other", {etag().removeprefix("W/")}').status_code == 200, "as a cache may have made it"
+    assert change("Swift", "*").status_code == 200
+    assert client.get(LIST + path).json()["name"] == "Swift"
+    assert change("", etag(), "DELETE").status_code == 204
+
+
+def test_a_change_without_if_match_is_428_where_the_site_says_so(
+    client: Client, make_product: MakeProduct, settings: Settings
+) -> None:
+    path = str(make_product(name="Tent").pk)
+    settings.REQUIRE_IF_MATCH = True
+    assert_problem(send(client, "PATCH", path, {"name": "Lost"}), 428, "If-Match")
+    assert_problem(send(client, "DELETE", path, {}), 428)
+    assert Product.objects.get().name == "Tent"
+    settings.REQUIRE_IF_MATCH = False
+    assert send(client, "PATCH", path, {"name": "Lark"}).status_code == 200

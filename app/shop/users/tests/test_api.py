@@ -414,3 +414,12 @@ def test_what_does_not_show_and_what_is_too_short_in_one_form_is_400(client: Cli
 
 def test_a_name_is_kept_in_one_form(client: Client) -> None:
     assert post(client, "", ADA | {"name": "Zoe\u0308"}).json()["name"] == "Zo\u00eb"
+
+
+def test_a_condition_that_no_record_can_meet_is_412_and_changes_nothing(client: Client) -> None:
+    user = ada()
+    headers = bearer(user.pk) | {"If-Match": '"bogus"'}
+    assert_problem(patch(client, user.pk, {"name": "Lost"}, headers), 412)
+    assert_problem(client.delete(f"{USERS}{user.pk}", headers=headers), 412)
+    assert User.objects.get(pk=user.pk).name == "Ada"
+    assert patch(client, user.pk, {"name": "Countess"}, headers | {"If-Match": "*"}).status_code == 200
