@@ -75,7 +75,7 @@ def _is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
         return False
     session = getattr(request, "session", None)
     return bool(
-        "Authorization" in request.headers
+        "HTTP_AUTHORIZATION" in request.META
         or response.cookies
         or "Set-Cookie" in response.headers  # of a service behind the gateway
         or (session is not None and (session.accessed or session.modified))

@@ -32,7 +32,7 @@ def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Give `response` an ETag where it has none, and return it, or a 304 in its place."""
     if "ETag" not in response.headers:
         response.headers["ETag"] = weak_etag(response.content)
-    known = {_opaque(one) for one in parse_etags(request.headers.get("If-None-Match", ""))}
+    known = {_opaque(one) for one in parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))}
     if not known & {"*", _opaque(response.headers["ETag"])}:
         return response
     answer = HttpResponseNotModified()

@@ -13,6 +13,8 @@ from scaleout.observability import trace
 
 log = structlog.stdlib.get_logger("access")
 
+META = {"X-Request-ID": "HTTP_X_REQUEST_ID", "traceparent": "HTTP_TRACEPARENT", "tracestate": "HTTP_TRACESTATE"}
+
 # Asked every second by machines: not worth a line each.
 _QUIET = ("/health/", "/metrics")
 
@@ -27,7 +29,8 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         started = time.perf_counter()
-        span = trace.follow(request.headers.get)
+        # Not by request.headers, which takes four times as long: it renames all headers when it is asked for one.
+        span = trace.follow(lambda name: request.META.get(META[name]))
         token = trace.enter(span)
         try:
             request.id = span.request_id  # type: ignore[attr-defined]  # for the problem details

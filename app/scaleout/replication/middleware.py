@@ -19,6 +19,7 @@ from scaleout.replication import causal, lsn, metrics, positions, quorum, state
 log = logging.getLogger(__name__)
 
 COOKIE = "read_after"
+_META = f"HTTP_{causal.HEADER.upper().replace('-', '_')}"
 _NAME = re.compile(rf"{COOKIE}(_[0-9a-f]{{1,16}})?")
 # Seconds that a browser remembers a write. Longer than a replica may lag before it is left out anyway.
 REMEMBERED = 60
@@ -148,7 +149,7 @@ def _cookies(request: HttpRequest) -> list[tuple[str, str]]:
 
 def _position_of(request: HttpRequest) -> int:
     try:
-        after = lsn.parse(request.headers[causal.HEADER]) if causal.HEADER in request.headers else 0
+        after = lsn.parse(request.META[_META]) if _META in request.META else 0
     except ValueError:
         raise BadRequest(f"{causal.HEADER} is not a position") from None
     # A browser cannot help what is in its cookie: a bad one is as good as none.
