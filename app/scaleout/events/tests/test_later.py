@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,17 +50,17 @@ def seconds_left() -> float:
 @pytest.mark.parametrize(
     "options",
     [
-        {"countdown": 200},
-        {"eta": datetime.now(UTC) + timedelta(seconds=200)},
-        {"eta": (datetime.now(UTC) + timedelta(seconds=200)).isoformat()},
+        lambda: {"countdown": 200},
+        lambda: {"eta": datetime.now(UTC) + timedelta(seconds=200)},
+        lambda: {"eta": (datetime.now(UTC) + timedelta(seconds=200)).isoformat()},
     ],
     ids=["countdown", "eta", "eta as text"],
 )
 def test_a_task_that_is_due_after_the_visibility_time_out_is_with_no_worker_until_then(
-    broker: Broker, options: dict[str, Any]
+    broker: Broker, options: Callable[[], dict[str, Any]]
 ) -> None:
     following.set("the request")
-    result = note.apply_async(args=("a",), queue="celery", expires=3600, **options)
+    result = note.apply_async(args=("a",), queue="celery", expires=3600, **options())
     with broker.client as client:
         assert not set(client.keys("*")) & {b"celery", b"unacked"}
     assert (kept(), relay_tasks()) == (1, 0)
@@ -100,7 +101,7 @@ def test_a_task_that_tries_again_after_the_visibility_time_out_runs_as_often_as_
     assert relay_tasks() == 1
     eventually(lambda: len(effects.seen()) == 2, START, "the second try")
     assert effects.seen() == ["a 0", "a 1"]
-    assert worker.told().count(f"Task events.tests.tasks.note[{sent.id}] received") == 2
+    assert worker.told().count(f"Task scaleout.events.tests.tasks.note[{sent.id}] received") == 2
     assert (kept(), broker.length("celery")) == (0, 0)
 
 
