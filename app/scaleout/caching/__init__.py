@@ -5,7 +5,7 @@ from scaleout.caching.decorator import CachedFunction, multi_level_cache
 from scaleout.caching.depends import depends
 from scaleout.caching.errors import UncacheableError
 from scaleout.caching.invalidation import clear, invalidate
-from scaleout.caching.level import shown
+from scaleout.caching.level import shown, unshown
 from scaleout.caching.signals import invalidated
 from scaleout.caching.warming import warmer
 
@@ -21,5 +21,6 @@ __all__ = [
     "invalidated",
     "multi_level_cache",
     "shown",
+    "unshown",
     "warmer",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 L1, L2, MISS = 1, 2, 3
@@ -24,6 +25,16 @@ def shows(tags: tuple[str, ...]) -> None:
     so_far = collected.get()
     if so_far is not None:
         so_far.append(tags)
+
+
+@contextmanager
+def unshown() -> Iterator[None]:
+    """Let what is read meanwhile be no part of the answer: its tags are not in `shown()`."""
+    before = collected.set(None)
+    try:
+        yield
+    finally:
+        collected.reset(before)
 
 
 def shown() -> set[str]:

@@ -103,6 +103,11 @@ class Gateway:
                 missing.append(name)
         return merge(found), missing
 
+    def refuses(self, request: HttpRequest) -> int | None:
+        """Count a request that the site itself answers; return in how many seconds to come back, None for now."""
+        quota = self._rate.take(self._caller(request)) if self._rate else None
+        return None if quota is None or quota.allowed else quota.seconds
+
     def _count(self, request: HttpRequest, extra: dict[str, str]) -> None:
         quota = self._rate.take(self._caller(request)) if self._rate else None
         if quota is None or self._rate is None:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from django.contrib.postgres.search import SearchQuery
 from django.db.models import Q, QuerySet
-from scaleout.caching import depends
+from scaleout.caching import depends, multi_level_cache, unshown
 from scaleout.replication import use_primary
 
 from shop.products import cursors, tags
 from shop.products.models import Product
 from shop.products.tree import Node
 
+TIMEOUT = 300.0  # seconds; for what is changed past the ORM
 PAGE_SIZE = 24
 PAGE_SIZE_MAX = 100
 # Shorter words have no trigram of their own: the index could not find them inside a name.
@@ -21,7 +22,24 @@ SUBSTRING_MIN = 3
 def product(key: int) -> Product | None:
     """One product with its category."""
     depends(tags.ALL, tags.CATEGORIES, tags.product(key))
-    return products().filter(pk=key).first()
+    found = products().filter(pk=key).first()
+    if found is None:
+        depends(tags.LISTS)  # what comes onto any list may be this one
+    return found
+
+
+@multi_level_cache(timeout=TIMEOUT)
+def _largest() -> int:
+    """The largest id of a product."""
+    depends(tags.ALL, tags.LISTS)
+    return Product.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def may_exist(key: int) -> bool:
+    """Whether a product can have this id. So an id that nobody was given costs no query, and no place in the cache:
+    only what was deleted is kept there as missing."""
+    with unshown():  # or the answer would bear its tags, and each new product purge every page
+        return key <= _largest()
 
 
 def several(keys: Collection[int]) -> list[Product]:

@@ -5,7 +5,7 @@ from scaleout.caching import shown
 from scaleout.cdn import public
 from scaleout.problems import Problem
 
-from shop.products import answers, params
+from shop.products import answers, catalog, params
 
 # A change purges what shows it from the edge. The seconds are for a browser, which nobody can tell, and for an edge
 # that was not told; an hour for a site that is down.
@@ -40,9 +40,10 @@ def product_list(request: HttpRequest) -> HttpResponse:
 @kept
 def product_detail(request: HttpRequest, product_id: str) -> HttpResponse:
     key = params.identifier(product_id)
-    if key is None:
+    body = answers.detail(key) if key is not None and catalog.may_exist(key) else ""
+    if not body:
         raise Problem(404, "there is no such product")
-    return answer(answers.detail(key))
+    return answer(body)
 
 
 @kept

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 from scaleout.cdn import weak_etag
+from scaleout.gateway.views import gateway
 
 from shop.products import catalog, params
 from shop.products.tree import CategoryTree
@@ -28,9 +29,10 @@ def front(request: HttpRequest) -> HttpResponse:
 @require_safe
 def product(request: HttpRequest, product_id: str) -> HttpResponse:
     key = params.identifier(product_id)
-    if key is None:
+    page = pages.product(key) if key is not None and catalog.may_exist(key) else ""
+    if not page:
         raise Http404
-    return _answer(pages.product(key))
+    return _answer(page)
 
 
 @require_safe
@@ -47,6 +49,11 @@ def category(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def search(request: HttpRequest) -> HttpResponse:
     context: dict[str, object] = {"roots": CategoryTree().roots}
+    wait = gateway().refuses(request)  # a search is a query each time, as those through the API are
+    if wait is not None:
+        refusal = render(request, "storefront/search.html", context | {"too_many": True}, status=429)
+        refusal["Retry-After"] = str(wait)
+        return refusal
     try:
         query = params.search_text(request.GET)
         after = params.cursor(request.GET)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
+from scaleout.gateway import views
 from scaleout.replication import metrics
 
 from shop.products.tests.conftest import MakeProduct
@@ -41,3 +43,34 @@ def test_a_list_asks_as_often_for_many_as_for_one_and_a_kept_one_not_at_all(
         return count() - before
 
     assert [queries(), queries()] == asked
+
+
+@pytest.mark.parametrize("path", ["/api/products/{}", "/products/{}/"])
+def test_what_does_not_exist_is_asked_for_once_and_a_new_product_is_seen_at_once(
+    client: Client, make_product: MakeProduct, path: str
+) -> None:
+    products = [make_product() for _ in range(3)]
+    gone, last = products[1].pk, products[2].pk
+    products[1].delete()
+
+    def missing(key: int) -> int:
+        before = sum(int(metrics.queries.labels(alias)._value.get()) for alias in ALIASES)
+        assert client.get(path.format(key)).status_code == 404
+        return sum(int(metrics.queries.labels(alias)._value.get()) for alias in ALIASES) - before
+
+    assert [missing(last + 1), missing(last + 1), missing(last + 2), missing(10**17)] == [1, 0, 0, 0]
+    assert [missing(gone), missing(gone)] == [1, 0]
+    assert client.get(path.format(make_product().pk)).status_code == 200
+    assert "lists" not in client.get(f"/api/products/{last}").headers["Surrogate-Key"].split()
+
+
+def test_a_caller_searches_no_more_often_than_the_api_may_be_called(client: Client, settings: Settings) -> None:
+    settings.GATEWAY_RATE = 2
+    views._from_settings.cache_clear()
+    try:
+        answers = [client.get("/search/", {"q": "thing"}, headers={"accept": "text/html"}) for _ in range(3)]
+    finally:
+        views._from_settings.cache_clear()
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert int(answers[2]["Retry-After"]) > 0
+    assert "too many searches" in answers[2].content.decode()
