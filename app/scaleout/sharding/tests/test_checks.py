@@ -30,7 +30,7 @@ def test_a_shard_has_the_tables_in_the_order_in_which_they_can_be_copied() -> No
     assert models_on("default") == []
 
 
-@isolate_apps("sharding")
+@isolate_apps("scaleout.sharding")
 def test_relations_that_leave_the_bucket_are_refused() -> None:
     class Country(models.Model):
         class Meta:
@@ -77,7 +77,7 @@ def test_relations_that_leave_the_bucket_are_refused() -> None:
     assert found(Club) == ["sharding.E004"]
 
 
-@isolate_apps("sharding")
+@isolate_apps("scaleout.sharding")
 def test_a_shard_key_that_is_no_column_is_refused() -> None:
     class Person(ShardedModel):
         shard_key = "town"
@@ -88,7 +88,7 @@ def test_a_shard_key_that_is_no_column_is_refused() -> None:
     assert found(Person) == ["sharding.E005"]
 
 
-@isolate_apps("sharding")
+@isolate_apps("scaleout.sharding")
 def test_what_is_unique_over_several_buckets_is_refused() -> None:
     class Person(ShardedModel):
         email = models.EmailField(unique=True)
@@ -127,7 +127,7 @@ def test_what_is_unique_over_several_buckets_is_refused() -> None:
     ]
 
 
-@isolate_apps("sharding")
+@isolate_apps("scaleout.sharding")
 def test_a_manager_that_does_not_find_the_shard_is_refused() -> None:
     class Person(ShardedModel):
         objects = models.Manager()  # type: ignore[assignment]
