@@ -75,6 +75,7 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "tend-logins": {"task": "users.tasks.tend_logins", "schedule": 30.0, "options": {"expires": 30}},
         # What is old in the inboxes: of each service by its own worker, which alone can open them.
         **{
             f"tidy-{name}": {"task": "events.tidy", "schedule": 300.0, "options": {"queue": name, "expires": 300.0}}

@@ -20,7 +20,7 @@ MAP_APPS = frozenset({"sharding.bucketmap", "sharding.mapversion", "sharding.mov
 SHARD_APPS = frozenset({"sharding.shardidentity", "sharding.bucket", "sharding.change", "events"})
 # What each sharded context keeps in its own database, and what in its shards.
 CONTEXTS = {
-    "users": (MAP_APPS | {"users.emaildirectory"}, SHARD_APPS | {"users.user"}),
+    "users": (MAP_APPS | {"users.emaildirectory"}, SHARD_APPS | {"users.user", "users.login"}),
     "orders": (MAP_APPS | {"orders.productname"}, SHARD_APPS | {"orders.order", "orders.orderitem", "orders.inbox"}),
 }
 

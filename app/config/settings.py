@@ -146,6 +146,19 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # What this service signs with, and whose signatures it believes.
 IDENTITY = keyring(SERVICE)
 PASSWORD_HASHERS = ["scaleout.identity.passwords.Argon2"]
+# Besides the least length, which the OpenAPI document has.
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+IDENTITY_CACHE = "limits"  # where the logins that have ended are listed
+# Registrations of one client in an hour, 0 for any number; and whether an address that is taken is answered 409.
+USERS_REGISTRATIONS = environment.integer("REGISTRATION_LIMIT", 3000, least=0, most=1_000_000)
+USERS_TELLS_ADDRESSES = environment.flag("REGISTRATION_TELLS", default=True)
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
 _cache_password = "" if _BUILD else environment.secret("REDIS_CACHE_PASSWORD")

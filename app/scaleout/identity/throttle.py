@@ -10,10 +10,11 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django_redis import get_redis_connection
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
+
+from scaleout.identity.scripts import run
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def attempt(*subjects: tuple[Limit, str]) -> int:
     try:
         redis = get_redis_connection("default")
         for limit, subject in subjects:  # one by one: in a Redis Cluster each may be on another node
-            if wait := int(_run(redis, _COUNT, limit.key(subject), limit.most, limit.seconds)):
+            if wait := int(run(redis, _COUNT, limit.key(subject), limit.most, limit.seconds)):
                 return wait
         return 0
     except RedisError as error:
@@ -63,7 +64,7 @@ def attempt(*subjects: tuple[Limit, str]) -> int:
 def give_back(limit: Limit, subject: str) -> None:
     """Take back one attempt of `subject`: it was right. What else it has tried stays counted."""
     try:
-        _run(get_redis_connection("default"), _GIVE_BACK, limit.key(subject))
+        run(get_redis_connection("default"), _GIVE_BACK, limit.key(subject))
     except RedisError as error:
         log.warning("an attempt stays counted: %s", error)
 
@@ -76,11 +77,17 @@ def forget(subjects: Sequence[tuple[Limit, str]]) -> None:
         log.warning("attempts stay counted: %s", error)
 
 
-def _run(redis: Any, script: str, key: str, *arguments: int) -> Any:
-    """Run a script on one key by its name, which is all that this user of Redis may; load it where Redis has it not."""
-    name = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 - Redis's choice
+def remember(name: str, subject: str, seconds: int) -> None:
+    """Remember for so long that `subject` was right once."""
     try:
-        return redis.evalsha(name, 1, key, *arguments)
-    except NoScriptError:
-        redis.script_load(script)
-        return redis.evalsha(name, 1, key, *arguments)
+        get_redis_connection("default").set(Limit(name, 0, seconds).key(subject), 1, ex=seconds)
+    except RedisError as error:
+        log.warning("a success is not remembered: %s", error)
+
+
+def remembered(name: str, subject: str) -> bool:
+    """Return whether `subject` is remembered; False without Redis."""
+    try:
+        return bool(get_redis_connection("default").exists(Limit(name, 0, 0).key(subject)))
+    except RedisError:
+        return False

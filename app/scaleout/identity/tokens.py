@@ -3,27 +3,32 @@
 | token   | `iss`         | `aud`              | `sub`         | lives            |
 |---------|---------------|--------------------|---------------|------------------|
 | user    | `users`       | `shop`             | the user's id | 15 minutes       |
+| refresh | `users`       | `refresh`          | the login's id| 30 days          |
 | service | who calls     | the called service | who calls     | 30 seconds       |
 
 The key decides the issuer, not the token: so a service's key signs that service's calls and nothing else, and only the
-key of `users` can say who a user is.
+key of `users` can say who a user is. A user's token of a login names it (`sid`), and is refused once that has ended
+(`scaleout.identity.revocation`).
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
 from django.conf import settings
 
 from scaleout.identity.keys import Keyring
+from scaleout.identity.revocation import revoked
 
 ALGORITHM = "EdDSA"
 USERS = "users"
 AUDIENCE = "shop"
-USER_SECONDS = 900  # a deleted user, or one who is staff no more, is believed for no longer
+REFRESH = "refresh"
+USER_SECONDS = 900  # a user who is staff no more is believed for no longer
+REFRESH_SECONDS = 30 * 86_400
 SERVICE_SECONDS = 30
 LEEWAY = 5  # seconds that two clocks may differ
 _REQUIRED = ["iss", "aud", "sub", "iat", "exp"]
@@ -41,15 +46,31 @@ class Caller:
     user_id: int | None = None
     is_staff: bool = False
     service: str = ""
+    login: str = field(default="", compare=False)  # of a user's token; empty for one that no login has given
 
     def may_see(self, user_id: int) -> bool:
         """Return whether what belongs to this user is the caller's to see and to change."""
         return self.is_staff or self.user_id == user_id
 
 
-def for_user(user_id: int, *, is_staff: bool) -> str:
+def for_user(user_id: int, *, is_staff: bool, login: str = "") -> str:
     """Return a token of a user, for USER_SECONDS. Only the service `users` can make one that is believed."""
-    return _sign({"aud": AUDIENCE, "sub": str(user_id), "staff": is_staff}, USER_SECONDS)
+    claims = {"aud": AUDIENCE, "sub": str(user_id), "staff": is_staff}
+    return _sign(claims | ({"sid": login} if login else {}), USER_SECONDS)
+
+
+def for_refresh(login: int, generation: int) -> str:
+    """Return the refresh token of a login and a generation, for REFRESH_SECONDS. It is good for nothing else."""
+    return _sign({"aud": REFRESH, "sub": str(login), "gen": generation}, REFRESH_SECONDS)
+
+
+def read_refresh(token: str) -> tuple[int, int]:
+    """Return the login and the generation of a refresh token. Raises BadToken."""
+    issuer, claims = _decode(token, [REFRESH])
+    generation = claims.get("gen")
+    if issuer != USERS or not _is_id(claims["sub"]) or type(generation) is not int:
+        raise BadToken("the token is no refresh token")
+    return int(claims["sub"]), generation
 
 
 def for_service(audience: str) -> str:
@@ -59,14 +80,23 @@ def for_service(audience: str) -> str:
 
 def verify(token: str) -> Caller:
     """Return whose token this is. Raises BadToken."""
+    service = _ring().service
+    _, claims = _decode(token, [AUDIENCE, service])
+    found = _caller(claims, service)
+    if found.login and found.login in revoked:
+        raise BadToken("the login has ended")
+    return found
+
+
+def _decode(token: str, audience: list[str]) -> tuple[str, dict[str, Any]]:
     ring = _ring()
     try:
         issuer, key = ring.trusted[jwt.get_unverified_header(token)["kid"]]
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token,
             key,
             algorithms=[ALGORITHM],  # never what the token says
-            audience=[AUDIENCE, ring.service],
+            audience=audience,
             issuer=issuer,
             leeway=LEEWAY,
             options={"require": _REQUIRED},
@@ -74,14 +104,19 @@ def verify(token: str) -> Caller:
     # A header can be any JSON: nested too deeply, a number too long, a list where a name should be.
     except (jwt.PyJWTError, LookupError, ValueError, TypeError, RecursionError) as error:
         raise BadToken(str(error)) from error
-    return _caller(claims, ring.service)
+    return issuer, claims
+
+
+def _is_id(subject: str) -> bool:
+    return subject.isascii() and subject.isdigit() and len(subject) <= _ID_DIGITS
 
 
 def _caller(claims: dict[str, Any], service: str) -> Caller:
     audience, issuer, subject = claims["aud"], claims["iss"], claims["sub"]
-    if audience == AUDIENCE and issuer == USERS and subject.isascii() and subject.isdigit():
-        if len(subject) <= _ID_DIGITS:
-            return Caller(user_id=int(subject), is_staff=claims.get("staff") is True)
+    if audience == AUDIENCE and issuer == USERS and _is_id(subject):
+        login = claims.get("sid", "")
+        if isinstance(login, str):
+            return Caller(user_id=int(subject), is_staff=claims.get("staff") is True, login=login)
     elif audience == service and subject == issuer:
         return Caller(service=issuer)
     raise BadToken("the token is not for this service")

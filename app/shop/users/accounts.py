@@ -33,10 +33,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from scaleout.events.outbox import publish
+from scaleout.identity import revocation
 from scaleout.sharding.errors import BucketMoved
 from scaleout.sharding.transactions import fenced, shard_atomic
 from scaleout.text import address, secret
 
+from shop.users import logins
 from shop.users.models import EMAIL_MAX, EmailDirectory, User
 
 PATIENCE = timedelta(seconds=30)  # how long whoever reserved an address has for it
@@ -143,17 +145,18 @@ def delete(user_id: int) -> bool:
     # First of all no entry is pending any more: one that is can be taken over with its id, and the id of somebody who
     # was deleted must never be another one's.
     _entries().filter(user_id=user_id, state=State.PENDING).update(state=State.ACTIVE)
-    there = fenced(lambda: _delete_row(user_id))
+    there, ended = fenced(lambda: _delete_row(user_id))
+    revocation.publish(ended)
     _entries().filter(user_id=user_id).delete()
     return there
 
 
-def _delete_row(user_id: int) -> bool:
+def _delete_row(user_id: int) -> tuple[bool, list[str]]:
     with shard_atomic(user_id) as shard:
         count, _ = User.objects.filter(pk=user_id).delete()
         if count:
             publish("user_deleted", aggregate=f"user:{user_id}", using=shard, user_id=user_id)
-    return count > 0
+        return count > 0, logins.revoke_all(user_id)
 
 
 def settle(entry: EmailDirectory) -> bool:

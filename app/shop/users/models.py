@@ -8,6 +8,7 @@ from django.contrib.auth.hashers import check_password
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 from scaleout.sharding.base import ShardedModel
 from scaleout.sharding.textbook import ByUser
 from scaleout.text import secret
@@ -23,6 +24,10 @@ def password_forms(password: str) -> list[str]:
 
 class UserManager(ByUser["User"]):
     """Finds a user by id. By address: `shop.users.accounts.find`."""
+
+
+class LoginManager(ByUser["Login"]):
+    """Finds a login by id, and those of a user."""
 
 
 class User(ShardedModel):
@@ -82,3 +87,28 @@ class EmailDirectory(models.Model):
     def __str__(self) -> str:
         """Return the user's id and the state."""
         return f"user {self.user_id}: {self.state}"
+
+
+class Login(ShardedModel):
+    """A login of a user. Its refresh tokens name it and a `generation`. `shop.users.logins` makes and changes it."""
+
+    shard_key = "user_id"
+
+    user_id = models.BigIntegerField()
+    generation = models.PositiveIntegerField(default=1, db_default=1, help_text="Of the newest refresh token.")
+    created_at = models.DateTimeField(auto_now_add=True, db_default=Now())
+    refreshed_at = models.DateTimeField(default=timezone.now, db_default=Now())
+    revoked_at = models.DateTimeField(null=True, default=None)
+
+    objects: ClassVar[LoginManager] = LoginManager()
+
+    class Meta:
+        indexes = (
+            models.Index(name="login_by_user", fields=["user_id"]),
+            models.Index(name="login_by_use", fields=["refreshed_at"]),
+            models.Index(name="login_revoked", fields=["revoked_at"], condition=Q(revoked_at__isnull=False)),
+        )
+
+    def __str__(self) -> str:
+        """Return the id, which is the `sid` of its tokens."""
+        return f"login {self.id}"

@@ -1,15 +1,20 @@
-"""Finish what a crash has left half done in the directory of addresses."""
+"""Finish what a crash has left half done: in the directory of addresses, and of logins that ended."""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
+from itertools import groupby
 
 from celery import shared_task
+from django.db import InterfaceError, InternalError, OperationalError
 from django.db.models import Q
 from django.db.models.functions import Now
+from scaleout.identity import revocation, tokens
+from scaleout.sharding.errors import BucketMoved
 
-from shop.users import accounts
-from shop.users.models import EmailDirectory
+from shop.users import accounts, logins
+from shop.users.models import EmailDirectory, Login
 
 BATCH = 500
 
@@ -33,3 +38,34 @@ def repair_directory(after: str = "") -> int:
             break
     log.info("settled %d addresses", count)
     return count
+
+
+@shared_task
+def tend_logins() -> tuple[int, int]:
+    """Publish the logins that ended lately once more, and delete those that no token can name; return how many.
+
+    A shard that is away has its turn in the next round.
+    """
+    lately = Now() - timedelta(seconds=tokens.USER_SECONDS + tokens.LEEWAY)
+    published, after = 0, 0
+    while True:
+        page = Login.objects.filter(revoked_at__gte=lately).scatter(limit=BATCH, after=after)
+        revocation.publish([str(one.pk) for one in page])
+        published += len(page.items)
+        if page.next is None:
+            break
+        after = page.next
+    done = Q(refreshed_at__lt=Now() - logins.UNUSED - timedelta(days=1)) | Q(revoked_at__lt=Now() - timedelta(hours=1))
+    deleted = 0
+    old = Login.objects.filter(done).scatter(limit=BATCH).items
+    for alias, rows in groupby(sorted(old, key=_alias), key=_alias):
+        try:
+            deleted += Login.objects.filter(pk__in=[one.pk for one in rows]).delete()[0]
+        except (BucketMoved, OperationalError, InterfaceError, InternalError) as error:
+            log.warning("logins on %s are deleted later: %s", alias, error)
+    log.info("logins: %d ended lately, %d deleted", published, deleted)
+    return published, deleted
+
+
+def _alias(login: Login) -> str:
+    return login._state.db or ""

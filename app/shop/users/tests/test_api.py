@@ -124,7 +124,7 @@ def test_each_login_hashes_once_whoever_it_is(
     assert CountingHasher.hashed == 1
 
 
-def test_the_eleventh_attempt_for_one_address_is_refused_even_if_right(client: Client) -> None:
+def test_the_eleventh_attempt_of_one_client_for_one_address_is_refused_even_if_right(client: Client) -> None:
     ada()
     for _ in range(10):
         assert_problem(post(client, "token", {"email": ADA["email"], "password": "guess"}), 401)
@@ -133,6 +133,63 @@ def test_the_eleventh_attempt_for_one_address_is_refused_even_if_right(client: C
     assert 0 < int(answer["Retry-After"]) <= 300
     other = post(client, "token", {"email": "eve@example.org", "password": "guess"})
     assert_problem(other, 401)
+
+
+def test_ten_wrong_passwords_of_another_client_keep_nobody_out(client: Client) -> None:
+    ada()
+    assert [guess(client, ADA["email"], "203.0.113.7") for _ in range(11)] == [401] * 10 + [429]
+    right = {"email": ADA["email"], "password": ADA["password"]}
+    assert post(client, "token", right, **{"x-real-ip": "203.0.113.8"}).status_code == 200
+
+
+def test_many_clients_that_guess_at_one_account_are_refused_but_not_where_its_owner_has_logged_in(
+    client: Client,
+) -> None:
+    ada()
+    right = {"email": ADA["email"], "password": ADA["password"]}
+    assert post(client, "token", right, **{"x-real-ip": "198.51.100.1"}).status_code == 200
+    answers = [guess(client, ADA["email"], f"203.0.113.{number}") for number in range(10) for _ in range(10)]
+    assert set(answers) == {401}
+    assert guess(client, ADA["email"], "203.0.113.200") == 429
+    assert post(client, "token", right, **{"x-real-ip": "198.51.100.2"}).status_code == 429
+    for _ in range(3):  # and what is right takes nothing from what the others have used up
+        assert post(client, "token", right, **{"x-real-ip": "198.51.100.1"}).status_code == 200
+    assert guess(client, ADA["email"], "203.0.113.201") == 429
+
+
+def test_one_client_makes_so_many_users_in_an_hour_and_no_more(client: Client, settings: Settings) -> None:
+    settings.USERS_REGISTRATIONS = 3
+
+    def register(number: int, address: str) -> Any:
+        return post(client, "", ADA | {"email": f"{number}@example.org"}, **{"x-real-ip": address})
+
+    assert [register(number, "203.0.113.7").status_code for number in range(3)] == [201] * 3
+    answer = register(3, "203.0.113.7")
+    assert_problem(answer, 429)
+    assert 0 < int(answer["Retry-After"]) <= 3600
+    assert accounts.find("3@example.org") is None
+    assert register(0, "203.0.113.8").status_code == 409
+    settings.USERS_REGISTRATIONS = 0
+    assert register(4, "203.0.113.7").status_code == 201
+
+
+def test_a_site_that_tells_no_addresses_answers_a_taken_one_as_a_free_one(client: Client, settings: Settings) -> None:
+    settings.USERS_TELLS_ADDRESSES = False
+    first, second = post(client, "", ADA), post(client, "", ADA | {"password": "another battery"})
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+    assert first.status_code == 202
+    assert {name: value for name, value in first.items() if name != "Date"} == dict(second.items())
+    assert post(client, "token", {"email": ADA["email"], "password": ADA["password"]}).status_code == 200
+    assert post(client, "token", {"email": ADA["email"], "password": "another battery"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "password", ["password", "iloveyou1", "ada@example.org", "ADA@EXAMPLE.ORG", "8675309421", "Lovelace1"]
+)
+def test_a_common_password_and_ones_own_name_or_address_are_refused(client: Client, password: str) -> None:
+    answer = post(client, "", ADA | {"name": "Lovelace", "password": password})
+    assert_problem(answer, 400, "password")
+    assert accounts.find(ADA["email"]) is None
 
 
 def test_a_login_that_succeeds_forgets_the_failures_before_it(client: Client) -> None:
@@ -230,12 +287,14 @@ def test_staff_see_change_and_delete_each_user(client: Client) -> None:
 
 def test_a_user_changes_name_and_address(client: Client) -> None:
     user = ada()
-    answer = patch(client, user.id, {"name": " Lovelace ", "email": "lovelace@example.org"}, bearer(user.id))
+    change = {"name": " Lovelace ", "email": "lovelace@example.org", "current_password": ADA["password"]}
+    answer = patch(client, user.id, change, bearer(user.id))
     assert answer.json() == {"id": user.id, "email": "lovelace@example.org", "name": "Lovelace"}
     assert accounts.find("lovelace@example.org") == user
     assert patch(client, user.id, {}, bearer(user.id)).json() == answer.json()
     eve()
-    assert_problem(patch(client, user.id, {"email": "eve@example.org"}, bearer(user.id)), 409)
+    taken = {"email": "eve@example.org", "current_password": ADA["password"]}
+    assert_problem(patch(client, user.id, taken, bearer(user.id)), 409)
     wrong: list[Any] = [{"name": ""}, {"email": "no address"}, {"password": "other"}, {"is_staff": True}, []]
     for body in wrong:
         assert_problem(patch(client, user.id, body, bearer(user.id)), 400)
@@ -392,11 +451,15 @@ def test_the_openapi_document_names_every_endpoint_and_its_errors(client: Client
     assert {path: set(methods) for path, methods in document["paths"].items()} == {
         "/api/users/": {"get", "post"},
         "/api/users/token": {"post"},
+        "/api/users/token/refresh": {"post"},
+        "/api/users/logout": {"post"},
+        "/api/users/{user_id}/logout": {"post"},
+        "/api/users/{user_id}/password": {"post"},
         "/api/users/{user_id}": {"get", "patch", "delete"},
         "/api/users/{user_id}/orders": {"get"},
     }
     registration = document["paths"]["/api/users/"]["post"]["responses"]
-    assert registration.keys() == {"201", "400", "409", "413", "415", "429", "502", "503", "504"}
+    assert registration.keys() == {"201", "202", "400", "409", "413", "415", "429", "502", "503", "504"}
     assert [status for status, one in registration.items() if "Retry-After" in one.get("headers", {})] == ["429", "503"]
     assert registration["409"]["content"].keys() == {"application/problem+json"}
     assert "ProblemDetails" in document["components"]["schemas"]

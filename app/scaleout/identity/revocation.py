@@ -1,0 +1,111 @@
+"""Which logins have ended, told to every service through Redis.
+
+A token is checked without a look-up: the services keep a copy of the list of logins that ended while a token of theirs
+may still live, and ask for what is new every few seconds, one thread for all. So a token is refused everywhere a few
+seconds after its login has ended. What one process publishes it refuses at once.
+
+While Redis is away a process knows what it knew, and one that has just started knows nothing: a token that was revoked
+meanwhile is good until it expires, 15 minutes at most. Refusing every token would let Redis stop the shop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from django.conf import settings
+from django_redis import get_redis_connection
+from redis.exceptions import RedisError
+
+from scaleout.identity.scripts import run
+
+KEY = "identity:revoked"
+KEPT = 1000  # seconds: longer than a user's token lives
+MOST = 100_000  # entries; with more the oldest ones go
+FRESH = 5.0  # seconds that the copy is used
+PAUSE = 1.0  # seconds without a question after one that had no answer
+OVERLAP = 60  # seconds that are asked for again: the clock of a new Redis may be behind
+
+# By Redis's clock. What is there keeps its time, or a list that is published again and again would never end.
+_PUBLISH = f"""
+local now = tonumber(redis.call('TIME')[1])
+for _, id in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'NX', now, id) end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - {KEPT})
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -{MOST + 1})
+redis.call('EXPIRE', KEYS[1], {KEPT})
+return now
+"""
+
+log = logging.getLogger(__name__)
+
+
+class Revoked:
+    """The copy of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until: dict[str, float] = {}  # by login: when it can be forgotten
+        self._newest = 0.0
+        self._ask_at = float("-inf")
+        self._away = False
+
+    def __contains__(self, login: str) -> bool:
+        """Return whether the login has ended, as far as this process knows."""
+        now = time.monotonic()
+        if now >= self._ask_at:
+            # One thread asks. The others wait only where nothing was asked for so long that the copy is no good.
+            waits = now - self._ask_at > 2 * FRESH
+            if self._lock.acquire(timeout=0.25 if waits else 0):
+                try:
+                    if now >= self._ask_at:
+                        self._refresh(now)
+                finally:
+                    self._lock.release()
+        return self._until.get(login, 0.0) > now
+
+    def add(self, logins: Sequence[str]) -> None:
+        """Know that these have ended."""
+        with self._lock:
+            until = time.monotonic() + KEPT
+            self._until = {**self._until, **dict.fromkeys(logins, until)}
+
+    def _refresh(self, now: float) -> None:
+        try:
+            redis = get_redis_connection(_alias())
+            since = max(self._newest - OVERLAP, 0.0)
+            found = redis.zrangebyscore(KEY, since, "+inf", withscores=True)
+        except RedisError as error:
+            self._ask_at = time.monotonic() + PAUSE
+            if not self._away:
+                log.warning("revocations are not read: %s", error)
+            self._away = True
+            return
+        if self._away:
+            log.warning("revocations are read again")
+        self._away = False
+        new = {(login.decode() if isinstance(login, bytes) else login): now + KEPT for login, _ in found}
+        # Replaced, never changed: others are reading it. What is known keeps its time.
+        self._until = new | {login: until for login, until in self._until.items() if until > now}
+        self._newest = max((score for _, score in found), default=self._newest)
+        self._ask_at = time.monotonic() + FRESH
+
+
+revoked = Revoked()
+
+
+def publish(logins: Sequence[str]) -> None:
+    """Tell all services that these logins have ended. Where Redis is away only this process knows, and it is logged."""
+    if not logins:
+        return
+    revoked.add(logins)
+    try:
+        run(get_redis_connection(_alias()), _PUBLISH, KEY, *logins)
+    except RedisError as error:
+        log.warning("revocations are not published: %s", error)
+
+
+def _alias() -> str:
+    alias: str = getattr(settings, "IDENTITY_CACHE", "default")
+    return alias

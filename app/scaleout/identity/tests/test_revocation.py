@@ -1,0 +1,121 @@
+"""Which logins have ended: known to every process within seconds, and without Redis what was known before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django_redis import get_redis_connection
+from pytest_django import Settings
+
+from scaleout.identity import revocation, tokens
+from scaleout.identity.revocation import KEY, Revoked, publish
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(revocation, "revoked", Revoked())
+    get_redis_connection("default").delete(KEY)
+    yield
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask each time."""
+    monkeypatch.setattr(revocation, "FRESH", 0.0)
+    monkeypatch.setattr(revocation, "PAUSE", 0.0)
+
+
+def test_what_one_process_publishes_it_knows_at_once_and_the_others_when_they_ask_next(eager: None) -> None:
+    other = Revoked()
+    assert "7" not in other
+    publish(["7"])
+    assert "7" in revocation.revoked
+    assert "7" in other
+    assert "8" not in other
+
+
+def test_a_process_asks_once_in_five_seconds_however_many_tokens_it_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, now, asked = Revoked(), [1000.0], []
+    monkeypatch.setattr(revocation.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(mine, "_refresh", lambda at: (asked.append(at), Revoked._refresh(mine, at)))
+    for now[0] in (1000.0, 1001.0, 1004.9, 1005.1, 1006.0, 1010.2):
+        assert "7" not in mine
+    assert asked == [1000.0, 1005.1, 1010.2]
+
+
+def test_of_fifty_threads_that_begin_at_once_none_misses_what_has_ended(eager: None) -> None:
+    publish([str(number) for number in range(50)])
+    fresh = Revoked()
+    with ThreadPoolExecutor(50) as pool:
+        assert all(pool.map(lambda number: str(number) in fresh, range(50)))
+
+
+def test_without_redis_what_was_known_stays_known_and_nobody_else_is_refused(
+    eager: None, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Revoked()
+    publish(["7"])
+    assert "7" in other
+    settings.CACHES = {**settings.CACHES, "nowhere": {**settings.CACHES["default"], "LOCATION": "unix:///nowhere.sock"}}
+    settings.IDENTITY_CACHE = "nowhere"
+    assert "7" in other
+    assert "8" not in other
+    publish(["8"])
+    assert "8" in revocation.revoked
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "revocations are not read",
+        "revocations are not published",
+    ]
+    settings.IDENTITY_CACHE = "default"
+    assert "8" not in other
+
+
+def test_a_redis_that_was_emptied_is_filled_again_and_nobody_forgets(eager: None) -> None:
+    other = Revoked()
+    publish(["7"])
+    assert "7" in other
+    get_redis_connection("default").delete(KEY)
+    assert "7" in other
+    publish(["7", "8"])
+    assert "8" in other
+    assert "7" in Revoked()
+
+
+def test_what_is_published_again_and_again_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = get_redis_connection("default")
+    publish(["7"])
+    redis.zadd(KEY, {"6": redis.time()[0] - revocation.KEPT - 1, "7": redis.time()[0] - 900})
+    publish(["7", "8"])
+    assert {
+        one.decode(): int(redis.time()[0] - score) // 60 for one, score in redis.zrange(KEY, 0, -1, withscores=True)
+    } == {
+        "7": 15,
+        "8": 0,
+    }
+    assert 0 < redis.ttl(KEY) <= revocation.KEPT
+
+
+def test_the_list_is_bounded_and_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = get_redis_connection("default")
+    now = redis.time()[0]
+    redis.zadd(KEY, {f"old{number}": now - 10 for number in range(revocation.MOST)})
+    publish(["7", "8"])
+    assert redis.zcard(KEY) == revocation.MOST
+    assert redis.zscore(KEY, "8") is not None
+
+
+def test_a_token_outlives_its_login_nowhere_and_one_without_a_login_is_asked_for_nothing(settings: Settings) -> None:
+    token = tokens.for_user(7, is_staff=False, login="99")
+    assert tokens.verify(token).login == "99"
+    publish(["99"])
+    tokens.revoked.add(["99"])
+    with pytest.raises(tokens.BadToken):
+        tokens.verify(token)
+    settings.IDENTITY_CACHE = "no such alias"
+    assert tokens.verify(tokens.for_user(7, is_staff=False)).user_id == 7
+
+
+def test_a_revocation_is_kept_for_longer_than_a_token_lives() -> None:
+    assert revocation.KEPT > tokens.USER_SECONDS + tokens.LEEWAY + revocation.OVERLAP / 2

@@ -1,0 +1,17 @@
+"""Which passwords are taken: Django's validators (AUTH_PASSWORD_VALIDATORS), asked about this user."""
+
+from __future__ import annotations
+
+from django.contrib.auth import password_validation
+from django.core.exceptions import ValidationError
+from scaleout.problems import Problem
+
+from shop.users.models import User
+
+
+def refuse_weak(password: str, *, email: str, name: str) -> None:
+    """Raise Problem 400 for a password that is common, all digits, or much like the address or the name."""
+    try:
+        password_validation.validate_password(password, User(email=email, name=name))
+    except ValidationError as error:
+        raise Problem(400, f"The password is too weak. {' '.join(error.messages)}") from error
