@@ -64,8 +64,27 @@ local function follow(fit)
   end
 end
 
+-- The CDN's containers, by address: their word counts for a client's address.
+local cdn = {}
+
+core.register_fetches("from_cdn", function(txn)
+  return cdn[txn.sf:fc_src()] and 1 or 0
+end)
+
+local function find_cdn()
+  local found = {}
+  for _, server in pairs(core.backends["edges"].servers) do
+    local address = (server:get_addr() or ""):match("^([%d.]+):%d+$")
+    if address then
+      found[address] = true
+    end
+  end
+  cdn = found
+end
+
 core.register_task(function()
   while true do
+    find_cdn()
     local fit = {}
     for name, server in pairs(core.backends["replicas"].servers) do
       if gate(name, server) then

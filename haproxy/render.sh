@@ -14,20 +14,26 @@ render() {
     into=$1
     rm -rf "$into"
     mkdir "$into"
-    local LB_METHOD='' LB_UPSTREAMS='' ALLOWED_HOSTS='' MAX_BODY_BYTES='' MAX_IN_FLIGHT=''
+    local LB_METHOD='' LB_UPSTREAMS='' ALLOWED_HOSTS='' MAX_BODY_BYTES='' TRUSTED_PROXIES='' CLIENT_ADDRESS=''
+    local HTTPS_ONLY='' HTTPS_PORT='' MAX_IN_FLIGHT=''
     read_settings
     balance "${LB_METHOD:=least_conn}"
     number MAX_BODY_BYTES "${MAX_BODY_BYTES:=1048576}" "a whole number of bytes"
     number MAX_IN_FLIGHT "${MAX_IN_FLIGHT:=32}" "a whole number of requests"
     servers "${LB_UPSTREAMS:-web=1}"
     hosts "$ALLOWED_HOSTS"
+    trusted "$TRUSTED_PROXIES"
+    https_only "${HTTPS_ONLY:=0}" "${HTTPS_PORT:=443}"
+    client_address "${CLIENT_ADDRESS:=x-forwarded-for}"
     certificate
-    printf '    setenv %s %s\n' BALANCE "$BALANCE" CHECK_HOSTS "$CHECK_HOSTS" MAX_BODY_BYTES "$MAX_BODY_BYTES" \
-        MAX_IN_FLIGHT "$MAX_IN_FLIGHT" >"$into/settings"
+    printf '    setenv %s %s\n' CHECK_HOSTS "$CHECK_HOSTS" MAX_BODY_BYTES "$MAX_BODY_BYTES" \
+        MAX_IN_FLIGHT "$MAX_IN_FLIGHT" CLIENT_ADDRESS "$CLIENT_ADDRESS" HTTPS_ONLY "$HTTPS_ONLY" >"$into/settings"
     sed "/# @settings@/ {
         r $into/settings
         d
     }
+    s/@balance@/$BALANCE/
+    s/@https_port@/$HTTPS_SUFFIX/
     /# @servers@/ {
         r $into/servers
         d
@@ -48,7 +54,8 @@ read_settings() {
     local line
     while IFS= read -r line || [[ -n $line ]]; do
         case ${line%%=*} in
-        LB_METHOD | LB_UPSTREAMS | ALLOWED_HOSTS | MAX_BODY_BYTES | MAX_IN_FLIGHT) printf -v "${line%%=*}" %s "${line#*=}" ;;
+        LB_METHOD | LB_UPSTREAMS | ALLOWED_HOSTS | MAX_BODY_BYTES | MAX_IN_FLIGHT | TRUSTED_PROXIES | CLIENT_ADDRESS | \
+            HTTPS_ONLY | HTTPS_PORT) printf -v "${line%%=*}" %s "${line#*=}" ;;
         esac
     done <"$FROM/settings"
 }
@@ -62,7 +69,7 @@ balance() {
     case $1 in
     round_robin | weighted) BALANCE=roundrobin ;;
     least_conn) BALANCE=leastconn ;;
-    ip_hash) BALANCE=source ;;
+    ip_hash) BALANCE='hash src,ipmask(32,64)' ;; # a caller has all addresses of an IPv6 network
     *) refuse LB_METHOD "$1" "must be one of round_robin, least_conn, ip_hash, weighted" ;;
     esac
 }
@@ -108,6 +115,32 @@ hosts() {
         echo "${part#.}" >>"$into/hosts"
         [[ $part != .* ]] || echo "$part" >>"$into/domains"
     done
+}
+
+# Whose word counts for a client's address: one network a line.
+trusted() {
+    local rule="must be addresses or networks such as 192.0.2.0/24, separated by commas, and not all addresses"
+    local part parts
+    : >"$into/trusted"
+    IFS=, read -ra parts <<<"$1"
+    for part in "${parts[@]}"; do
+        trim
+        [[ -n $part ]] || continue
+        [[ $part =~ ^([0-9.]{7,15}|[0-9a-fA-F:.]{2,45})(/[1-9][0-9]{0,2})?$ ]] || refuse TRUSTED_PROXIES "$1" "$rule"
+        echo "$part" >>"$into/trusted"
+    done
+}
+
+client_address() {
+    [[ $1 =~ ^(x-forwarded-for|cf-connecting-ip|proxy-protocol)$ ]] ||
+        refuse CLIENT_ADDRESS "$1" "must be one of x-forwarded-for, cf-connecting-ip, proxy-protocol"
+}
+
+https_only() {
+    [[ $1 =~ ^[01]$ ]] || refuse HTTPS_ONLY "$1" "must be 0 or 1"
+    [[ $2 =~ ^[1-9][0-9]{0,4}$ ]] || refuse HTTPS_PORT "$2" "must be a port number"
+    HTTPS_SUFFIX=
+    [[ $2 == 443 ]] || HTTPS_SUFFIX=:$2
 }
 
 certificate() {

@@ -30,6 +30,10 @@ LB_UPSTREAMS=$(setting LB_UPSTREAMS web=1)
 ALLOWED_HOSTS=$(setting ALLOWED_HOSTS '')
 MAX_BODY_BYTES=$(setting MAX_BODY_BYTES 1048576)
 MAX_IN_FLIGHT=$(($(setting WEB_WORKERS 2) * $(setting WEB_THREADS 4) * 4))
+TRUSTED_PROXIES=$(setting TRUSTED_PROXIES '')
+CLIENT_ADDRESS=$(setting CLIENT_ADDRESS x-forwarded-for)
+HTTPS_ONLY=$(setting HTTPS_ONLY 0)
+HTTPS_PORT=$HTTPS_PORT
 TEXT
   put tls_certificate <"$certificate"
   put tls_key <"$key"

@@ -13,6 +13,7 @@ check_settings() {
   check_load_balancer
   check_ports_differ
   check_certificate
+  check_hosts_named
   check_cdn
   check_added_servers
   if ((wrong == 0)); then
@@ -56,6 +57,8 @@ valid() {
     LB_UPSTREAMS) upstreams ;;
     CANARY_IMAGE) like '[a-z0-9][A-Za-z0-9._/:@-]*' "the name of an image, such as shop:2.1" ;;
     ALLOWED_HOSTS) hosts ;;
+    TRUSTED_PROXIES) networks ;;
+    CLIENT_ADDRESS) one_of x-forwarded-for cf-connecting-ip proxy-protocol ;;
     MAX_BODY_BYTES) number 1024 1073741824 "a whole number of bytes" ;;
     TLS_CERTIFICATE | TLS_KEY) file "$value" ;;
     CDN_URL | CDN_PURGE_URL) like "$origin" "an address such as https://cdn.example.com, without a path" ;;
@@ -69,10 +72,10 @@ valid() {
     WEB_REPLICAS) number 1 20 ;; # the load balancers have room for 20
     WEB_WORKERS | WEB_THREADS | SERVICE_WORKERS | SERVICE_THREADS) number 1 64 ;;
     POOL_SIZE) number 1 100 ;;
-    RATE_LIMIT) number 0 1000000 ;;
+    RATE_LIMIT | REGISTRATION_LIMIT) number 0 1000000 ;;
     DRAIN_SECONDS) number 0 40 "a whole number of seconds" ;; # a container is killed after 45
     WORKER_PROCESSES) number 1 99 ;;
-    REPLICATION_GUARD | EXPOSE_TOPOLOGY | REQUIRE_IF_MATCH | SECURE_COOKIES | OLD_SESSIONS | DEBUG | SWIFT_REPLICAS) like '[01]' "0 or 1" ;;
+    REPLICATION_GUARD | EXPOSE_TOPOLOGY | REQUIRE_IF_MATCH | SECURE_COOKIES | OLD_SESSIONS | HTTPS_ONLY | REGISTRATION_TELLS | DEBUG | SWIFT_REPLICAS) like '[01]' "0 or 1" ;;
     LOG_LEVEL) one_of DEBUG INFO WARNING ERROR CRITICAL ;;
     AWS_S3_REGION_NAME) like '[a-z0-9][a-z0-9-]{0,63}' "the name of a region, such as eu-central-1" ;;
     AWS_S3_ADDRESSING_STYLE) one_of path virtual auto ;;
@@ -149,6 +152,16 @@ hosts() {
   done
 }
 
+networks() {
+  local octet='(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])' rest=${value,,}, part
+  local four="$octet(\.$octet){3}(/([1-9]|[12][0-9]|3[0-2]))?" six='([0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(/([1-9][0-9]?|1[01][0-9]|12[0-8]))?'
+  allowed="addresses or networks such as 192.0.2.0/24, separated by commas, and not all addresses"
+  while [[ -n $rest ]]; do
+    part=${rest%%,*} rest=${rest#*,}
+    [[ $part =~ ^\ *($four|$six)?\ *$ ]] || return 1
+  done
+}
+
 # ── what two settings say together ──────────────────────────────────────────────────────────────────
 
 check_load_balancer() {
@@ -192,6 +205,13 @@ check_certificate() {
   else
     starts=$(openssl x509 -noout -startdate <"$certificate" | cut -d = -f 2)
     (($(date --date "$starts" +%s) <= $(date +%s))) || complain TLS_CERTIFICATE "is not valid before $starts"
+  fi
+}
+
+# What shows nothing of its inside is no demo: then an unknown Host must not get into links and caches.
+check_hosts_named() {
+  if [[ ${in_use[EXPOSE_TOPOLOGY]:-1} == 0 && -z ${in_use[ALLOWED_HOSTS]// /} ]]; then
+    complain_both EXPOSE_TOPOLOGY ALLOWED_HOSTS "name the hosts of the site (or * for any, which lets a forged one into links)"
   fi
 }
 

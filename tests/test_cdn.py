@@ -233,7 +233,7 @@ def test_what_a_caller_says_changes_nothing_that_is_kept(edge: Edge, product: in
     assert (how(first), how(edge.get(path, headers={forged: "refresh"}))) == ("fwd=miss", "hit")
 
 
-def test_the_site_sees_the_edge_for_the_caller_and_nothing_that_it_claims(edge: Edge, stack: Stack) -> None:
+def test_the_site_sees_the_caller_behind_the_edge_and_nothing_that_it_claims(edge: Edge, stack: Stack) -> None:
     identifier = uuid.uuid4().hex
     edge.get("/counter/", headers={"X-Request-ID": identifier, "X-Forwarded-For": "203.0.113.66"})
     lines = eventually(
@@ -242,7 +242,9 @@ def test_the_site_sees_the_edge_for_the_caller_and_nothing_that_it_claims(edge: 
         within=5,
     )
     assert "203.0.113.66" not in "".join(lines)
-    assert stack.container(SERVICE).address("edge") in lines[0]
+    client = re.search(r'"client": ?"([0-9a-f.:]+)"', lines[0])
+    assert client is not None, lines[0]
+    assert client[1] != stack.container(SERVICE).address("edge")
 
 
 # ── purging ─────────────────────────────────────────────────────────────────────────────────────────

@@ -49,9 +49,13 @@ CHECKS: list[Any] = [
 # What is to be answered well at least once: a run in which everything was refused shows nothing.
 _USER, _PRODUCT, _ORDER = "/api/users/{user_id}", "/api/products/{product_id}", "/api/orders/{order_id}"
 _ORDERS = {"POST /api/orders/", "GET /api/orders/", f"GET {_ORDER}"}
+_LOGINS = {f"POST {_USER}/logout", f"POST {_USER}/password"}
 SERVED = {
-    ("users", "nobody"): {"POST /api/users/", "POST /api/users/token"},
-    ("users", "user"): {f"GET {_USER}", f"PATCH {_USER}", f"GET {_USER}/orders"},
+    ("users", "nobody"): {
+        "POST /api/users/",
+        *(f"POST /api/users/{one}" for one in ("token", "token/refresh", "logout")),
+    },
+    ("users", "user"): {f"GET {_USER}", f"PATCH {_USER}", f"GET {_USER}/orders", *_LOGINS},
     ("users", "staff"): {"GET /api/users/", f"GET {_USER}", f"PATCH {_USER}", f"DELETE {_USER}", f"GET {_USER}/orders"},
     ("products", "nobody"): {"GET /api/products/", "GET /api/products/categories", f"GET {_PRODUCT}"},
     ("products", "user"): set[str](),
@@ -101,6 +105,13 @@ class Own:
             return
         if case.operation.path == "/api/users/token":
             body |= {"email": self.user.email, "password": PASSWORD}
+        if "refresh_token" in body:
+            login = {"email": self.user.email, "password": PASSWORD}
+            body["refresh_token"] = self.services.users.post("/api/users/token", json=login).json()["refresh_token"]
+        if "current_password" in body or (case.method.upper() == "PATCH" and "email" in body):
+            body["current_password"] = PASSWORD
+        if "new_password" in body:
+            body["new_password"] = PASSWORD
         if "category" in body:
             body["category"] = self.category
         if isinstance(body.get("price"), dict):

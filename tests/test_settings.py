@@ -20,6 +20,7 @@ NAMES = tuple(DEMO)
 ADDRESS = "must be an address such as https://cdn.example.com, without a path"
 STORE = "must be an address such as https://s3.example.com or https://s3.example.com/shop-media"
 UPSTREAMS = "must be service=weight[,service=weight...], each service once, a weight from 1 to 256"
+NETWORKS = "must be addresses or networks such as 192.0.2.0/24, separated by commas, and not all addresses"
 HOSTS = "must be host names, .domains or *, separated by commas"
 SERVERS = "must be host names in small letters, separated by commas"
 LEVELS = "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
@@ -91,6 +92,15 @@ WRONG = [
     ("LB_UPSTREAMS=web=1,wbe=1", "the Compose files have no service wbe"),
     ("CANARY_IMAGE=Shop Image", "must be the name of an image, such as shop:2.1"),
     ("ALLOWED_HOSTS=https://shop.example", HOSTS),
+    ("TRUSTED_PROXIES=0.0.0.0/0", NETWORKS),
+    ("TRUSTED_PROXIES=proxy.example", NETWORKS),
+    ("TRUSTED_PROXIES=10.0.0.256", NETWORKS),
+    ("TRUSTED_PROXIES=10.0.0.0/33", NETWORKS),
+    ("TRUSTED_PROXIES=2001:db8::/129", NETWORKS),
+    ("CLIENT_ADDRESS=X-Real-IP", "must be one of x-forwarded-for, cf-connecting-ip, proxy-protocol"),
+    ("HTTPS_ONLY=yes", "must be 0 or 1"),
+    ("REGISTRATION_LIMIT=-1", "must be a whole number from 0 to 1000000"),
+    ("REGISTRATION_TELLS=no", "must be 0 or 1"),
     ("MAX_BODY_BYTES=1023", "must be a whole number of bytes from 1024 to 1073741824"),
     ("CDN_URL=https://cdn.example.com/path", ADDRESS),
     ("CDN_PURGE_URL=cdn", ADDRESS),
@@ -158,6 +168,11 @@ def test_wrong_settings_are_named_with_their_lines_and_nothing_is_touched(
 
 # What two lines say together, and what is said of both.
 WRONG_TOGETHER = [
+    (
+        "EXPOSE_TOPOLOGY=0",
+        ".env:1: EXPOSE_TOPOLOGY=0, .env.example: ALLOWED_HOSTS=: name the hosts of the site"
+        " (or * for any, which lets a forged one into links)",
+    ),
     ("HTTP_PORT=9180\nHTTPS_PORT=9180", ".env:1: HTTP_PORT=9180, .env:2: HTTPS_PORT=9180: must be two ports"),
     ("HTTP_PORT=9090", ".env:1: HTTP_PORT=9090, .env.example: PROMETHEUS_PORT=9090: must be two ports"),
     (
@@ -357,6 +372,7 @@ RIGHT = [
     "AWS_S3_CUSTOM_DOMAIN=media.shop.example\nMEDIA_UPLOAD_URL=https://s3.example.com/shop-media/\n",
     "TLS_CERTIFICATE={c}/good.pem\nTLS_KEY={c}/good.key\nSECURE_COOKIES=1\nEXPOSE_TOPOLOGY=0\n"
     "ALLOWED_HOSTS=shop.example, .shop.example,[::1],*\nMAX_BODY_BYTES=1073741824\nHTTP_PORT=80\nHTTPS_PORT=443\n",
+    "TRUSTED_PROXIES=192.0.2.7, 10.0.0.0/8,2001:db8::/32,::1\nCLIENT_ADDRESS=cf-connecting-ip\nHTTPS_ONLY=1\n",
     "EXTRA_REPLICAS=postgres-4\nEXTRA_SHARDS=shard-3\nCOMPOSE_PROFILES=haproxy,postgres-4,shard-3\nPOOL_SIZE=3\n",
     "LB_METHOD=weighted\nLB_UPSTREAMS=web=9, web-canary=1\nCDN_URL=https://cdn.example.com:8443\nCDN_PURGE_URL=\n",
     "COMPOSE_FILE=compose.yaml:compose.redis-cluster.yaml:compose.redis-sentinel.yaml\nRATE_LIMIT=0\nDRAIN_SECONDS=0\n",

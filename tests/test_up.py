@@ -48,6 +48,8 @@ ROLLED: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "DRAIN_SECONDS": (2, "4", PAGES),
     "EXPOSE_TOPOLOGY": (2, "0", APP),
     "REQUIRE_IF_MATCH": (2, "1", APP),
+    "REGISTRATION_LIMIT": (1, "5000", ("users",)),
+    "REGISTRATION_TELLS": (2, "0", ("users",)),
     "SECURE_COOKIES": (1, "1", APP),
     "DEBUG": (2, "1", APP),
     "LOG_LEVEL": (1, "WARNING", APP),
@@ -72,6 +74,8 @@ RELOADED: dict[str, tuple[int, str]] = {
     "LB_UPSTREAMS": (2, "web=2"),
     "ALLOWED_HOSTS": (1, "127.0.0.1,localhost,shop.example"),
     "MAX_BODY_BYTES": (1, "524288"),
+    "TRUSTED_PROXIES": (1, "192.0.2.0/24"),
+    "CLIENT_ADDRESS": (2, "cf-connecting-ip"),
 }
 # Settings with a check of their own in the walk or in another test of this file.
 OTHERWISE = {
@@ -82,6 +86,7 @@ OTHERWISE = {
     "EXTRA_REPLICAS": "docs/replication.md, which test_readme.py follows under load",
     "EXTRA_SHARDS": "docs/resharding.md, which test_readme.py follows under load",
     "CANARY_IMAGE": "of no container here; test_canary.py",
+    "HTTPS_ONLY": "tests/test_edge_policy.py: the walk's callers use http",
     "COMPOSE_PROJECT_NAME": "another name is another stack",
 }
 # Settings whose change interrupts: a new value, and what `make up` says about it.

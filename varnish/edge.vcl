@@ -17,6 +17,9 @@ sub vcl_recv {
     if (req.restarts == 0) {
         unset req.http.X-Edge; # ours: how far the search for an answer has come
         call identify;
+        # For the load balancer, which trusts the edge. Varnish has put the address at the end of X-Forwarded-For as well.
+        set req.http.CF-Connecting-IP = client.ip;
+        unset req.http.X-Forwarded-Proto; # here all come by http
     }
     call vcl_req_url;
     call vcl_req_host;

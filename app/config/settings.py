@@ -34,7 +34,8 @@ SECRET_KEY = environment.secret("SECRET_KEY") if SERVICE in ("web", "worker", "b
 REPLICA_NAME = "build" if _BUILD else replica_name()
 # The load balancer refuses other hosts as well; empty means any, which is for the demo only. A service is called by its
 # name in the network, and by the gateway, which has looked at the host.
-ALLOWED_HOSTS = ["*"] if _API else environment.words("ALLOWED_HOSTS") or ["*"]
+SITE_HOSTS = environment.words("ALLOWED_HOSTS")
+ALLOWED_HOSTS = ["*"] if _API else SITE_HOSTS or ["*"]
 # bin/entrypoint makes this file when the container is told to stop.
 DRAIN_MARKER = "/run/app/draining"
 
@@ -74,6 +75,8 @@ MIDDLEWARE = [
     ),
     "scaleout.observability.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "shop.serving.page_policy.PagePolicyMiddleware",
+    "shop.serving.cross_site.CrossSiteMiddleware",
     "shop.serving.static.StaticMiddleware",
     "scaleout.replication.middleware.ReplicationMiddleware",
     "scaleout.caching.middleware.CacheLevelMiddleware",
@@ -83,7 +86,14 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 if _API:  # no pages: no static files, no forms, and the table of the sessions is another service's
-    _pages = ("shop.serving.static.", "shop.shared_state.", "django.contrib.", "django.middleware.csrf.")
+    _pages = (
+        "shop.serving.static.",
+        "shop.serving.page_policy.",
+        "shop.serving.cross_site.",
+        "shop.shared_state.",
+        "django.contrib.",
+        "django.middleware.csrf.",
+    )
     MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(_pages)]
     # The admin is pages, and its checks want their middleware. Its tables stay migrate's; auth's may be referred to.
     INSTALLED_APPS = [one for one in INSTALLED_APPS if not one.startswith("django.contrib.admin")]
@@ -184,7 +194,12 @@ SESSION_ENGINE = "shop.shared_state.sessions"
 OLD_SESSIONS = environment.flag("OLD_SESSIONS")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = environment.flag("SECURE_COOKIES")
+HTTPS_ONLY = environment.flag("HTTPS_ONLY")  # the load balancer redirects, and says so to browsers (HSTS)
+SESSION_COOKIE_SECURE = HTTPS_ONLY or environment.flag("SECURE_COOKIES")
+# A browser takes a cookie of this name by https only, and from this host: no other host of the domain can set it.
+SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS_ONLY else "sessionid"
+# A GET of these changes something, as the contract has it: another site may not let a browser ask for it.
+CHANGED_BY_GET = {"/session/"}
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
 QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(environment.secret("REDIS_QUEUE_PASSWORD"))

@@ -62,6 +62,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 EXPOSE_TOPOLOGY = True
+SITE_HOSTS = ["testserver"]
 GATEWAY_PROBE = ""  # the servers of these tests count what they are asked; those that are about it say so
 REPLICA_NAME = "test-1"
 STATIC_ROOT = _secrets

@@ -77,7 +77,7 @@ def test_an_upstream_that_nginx_refuses_is_not_used_and_the_next_good_one_is(
     watcher = Watcher(read({}), {})
 
     async def apply(upstream: str) -> set[int]:
-        monkeypatch.setattr(watcher, "_render", lambda: upstream)
+        monkeypatch.setattr(watcher, "_render", lambda: {"replicas.conf": upstream})
         await watcher._apply()
         return nginx.accepting()
 

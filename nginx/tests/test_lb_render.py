@@ -1,7 +1,7 @@
 """The rendered files."""
 
 import pytest
-from watcher.render import replicas_conf, settings_conf
+from watcher.render import listen_conf, replicas_conf, settings_conf, trusted_conf
 from watcher.settings import read
 
 
@@ -14,7 +14,7 @@ def test_the_same_replicas_in_another_order_render_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("method", "directive"),
-    [("least_conn", "least_conn;"), ("ip_hash", "hash $remote_addr consistent;")],
+    [("least_conn", "least_conn;"), ("ip_hash", "hash $client_network consistent;")],
 )
 def test_a_method_stands_before_keepalive_as_nginx_wants_it(method: str, directive: str) -> None:
     text = replicas_conf(method, {"10.0.0.1": 1}, 8000, 32)
@@ -53,3 +53,27 @@ def test_only_allowed_hosts_are_known() -> None:
 @pytest.mark.parametrize(("most", "held"), [("1048576", 32), ("8388608", 4), ("1073741824", 1), ("1", 65535)])
 def test_the_held_bodies_fit_their_half_of_the_tmpfs(most: str, held: int) -> None:
     assert f"limit_conn large_bodies {held};" in settings_conf(read({"MAX_BODY_BYTES": most}))
+
+
+def test_without_trusted_proxies_no_header_says_who_the_client_is() -> None:
+    text = trusted_conf(read({}), set())
+    assert "set_real_ip_from" not in text
+    assert text.endswith("geo $realip_remote_addr $trusted_peer {\n    default 0;\n}\n")
+
+
+def test_the_configured_proxies_and_the_cdn_are_trusted() -> None:
+    text = trusted_conf(read({"TRUSTED_PROXIES": "10.1.2.3/8, 2001:db8::/32"}), {"172.18.0.5"})
+    for network in ("10.0.0.0/8", "2001:db8::/32", "172.18.0.5"):
+        assert f"set_real_ip_from {network};" in text
+        assert f"    {network} 1;" in text
+    assert text.startswith("real_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n")
+
+
+def test_behind_a_balancer_of_connections_only_its_own_word_counts() -> None:
+    wanted = read({"TRUSTED_PROXIES": "10.0.0.0/8", "CLIENT_ADDRESS": "proxy-protocol"})
+    text = trusted_conf(wanted, {"172.18.0.5"})
+    assert "real_ip_header proxy_protocol;" in text
+    assert "172.18.0.5" not in text
+    assert "10.0.0.0/8 1;" not in text
+    assert listen_conf(wanted).count(" proxy_protocol;") == 2
+    assert "proxy_protocol" not in listen_conf(read({}))

@@ -47,6 +47,16 @@ def test_a_star_among_the_hosts_allows_any() -> None:
         ("ALLOWED_HOSTS", "*.example.com"),
         ("MAX_BODY_BYTES", "1m"),
         ("MAX_BODY_BYTES", "0"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "::/0"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8;"),
+        ("TRUSTED_PROXIES", "proxy.example"),
+        ("CLIENT_ADDRESS", "X-Real-IP"),
+        ("HTTPS_ONLY", "yes"),
+        ("HTTPS_PORT", "0"),
+        ("HTTPS_PORT", "65536"),
+        ("HTTPS_PORT", "443;"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name: str, value: str) -> None:

@@ -18,6 +18,8 @@ OUTCOMES = RUN / "outcomes.sock"
 ONCE = RUN / "once"  # while this file exists nginx tries no slow request again
 EVERY = 0.5  # seconds from the start of one round of probes to the next
 PAUSE = 0.1  # and at least this much between two rounds
+EDGE = "cdn.edge"  # the CDN's containers, in the network `edge`
+EDGE_EVERY = 2.0  # seconds between two questions for them
 
 
 def log(event: str, **fields: object) -> None:
@@ -35,9 +37,10 @@ class Watcher:
         self._one = asyncio.Lock()  # a round of the loop and a reload that was asked for are never at the same time
         self._rotation = Rotation()
         self._nginx = Nginx()
-        self._used = ""  # the upstream that nginx was told to use
+        self._edges: set[str] = set()
+        self._used: dict[str, str] = {}  # the upstream, and whom nginx was told to trust
+        self._refused: dict[str, str] = {}  # and the last that it refused, so that the log says it once
         self._budget = tries.Budget()
-        self._refused = ""  # and the last that it refused, so that the log says it once
 
     async def run(self) -> int:
         """Run until nginx ends; returns the exit code."""
@@ -56,28 +59,31 @@ class Watcher:
         ended = asyncio.create_task(self._nginx.wait())
         told = asyncio.create_task(stop.wait())
         watch = asyncio.create_task(self._watch())
-        await asyncio.wait((ended, told, watch), return_when=asyncio.FIRST_COMPLETED)
+        edges = asyncio.create_task(self._watch_edges())
+        await asyncio.wait((ended, told, watch, edges), return_when=asyncio.FIRST_COMPLETED)
         expected = told.done() and not ended.done()
         watch.cancel()
+        edges.cancel()
         self._nginx.quit()
         code = await ended
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        for task in (watch, edges):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         log("ended", code=code, expected=expected)
         return 0 if expected and code == 0 else 1
 
     async def _prepare(self) -> str:
         """Render all files and have them checked; returns nginx's complaint."""
-        await self._look()
+        await asyncio.gather(self._look(), self._look_for_edges())
         self._log_replicas()
         return await self._use_all()
 
     async def _use_all(self) -> str:
-        upstream = self._render()
-        files = {"settings.conf": render.settings_conf(self._settings), "replicas.conf": upstream, **self._pair}
-        complaint = await self._nginx.use(files)
+        rendered = self._render()
+        own = {"settings.conf": render.settings_conf(self._settings), "listen.conf": render.listen_conf(self._settings)}
+        complaint = await self._nginx.use({**own, **rendered, **self._pair})
         if not complaint:
-            self._used, self._refused = upstream, ""
+            self._used, self._refused = rendered, {}
         return complaint
 
     async def _asked(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,22 +136,34 @@ class Watcher:
             self._budget.total(had, now)
         tries.mark(ONCE, not self._budget.allows(now))
 
+    async def _watch_edges(self) -> None:
+        """Know the CDN's addresses: apart from the rounds, which a name server that is slow would hold up."""
+        while True:
+            await asyncio.sleep(EDGE_EVERY)
+            await self._look_for_edges()
+
+    async def _look_for_edges(self) -> None:
+        found = await network.resolve(EDGE, 8080)
+        if found is not None:
+            self._edges = found
+
     async def _apply(self) -> None:
-        upstream = self._render()
-        if upstream in (self._used, self._refused):
+        rendered = self._render()
+        if rendered in (self._used, self._refused):
             return
-        complaint = await self._nginx.use({"replicas.conf": upstream})
+        complaint = await self._nginx.use(rendered)
         if complaint:
-            self._refused = upstream
+            self._refused = rendered
             log("refused", complaint=complaint)
             return
-        self._used, self._refused = upstream, ""
+        self._used, self._refused = rendered, {}
         await self._nginx.reload()
         self._log_replicas()
 
-    def _render(self) -> str:
+    def _render(self) -> dict[str, str]:
         wanted = self._settings
-        return render.replicas_conf(wanted.method, self._rotation.serving(), PORT, wanted.max_in_flight)
+        replicas = render.replicas_conf(wanted.method, self._rotation.serving(), PORT, wanted.max_in_flight)
+        return {"replicas.conf": replicas, "trusted.conf": render.trusted_conf(wanted, self._edges)}
 
     def _log_replicas(self) -> None:
         serving = self._rotation.serving()

@@ -1,6 +1,6 @@
 """The rendered files that nginx.conf includes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from watcher.settings import Settings
 
@@ -10,9 +10,16 @@ _BALANCE = {
     "least_conn": "    least_conn;\n",
     # The whole address, and consistent: a replica that comes or goes moves few clients. nginx's own ip_hash
     # looks at three of the four bytes.
-    "ip_hash": "    hash $remote_addr consistent;\n",
+    "ip_hash": "    hash $client_network consistent;\n",
 }
 
+
+# As nginx spells them: in small letters X-Forwarded-For would be any header, of which the first line counts.
+_REAL_IP_HEADER = {
+    "x-forwarded-for": "X-Forwarded-For",
+    "cf-connecting-ip": "CF-Connecting-IP",
+    "proxy-protocol": "proxy_protocol",
+}
 
 LARGE_BODIES = 32 * 1024 * 1024  # bytes of the tmpfs /bodies for those of 260 KB and more
 MIDDLE_BODIES = 100
@@ -30,7 +37,44 @@ def settings_conf(settings: Settings) -> str:
         lines += ["    hostnames;", "    default 1;", *(f"    {host} 0;" for host in settings.hosts)]
     else:
         lines += ["    default 0;"]
-    return "\n".join([*lines, "}", ""])
+    return "\n".join([*lines, "}", *_https(settings), ""])
+
+
+def _https(settings: Settings) -> list[str]:
+    """What is redirected, where to, and what browsers are to remember of it."""
+    only = settings.https_only
+    port = "" if settings.https_port == 443 else f":{settings.https_port}"
+    return [
+        f"map $client_scheme $by_http {{ default 0; http {int(only)}; }}",
+        f'map "" $https_host {{ default "$host{port}"; }}',
+        f'map $client_scheme $hsts {{ default ""; https "{"max-age=63072000" if only else ""}"; }}',
+    ]
+
+
+def trusted_conf(settings: Settings, edges: Collection[str]) -> str:
+    """Whose word counts for a client's address, and which word; `edges` are the addresses of the CDN's containers.
+
+    The header is read from its right end, up to the first address that is not trusted. From any other peer it says
+    nothing. A balancer of connections says nothing about https, so its peers are none of $trusted_peer.
+    """
+    proxied = settings.client_address == "proxy-protocol"
+    networks = [*settings.trusted_proxies, *([] if proxied else sorted(edges))]
+    lines = [
+        f"real_ip_header {_REAL_IP_HEADER[settings.client_address]};",
+        "real_ip_recursive on;",
+        *(f"set_real_ip_from {network};" for network in networks),
+        "geo $realip_remote_addr $trusted_peer {",
+        "    default 0;",
+        *(f"    {network} 1;" for network in networks if not proxied),
+        "}",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def listen_conf(settings: Settings) -> str:
+    """The published ports; where connections begin with the PROXY protocol, those without it are refused."""
+    proxied = " proxy_protocol" if settings.client_address == "proxy-protocol" else ""
+    return f"listen 8080 default_server{proxied};\nlisten 8443 ssl default_server{proxied};\n"
 
 
 def replicas_conf(method: str, serving: Mapping[str, int], port: int, most: int) -> str:

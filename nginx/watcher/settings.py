@@ -1,5 +1,6 @@
 """What /etc/lb asks for, as scripts/lb.sh writes it; checked at the start and at each reload."""
 
+import ipaddress
 import re
 import ssl
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Self
 FROM = Path("/etc/lb")
 
 METHODS = ("round_robin", "least_conn", "ip_hash", "weighted")
+# How a trusted proxy says who the client is.
+CLIENT_ADDRESSES = ("x-forwarded-for", "cf-connecting-ip", "proxy-protocol")
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
@@ -38,6 +41,10 @@ class Settings:
     hosts: tuple[str, ...]
     max_body_bytes: int
     max_in_flight: int
+    trusted_proxies: tuple[str, ...] = ()
+    client_address: str = CLIENT_ADDRESSES[0]
+    https_only: bool = False
+    https_port: int = 443
 
 
 def read(given: Mapping[str, str]) -> Settings:
@@ -48,6 +55,10 @@ def read(given: Mapping[str, str]) -> Settings:
         hosts=_hosts(given.get("ALLOWED_HOSTS", "")),
         max_body_bytes=_number(given, "MAX_BODY_BYTES", "1048576", "a whole number of bytes"),
         max_in_flight=_number(given, "MAX_IN_FLIGHT", "32", "a whole number of requests"),
+        trusted_proxies=_networks(given.get("TRUSTED_PROXIES", "")),
+        https_only=_flag("HTTPS_ONLY", given.get("HTTPS_ONLY") or "0"),
+        https_port=_port("HTTPS_PORT", given.get("HTTPS_PORT") or "443"),
+        client_address=_client_address(given.get("CLIENT_ADDRESS") or CLIENT_ADDRESSES[0]),
     )
 
 
@@ -107,6 +118,38 @@ def _hosts(value: str) -> tuple[str, ...]:
             rule = "must be a comma-separated list of host names, .domains or *"
             raise BadSettingError.value("ALLOWED_HOSTS", value, rule)
     return tuple(dict.fromkeys(hosts))
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    found = []
+    for part in filter(None, map(str.strip, value.split(","))):
+        try:
+            network = ipaddress.ip_network(part, strict=False)
+        except ValueError:
+            network = None
+        if network is None or network.prefixlen == 0:
+            rule = "must be addresses or networks such as 192.0.2.0/24, separated by commas, and not all addresses"
+            raise BadSettingError.value("TRUSTED_PROXIES", value, rule)
+        found.append(str(network))
+    return tuple(dict.fromkeys(found))
+
+
+def _client_address(value: str) -> str:
+    if value not in CLIENT_ADDRESSES:
+        raise BadSettingError.value("CLIENT_ADDRESS", value, f"must be one of {', '.join(CLIENT_ADDRESSES)}")
+    return value
+
+
+def _flag(name: str, value: str) -> bool:
+    if value not in ("0", "1"):
+        raise BadSettingError.value(name, value, "must be 0 or 1")
+    return value == "1"
+
+
+def _port(name: str, value: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,4}", value) or int(value) > 65535:
+        raise BadSettingError.value(name, value, "must be a port number")
+    return int(value)
 
 
 def _number(given: Mapping[str, str], name: str, usual: str, what: str) -> int:

@@ -20,8 +20,8 @@ from typing import Any
 import jwt
 from django.conf import settings
 
+from scaleout.identity import revocation
 from scaleout.identity.keys import Keyring
-from scaleout.identity.revocation import revoked
 
 ALGORITHM = "EdDSA"
 USERS = "users"
@@ -83,7 +83,7 @@ def verify(token: str) -> Caller:
     service = _ring().service
     _, claims = _decode(token, [AUDIENCE, service])
     found = _caller(claims, service)
-    if found.login and found.login in revoked:
+    if found.login and found.login in revocation.revoked:
         raise BadToken("the login has ended")
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.http import HttpRequest
+from django.http.request import split_domain_port, validate_host
 from ninja import File, Router, Schema, Status
 from ninja.files import UploadedFile
 from pydantic import ConfigDict, Field
@@ -76,9 +78,7 @@ def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Up
     """Say where a browser may put an image, of up to 8 MiB, without going through the services. For staff."""
     require_staff(request)
     token = names.fresh_token()
-    # The signature is of the host in small letters: so the load balancer hands it on.
-    here = f"{request.scheme}://{request.get_host().lower()}/{settings.AWS_STORAGE_BUCKET_NAME}"
-    base = settings.MEDIA_UPLOAD_URL or here
+    base = settings.MEDIA_UPLOAD_URL or _own_bucket(request)
     storage: Any = default_storage
     url = storage.presigned_put(
         f"{base}/{names.incoming(_existing(product_id), token)}",
@@ -89,6 +89,26 @@ def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Up
     return Status(
         201, Upload(url=url, headers={"Content-Type": body.content_type}, token=token, expires_in=PUT_SECONDS)
     )
+
+
+def _own_bucket(request: HttpRequest) -> str:
+    """Return the bucket's URL on this site. Raises Problem 400 for a host that nobody said is this site's.
+
+    Where ALLOWED_HOSTS names none that is any host but this machine and the addresses of its own network.
+    """
+    name, _ = split_domain_port(request.get_host())
+    named = [host for host in settings.SITE_HOSTS if host != "*"]
+    if not (validate_host(name, named) if named else _is_near(name)):
+        raise Problem(400, "No upload is prepared for this host: name it in ALLOWED_HOSTS, or set MEDIA_UPLOAD_URL.")
+    # The signature is of the host in small letters: so the load balancer hands it on.
+    return f"{request.scheme}://{request.get_host().lower()}/{settings.AWS_STORAGE_BUCKET_NAME}"
+
+
+def _is_near(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_private
+    except ValueError:
+        return False
 
 
 @router.post("{product_id}/image-upload/{token}", response={200: ProductOut, **problems(401, 403, 404, 413, 415, 422)})

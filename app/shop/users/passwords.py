@@ -12,6 +12,6 @@ from shop.users.models import User
 def refuse_weak(password: str, *, email: str, name: str) -> None:
     """Raise Problem 400 for a password that is common, all digits, or much like the address or the name."""
     try:
-        password_validation.validate_password(password, User(email=email, name=name))
+        password_validation.validate_password(password, User(email=email, name=name))  # type: ignore[arg-type]  # any object with these fields
     except ValidationError as error:
         raise Problem(400, f"The password is too weak. {' '.join(error.messages)}") from error

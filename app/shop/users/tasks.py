@@ -40,7 +40,7 @@ def repair_directory(after: str = "") -> int:
     return count
 
 
-@shared_task
+@shared_task(name="users.tasks.tend_logins")
 def tend_logins() -> tuple[int, int]:
     """Publish the logins that ended lately once more, and delete those that no token can name; return how many.
 

@@ -213,10 +213,40 @@ def test_a_bad_file_that_a_browser_has_put_is_a_problem(client: Client, make_pro
     assert_problem(client.post(f"/api/products/{product.pk}/image-upload/{token}", headers=bearer()), 413)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        (["shop.example"], "evil.example", 400),
+        ([".shop.example"], "a.shop.example", 201),
+        ([], "evil.example", 400),
+        (["*"], "evil.example", 400),
+        ([], "203.0.114.7", 400),
+        ([], "localhost:8080", 201),
+        ([], "127.0.0.1:8080", 201),
+        ([], "[::1]:8080", 201),
+        ([], "192.168.1.7", 201),
+    ],
+)
+def test_no_upload_is_prepared_for_a_host_that_nobody_named(
+    client: Client, make_product: MakeProduct, settings: Settings, case: tuple[list[str], str, int]
+) -> None:
+    hosts, host, status = case
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
+    settings.SITE_HOSTS = hosts
+    answer = client.post(
+        f"/api/products/{make_product().pk}/image-upload",
+        {"content_type": "image/jpeg", "size": 5},
+        content_type="application/json",
+        headers=bearer() | {"host": host},
+    )
+    assert answer.status_code == status, answer.content
+
+
 def test_a_presigned_url_is_for_one_name_type_and_length_at_the_host_that_was_asked(
     client: Client, make_product: MakeProduct, settings: Settings
 ) -> None:
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
+    settings.SITE_HOSTS = ["shop.example"]
     product = make_product().pk
     answer = client.post(
         f"/api/products/{product}/image-upload",

@@ -178,7 +178,8 @@ def test_a_site_that_tells_no_addresses_answers_a_taken_one_as_a_free_one(client
     first, second = post(client, "", ADA), post(client, "", ADA | {"password": "another battery"})
     assert (first.status_code, first.content) == (second.status_code, second.content)
     assert first.status_code == 202
-    assert {name: value for name, value in first.items() if name != "Date"} == dict(second.items())
+    ours = {"X-Request-ID", "X-Database", "X-Database-Server"}  # the last two are for EXPOSE_TOPOLOGY=1
+    assert [one for one in first.items() if one[0] not in ours] == [one for one in second.items() if one[0] not in ours]
     assert post(client, "token", {"email": ADA["email"], "password": ADA["password"]}).status_code == 200
     assert post(client, "token", {"email": ADA["email"], "password": "another battery"}).status_code == 401
 
