@@ -1,1 +1,5 @@
-"""An S3 store as Django's storage, with an end to every wait: `"BACKEND": "scaleout.s3.storage.MediaStorage"`."""
+"""An S3 store as Django's storage, with an end to every wait: `"BACKEND": "scaleout.s3.MediaStorage"`."""
+
+from scaleout.s3.storage import MediaStorage
+
+__all__ = ["MediaStorage"]
