@@ -20,9 +20,7 @@ from config.static_url import static_origin
 dns.install()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-SERVICE = environment.choice(
-    "SERVICE", "web", ["web", *services.APIS, "worker", "users-worker", "orders-worker", "beat", "migrate", "build"]
-)
+SERVICE = environment.choice("SERVICE", "web", services.CHOICES)
 _API = SERVICE in services.APIS
 _BUILD = SERVICE == "build"  # collectstatic while the image is built: no secrets, no database
 

@@ -45,7 +45,7 @@ class Server:
         with psycopg.connect(
             host=str(self.folder), port=PORT, user=USER, dbname=database, autocommit=True
         ) as connection:
-            cursor = connection.execute(sql)  # type: ignore[arg-type]  # the tests' own words
+            cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
 
 

@@ -19,14 +19,14 @@ from scaleout.sharding.ids import LARGEST
 
 from shop.orders import products
 from shop.orders.models import KEY_MAX, Line, Order, UserDeletedError
-from shop.services import calls
+from shop.services import callers, calls
 
 PAGE, PAGE_MAX = 50, 200
 LINES_MAX, QUANTITY_MAX = 50, 10_000
 TOTAL_MAX = 2**53 - 1  # what every JSON reader can hold exactly
 PRODUCT_ID_MAX = 10**18 - 1
 # Services that may ask for the orders of any user: they have looked at who asks them.
-READERS = frozenset({"users"})
+READERS = callers("orders")
 AFTER = {"Retry-After": "1"}
 
 api = Api("orders", "Orders: placed once for each key, and seen by whom they belong to.", auth=bearer.Bearer())

@@ -1,5 +1,35 @@
 """The services: which there are (`registry`), how they call each other (`calls`), what they offer (`api_docs`)."""
 
-from shop.services.registry import APIS, CACHING, ISSUERS, PORTS, QUEUES, SHOP_QUEUE, WORKERS, address, queue
+from shop.services.registry import (
+    APIS,
+    CACHING,
+    CHOICES,
+    ISSUERS,
+    PORTS,
+    QUEUES,
+    SERVICES,
+    SHARDED,
+    SHOP_QUEUE,
+    WORKERS,
+    Service,
+    address,
+    callers,
+    queue,
+)
 
-__all__ = ["APIS", "CACHING", "ISSUERS", "PORTS", "QUEUES", "SHOP_QUEUE", "WORKERS", "address", "queue"]
+__all__ = [
+    "APIS",
+    "CACHING",
+    "CHOICES",
+    "ISSUERS",
+    "PORTS",
+    "QUEUES",
+    "SERVICES",
+    "SHARDED",
+    "SHOP_QUEUE",
+    "WORKERS",
+    "Service",
+    "address",
+    "callers",
+    "queue",
+]

@@ -1,20 +1,57 @@
-"""The services, and where each is reached inside."""
+"""The services, each described once. Settings derive from this list; compose.yaml, Prometheus and the scripts are
+checked against it by tests/test_services.py. docs/add-a-service.md is the checklist for a new one."""
 
 from __future__ import annotations
 
-PORTS = {"web": 8000, "users": 8001, "products": 8002, "orders": 8003}
-APIS = ("users", "products", "orders")
-# Those that sign tokens, and so have a key of their own: users says who a user is, and both call other services.
-ISSUERS = ("users", "orders")
+from dataclasses import dataclass
 
-# Those whose databases no other service opens have a worker, and a queue, of their own; the shop's is Celery's own.
-WORKERS = ("users", "orders")
-SHOP_QUEUE = "celery"
+SHOP = "shop"  # the database of what is not sharded
+SHOP_QUEUE = "celery"  # Celery's own: of the workers that open that database
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service. `database`: the context that it opens; `calls`: the services that it may call."""
+
+    name: str
+    port: int
+    database: str = SHOP
+    api: bool = True  # served below /api/<name>/, by the gateway as well
+    sharded: bool = False
+    issues_tokens: bool = False  # so it has a key of its own: needed to call another service
+    caches_pages: bool = False  # keeps values of the catalogue in Redis, for others that do
+    calls: frozenset[str] = frozenset()
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether it has a worker and a queue of its own: no other worker has the password of its database."""
+        return self.database != SHOP
+
+    @property
+    def worker(self) -> str:
+        """The name of the service that runs its tasks."""
+        return f"{self.name}-worker" if self.has_worker else "worker"
+
+
+SERVICES = {
+    one.name: one
+    for one in (
+        Service("web", 8000, api=False, caches_pages=True),
+        Service("users", 8001, "users", sharded=True, issues_tokens=True, calls=frozenset({"orders"})),
+        Service("products", 8002, caches_pages=True),
+        Service("orders", 8003, "orders", sharded=True, issues_tokens=True, calls=frozenset({"products"})),
+    )
+}
+
+PORTS = {name: one.port for name, one in SERVICES.items()}
+APIS = tuple(name for name, one in SERVICES.items() if one.api)
+ISSUERS = tuple(name for name, one in SERVICES.items() if one.issues_tokens)
+WORKERS = tuple(name for name, one in SERVICES.items() if one.has_worker)
 QUEUES = (SHOP_QUEUE, *WORKERS)
-
-
-# Those that keep values of the catalogue and its pages in Redis, for each other.
-CACHING = ("web", "products", "worker")
+SHARDED = frozenset(one.database for one in SERVICES.values() if one.sharded)
+CACHING = (*(name for name, one in SERVICES.items() if one.caches_pages), "worker")
+# What a container can be: the values of SERVICE.
+CHOICES = (*SERVICES, "worker", *(SERVICES[name].worker for name in WORKERS), "beat", "migrate", "build")
 
 
 def queue(service: str) -> str:
@@ -26,3 +63,8 @@ def queue(service: str) -> str:
 def address(service: str) -> str:
     """Return the URL of a service, without a path. Docker's DNS answers with all of its replicas."""
     return f"http://{service}:{PORTS[service]}"
+
+
+def callers(service: str) -> frozenset[str]:
+    """Return the services that may call `service`."""
+    return frozenset(name for name, one in SERVICES.items() if service in one.calls)
