@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,47 @@ def test_a_toolkit_package_imports_nothing_of_this_project_but_itself() -> None:
 
 def test_the_shop_does_not_import_config() -> None:
     assert not shop_offences(APP)
+
+
+# What the toolkit's strings may not say: a service by itself, a task, a path or a table of the shop, or of `config`.
+SHOPS = re.compile(
+    r"^(users|products|orders|storefront|shop)$|\b(users|products|orders|storefront|stateless|config|shop)\.[a-z]\w+"
+    r"|/api/(users|products|orders)\b|\b(users|products|orders|stateless)_[a-z]+"
+)
+# Tokens name who signs them and who is meant: on the wire since the first release.
+TOKENS = {("scaleout/identity/tokens.py", "users"), ("scaleout/identity/tokens.py", "shop")}
+
+
+def names_of_the_shop(app: Path) -> list[str]:
+    """Return `file:line: string` for each string of the toolkit, tests aside, that names a part of the shop."""
+    return [
+        f"{file}:{node.lineno}: {node.value}"
+        for path in sources(app / "scaleout")
+        if "tests" not in path.parts
+        for file in [str(path.relative_to(app))]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and SHOPS.search(node.value)
+        and (file, node.value) not in TOKENS
+    ]
+
+
+def test_the_toolkit_names_nothing_of_the_shop_not_even_in_a_string() -> None:
+    assert not names_of_the_shop(APP)
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("users", True), ("orders.tasks.handle", True), ("see /api/products/7", True), ("FROM users_user", True),
+        ("config.pulse", True), ("users write on", False), ("the positions of users", False), ("a.config", False),
+    ],
+)  # fmt: skip
+def test_the_rule_of_the_strings_fails_where_it_is_broken(tmp_path: Path, said: str, found: bool) -> None:
+    (tmp_path / "scaleout/caching").mkdir(parents=True)
+    (tmp_path / "scaleout/caching/broken.py").write_text(f"WORD = {said!r}")
+    assert names_of_the_shop(tmp_path) == ([f"scaleout/caching/broken.py:1: {said}"] if found else [])
 
 
 def test_every_package_is_known_to_these_rules() -> None:

@@ -280,4 +280,6 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 
+# Tasks that run every few seconds: a line says when one fails.
+ROUTINE_TASKS = ("config.pulse", "events.relay")
 LOGGING = logs.configuration(environment.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))

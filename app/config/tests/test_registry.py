@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from shop.services import APIS, CHOICES, ISSUERS, QUEUES, SERVICES, SHARDED, WORKERS, callers
 
 from config.databases import CONTEXTS, databases

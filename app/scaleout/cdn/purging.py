@@ -44,7 +44,7 @@ def of_url(url: str) -> str:
     """Return what stands for `url` among the tags, none of which begins with a slash. Raises ValueError."""
     found = _URL.fullmatch(url.partition("#")[0])
     if found is None:
-        raise ValueError(f"{url!r} is no address such as https://shop.example/api/products/7")
+        raise ValueError(f"{url!r} is no address such as https://site.example/news/7")
     return f"{found[1].lower()}{found[2] or '/'}"
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from django.conf import settings
 from structlog.typing import EventDict, WrappedLogger
 
 from scaleout.observability import trace
@@ -50,14 +52,15 @@ def tells_more(record: logging.LogRecord) -> bool:
     return bool(record.exc_info)
 
 
-# What each worker does every few seconds is not worth a line.
-ROUTINE = ("config.pulse", "events.relay")
+def routine() -> Collection[str]:
+    """Return the names of the tasks that run every few seconds, of which a success is not worth a line."""
+    return getattr(settings, "ROUTINE_TASKS", ())
 
 
 def is_no_pulse(record: logging.LogRecord) -> bool:
     """Return whether the record is about a real task."""
     message = record.getMessage()
-    return not any(f"{task}[" in message for task in ROUTINE)
+    return not any(f"{task}[" in message for task in routine())
 
 
 def configuration(level: str) -> dict[str, Any]:

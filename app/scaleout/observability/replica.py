@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import socket
@@ -18,10 +19,9 @@ def replica_name() -> str:
         container = _pointer(address).split(".")[0]  # <project>-<service>-<number>.<network>
     except (OSError, ValueError, IndexError, struct.error):
         return host
-    # The project and the service may hold dashes themselves; the service's names are ours.
-    found = re.search(
-        r"(?:web|(?:(?:users|orders)-)?worker|users|products|orders|beat|migrate)(?:-canary)?-\d+$", container
-    )
+    # The project and the service may hold dashes themselves: SERVICE says where the one ends.
+    service = re.escape(os.environ.get("SERVICE", ""))
+    found = re.search(rf"{service}(?:-canary)?-\d+$", container) if service else None
     return found[0] if found else container
 
 

@@ -12,7 +12,7 @@ import structlog
 from celery import signals
 
 from scaleout.observability import trace
-from scaleout.observability.logs import ROUTINE
+from scaleout.observability.logs import routine
 
 log = structlog.stdlib.get_logger("task")
 
@@ -34,7 +34,7 @@ def _begin(task: Any, **_kwargs: Any) -> None:
 @signals.task_postrun.connect(dispatch_uid="observability.postrun")
 def _end(task: Any, task_id: str, state: str | None, **_kwargs: Any) -> None:
     token, began = task.request.hop
-    if task.name not in ROUTINE or state != "SUCCESS":
+    if task.name not in routine() or state != "SUCCESS":
         milliseconds = round((time.perf_counter() - began) * 1000, 1)
         ended = state or "LOST"
         log.info(f"{task.name} {ended}", task=task.name, task_id=task_id, state=ended, milliseconds=milliseconds)

@@ -13,8 +13,9 @@ import pytest
 import structlog
 from celery import shared_task
 from django.test import Client
+from pytest_django import Settings
 
-from scaleout.observability import tasks, trace
+from scaleout.observability import trace
 from scaleout.observability.logs import formatter
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -121,10 +122,8 @@ def test_a_task_writes_one_line_that_says_how_it_ended(written: Written, number:
     )
 
 
-def test_what_every_worker_does_every_few_seconds_is_not_worth_a_line(
-    written: Written, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tasks, "ROUTINE", (divide_by.name,))
+def test_what_every_worker_does_every_few_seconds_is_not_worth_a_line(written: Written, settings: Settings) -> None:
+    settings.ROUTINE_TASKS = (divide_by.name,)
     divide_by.apply(args=(1,))
     assert written.lines("task") == []
     divide_by.apply(args=(0,))

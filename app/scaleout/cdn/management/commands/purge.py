@@ -21,8 +21,8 @@ Twice, as a change does: at once, and when nothing that was made before is still
     requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("url", nargs="*", help="as a visitor asks for it: https://shop.example/api/products/7")
-        parser.add_argument("--tag", action="append", default=[], help="such as product:7; may be given several times")
+        parser.add_argument("url", nargs="*", help="as a visitor asks for it: https://site.example/news/7")
+        parser.add_argument("--tag", action="append", default=[], help="such as news:7; may be given several times")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if not settings.CDN_PURGE_URL:

@@ -30,7 +30,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the action and what it is about."""
         parser.add_argument("action", choices=["plan", "move", "resume", "status", "abort", "clean"])
-        parser.add_argument("--context", help="the database with the map: users, orders; not needed where there is one")
+        parser.add_argument("--context", help="the alias of the database with the map; not needed where there is one")
         parser.add_argument("--buckets", help="move: which, as in 0-99,200")
         parser.add_argument("--to", type=int, help="move: the number of the shard")
         parser.add_argument("--plan", action="store_true", help="move: what `plan` says")
