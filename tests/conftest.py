@@ -11,9 +11,22 @@ from support.prometheus import Prometheus
 from support.restore import assert_at_rest, restore
 from support.services import Person, Services, leftovers, register
 from support.services import staff as make_staff
+from support.settings import WRITER
 from support.stack import Stack
 
 _stack = Stack()
+
+# What the periodic tasks of two workers take away.
+_PLANTED = {
+    ("shop", "shop_app"): (
+        "INSERT INTO django_session (session_key, session_data, expire_date)"
+        " VALUES ('tests-expired-session', '', now() - interval '1 day') ON CONFLICT DO NOTHING"
+    ),
+    ("users", "users_app"): (
+        "INSERT INTO users_emaildirectory (email, user_id, state, created_at) VALUES"
+        " ('tests-abandoned@example.org', 2048, 'pending', now() - interval '2 hours') ON CONFLICT DO NOTHING"
+    ),
+}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -29,6 +42,14 @@ def pytest_runtest_makereport(
             account = f"no account of the stack: {error}"
         report.sections.append((f"the stack when {report.when} of {item.name} failed", account))
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _early(request: pytest.FixtureRequest) -> None:
+    """Set up what tests of this run wait for by the clock: that time passes while the others run."""
+    markers = [marker for item in request.session.items if (marker := item.get_closest_marker("early"))]
+    for name in dict.fromkeys(marker.args[0] for marker in markers):
+        request.getfixturevalue(name)
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +93,17 @@ def probe(stack: Stack) -> Iterator[Probe]:
     probe.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def services(stack: Stack) -> Services:
     """The three services, through the load balancer and the gateway."""
     return Services.of(stack)
+
+
+@pytest.fixture(scope="session")
+def planted(probe: Probe) -> None:
+    """What periodic tasks should take away: put there at once, since each comes once a minute."""
+    for (database, role), statement in _PLANTED.items():
+        probe.sql(WRITER, database, role, statement)
 
 
 @pytest.fixture

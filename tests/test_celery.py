@@ -6,31 +6,16 @@ from datetime import datetime
 
 import pytest
 from support.probe import Probe
-from support.settings import MAIN_NODES
+from support.settings import WRITER
 from support.sql import connect
 from support.stack import Stack
 from support.wait import eventually
 
-WRITER = f"{','.join(MAIN_NODES)} target_session_attrs=read-write"
-INSERT = (
-    "INSERT INTO django_session (session_key, session_data, expire_date)"
-    " VALUES ('tests-expired-session', '', now() - interval '1 day') ON CONFLICT DO NOTHING"
-)
-RESERVE = (
-    "INSERT INTO users_emaildirectory (email, user_id, state, created_at) VALUES"
-    " ('tests-abandoned@example.org', 2048, 'pending', now() - interval '2 hours') ON CONFLICT DO NOTHING"
-)
 RESERVED = "SELECT count(*) FROM users_emaildirectory WHERE email = 'tests-abandoned@example.org'"
 COUNT = "SELECT count(*) FROM django_session WHERE session_key = 'tests-expired-session'"
 
 
-@pytest.fixture(scope="module")
-def planted(probe: Probe) -> None:
-    """What the periodic tasks of two workers should take away: put there at once, since each comes once a minute."""
-    probe.sql(WRITER, "shop", "shop_app", INSERT)
-    probe.sql(WRITER, "users", "users_app", RESERVE)
-
-
+@pytest.mark.early("planted")
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize(
     ("database", "role", "rows"),

@@ -12,6 +12,8 @@ from support.catalogue import flatten
 from support.client import BROWSER, Site
 from support.stack import Stack, run
 
+# The importer's promises in small: app/shop/products/tests/test_import_*.py and test_paging.py.
+pytestmark = pytest.mark.long
 INDEX = "/usr/share/scale-out"
 SECONDS = 300  # that the import may take
 

@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
-from support.client import BROWSER, Site, headers_of, status_of
+from support.client import BROWSER, Site, headers_of, read_answer, status_of
 from support.load import at_once
 from support.settings import TIME_FACTOR
 from support.stack import Stack
@@ -142,7 +142,9 @@ OWN_ERRORS = [
 def own_error(site: Site, line: str, fields: str, accept: str) -> tuple[int, dict[str, str], str]:
     """Return the status, the header and the body of the answer to a request that the load balancer refuses."""
     head = f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}\r\n{fields}\r\n"
-    answer = site.raw(head.encode())
+    with site.connect() as connection:
+        connection.sendall(head.encode())
+        answer = read_answer(connection)  # it waits for the body that it was promised before it ends the connection
     return status_of(answer), dict(headers_of(answer)), answer.partition(b"\r\n\r\n")[2].decode()
 
 

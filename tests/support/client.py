@@ -111,6 +111,20 @@ def read_all(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
+def read_answer(connection: socket.socket) -> bytes:
+    """Read one answer: as long as its Content-Length says, without one until the other side ends the connection."""
+    answer = b""
+    try:
+        while part := connection.recv(65536):
+            answer += part
+            head, _, body = answer.partition(b"\r\n\r\n")
+            if (length := dict(headers_of(head)).get("content-length")) and len(body) >= int(length):
+                break
+    except ConnectionError:
+        pass
+    return answer
+
+
 def status_of(answer: bytes) -> int:
     """Return the status of a raw answer."""
     match = re.match(rb"HTTP/1\.[01] (\d{3})", answer)

@@ -41,6 +41,8 @@ class Crowd:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
         self._stop = asyncio.Event()
+        self._pace = self.busy / self.rate if self.rate else 0.0
+        self._hurried = asyncio.Event()
         self._door = asyncio.Semaphore(AT_ONCE)
 
     def __enter__(self) -> Self:
@@ -53,6 +55,14 @@ class Crowd:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop.close()
+
+    def hurry(self) -> None:
+        """From now on ask as fast as answers come, over the same connections."""
+        self._loop.call_soon_threadsafe(self._hurried.set)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), max(0.0, seconds))
 
     async def _run(self) -> None:
         callers = [asyncio.create_task(self._ask(number)) for number in range(self.busy)]
@@ -82,15 +92,14 @@ class Crowd:
                     await reader.read()
 
     async def _ask(self, number: int) -> None:
-        pause = self.busy / self.rate if self.rate else 0.0
-        due = time.monotonic() + pause * number / self.busy
+        due = time.monotonic() + self._pace * number / self.busy
         while True:
             sent = False
-            await asyncio.sleep(max(0.0, due - time.monotonic()))  # a new connection is not left without a request
+            await self._pause(due - time.monotonic())  # a new connection is not left without a request
             try:
                 async with self._connection() as (reader, writer):
                     while not reader.at_eof():  # it may be closed while nothing is asked
-                        due = max(due + pause, time.monotonic())
+                        due = max(due + self._pace, time.monotonic())
                         writer.write(_request(self.path))
                         sent = True
                         async with asyncio.timeout(PATIENCE * TIME_FACTOR):
@@ -98,7 +107,7 @@ class Crowd:
                         sent = False
                         if not kept:
                             break
-                        await asyncio.sleep(max(0.0, due - time.monotonic()))
+                        await self._pause(due - time.monotonic())
             except (OSError, TimeoutError, EOFError) as error:
                 self.broken.append(f"{'asked' if sent else 'connecting'}: {type(error).__name__} {error}")
                 await asyncio.sleep(0.1)

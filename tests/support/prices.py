@@ -72,6 +72,10 @@ class Prices:
                 found.append(f"{one} where {max(known)} was {one.at - self._when(one.product, max(known)):.3f} s old")
         return found
 
+    def latest(self) -> dict[int, int]:
+        """Return what was seen last of each product."""
+        return {one.product: one.price for one in list(self.seen)}
+
     def _when(self, product: int, price: int) -> float:
         return next(at for at, its in self.changes[product] if its == price)
 

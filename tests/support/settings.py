@@ -14,6 +14,7 @@ TIME_FACTOR = float(os.environ.get("TIME_FACTOR") or 1)
 # The services of a stack at rest, and how many containers of each.
 REPLICAS = int(os.environ.get("WEB_REPLICAS") or 3)
 MAIN_NODES = ("postgres-1", "postgres-2", "postgres-3")
+WRITER = f"{','.join(MAIN_NODES)} target_session_attrs=read-write"  # a host for psql, as a list of them
 SHARD_NODES = ("shard-1", "shard-2")
 
 

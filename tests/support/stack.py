@@ -121,15 +121,16 @@ class Stack:
         """Return the containers of `services`, or of all; those that do not run only if `stopped`."""
         # One-off containers (docker compose run) are not part of the stack.
         filters = [f"label={LABEL}.project={self.project}", f"label={LABEL}.oneoff=False"]
-        command = ["docker", "ps", "--quiet", "--no-trunc", *(f"--filter={one}" for one in filters)]
-        ids = run(*command, *(["--all"] if stopped else [])).split()
+        shown = f'{{{{.ID}}}} {{{{.Label "{LABEL}.service"}}}}'
+        command = ["docker", "ps", "--no-trunc", "--format", shown, *(f"--filter={one}" for one in filters)]
+        rows = [line.split() for line in run(*command, *(["--all"] if stopped else [])).splitlines()]
+        ids = [identifier for identifier, service in rows if not services or service in services]
         if not ids:
             return []
         # A container may go between the two commands: then the answer has the others, and an error.
         output = run("docker", "inspect", "--format", "{{json .}}", *ids, check=False)
         found = [Container(json.loads(line)) for line in output.splitlines() if line.startswith("{")]
-        mine = [one for one in found if not services or one.service in services]
-        return sorted(mine, key=lambda one: (one.service, len(one.name), one.name))
+        return sorted(found, key=lambda one: (one.service, len(one.name), one.name))
 
     def container(self, service: str) -> Container:
         """Return the first container of `service`, running or not."""
