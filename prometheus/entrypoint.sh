@@ -13,12 +13,16 @@ case ${1:-prometheus} in
       --web.console.templates=/etc/prometheus/consoles --log.level=warn
     ;;
   redis-exporter)
-    # One exporter for all: Prometheus names the target, this file holds the passwords.
+    # One exporter for all: Prometheus names the target, this file holds the passwords of the user `exporter`, who may ask
+    # for figures and for no key. Who calls must be Prometheus: /scrape would ask any address for any caller.
     for host in redis-cache{,-{2..6}} redis-queue{,-{2,3}}; do
       role=${host%-[0-9]}
-      printf '"redis://%s:6379": "%s"\n' "$host" "$(cat "/run/secrets/${role/-/_}")"
+      printf '"redis://exporter@%s:6379": "%s"\n' "$host" "$(cat "/run/secrets/${role/-/_}_exporter")"
     done | paste -sd , | sed 's/.*/{&}/' >/tmp/passwords.json
-    exec prometheus-redis-exporter --redis.addr= --redis.password-file=/tmp/passwords.json \
+    REDIS_EXPORTER_BASIC_AUTH_USERNAME=prometheus REDIS_EXPORTER_BASIC_AUTH_PASSWORD=$(cat /run/secrets/exporter)
+    printf 'user = "prometheus:%s"\n' "$REDIS_EXPORTER_BASIC_AUTH_PASSWORD" >/tmp/curlrc # of the health check
+    export REDIS_EXPORTER_BASIC_AUTH_USERNAME REDIS_EXPORTER_BASIC_AUTH_PASSWORD
+    exec prometheus-redis-exporter --redis.addr= --redis.user=exporter --redis.password-file=/tmp/passwords.json \
       --connection-timeout=2s --config-command=- --web.listen-address="$here:9121"
     ;;
   nginx-exporter)

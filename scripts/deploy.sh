@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # make deploy: put this work tree's application, and its settings, in place of what runs, without losing a request.
-# The load balancer, the databases and Redis it leaves alone: `make up` is for all.
+# The load balancer, the databases and Redis it leaves alone: `make up` is for all. Only from a release in which all services
+# shared one password it replaces Redis too.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -19,12 +20,24 @@ main() {
   "$root/scripts/secrets.sh"
   step "Building the image"
   quietly "$state_dir/build.log" compose build web || fail "the image could not be built"
+  if upgrades; then export OLD_SESSIONS=1; fi
   look
+  if upgrades; then replace_redis; fi
   start_added_servers
   migrate
   mapfile -t application < <(services app)
   roll "${application[@]}"
+  end_upgrade "${application[@]}"
   say "Deployed."
+}
+
+# The release before knows no users of Redis but one: this one's need theirs before they start.
+replace_redis() {
+  local service
+  quietly "$state_dir/build.log" compose build redis-cache || fail "the image of Redis could not be built"
+  for service in $(services support); do
+    if [[ $service == redis-* || $service == sentinel-* ]]; then replace "$service"; fi
+  done
 }
 
 main

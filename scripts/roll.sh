@@ -214,6 +214,43 @@ finish() { # SERVICE: the old ones go, one after the other
 
 move() { begin "$1" && finish "$1"; }
 
+# ── the release before, whose services shared one password for each Redis ──────────────────────────────
+
+# Whether containers of it may serve: its passwords stand where it kept them.
+upgrades() { [[ -e $root/secrets/redis_cache || -e $root/secrets/redis_queue ]]; }
+
+# When all its containers have gone: close their user, and let web keep sessions as this release does.
+end_upgrade() {
+  local service
+  upgrades || return 0
+  for service in "$@"; do
+    [[ -z $(outdated "$service") ]] || return 0
+  done
+  step "Closing the user of Redis that all services shared"
+  forget_shared_passwords
+  for service in $(services support); do
+    case $service in
+      redis-queue*) retire_default "$service" queue ;;
+      redis-cache*) retire_default "$service" cache ;;
+      sentinel-*) retire_default "$service" sentinel ;;
+    esac
+  done
+  look
+  roll "$@"
+}
+
+retire_default() { # SERVICE KIND
+  local one
+  for one in $(containers "$1"); do docker exec "$one" retire-default "$2" >/dev/null || say "    $1: its user default could not be closed: restart it"; done
+}
+
+# What starts from here on knows no user for all.
+forget_shared_passwords() {
+  rm -f "$root/secrets/redis_cache" "$root/secrets/redis_queue"
+  "$root/scripts/secrets.sh"
+  export OLD_SESSIONS=0
+}
+
 undo() { # SERVICE: without the new containers that are more than there were
   local wanted one
   wanted=$(<"$(mark "$1")")

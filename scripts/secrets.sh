@@ -22,13 +22,30 @@ random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 
 for name in django_secret_key cache_key postgres_replicator postgres_rewind \
   db_shop_owner db_shop_app db_users_owner db_users_app db_orders_owner db_orders_app \
-  redis_cache redis_queue redis_sentinel cdn_purge media_store; do
+  redis_cluster redis_sentinel exporter cdn_purge media_store; do
   if [[ ! -s $dir/$name ]]; then random | tr -d '\n' | write "$name"; fi
 done
 
+# A password for each user of each Redis. The servers get names and hashes only: redis_cache_acl, redis_queue_acl.
+for role in cache queue; do
+  mapfile -t users < <(grep -o '^[a-z][a-z-]*' "$root/redis/$role.users")
+  for name in "${users[@]}"; do
+    if [[ ! -s $dir/redis_${role}_$name ]]; then random | tr -d '\n' | write "redis_${role}_$name"; fi
+  done
+  {
+    for name in "${users[@]}"; do
+      printf '%s %s\n' "$name" "$(sha256sum <"$dir/redis_${role}_$name" | cut -d ' ' -f 1)"
+    done
+    # Of the release before, which had one password for all: until its containers have gone (scripts/roll.sh).
+    if [[ -s $dir/redis_$role ]]; then printf 'default %s\n' "$(sha256sum <"$dir/redis_$role" | cut -d ' ' -f 1)"; fi
+  } >"$dir/.acl"
+  if ! cmp -s "$dir/.acl" "$dir/redis_${role}_acl"; then write "redis_${role}_acl" <"$dir/.acl"; fi
+  rm "$dir/.acl"
+done
+
 have openssl || fail "openssl is needed to make keys and the certificate for https: install it and try again"
-# A pair for each service that signs tokens. The public file may hold several keys: docs/decisions/identity.md.
-for name in identity_users identity_orders; do
+# A pair for each service that signs tokens, and one for each context that signs events. The public file may hold several keys: docs/decisions/identity.md.
+for name in identity_users identity_orders events_users events_orders events_shop; do
   if [[ ! -s $dir/${name}_key ]]; then openssl genpkey -algorithm ed25519 | write "${name}_key"; fi
   if [[ ! -s $dir/${name}_public ]]; then openssl pkey -in "$dir/${name}_key" -pubout | write "${name}_public"; fi
 done

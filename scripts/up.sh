@@ -27,8 +27,14 @@ main() {
     build_images
   fi
   "$root/scripts/dev.sh" stop
+  if upgrades; then export OLD_SESSIONS=1; fi
   look
-  if [[ -z $(containers web) ]]; then start; else follow; fi
+  if [[ -z $(containers web) ]]; then
+    forget_shared_passwords
+    start
+  else
+    follow
+  fi
   tell
 }
 
@@ -62,6 +68,7 @@ follow() {
     migrate
     roll "${application[@]}"
   fi
+  end_upgrade "${application[@]}"
   "$root/scripts/lb.sh" write
   replace_front
   step "Waiting until all is healthy"

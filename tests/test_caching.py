@@ -114,7 +114,7 @@ def quiet(site: Site, products: list[int], elsewhere: int) -> dict[str, Any]:
 
 def drop(probe: Probe, function: str) -> None:
     """Delete all values of `function` in Redis."""
-    if names := probe.redis("redis-cache", "--scan", "--pattern", f"*:kept:*{{{function}:*").split():
+    if names := probe.redis("redis-cache", "--scan", "--pattern", f"*:sealed:*{{{function}:*").split():
         assert int(probe.redis("redis-cache", "DEL", *names)) <= len(names)
 
 

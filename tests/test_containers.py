@@ -110,15 +110,21 @@ def test_no_password_is_in_an_environment_or_a_command_line(containers: list[Con
 
 def test_a_service_has_the_secrets_of_its_own_context_and_no_other(stack: Stack) -> None:
     redis, public = {"redis_cache", "redis_queue"}, {"identity_users_public", "identity_orders_public"}
+    told_of = {"events_users_public", "events_shop_public"}  # orders by the other two
     wanted = {
         "web": redis | {"django_secret_key", "cache_key", "db_shop_app", "cdn_purge"},
-        "worker": redis | {"django_secret_key", "cache_key", "db_shop_app", "cdn_purge", "media_store"},
-        "beat": redis | {"django_secret_key", "cache_key", "db_shop_app", "cdn_purge"},
-        "users": redis | public | {"db_users_app", "identity_users_key"},
-        "users-worker": redis | {"db_users_app"},
-        "orders-worker": redis | {"db_orders_app"},
-        "products": redis | public | {"cache_key", "db_shop_app", "cdn_purge", "media_store"},
-        "orders": redis | public | {"db_orders_app", "identity_orders_key"},
+        "worker": redis
+        | {"django_secret_key", "cache_key", "db_shop_app", "cdn_purge", "media_store"}
+        | {"events_shop_key", "events_orders_public"},
+        "beat": {"redis_queue", "django_secret_key", "db_shop_app", "cdn_purge"},
+        "users": redis | public | {"db_users_app", "identity_users_key", "events_users_key"},
+        "users-worker": redis | {"db_users_app", "events_users_key"},
+        "orders-worker": {"redis_queue", "db_orders_app", "events_orders_key"} | told_of,
+        "products": redis | public | {"cache_key", "db_shop_app", "cdn_purge", "media_store", "events_shop_key"},
+        "orders": redis | public | {"db_orders_app", "identity_orders_key", "events_orders_key"},
+        "redis-cache": {"redis_cache_acl"},
+        "redis-queue": {"redis_queue_acl"},
+        "redis-exporter": {"redis_cache_exporter", "redis_queue_exporter", "exporter"},
     }
     for service, names in wanted.items():
         assert set(stack.run_in(service, "ls", "/run/secrets").split()) == names, service

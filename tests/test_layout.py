@@ -181,3 +181,27 @@ def test_the_app_imports_nothing_of_the_live_tests() -> None:
 
 def test_the_live_tests_import_no_django() -> None:
     assert not offences(TESTS, {"django", "celery"}, set(), TESTS)
+
+
+def _rows(role: str) -> dict[str, set[str]]:
+    """Return the keys and channels of each user of a Redis, as its file has them."""
+    lines = (ROOT / "redis" / f"{role}.users").read_text(encoding="utf-8").splitlines()
+    rows = (line.partition(" ")[::2] for line in lines if line and not line.startswith("#"))
+    return {user: set(re.findall(r"[~&][^\s()]+", rest)) for user, rest in rows}
+
+
+def test_the_page_of_redis_says_who_may_do_what_there() -> None:
+    page = (ROOT / "docs" / "redis.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| .* \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    said = {user: [set(re.findall(r"`([~&][^`]+)`", cell)) for cell in cells] for user, *cells in rows}
+    cache, queue = _rows("cache"), _rows("queue")
+    assert said == {user: [cache.get(user, set()), queue.get(user, set())] for user in cache.keys() | queue.keys()}
+
+
+def test_no_two_workers_take_from_one_queue_and_nobody_else_sees_what_waits_there() -> None:
+    lines = (ROOT / "redis" / "queue.users").read_text(encoding="utf-8").splitlines()
+    takers = [line for line in lines if "@@take" in line]
+    own = [next(word for word in line.split() if word.startswith("~")) for line in takers]
+    assert sorted(own) == ["~celery", "~orders", "~users"]
+    words = {word for line in lines if not line.startswith("#") for word in line.split() if word.startswith("@@")}
+    assert words == {"@@put", "@@take", "@@lengths", "@@figures"}

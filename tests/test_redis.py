@@ -1,22 +1,80 @@
-"""Redis twice: a cache that may forget, and a queue that may not."""
+"""Redis twice: a cache that may forget, a queue that may not. Each service may do there what its row says, no more."""
 
 from __future__ import annotations
 
 import pytest
 from support.probe import Probe
+from support.settings import secret
+from support.stack import Stack
+from support.wait import eventually
 
 HOSTS = ["redis-cache", "redis-queue"]
+USERS = {
+    "redis-cache": ["web", "products", "worker", "migrate", "users", "users-worker", "orders", "exporter"],
+    "redis-queue": [
+        "web", "users", "products", "orders", "worker", "users-worker", "orders-worker", "beat", "migrate", "exporter",
+    ],
+}  # fmt: skip
+EACH = [(host, user) for host, users in USERS.items() for user in users]
 DANGEROUS = [
-    "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "CONFIG SET maxmemory 0", "DEBUG JMAP",
-    "SHUTDOWN ABORT", "REPLICAOF NO ONE", "MODULE LIST", "ACL LIST", "ACL SETUSER x", "SAVE", "BGSAVE",
-    "BGREWRITEAOF", "MONITOR", "CLIENT KILL ID 0", "SWAPDB 0 1", "SORT x",
+    "FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "RANDOMKEY", "DBSIZE", "CONFIG GET *", "CONFIG SET maxmemory 0",
+    "DEBUG JMAP", "SHUTDOWN ABORT", "REPLICAOF NO ONE", "MODULE LIST", "ACL LIST", "ACL SETUSER x", "ACL LOG", "SAVE",
+    "BGSAVE", "BGREWRITEAOF", "MONITOR", "CLIENT KILL ID 0", "CLIENT LIST", "CLIENT PAUSE 1", "SWAPDB 0 1", "SORT x",
+    "SLOWLOG GET 1", "EVAL return(1) 0", "SCRIPT FLUSH", "SCRIPT KILL", "FUNCTION FLUSH", "FUNCTION LIST",
+    "FCALL x 0", "PSUBSCRIBE *", "PUBSUB CHANNELS", "DUMP x", "RESTORE x 0 y", "MIGRATE x 1 y 0 1", "OBJECT HELP",
+    "MEMORY USAGE x", "COPY x y", "RENAME x y",
 ]  # fmt: skip
+
+# Of each user: what works, and what is refused. A key of another service, a queue of another worker, and so on.
+SESSION, OLD_SESSION = ":1:sessions:x", ":1:django.contrib.sessions.cached_dbx"
+PAGE, ANSWER = ":1:sealed:r{storefront.pages.front}", ":1:sealed:r{products.answers.categories}"
+CLOCK, THROTTLE, RATE = ":1:{caching}:tests", "throttle:tests:x", "gateway:rate:tests"
+REVOKED = "identity:revoked"  # which products and orders read
+OWN = {
+    "web": [SESSION, OLD_SESSION, PAGE, CLOCK, RATE],
+    "products": [ANSWER, CLOCK],
+    "worker": [PAGE, ANSWER, CLOCK],
+    "migrate": [CLOCK],
+    "users": [THROTTLE, REVOKED],
+    "users-worker": [REVOKED],
+    "orders": [":1:orders:x"],
+    "exporter": [],
+}
+ALL_KEYS = sorted({key for keys in OWN.values() for key in keys} | {"x", ":1:x"})
+PUTS = {
+    "web": ["celery"],
+    "users": ["users", "orders"],
+    "products": ["celery", "orders"],
+    "orders": ["orders", "celery"],
+    "worker": ["celery", "orders"],
+    "users-worker": ["users", "orders"],
+    "orders-worker": ["orders", "celery", "users"],
+    "beat": ["celery", "users", "orders"],
+    "migrate": ["celery", "orders"],
+    "exporter": [],
+}
+TAKES = {"worker": "celery", "users-worker": "users", "orders-worker": "orders"}
+QUEUES = ["celery", "users", "orders"]
+
+
+def refused(reply: str) -> bool:
+    """Return whether Redis said that this user may not."""
+    # DEBUG has a lock of its own, before the user's rights are looked at.
+    return reply.startswith(("NOPERM", "ERR DEBUG command not allowed"))
 
 
 def info(probe: Probe, host: str, section: str) -> dict[str, str]:
     """Return a section of INFO."""
     lines = probe.redis(host, "INFO", section).splitlines()
     return dict(line.strip().split(":", 1) for line in lines if ":" in line)
+
+
+def test_every_service_has_done_its_work_without_a_refusal(probe: Probe) -> None:
+    """First: what the tests below try is refused, and fills the log."""
+    for host in HOSTS:
+        log = probe.redis(host, "ACL", "LOG", "1024")
+        app = [line for line in log.splitlines() if "lib-name=redis-py" in line]
+        assert not app, log
 
 
 def test_the_cache_evicts_what_is_used_least_and_keeps_nothing(probe: Probe) -> None:
@@ -39,29 +97,91 @@ def test_memory_is_limited(probe: Probe, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_nothing_is_done_without_the_password(probe: Probe, host: str) -> None:
-    assert probe.redis(host, "PING", password="").startswith("NOAUTH")
-    refused = probe.redis(host, "PING", password="guess")
-    assert "WRONGPASS" in refused
-    assert "PONG" not in refused
+def test_nothing_is_done_without_a_password_or_as_the_user_of_all(probe: Probe, host: str) -> None:
+    for user in ("default", "web", "operator"):
+        for guess in ("guess", ""):
+            (reply,) = probe.redis_as(user, host, ["PING"], password=guess)
+            assert "PONG" not in reply, user
+    users = probe.redis(host, "ACL", "LIST").splitlines()
+    assert [one for one in users if one.startswith("user default off") and "#" not in one], users
 
 
-def test_the_two_have_different_passwords(probe: Probe) -> None:
-    assert probe.redis("redis-cache", "PING") == "PONG"
-    assert probe.redis("redis-queue", "PING") == "PONG"
-    from_the_other = probe.redis("redis-queue", "PING", password="")
-    assert from_the_other.startswith("NOAUTH")
+@pytest.mark.parametrize(("host", "user"), EACH)
+def test_a_password_is_its_users_and_opens_one_redis(probe: Probe, host: str, user: str) -> None:
+    assert probe.redis_as(user, host, ["PING"]) == ["PONG"]
+    other = HOSTS[1 - HOSTS.index(host)]
+    if user in USERS[other]:
+        (reply,) = probe.redis_as(user, other, ["PING"], password=secret(f"{host.replace('-', '_')}_{user}"))
+        assert "PONG" not in reply
 
 
-@pytest.mark.parametrize("host", HOSTS)
-def test_dangerous_commands_are_off(probe: Probe, host: str) -> None:
-    replies = dict(zip(DANGEROUS, probe.redis_each(host, DANGEROUS), strict=True))
-    # DEBUG has a lock of its own, before the user's rights are looked at.
-    refusals = ("NOPERM", "ERR unknown command", "ERR DEBUG command not allowed")
-    assert not {command: reply for command, reply in replies.items() if not reply.startswith(refusals)}
+@pytest.mark.parametrize(("host", "user"), EACH)
+def test_dangerous_commands_are_off(probe: Probe, host: str, user: str) -> None:
+    replies = dict(zip(DANGEROUS, probe.redis_as(user, host, DANGEROUS), strict=True))
+    assert not {command: reply for command, reply in replies.items() if not refused(reply)}
 
 
-@pytest.mark.parametrize("host", HOSTS)
-def test_ordinary_commands_work(probe: Probe, host: str) -> None:
-    commands = ["SET tests:key value EX 60", "GET tests:key", "DEL tests:key"]
-    assert probe.redis_each(host, commands) == ["OK", "value", "1"]
+@pytest.mark.parametrize("user", USERS["redis-cache"])
+def test_in_the_cache_a_service_reads_and_writes_its_own_keys_and_no_other(probe: Probe, user: str) -> None:
+    for command in ("GET {}", "EXPIRE {} 60"):  # the latter as a change that changes nothing
+        commands = [command.format(key) for key in ALL_KEYS]
+        replies = dict(zip(ALL_KEYS, probe.redis_as(user, "redis-cache", commands), strict=True))
+        assert {key for key, reply in replies.items() if not refused(reply)} == set(OWN[user]), replies
+
+
+@pytest.mark.parametrize("user", USERS["redis-cache"])
+def test_ended_logins_are_told_by_users_and_read_by_the_services(probe: Probe, user: str) -> None:
+    may = {
+        command.split()[0] for command in (f"ZRANGEBYSCORE {REVOKED} 0 1", f"ZADD {REVOKED} 0 x", f"GET {REVOKED}")
+        if probe.redis("redis-cache", "ACL", "DRYRUN", user, *command.split()) == "OK"
+    }  # fmt: skip
+    reads = {"ZRANGEBYSCORE"} if user in ("products", "orders") else set()
+    assert may == ({"ZRANGEBYSCORE", "ZADD", "GET"} if user in ("users", "users-worker") else reads)
+
+
+@pytest.mark.parametrize("user", USERS["redis-cache"])
+def test_invalidations_are_told_by_those_that_change_the_catalogue(probe: Probe, user: str) -> None:
+    told, other = probe.redis_as(user, "redis-cache", ["PUBLISH :1:{caching}:invalidated x", "PUBLISH x x"])
+    assert refused(other)
+    assert refused(told) == (user not in ("web", "products", "worker", "migrate"))
+
+
+@pytest.mark.parametrize("user", USERS["redis-queue"])
+def test_in_the_queue_a_service_sends_to_its_queues_and_only_its_worker_takes(probe: Probe, user: str) -> None:
+    puts = {one: probe.redis("redis-queue", "ACL", "DRYRUN", user, "LPUSH", one, "x") for one in QUEUES}
+    assert {one for one, reply in puts.items() if reply == "OK"} == set(PUTS[user]), puts
+    looks = [
+        command.format(one) for one in QUEUES
+        for command in ("LRANGE {} 0 -1", "LINDEX {} 0", "GET {}", "HGET unacked:{} x", "HDEL unacked:{} x")
+    ]  # fmt: skip
+    looks += ["GET x", "SET x y", "LPUSH x y", "HGET unacked x", "SADD _kombu.binding.orders x", "PUBLISH x y"]
+    replies = dict(zip(looks, probe.redis_as(user, "redis-queue", looks), strict=True))
+    queue = TAKES.get(user)
+    worked = {command for command, reply in replies.items() if not refused(reply)}
+    assert worked == ({f"GET {queue}", f"HGET unacked:{queue} x", f"HDEL unacked:{queue} x"} if queue else set()), (
+        replies
+    )
+    takes = {one for one in QUEUES if probe.redis("redis-queue", "ACL", "DRYRUN", user, "BRPOP", one, "1") == "OK"}
+    assert takes == ({queue} if queue else set())
+
+
+def test_a_script_that_does_not_end_is_ended(probe: Probe) -> None:
+    (name,) = probe.redis_as("users", "redis-cache", ["SCRIPT LOAD repeat--[[x]]until(false)"])
+    assert len(name) == 40, name
+    (reply,) = probe.redis_as("users", "redis-cache", [f"EVALSHA {name} 0"])
+    assert reply == "" or "killed" in reply.lower(), reply
+    eventually("an answer", lambda: probe.redis("redis-cache", "PING"), lambda seen: seen == "PONG", within=15)
+
+
+def test_the_exporter_answers_prometheus_only(probe: Probe, stack: Stack) -> None:
+    """From the network of the services it cannot be reached; in its own it wants the password of Prometheus."""
+    path = "/scrape?target=redis://redis-cache:6379&check-keys=*"
+    code = ("--output", "/dev/null", "--write-out", "%{http_code}")
+    assert probe.curl(f"http://redis-exporter:9121{path}", *code, check=False).endswith("000")
+    own = f"curl -s 'http://redis-exporter-monitoring:9121{path}'"
+    assert stack.run_in("prometheus", "sh", "-c", f"{own} {' '.join(code)}").strip() == "401"
+    # And with the password it shows no key.
+    found = stack.run_in("prometheus", "sh", "-c", f"{own} -u prometheus:$(cat /run/secrets/exporter)")
+    assert "redis_up 1" in found
+    assert "redis_connected_clients" in found
+    assert "sessions" not in found

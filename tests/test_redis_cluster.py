@@ -13,7 +13,7 @@ from support.load import Load, assert_all_answered
 from support.overlay import overlay
 from support.probe import Probe
 from support.restore import everywhere_healthy, health
-from support.settings import REPLICAS, TIME_FACTOR, secret
+from support.settings import REPLICAS, TIME_FACTOR
 from support.stack import Stack
 from support.wait import eventually
 
@@ -47,7 +47,7 @@ def front(cluster: Stack) -> Site:
 
 
 def ask(probe: Probe, node: str, *command: str) -> str:
-    return probe.redis(node, *command, password=secret("redis_cache"))
+    return probe.redis(node, *command)
 
 
 def primary_of(probe: Probe, key: str) -> str:

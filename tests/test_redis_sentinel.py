@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from support.overlay import overlay
 from support.probe import Probe
-from support.settings import MAIN_NODES, secret
+from support.settings import MAIN_NODES
 from support.stack import Stack
 from support.wait import eventually
 
@@ -51,7 +51,7 @@ def watched(stack: Stack) -> Iterator[Stack]:
 def primary(probe: Probe) -> str:
     """Return the server that says it is the primary and has a replica, if there is one."""
     for server in SERVERS:
-        told = probe.redis(server, "INFO", "replication", password=secret("redis_queue"))
+        told = probe.redis(server, "INFO", "replication")
         if "role:master" in told and "connected_slaves:0" not in told:
             return server
     return ""
@@ -93,7 +93,7 @@ def test_every_accepted_task_is_done_though_the_primary_is_lost_meanwhile(
     probe.sql(WRITER, "shop", "shop_app", f"DELETE FROM stateless_counter WHERE name LIKE '{run}-%'")
     eventually(
         "the lost server to follow",
-        lambda: probe.redis(victim, "INFO", "replication", password=secret("redis_queue")),
+        lambda: probe.redis(victim, "INFO", "replication"),
         lambda seen: "master_link_status:up" in seen,
         within=40,
     )

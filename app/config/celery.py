@@ -12,8 +12,8 @@ from typing import Any
 
 from celery import signals
 from celery.beat import PersistentScheduler
-from celery.utils.nodenames import worker_direct
 from django.conf import settings
+from kombu import Queue
 from scaleout import broker
 from scaleout.cdn.purging import end as end_purging
 from scaleout.events.application import Application
@@ -30,6 +30,17 @@ TIMEOUTS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
 
 log = logging.getLogger(__name__)
 
+
+def named(name: str) -> Queue:
+    """Return a queue that is its name. To declare it would be to write a binding, and all who send would have to."""
+    return Queue(name, routing_key=name, no_declare=True)
+
+
+def own_queue(hostname: str) -> Queue:
+    """Return the queue of one worker alone: the users of Redis know by its name of which service it is."""
+    return named(f"{settings.SERVICE}.{hostname}.dq")
+
+
 app = Application("scale-out")
 app.conf.update(
     broker_url=settings.QUEUE_URL,
@@ -41,6 +52,11 @@ app.conf.update(
         **settings.QUEUE_OPTIONS,
         "socket_keepalive": True,
         "visibility_timeout": 60,
+        "priority_steps": [0],
+        # What was taken and not yet done: by the workers of one queue, and out of reach of the others.
+        "unacked_key": f"unacked:{settings.EVENTS_QUEUE}",
+        "unacked_index_key": f"unacked_index:{settings.EVENTS_QUEUE}",
+        "unacked_mutex_key": f"unacked_mutex:{settings.EVENTS_QUEUE}",
         "unacked_restore_throttle": 1,  # it is looked for every ten seconds
     },
     task_ignore_result=True,
@@ -56,8 +72,12 @@ app.conf.update(
     worker_hijack_root_logger=False,
     # A task that needs the databases of a context runs where they are: in that context's own worker.
     task_routes={f"{context}.*": {"queue": context} for context in WORKERS},
-    # Each worker also reads a queue of its own, in turn with the other: the pulse goes there, and the relay.
-    worker_direct=True,
+    task_queues=[named(name) for name in QUEUES],
+    # Nothing but JSON is decoded, and a worker takes no orders from messages that all of them hear.
+    task_serializer="json",
+    accept_content=["json"],
+    result_accept_content=["json"],
+    worker_enable_remote_control=False,
     worker_max_tasks_per_child=1000,
     CELERY_DB_REUSE_MAX=sys.maxsize,  # replication/tasks.py gives the connections back
     timezone="UTC",
@@ -117,6 +137,12 @@ class Scheduler(PersistentScheduler):
         return super().tick(*args, **kwargs)
 
 
+@signals.celeryd_after_setup.connect
+def read_own_queue(sender: str, instance: Any, **_kwargs: Any) -> None:
+    """Let this worker also read a queue of its own, in turn with the other: the pulse goes there, and the relay."""
+    instance.app.amqp.queues.select_add(own_queue(sender))
+
+
 @signals.worker_ready.connect
 def start_pulse(sender: Any, **_kwargs: Any) -> None:
     """Send this worker a pulse every few seconds, by the queue that only it reads.
@@ -124,7 +150,7 @@ def start_pulse(sender: Any, **_kwargs: Any) -> None:
     So the file gets old if any part is stuck: the connection to Redis, the consumer, or every process of the
     pool. An answer to a ping of the main process would show none of this.
     """
-    queue = worker_direct(sender.hostname)
+    queue = own_queue(sender.hostname)
 
     def send() -> None:
         while True:

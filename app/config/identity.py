@@ -17,12 +17,13 @@ def keyring(service: str) -> keys.Keyring:
     """
     if service not in APIS:
         return keys.keyring(service, None, {})
-    signer = _read("IDENTITY_KEY", keys.signer) if service in ISSUERS else None
-    public = {issuer: _read(f"IDENTITY_{issuer.upper()}_KEYS", keys.public_keys) for issuer in ISSUERS}
+    signer = read("IDENTITY_KEY", keys.signer) if service in ISSUERS else None
+    public = {issuer: read(f"IDENTITY_{issuer.upper()}_KEYS", keys.public_keys) for issuer in ISSUERS}
     return keys.keyring(service, signer, public)
 
 
-def _read[T](name: str, parse: Callable[[str], T]) -> T:
+def read[T](name: str, parse: Callable[[str], T]) -> T:
+    """Return what `parse` makes of the PEM in the file that `<name>_FILE` names."""
     pem = environment.secret(name)
     try:
         return parse(pem)

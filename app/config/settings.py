@@ -11,7 +11,7 @@ from scaleout.observability import logs
 from scaleout.observability.replica import replica_name
 from shop import services
 
-from config import environment, stores
+from config import environment, event_keys, stores
 from config.databases import SHOP_APPS, databases
 from config.identity import keyring
 from config.release import release
@@ -169,11 +169,12 @@ USERS_REGISTRATIONS = environment.integer("REGISTRATION_LIMIT", 3000, least=0, m
 USERS_TELLS_ADDRESSES = environment.flag("REGISTRATION_TELLS", default=True)
 
 # ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
-_cache_password = "" if _BUILD else environment.secret("REDIS_CACHE_PASSWORD")
+# Each service is a user of its own (redis/*.users); those that need no cache have no password for it.
+_cache_password = environment.secret("REDIS_CACHE_PASSWORD") if SERVICE in services.CACHE_USERS else ""
 CACHES: dict[str, dict[str, Any]] = {
-    "default": stores.cache(_cache_password, 0.25),
+    "default": stores.cache(SERVICE, _cache_password, 0.25),
     # For what is counted at each request: uncounted rather than late.
-    "limits": stores.cache(_cache_password, 0.05),
+    "limits": stores.cache(SERVICE, _cache_password, 0.05),
     # Of each process: a replica has WEB_WORKERS of them.
     "local": {
         "BACKEND": "scaleout.caching.local.LocalCache",
@@ -200,7 +201,7 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS_ONLY else "sessionid"
 CHANGED_BY_GET = {"/session/"}
 
 # ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
-QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(environment.secret("REDIS_QUEUE_PASSWORD"))
+QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(SERVICE, environment.secret("REDIS_QUEUE_PASSWORD"))
 
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────
 # The tasks that are told of each event. Each goes to the queue of its service's worker (config/celery.py).
@@ -211,6 +212,16 @@ EVENTS = {
     "order_rejected": ["orders.tasks.handle_stock_event"],
     "product_changed": ["orders.tasks.handle_product_event"],
 }
+# Whose each event is: another service's is refused (events/signing.py).
+EVENTS_OWNERS = {
+    "user_deleted": "users",
+    "order_placed": "orders",
+    "order_confirmed": "shop",
+    "order_rejected": "shop",
+    "product_changed": "shop",
+}
+EVENTS_KEYRING = event_keys.keyring(SERVICE)
+EVENTS_SIGN, EVENTS_VERIFY = "config.event_keys.sign", "config.event_keys.verify"
 # Where this service's own workers are told that an event was received.
 EVENTS_QUEUE = services.queue(SERVICE)
 # Says which request an event follows from: kept with it, and sent as headers of its message.

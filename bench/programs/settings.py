@@ -43,7 +43,7 @@ def bare(host: str, *, port: int = 5432, age: int | None = 0, **more: Any) -> di
     return settings
 
 
-QUEUE_URL = f"redis://:{Path(os.environ['BENCH_QUEUE_FILE']).read_text(encoding='utf-8').strip()}@queue:6379/0"
+QUEUE_URL = f"redis://worker:{Path(os.environ['BENCH_QUEUE_FILE']).read_text(encoding='utf-8').strip()}@queue:6379/0"
 EVENTS = {"row_made": ["programs.events.handle"]}
 EVENTS_QUEUE = "celery"
 EVENTS_HEADERS = "scaleout.observability.trace.headers"

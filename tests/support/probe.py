@@ -18,6 +18,7 @@ class Probe:
     """The tools image, idle, attached to the networks `app` and `front`: it reaches what a replica of web reaches."""
 
     id: str
+    project: str
 
     @classmethod
     def start(cls, stack: Stack) -> Probe:
@@ -27,7 +28,7 @@ class Probe:
             "docker", "run", "--rm", "--detach", "--init", "--network", f"{stack.project}_app",
             "--label", "scale-out.tests=probe", image, "sleep", "7200",
         )  # fmt: skip
-        probe = cls(output.split()[-1])
+        probe = cls(output.split()[-1], stack.project)
         run("docker", "network", "connect", f"{stack.project}_front", probe.id)
         return probe
 
@@ -67,17 +68,22 @@ class Probe:
         )
         return self._lines(script, lines)
 
-    def redis(self, host: str, *command: str, password: str | None = None) -> str:
-        """Run a Redis command on `host`, with its secret unless `password` says otherwise. Nothing if it hangs."""
-        word = secret(host.replace("-", "_")) if password is None else password
-        environment = {"REDISCLI_AUTH": word} if word else {}
-        return self.run("timeout", "2", "redis-cli", "-h", host, *command, check=False, environment=environment).strip()
+    def redis(self, host: str, *command: str) -> str:
+        """Run a Redis command on `host` as its operator, who is in its own container only. Nothing if it hangs."""
+        label = "label=com.docker.compose"
+        own = ("--filter", f"{label}.project={self.project}", "--filter", f"{label}.service={host}")
+        container = run("docker", "ps", "--quiet", *own).strip()
+        return run("docker", "exec", container, "timeout", "2", "operator", *command, check=False).strip()
 
-    def redis_each(self, host: str, commands: Sequence[str]) -> list[str]:
-        """Return the reply to each of `commands`, each over a connection of its own."""
-        call = f"timeout 5 redis-cli -h {host} $command </dev/null"
+    def redis_as(self, user: str, host: str, commands: Sequence[str], *, password: str | None = None) -> list[str]:
+        """Return the reply to each of `commands`, of words with blanks between them, over connections of their own.
+
+        `user`: of the Redis at `host`, with the password of its secret unless `password` says otherwise.
+        """
+        word = secret(f"{host.replace('-', '_')}_{user}") if password is None else password
+        call = f"timeout 5 redis-cli --no-auth-warning --user {user} -h {host} $command </dev/null"
         script = "set -f; while IFS= read -r command; do " + _one_line(call)
-        return self._lines(script, commands, {"REDISCLI_AUTH": secret(host.replace("-", "_"))})
+        return self._lines(script, commands, {"REDISCLI_AUTH": word})
 
     def _lines(self, script: str, lines: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
         text = "".join(f"{line}\n" for line in lines)

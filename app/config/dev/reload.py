@@ -57,7 +57,8 @@ def serve(listener: socket.socket) -> None:
 
 def work(*command: str) -> None:
     """Be a worker, or beat."""
-    sys.argv = ["celery", "--quiet", "--app", "config.celery", *command, "--loglevel", "WARNING"]
+    alone = ("--without-gossip", "--without-mingle", "--without-heartbeat") if command[0] == "worker" else ()
+    sys.argv = ["celery", "--quiet", "--app", "config.celery", *command, *alone, "--loglevel", "WARNING"]
     import_module("celery.__main__").main()
 
 

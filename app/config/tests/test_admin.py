@@ -26,7 +26,7 @@ def secrets(folder: Path) -> dict[str, str]:
     folder.mkdir()
     private = Ed25519PrivateKey.generate()
     key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    files = dict.fromkeys(PLAIN, b"secret") | {"IDENTITY_KEY": key}
+    files = dict.fromkeys(PLAIN, b"secret") | {"IDENTITY_KEY": key, "EVENTS_KEY": key}
     for issuer in ("USERS", "ORDERS"):
         public = private.public_key() if issuer == "USERS" else Ed25519PrivateKey.generate().public_key()
         files[f"IDENTITY_{issuer}_KEYS"] = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

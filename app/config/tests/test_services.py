@@ -17,16 +17,17 @@ from config.celery import app as celery
 
 APP = Path(__file__).resolve().parents[2]
 SECRETS = {
-    "users": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_USERS_PASSWORD", "IDENTITY_KEY"],
+    "users": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_USERS_PASSWORD", "IDENTITY_KEY", "EVENTS_KEY"],
     "products": [
         "REDIS_CACHE_PASSWORD",
         "REDIS_QUEUE_PASSWORD",
         "CACHE_KEY",
         "DB_SHOP_PASSWORD",
         "AWS_SECRET_ACCESS_KEY",
+        "EVENTS_KEY",
     ],
-    "orders": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_ORDERS_PASSWORD", "IDENTITY_KEY"],
-    "users-worker": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_USERS_PASSWORD"],
+    "orders": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_ORDERS_PASSWORD", "IDENTITY_KEY", "EVENTS_KEY"],
+    "users-worker": ["REDIS_CACHE_PASSWORD", "REDIS_QUEUE_PASSWORD", "DB_USERS_PASSWORD", "EVENTS_KEY"],
 }
 LOOK = """
 import json
@@ -61,7 +62,7 @@ def environment(service: str, folder: Path) -> dict[str, str]:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    files = {name: pem if name == "IDENTITY_KEY" else b"secret" for name in SECRETS[service]}
+    files = {name: pem if name in ("IDENTITY_KEY", "EVENTS_KEY") else b"secret" for name in SECRETS[service]}
     if service != "users-worker":
         files |= {"IDENTITY_USERS_KEYS": public, "IDENTITY_ORDERS_KEYS": _another()}
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}

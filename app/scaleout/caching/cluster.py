@@ -126,13 +126,13 @@ def _found(urls: list[str], options: dict[str, Any]) -> Cluster | Away:
         if key not in shelf.clusters:
             if time.monotonic() < shelf.again.get(key, 0.0):
                 return Away("the cluster was away a moment ago")
-            password = options.get("PASSWORD") or None
+            user, password = options.get("USERNAME") or None, options.get("PASSWORD") or None
             nodes = [
                 ClusterNode(parts.hostname, parts.port or 6379)  # type: ignore[no-untyped-call]
                 for parts in map(urlsplit, urls)
             ]
             shelf.clusters[key] = Cluster(
-                nodes, password=password, socket_timeout=patience, socket_connect_timeout=connect
+                nodes, username=user, password=password, socket_timeout=patience, socket_connect_timeout=connect
             )
         return shelf.clusters[key]
     except RedisClusterException as error:

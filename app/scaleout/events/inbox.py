@@ -13,6 +13,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from scaleout.events import metrics
 from scaleout.events.event import Event
 from scaleout.events.sending import send
+from scaleout.events.signing import HEADER, believed
 
 # How long an inbox remembers. What is older than that is refused, since nobody knows any more whether it was received.
 KEPT = timedelta(days=30)
@@ -62,7 +63,12 @@ def consumer(run: Once = once, name: str = "") -> Callable[[Effect], Task[Any, A
 
     def decorate(effect: Effect) -> Task[Any, Any]:
         def receive(task: Task[Any, Any], event: dict[str, Any]) -> None:
-            _receive(Event.read(event), effect, run, again=bool((task.request.delivery_info or {}).get("redelivered")))
+            request = task.request
+            # The latter where the task is run eagerly.
+            signature = request.get(HEADER) or (request.headers or {}).get(HEADER)
+            if believed(event, str(task.name), signature):
+                again = bool((request.delivery_info or {}).get("redelivered"))
+                _receive(Event.read(event), effect, run, again=again)
 
         # What was taken by a worker that was killed, or that was ended because it hung, comes back at once, and is
         # known for it (`redelivered`). Without these it would be lost with its worker, until the producer sends it.

@@ -8,6 +8,7 @@ published = Counter("events_published", "Events that were written to an outbox."
 sent = Counter("events_sent", "Events that were given to the broker, at first and again.", ["event", "by"])
 unsent = Counter("events_unsent", "Messages that the broker did not take. The relay sends them later.")
 received = Counter("events_received", "Events that came to a consumer, by how that ended.", ["event", "outcome"])
+refused = Counter("events_refused", "Messages that were dropped: not signed by the event's owner.", ["event"])
 duplicates = Counter("events_duplicates", "Events that were dropped: their effect was there already.", ["event"])
 # Measured by each replica of a service (measuring.py); of several the newest is as good as any.
 depth = Gauge("events_outbox_depth", "Events that no consumer has yet.", ["outbox"], multiprocess_mode="mostrecent")

@@ -26,6 +26,7 @@ from scaleout.events import metrics
 from scaleout.events.event import Event
 from scaleout.events.models import Outbox
 from scaleout.events.sending import SEEN, has_room, queue_of, send
+from scaleout.events.signing import signed
 from scaleout.events.uuid7 import uuid7
 
 # Seconds until what was sent, and of which nothing was heard, is sent again: longer than a consumer with nothing else
@@ -221,7 +222,10 @@ def _send(events: Iterable[Event], by: str) -> bool:
         # Where the broker does not say, nothing is sent either: it costs a request no more than one failure.
         if by == "commit" and has_room(queue_of(event.consumer), SEEN) is False:
             continue
-        if not send(event.consumer, headers=event.headers, event=event.message()):
+        headers = signed(event)
+        if headers is None:
+            continue
+        if not send(event.consumer, headers=headers, event=event.message()):
             return False
         metrics.sent.labels(event.name, by).inc()
     return True

@@ -2,8 +2,11 @@
 
 from shop.services.registry import (
     APIS,
+    CACHE_USERS,
     CACHING,
     CHOICES,
+    EVENT_SIGNERS,
+    EVENT_SOURCES,
     ISSUERS,
     PORTS,
     QUEUES,
@@ -14,13 +17,17 @@ from shop.services.registry import (
     Service,
     address,
     callers,
+    context,
     queue,
 )
 
 __all__ = [
     "APIS",
+    "CACHE_USERS",
     "CACHING",
     "CHOICES",
+    "EVENT_SIGNERS",
+    "EVENT_SOURCES",
     "ISSUERS",
     "PORTS",
     "QUEUES",
@@ -31,5 +38,6 @@ __all__ = [
     "Service",
     "address",
     "callers",
+    "context",
     "queue",
 ]

@@ -52,12 +52,26 @@ SHARDED = frozenset(one.database for one in SERVICES.values() if one.sharded)
 CACHING = (*(name for name, one in SERVICES.items() if one.caches_pages), "worker")
 # What a container can be: the values of SERVICE.
 CHOICES = (*SERVICES, "worker", *(SERVICES[name].worker for name in WORKERS), "beat", "migrate", "build")
+# Those that use the cache: redis/cache.users says for what.
+CACHE_USERS = (*SERVICES, "worker", "users-worker", "migrate")
+
+
+# Those that sign the events of their context: who writes its outbox from requests, and who relays it.
+EVENT_SIGNERS = ("users", "users-worker", "orders", "orders-worker", "products", "worker")
+# Those that receive events, and whose.
+EVENT_SOURCES = {"worker": ("orders",), "orders-worker": ("users", "shop")}
+
+
+def context(service: str) -> str:
+    """Return whose databases `service` opens: users, orders, or shop."""
+    own = service.removesuffix("-worker")
+    return own if own in WORKERS else "shop"
 
 
 def queue(service: str) -> str:
     """Return the queue of the workers that open the same databases as `service`."""
-    context = service.removesuffix("-worker")
-    return context if context in WORKERS else SHOP_QUEUE
+    own = context(service)
+    return own if own in WORKERS else SHOP_QUEUE
 
 
 def address(service: str) -> str:

@@ -72,7 +72,7 @@ class SessionStore(cached_db.SessionStore):
     those read, and is not read here, since they do not write what this release reads.
     """
 
-    cache_key_prefix = "shop.shared_state.sessions:"
+    cache_key_prefix = "sessions:"
     cache_is_behind = False
 
     @property
