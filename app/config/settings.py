@@ -186,7 +186,8 @@ CACHING_SOURCE = "shop.serving.cache_source"
 CACHING_KEY = environment.secret("CACHE_KEY") if SERVICE in services.CACHING else token_hex()
 CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could only be somebody else's
 # A service that has no pages can't render the links in them.
-CACHING_WARMERS = ["products-api"] if SERVICE == "products" else None
+# Nor may web write the answers of products (redis/cache.users). The worker warms all.
+CACHING_WARMERS = {"products": ["products-api"], "web": ["front-page", "categories", "featured-products"]}.get(SERVICE)
 # In the database, so that losing Redis loses nobody's session; read from the cache.
 SESSION_ENGINE = "shop.shared_state.sessions"
 # While replicas of the release before serve as well (shop/shared_state/sessions.py). scripts/roll.sh sets it.
