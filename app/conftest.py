@@ -96,9 +96,11 @@ def deliver() -> Callable[[], list[str]]:
     current_app.loader.import_default_modules()  # as a worker does
     client: Any = redis.Redis(unix_socket_path=urlsplit(settings.QUEUE_URL).path, db=1)
 
+    read = [queue for owner in services.OWNERS for queue in services.queues(owner)]
+
     def run() -> list[str]:
         done = []
-        while message := next(filter(None, map(client.rpop, services.QUEUES)), None):
+        while message := next(filter(None, map(client.rpop, read)), None):
             envelope = json.loads(message)
             _, arguments, _ = json.loads(base64.b64decode(envelope["body"]))
             done.append(envelope["headers"]["task"])

@@ -54,8 +54,8 @@ declare -A rules=(
   [revoke]='+zadd +zremrangebyscore +zremrangebyrank +zrangebyscore'
   [revoked]='(%R~identity:revoked +zrangebyscore)'
   [put]='+lpush +llen +multi +exec +discard +wait'
-  [take]='+brpop +rpop +rpush +lpush +llen +zadd +zrem +zrange +zrevrangebyscore +hset +hget +hdel +set +get +del +exists +watch +unwatch +multi +exec +discard +wait'
-  [lengths]='(~celery ~users ~orders +llen)'
+  [take]='+brpop +lrange +lrem +rpop +rpush +lpush +llen +zadd +zrem +zrange +zrevrangebyscore +hset +hget +hdel +set +get +del +exists +watch +unwatch +multi +exec +discard +wait'
+  [lengths]='(~celery ~users ~orders ~shop.* ~users.* ~orders.* +llen)'
   [figures]='+info +latency|latest +latency|histogram +slowlog|len +cluster|info'
   [cluster]='+cluster|slots +cluster|shards +cluster|nodes +cluster|myid +cluster|keyslot +command +readonly +readwrite +asking'
   # Of the release before, while its containers serve: one user for all, whom retire-default ends.

@@ -18,7 +18,7 @@ from scaleout import broker
 from scaleout.cdn.purging import end as end_purging
 from scaleout.events.application import Application
 from scaleout.observability import tasks, worker  # noqa: F401 - tasks carry the request's id, and are counted
-from shop.services import QUEUES, WORKERS
+from shop.services import OWNERS, QUEUES, SHOP, WORKERS, context, owner_of
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 broker.install()
@@ -53,11 +53,12 @@ app.conf.update(
         "socket_keepalive": True,
         "visibility_timeout": 60,
         "priority_steps": [0],
-        # What was taken and not yet done: by the workers of one queue, and out of reach of the others.
-        "unacked_key": f"unacked:{settings.EVENTS_QUEUE}",
-        "unacked_index_key": f"unacked_index:{settings.EVENTS_QUEUE}",
-        "unacked_mutex_key": f"unacked_mutex:{settings.EVENTS_QUEUE}",
+        # What was taken and not yet done: by the workers of one service, and out of reach of the others.
+        "unacked_key": f"unacked:{context(settings.SERVICE)}",
+        "unacked_index_key": f"unacked_index:{context(settings.SERVICE)}",
+        "unacked_mutex_key": f"unacked_mutex:{context(settings.SERVICE)}",
         "unacked_restore_throttle": 1,  # it is looked for every ten seconds
+        "queue_order_strategy": "scaleout.broker.transport:Ranked",
     },
     task_ignore_result=True,
     # A task is done when it has ended, not when it has begun: so a killed worker loses none.
@@ -70,8 +71,13 @@ app.conf.update(
     # A publish gives up in seconds. Requests do not publish this way: they send events (events/sending.py).
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
     worker_hijack_root_logger=False,
-    # A task that needs the databases of a context runs where they are: in that context's own worker.
-    task_routes={f"{context}.*": {"queue": context} for context in WORKERS},
+    # A task that needs the databases of a context runs where they are: in that context's own worker. Events do not wait
+    # behind tasks, which may take their time.
+    task_default_queue=f"{SHOP}.tasks",
+    task_routes={
+        **{one: {"queue": f"{owner_of(one)}.events"} for some in settings.EVENTS.values() for one in some},
+        **{f"{one}.*": {"queue": f"{one}.tasks"} for one in WORKERS},
+    },
     task_queues=[named(name) for name in QUEUES],
     # Nothing but JSON is decoded, and a worker takes no orders from messages that all of them hear.
     task_serializer="json",
@@ -98,8 +104,12 @@ app.conf.update(
         "tend-logins": {"task": "users.tasks.tend_logins", "schedule": 30.0, "options": {"expires": 30}},
         # What is old in the inboxes: of each service by its own worker, which alone can open them.
         **{
-            f"tidy-{name}": {"task": "events.tidy", "schedule": 300.0, "options": {"queue": name, "expires": 300.0}}
-            for name in QUEUES
+            f"tidy-{name}": {
+                "task": "events.tidy",
+                "schedule": 300.0,
+                "options": {"queue": f"{name}.tasks", "expires": 300.0},
+            }
+            for name in OWNERS
         },
         "finish-variants": {
             "task": "products.tasks.finish_variants",

@@ -205,7 +205,7 @@ CHANGED_BY_GET = {"/session/"}
 QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(SERVICE, environment.secret("REDIS_QUEUE_PASSWORD"))
 
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────
-# The tasks that are told of each event. Each goes to the queue of its service's worker (config/celery.py).
+# The tasks that are told of each event. Each goes to the queues of its service's worker (config/celery.py).
 EVENTS = {
     "user_deleted": ["orders.tasks.handle_user_event"],
     "order_placed": ["products.tasks.handle_order_event"],
@@ -223,8 +223,10 @@ EVENTS_OWNERS = {
 }
 EVENTS_KEYRING = event_keys.keyring(SERVICE)
 EVENTS_SIGN, EVENTS_VERIFY = "config.event_keys.sign", "config.event_keys.verify"
-# Where this service's own workers are told that an event was received.
-EVENTS_QUEUE = services.queue(SERVICE)
+# Where this service's own workers are told that an event was received; of many at once by the queue `.bulk` beside it.
+EVENTS_QUEUE = f"{services.context(SERVICE)}.answers"
+# Whose lengths are measured.
+EVENTS_QUEUES = [f"{services.context(SERVICE)}.{kind}" for kind in (*services.KINDS, "dead")]
 # Says which request an event follows from: kept with it, and sent as headers of its message.
 EVENTS_HEADERS = "scaleout.observability.trace.headers"
 # What sets gauges when Prometheus asks a replica. Who has the database tells of the outbox, whatever its worker does.

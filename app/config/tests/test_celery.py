@@ -34,7 +34,8 @@ def test_every_consumer_in_the_settings_is_a_task() -> None:
 
 def test_no_task_asks_by_itself_for_a_retry_that_only_a_database_can_keep() -> None:
     """What is retried since the database is away can't be kept there until the retry is due."""
-    asking = {name: task.retry_backoff_max for name, task in app.tasks.items() if hasattr(task, "retry_backoff")}  # type: ignore[attr-defined]
+    tasks: dict[str, Any] = app.tasks
+    asking = {name: task.retry_backoff_max for name, task in tasks.items() if hasattr(task, "retry_backoff")}
     assert asking == {"stateless.tasks.count": 30}
     assert app.longest.total_seconds() == 30
 
@@ -56,7 +57,7 @@ def test_the_relay_does_not_wait_behind_what_waits_for_the_service(monkeypatch: 
 def test_a_task_whose_process_is_killed_is_run_again(tmp_path: Path) -> None:
     (folder := tmp_path / "said").mkdir()
     broker = Broker(tmp_path)
-    program = [sys.executable, str(Path(__file__).with_name("worker.py")), broker.url]
+    program = [sys.executable, str(Path(__file__).with_name("worker.py")), broker.url, "tests", "1"]
     worker = subprocess.Popen(
         program, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, start_new_session=True
     )

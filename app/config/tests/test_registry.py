@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from shop.services import APIS, CHOICES, ISSUERS, QUEUES, SERVICES, SHARDED, WORKERS, callers
+from shop.services import APIS, CHOICES, ISSUERS, OWNERS, SERVICES, SHARDED, WORKERS, callers
 
 from config.databases import CONTEXTS, databases
 
@@ -58,7 +58,8 @@ def test_the_development_stack_has_each_service_at_its_port_and_each_queue() -> 
     found = text("compose.dev.yaml")
     ports = re.findall(r"config\.dev\.reload, web, \"(\d+)\"\]", found)
     assert sorted(map(int, ports)) == sorted(one.port for one in SERVICES.values())
-    assert sorted(re.findall(r"-Q, (\w+)\]", found)) == sorted(QUEUES)
+    kinds = [f"{one}.answers,{one}.events,{one}.tasks,{one}.bulk" for one in OWNERS]
+    assert sorted(re.findall(r'-Q, "([\w.,]+)"\]', found)) == sorted(kinds)
 
 
 @pytest.mark.parametrize(

@@ -143,9 +143,12 @@ def test_a_file_that_holds_no_key_is_said_in_one_line(tmp_path: Path) -> None:
         assert seen.stderr.strip().splitlines()[0].startswith(f'users: {variable}="{other}": holds no ')
 
 
-def test_a_task_of_users_goes_to_the_queue_of_users_and_any_other_to_the_common_one() -> None:
+def test_an_event_goes_to_the_queue_of_events_of_its_owner_and_any_task_to_that_of_its_tasks() -> None:
     def queue(task: str) -> str:
         return str(celery.amqp.router.route({}, task)["queue"].name)
 
-    assert queue("users.tasks.repair_directory") == "users"
-    assert queue("stateless.tasks.clear_expired_sessions") == "celery"
+    assert queue("users.tasks.repair_directory") == "users.tasks"
+    assert queue("stateless.tasks.clear_expired_sessions") == "shop.tasks"
+    assert queue("products.tasks.make_variants") == "shop.tasks"
+    assert queue("products.tasks.handle_order_event") == "shop.events"
+    assert queue("orders.tasks.handle_product_event") == "orders.events"

@@ -1,4 +1,5 @@
-"""The transports of the queue: kombu's, but a lost broker ends no worker, and a failover loses no accepted task.
+"""The transports of the queue: kombu's, but a lost or full broker ends no worker, a failover loses no accepted task, a
+task that kills its process is set aside, and what is urgent comes first.
 
 Behind Sentinels kombu's transport follows the primary. But replication is asynchronous, so what the primary has
 acknowledged may be lost with it. Here a task is accepted when a replica has it too, and a worker has one when a replica
@@ -7,8 +8,9 @@ knows of that.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import time
 from typing import Any
@@ -16,11 +18,47 @@ from uuid import uuid4
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils.json import dumps
+from kombu.utils.scheduling import priority_cycle
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 from redis.sentinel import SentinelManagedConnection
 
+# In which order a worker takes from its queues, by the last part of their names. A name without a kind is one of the
+# release before, and holds all kinds.
+RANKS = {"dq": 0, "answers": 1, "events": 2, "tasks": 3, "bulk": 4}
+# Of these kinds a worker holds one message less than it has processes: one process is left for what is urgent.
+SLOW = {"tasks", "bulk"}
+# Times that a message is given back until it is set aside: it has killed so many processes, or was in as many workers
+# that were killed.
+DELIVERIES = 5
+COUNT = "deliveries"  # the header
 COPY = ("WAIT", 1, 1000)  # replicas, and milliseconds until they must have all that this connection has written
+
+log = logging.getLogger(__name__)
+
+
+def kind(queue: str) -> str:
+    """Return the last part of a queue's name."""
+    return queue.rpartition(".")[2]
+
+
+def dead(queue: str) -> str | None:
+    """Return the list in which messages of `queue` are set aside; None for a worker's own queue, which is sent the same
+    again in seconds."""
+    service, _, last = queue.rpartition(".")
+    return None if last == "dq" else f"{service or queue}.dead"
+
+
+class Ranked(priority_cycle):  # type: ignore[type-arg]  # it takes none when it runs
+    """The queues that a worker reads, the most urgent first."""
+
+    closed: frozenset[str] = frozenset()  # kinds that are not read at the moment
+
+    def consume(self, n: int) -> Any:
+        """Return what to read now."""
+        found = [one for one in self.items or () if kind(one) not in self.closed]
+        return sorted(found, key=lambda one: RANKS.get(kind(one), RANKS["events"]))[:n]
+
 
 # What was taken off the queue when the connection broke, so that nobody knows whether Redis still has it.
 _taken: deque[tuple[Any, str, str]] = deque()
@@ -80,7 +118,30 @@ class QoS(redis.QoS):
     """What this worker has taken and not yet done."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note that `message` was taken, on a replica too."""
+        """Note that `message` was taken. A full Redis can't: then it is done all the same, which makes room. If this
+        worker is killed before it is done it is lost; an event is sent again by its outbox.
+        """
+        try:
+            self._note(message, delivery_tag)
+        except OutOfMemoryError:
+            log.error("queue full: %s is done without a note of it", message.headers.get("task"))
+            virtual.QoS.append(self, message, delivery_tag)
+
+    def _note(self, message: Any, delivery_tag: str) -> None:
+        super().append(message, delivery_tag)
+
+    def held(self, kinds: Iterable[str]) -> int:
+        """Return how many messages of these kinds of queues this worker has in hand."""
+        this: Any = self  # the stubs know little of it
+        hand = [one for tag, one in this._delivered.items() if tag not in this._dirty]
+        return sum(kind(one.delivery_info["routing_key"]) in kinds for one in hand)
+
+
+class CopiedQoS(QoS):
+    """The same, behind Sentinels."""
+
+    def _note(self, message: Any, delivery_tag: str) -> None:
+        """Note it on a replica too."""
         channel: Any = self.channel
         where = message.delivery_info["exchange"], message.delivery_info["routing_key"]
         try:
@@ -95,8 +156,42 @@ class QoS(redis.QoS):
         virtual.QoS.append(self, message, delivery_tag)
 
 
-class _Closed:
-    """Of both channels: once its connection is closed, one says so with an error that callers expect."""
+class _Ours:
+    """What both channels have in common."""
+
+    def _brpop_start(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for the next message, of slow kinds only while another process is left."""
+        this: Any = self
+        most = max(1, this.qos.prefetch_count - 1) if this.qos.prefetch_count else float("inf")
+        if isinstance(this._queue_cycle, Ranked):
+            this._queue_cycle.closed = frozenset(SLOW if this.qos.held(SLOW) >= most else ())
+        super()._brpop_start(*args, **kwargs)  # type: ignore[misc]  # of the channel that this stands before
+
+    def _do_restore_message(
+        self, payload: dict[str, Any], exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
+    ) -> None:
+        """Give back a message that was taken and not done, and count that; the DELIVERIES-th time set it aside."""
+        headers = payload.setdefault("headers", {})
+        headers[COUNT] = headers.get(COUNT, 0) + 1
+        if headers[COUNT] < DELIVERIES:
+            super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)  # type: ignore[misc]
+            return
+        aside = dead(routing_key)
+        log.error("dead letter: %s %s of %s", headers.get("task"), headers.get("id"), routing_key)
+        if aside is not None:
+            pipe.lpush(aside, dumps(payload))
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Bind a queue. Raises redis.ConnectionError, after which a worker tries again, where Redis is full and does
+        not know this queue yet."""
+        this: Any = self
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]
+        except OutOfMemoryError as error:
+            member = this.sep.join([routing_key or "", pattern or "", queue or ""])
+            with this.conn_or_acquire() as client:
+                if not client.sismember(this.keyprefix_queue % (exchange,), member):
+                    raise RedisConnectionError(f"the queue is full, and does not know {queue}") from error
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:
         """Return what a connection is made with. Raises redis.ConnectionError where there is no transport any more.
@@ -110,8 +205,10 @@ class _Closed:
         return super()._connparams(*args, **kwargs)  # type: ignore[misc]  # of the channel that this stands before
 
 
-class Channel(_Closed, redis.Channel):
+class Channel(_Ours, redis.Channel):
     """kombu's channel."""
+
+    QoS = QoS
 
 
 class Transport(redis.Transport):
@@ -120,10 +217,10 @@ class Transport(redis.Transport):
     Channel = Channel
 
 
-class SentinelChannel(_Closed, redis.SentinelChannel):
+class SentinelChannel(_Ours, redis.SentinelChannel):
     """kombu's channel, which waits for a replica."""
 
-    QoS = QoS
+    QoS = CopiedQoS
     connection_class = Connection
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
+
+VERSION = 1  # a consumer refuses a later one; fields that it does not know it ignores
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Event:
 
     `consumer`: the task that it is for. `outbox`: the alias of the database that it waits in until the producer knows
     that it was received, and `queue` where the producer's workers want to be told. `sends`: how many times it was sent
-    with this one. `headers`: those of its message.
+    with this one. `headers`: those of its message. `bulk`: one of many, which single ones
+    overtake. `version`: of the message.
     """
 
     id: UUID
@@ -27,14 +30,21 @@ class Event:
     queue: str
     sends: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    bulk: bool = False
+    version: int = VERSION
 
     def message(self) -> dict[str, Any]:
         """Return the event as JSON can hold it, without its headers."""
         found = vars(self) | {"id": str(self.id), "at": self.at.isoformat()}
-        del found["headers"]
+        del found["headers"], found["bulk"]
         return found
 
     @classmethod
     def read(cls, message: dict[str, Any]) -> Self:
-        """Return the event that `message` holds. Raises TypeError, KeyError or ValueError if it is none."""
-        return cls(**message | {"id": UUID(message["id"]), "at": datetime.fromisoformat(message["at"])})
+        """Return the event that `message` holds; what a later release says besides is left out.
+
+        Raises TypeError, KeyError or ValueError if it is none.
+        """
+        known = {one.name for one in fields(cls)} - {"headers", "bulk"}
+        found = {name: value for name, value in message.items() if name in known}
+        return cls(**found | {"id": UUID(message["id"]), "at": datetime.fromisoformat(message["at"])})

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from celery import Task, shared_task
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 
 from scaleout.events import metrics
-from scaleout.events.event import Event
+from scaleout.events.event import VERSION, Event
 from scaleout.events.sending import send
 from scaleout.events.signing import HEADER, believed
 
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class Refused(Exception):  # noqa: N818 - said of the event
-    """The event may have had its effect, or may kill who tries: not now."""
+    """The event may have had its effect, may kill who tries, or can't be read: not now."""
 
 
 def once(event: Event, effect: Effect, using: str = "default") -> bool:
@@ -52,10 +54,15 @@ def once(event: Event, effect: Effect, using: str = "default") -> bool:
     return True
 
 
-def consumer(run: Once = once, name: str = "") -> Callable[[Effect], Task[Any, Any]]:
+def consumer(
+    run: Once = once, name: str = "", needs: Mapping[str, type] = MappingProxyType({})
+) -> Callable[[Effect], Task[Any, Any]]:
     """Make a function the consumer of events: a Celery task for `settings.EVENTS`, called `name`.
 
     Without a name it has the function's own. Events in the outbox carry it: name the task, and the function can move.
+
+    `needs`: what each event's data must have, and of which type. An event without it fails with that reason, and so
+    does one of a later version; what it has besides is ignored.
 
     The function is called inside the transaction of `run`, once for each event. What it changes elsewhere may be
     changed again. If it raises, nothing is changed, and the event comes again.
@@ -68,7 +75,7 @@ def consumer(run: Once = once, name: str = "") -> Callable[[Effect], Task[Any, A
             signature = request.get(HEADER) or (request.headers or {}).get(HEADER)
             if believed(event, str(task.name), signature):
                 again = bool((request.delivery_info or {}).get("redelivered"))
-                _receive(Event.read(event), effect, run, again=again)
+                _receive(Event.read(event), effect, partial(_checked, run, needs), again=again)
 
         # What was taken by a worker that was killed, or that was ended because it hung, comes back at once, and is
         # known for it (`redelivered`). Without these it would be lost with its worker, until the producer sends it.
@@ -83,6 +90,17 @@ def consumer(run: Once = once, name: str = "") -> Callable[[Effect], Task[Any, A
         return made
 
     return decorate
+
+
+def _checked(run: Once, needs: Mapping[str, type], event: Event, effect: Effect) -> bool:
+    """Do as `run`, with an event that this release can read. Raises Refused for any other."""
+    if event.version > VERSION:
+        raise Refused(f"version {event.version} of events is not known here, only up to {VERSION}")
+    for name, kind in needs.items():
+        # True is an int in Python, and none in JSON.
+        if not isinstance(value := event.data.get(name), kind) or (kind is int and isinstance(value, bool)):
+            raise Refused(f"its data have no {kind.__name__} {name!r}")
+    return run(event, effect)
 
 
 def _receive(event: Event, effect: Effect, run: Once, *, again: bool) -> None:

@@ -15,16 +15,23 @@ from scaleout.events import metrics
 from scaleout.events.models import databases
 from scaleout.events.relay import AWAY
 from scaleout.events.sending import length
+from scaleout.events.statements import BY_INDEX
 
 EVERY = 4.0  # seconds between two looks of one process: Prometheus asks every five
 PATIENCE = 1.0  # seconds that who asks waits for all outboxes
 STATEMENT = "1s"
 NOTHING = (float("nan"),) * 3  # what cannot be asked is not a number
 
-_QUERY = (
-    "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0), count(parked_at)"
-    " FROM events_outbox"
-)
+MOST = 10_000  # events that are counted one by one; of more the statistics say how many, which follow in a second
+# By the primary key: what was deleted at its beginning is passed over once, and not by each look.
+_QUERY = f"""
+    SELECT CASE WHEN counted <= {MOST} THEN counted
+                ELSE greatest(counted, pg_stat_get_live_tuples('events_outbox'::regclass)) END,
+           coalesce(extract(epoch FROM clock_timestamp() - oldest), 0),
+           (SELECT count(*) FROM (SELECT FROM events_outbox WHERE parked_at IS NOT NULL ORDER BY id LIMIT {MOST + 1}))
+      FROM (SELECT count(*) AS counted, min(created_at) AS oldest
+              FROM (SELECT id, created_at FROM events_outbox ORDER BY id LIMIT {MOST + 1}) AS first) AS looked
+"""  # noqa: S608 - our own numbers
 _lock = threading.Lock()
 _looks: dict[str, _Look] = {}  # the last one, by alias
 
@@ -42,6 +49,7 @@ class _Look(threading.Thread):
         try:
             with transaction.atomic(using=self.alias), connections[self.alias].cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [STATEMENT])
+                cursor.execute(BY_INDEX)
                 cursor.execute(_QUERY)
                 self.tell(cursor.fetchone())
         except AWAY:
@@ -59,8 +67,9 @@ class _Look(threading.Thread):
 def measure() -> None:
     """Tell Prometheus how much waits, and for how long. Returns in time: what is not known by then is not a number."""
     looks = [_look(alias) for alias in databases()]
-    waiting = length(settings.EVENTS_QUEUE)
-    metrics.queue.labels(settings.EVENTS_QUEUE).set(float("nan") if waiting is None else waiting)
+    for queue in settings.EVENTS_QUEUES:
+        waiting = length(queue)
+        metrics.queue.labels(queue).set(float("nan") if waiting is None else waiting)
     until = time.monotonic() + PATIENCE
     for look in looks:
         look.join(max(0.0, until - time.monotonic()))

@@ -41,11 +41,23 @@ class Outbox(models.Model):
         help_text="The session's setting `sharding.bucket`: which bucket its transaction was for. Null: none.",
     )
 
+    bulk = models.BooleanField(default=False, db_default=False, help_text="One of many: single ones overtake it.")
+    known = models.SmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="0: it may be in the queue. 1: the queue was empty since. 2: it was heard of.",
+    )
+
     class Meta:
         constraints = (models.UniqueConstraint(name="events_outbox_once", fields=["event_id", "consumer"]),)
         indexes = (
             models.Index(name="events_outbox_order", fields=["consumer", "aggregate", "id"]),
+            # By the release before this one; the next one removes it.
             models.Index(name="events_outbox_due", fields=["due_at"], condition=Q(parked_at=None)),
+            models.Index(
+                name="events_outbox_claim", fields=["consumer", "bulk", "due_at"], condition=Q(parked_at=None)
+            ),
+            models.Index(name="events_outbox_parked", fields=["id"], condition=Q(parked_at__isnull=False)),
             models.Index(name="events_outbox_bucket", fields=["bucket", "id"]),
         )
 

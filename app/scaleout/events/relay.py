@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
 
 from django.apps import apps
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db.models.functions import Now
 
 from scaleout.events.inbox import KEPT
 from scaleout.events.later import send_due
 from scaleout.events.models import InboxEntry, Later, Outbox, databases
-from scaleout.events.outbox import claim, dispatch
-from scaleout.events.sending import has_room, queue_of
+from scaleout.events.outbox import Claimed, Want, claim, dispatch
+from scaleout.events.sending import answers_of, queue_for, room, waiting
+from scaleout.events.statements import BY_INDEX, CONSUMERS
 
 BATCH = 100
 SECONDS = 8.0  # for one run; the next one goes on
 TASKS = 2.0  # and for the tasks that are due
 STRANGE = timedelta(minutes=10)  # longer than a release takes to replace another one
+STRAYS = 1000  # in one run
 NO_CONSUMER = "settings.EVENTS names no such consumer"
 
 # Away, or read-only since another server is the primary now, which PostgreSQL reports as InternalError.
@@ -32,24 +35,57 @@ _turns = count()
 
 
 def relay(seconds: float = SECONDS) -> int:
-    """Send what is due in the outboxes of this process, and return how many events. Several at once share the work."""
+    """Send what is due in the outboxes of this process, and return how many events. Several at once share the work.
+
+    Single events first, in all outboxes; then of the many.
+    """
     until = time.monotonic() + seconds
     sent = 0
     aliases = databases()
     # Each is first in its turn: one with a long row would leave no room to the others.
     first = next(_turns) % max(1, len(aliases))
-    for alias in aliases[first:] + aliases[:first]:
-        try:
-            while time.monotonic() < until:
-                claimed = claim(alias, _with_room(), BATCH)
-                if not dispatch(alias, claimed):
-                    return sent
-                sent += len(claimed)
-                if len(claimed) < BATCH:
-                    break
-        except AWAY as error:  # the others go on
-            log.warning("the outbox of %s cannot be read: %s", alias, " ".join(str(error).split()))
+    for bulk in (False, True):
+        for alias in aliases[first:] + aliases[:first]:
+            try:
+                for claimed in _claims(alias, until, bulk=bulk):
+                    if not dispatch(alias, claimed):
+                        return sent
+                    sent += len(claimed)
+            except AWAY as error:  # the others go on
+                log.warning("the outbox of %s cannot be read: %s", alias, " ".join(str(error).split()))
     return sent
+
+
+def _claims(alias: str, until: float, *, bulk: bool) -> Iterator[list[Claimed]]:
+    """Yield what is due in an outbox, a batch at a time, until no consumer has more that is due, or room for it."""
+    left = consumers()
+    first = next(_turns) % max(1, len(left))  # of consumers with one queue, too
+    left = left[first:] + left[:first]
+    began = time.monotonic()
+    # As it was at first: what comes into the queues from here on is not what was in them before.
+    taken = {one: waiting(queue_for(one, bulk=bulk)) == 0 for one in left}
+    heard = waiting(answers_of(bulk=bulk)) == 0
+    while left and time.monotonic() < until:
+        limits = _limits(left, bulk=bulk)
+        if not limits:
+            return
+        wants = [Want(one, bulk, limit, taken[one], heard) for one, limit in limits.items()]
+        claimed, looked = claim(alias, wants, ago=time.monotonic() - began)
+        yield claimed
+        left = [one for one in left if one not in limits or looked[one, bulk] == limits[one]]
+
+
+def _limits(of: list[str], *, bulk: bool) -> dict[str, int]:
+    """Return how many events may be sent now to each consumer for which there is room. Several may have one queue."""
+    limits, rooms = dict[str, int](), dict[str, int]()
+    for one in of:
+        queue = queue_for(one, bulk=bulk)
+        if queue not in rooms:
+            rooms[queue] = room(one, bulk=bulk)
+        if limit := min(BATCH, rooms[queue]):
+            rooms[queue] -= limit
+            limits[one] = limit
+    return limits
 
 
 def relay_tasks(seconds: float = TASKS) -> int:
@@ -63,13 +99,6 @@ def relay_tasks(seconds: float = TASKS) -> int:
         except AWAY as error:
             log.warning("the tasks in %s cannot be read: %s", alias, " ".join(str(error).split()))
     return sent
-
-
-def _with_room() -> list[str]:
-    """Return the consumers whose queues take more."""
-    queues = {consumer: queue_of(consumer) for consumer in consumers()}
-    room = {queue: has_room(queue) for queue in set(queues.values())}
-    return [consumer for consumer, queue in queues.items() if room[queue]]
 
 
 def consumers() -> list[str]:
@@ -102,9 +131,15 @@ def park_strays() -> int:
     """
     parked = 0
     for alias in databases():
-        strays = Outbox.objects.using(alias).filter(parked_at=None, created_at__lt=Now() - STRANGE)
+        outbox = Outbox.objects.using(alias)
         try:
-            parked += strays.exclude(consumer__in=consumers()).update(parked_at=Now(), error=NO_CONSUMER)
+            with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+                cursor.execute(BY_INDEX)
+                cursor.execute(CONSUMERS)
+                strange = {one for (one,) in cursor.fetchall()} - set(consumers())
+                old = outbox.filter(parked_at=None, consumer__in=strange, created_at__lt=Now() - STRANGE)
+                some = list(old.order_by("consumer", "bulk", "due_at").values_list("pk", flat=True)[:STRAYS])
+                parked += outbox.filter(pk__in=some, parked_at=None).update(parked_at=Now(), error=NO_CONSUMER)
         except AWAY as error:
             log.warning("the outbox of %s cannot be read: %s", alias, " ".join(str(error).split()))
     return parked

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, current_app
+from django.conf import settings
 from kombu import Producer
 from kombu.pools import producers
 
@@ -26,6 +27,7 @@ PAUSE = 2.0  # seconds in which nobody in this process tries, after a failure
 # Messages in a queue beyond which no event is sent to it: its consumer has enough to do, what waits there would be sent
 # once more for each pause that passes, and the broker's memory is for all queues.
 FULL = 500
+MANY = 100  # the same for a queue of many: a single event of the same aggregate waits for these
 SEEN = 1.0  # seconds for which a sender believes the length that was seen
 _OPTIONS = {
     "socket_connect_timeout": CONNECT,
@@ -93,6 +95,23 @@ def queue_of(task: str) -> str:
     return str(current_app.amqp.router.route({}, task)["queue"].name)
 
 
+def queue_for(consumer: str, *, bulk: bool) -> str:
+    """Return the queue of the events for `consumer`: of the single ones, or of the many (`bulk`)."""
+    return _of_many(queue_of(consumer)) if bulk else queue_of(consumer)
+
+
+def answers_of(*, bulk: bool) -> str:
+    """Return the queue in which this service's workers are told what became of its events."""
+    queue: str = settings.EVENTS_QUEUE
+    return _of_many(queue) if bulk else queue
+
+
+def _of_many(queue: str) -> str:
+    """Return the queue beside `queue`, "<service>.<kind>", for what may wait. A name without a dot stands for all."""
+    service, _, _ = queue.rpartition(".")
+    return f"{service}.bulk" if service else queue
+
+
 def length(queue: str) -> int | None:
     """Return how many messages of `queue` no worker has taken yet; None if the broker does not say."""
     if not _broken.allows():
@@ -109,14 +128,23 @@ def length(queue: str) -> int | None:
     return count
 
 
-def has_room(queue: str, seen: float = 0.0) -> bool | None:
-    """Return whether `queue` takes more events, by a length that is at most `seen` seconds old; None if the broker does
-    not say."""
+def waiting(queue: str, seen: float = 0.0) -> int | None:
+    """Return the length of `queue` as it was at most `seen` seconds ago; None if the broker does not say."""
     at, count = _lengths.get(queue, (float("-inf"), None))
     if time.monotonic() - at >= seen:
         count = length(queue)
         _lengths[queue] = time.monotonic(), count
-    return None if count is None else count < FULL
+    return count
+
+
+def room(consumer: str, *, bulk: bool, seen: float = 0.0) -> int:
+    """Return how many events for `consumer` may be sent now: none if the broker does not say, and of many none while
+    the answers to earlier ones wait."""
+    counts = [waiting(queue_for(consumer, bulk=bulk), seen)]
+    if bulk:
+        counts.append(waiting(answers_of(bulk=True), seen))
+    most = MANY if bulk else FULL
+    return max(0, min(0 if one is None else most - one for one in counts))
 
 
 @contextmanager

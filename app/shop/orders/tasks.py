@@ -24,20 +24,20 @@ def once_for_user(event: Event, effect: Effect) -> bool:
     return fenced(attempt)
 
 
-@consumer(once_for_user, name="orders.tasks.handle_user_event")
+@consumer(once_for_user, name="orders.tasks.handle_user_event", needs={"user_id": int})
 def handle_user_event(event: Event) -> None:
     """The user is gone: keep the orders, out of the way."""
     Order.objects.for_user(event.data["user_id"]).filter(archived=False).update(archived=True)
 
 
-@consumer(once_for_user, name="orders.tasks.handle_stock_event")
+@consumer(once_for_user, name="orders.tasks.handle_stock_event", needs={"order_id": int, "user_id": int})
 def handle_stock_event(event: Event) -> None:
     """The products are taken from the stock, or there are not enough. What was cancelled meanwhile stays so."""
     status = {"order_confirmed": Order.Status.CONFIRMED, "order_rejected": Order.Status.REJECTED}[event.name]
     Order.objects.filter(pk=event.data["order_id"], status=Order.Status.PLACED).update(status=status)
 
 
-@consumer(name="orders.tasks.handle_product_event")
+@consumer(name="orders.tasks.handle_product_event", needs={"product_id": int, "name": str})
 def handle_product_event(event: Event) -> None:
     """Remember what a product is called now."""
     ProductName.objects.using("default").update_or_create(

@@ -13,7 +13,7 @@ from scaleout.events.outbox import publish
 from shop.products.models import Product
 
 
-@consumer(name="products.tasks.handle_order_event")
+@consumer(name="products.tasks.handle_order_event", needs={"order_id": int, "user_id": int, "items": list})
 def handle_order_event(event: Event) -> None:
     """An order is placed: take all that it wants from the stock, or nothing, and say which."""
     wanted = {item["product_id"]: item["quantity"] for item in event.data["items"]}

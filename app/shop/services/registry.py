@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SHOP = "shop"  # the database of what is not sharded
-SHOP_QUEUE = "celery"  # Celery's own: of the workers that open that database
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Service:
 
     @property
     def has_worker(self) -> bool:
-        """Whether it has a worker and a queue of its own: no other worker has the password of its database."""
+        """Whether it has a worker and queues of its own: no other worker has the password of its database."""
         return self.database != SHOP
 
     @property
@@ -47,7 +46,13 @@ PORTS = {name: one.port for name, one in SERVICES.items()}
 APIS = tuple(name for name, one in SERVICES.items() if one.api)
 ISSUERS = tuple(name for name, one in SERVICES.items() if one.issues_tokens)
 WORKERS = tuple(name for name, one in SERVICES.items() if one.has_worker)
-QUEUES = (SHOP_QUEUE, *WORKERS)
+OWNERS = (SHOP, *WORKERS)
+# The queues of each, "<owner>.<kind>": what became of its events, events for it, ordinary tasks, and events of which
+# there are many. A worker takes from them in this order.
+KINDS = ("answers", "events", "tasks", "bulk")
+# The one queue that the release before this one has. Workers still read it; remove it with the next release.
+BEFORE = {SHOP: "celery", **{name: name for name in WORKERS}}
+QUEUES = (*(f"{owner}.{kind}" for owner in OWNERS for kind in KINDS), *BEFORE.values())
 SHARDED = frozenset(one.database for one in SERVICES.values() if one.sharded)
 CACHING = (*(name for name, one in SERVICES.items() if one.caches_pages), "worker")
 # What a container can be: the values of SERVICE.
@@ -65,13 +70,17 @@ EVENT_SOURCES = {"worker": ("orders",), "orders-worker": ("users", "shop")}
 def context(service: str) -> str:
     """Return whose databases `service` opens: users, orders, or shop."""
     own = service.removesuffix("-worker")
-    return own if own in WORKERS else "shop"
+    return own if own in WORKERS else SHOP
 
 
-def queue(service: str) -> str:
-    """Return the queue of the workers that open the same databases as `service`."""
-    own = context(service)
-    return own if own in WORKERS else SHOP_QUEUE
+def owner_of(task: str) -> str:
+    """Return whose workers run the task with this name."""
+    return context(task.partition(".")[0])
+
+
+def queues(of: str) -> list[str]:
+    """Return the queues that the workers of an owner read."""
+    return [*(f"{of}.{kind}" for kind in KINDS), BEFORE[of]]
 
 
 def address(service: str) -> str:

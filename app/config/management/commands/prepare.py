@@ -10,7 +10,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
 from scaleout.sharding.fence import unfenced
 from scaleout.sharding.fill import fill
@@ -20,7 +20,7 @@ from scaleout.sharding.registry import models_on
 
 # Any number will do, as long as nothing else uses it. Held for the session, in the first database.
 LOCK = 7_241_001
-PATIENCE = 120.0  # seconds until another one that is at work has ended
+PATIENCE = 120.0  # seconds until another one that is at work has ended, and until all databases answer
 # Databases at once: on few servers, so that one slow database holds up no other and the servers are not flooded.
 AT_ONCE = 8
 
@@ -35,6 +35,7 @@ class Command(BaseCommand):
         started = time.monotonic()
         if homeless := _homeless():
             raise CommandError(f"no database has the tables of {', '.join(homeless)}: name them in SHOP_APPS")
+        _wait_for(list(settings.DATABASE_APPS))
         _lock()
         # Not of settings.DATABASES: that names a database once more for each replica.
         aliases = list(settings.DATABASE_APPS)
@@ -70,6 +71,26 @@ class Command(BaseCommand):
             fill(alias, shards)
         except ShardMismatchError as error:
             raise CommandError(str(error)) from error
+
+
+def _wait_for(aliases: list[str]) -> None:
+    """Wait until each database can be written to: they start beside this when everything is started again at once."""
+    until = time.monotonic() + PATIENCE
+    for alias in aliases:
+        while True:
+            try:
+                with connections[alias].cursor() as cursor:
+                    cursor.execute("SELECT pg_is_in_recovery()")
+                    if not cursor.fetchone()[0]:
+                        break
+                reason = "it is a standby"
+            except (OperationalError, InterfaceError) as error:
+                reason = " ".join(str(error).split())
+            finally:
+                connections[alias].close()
+            if time.monotonic() > until:
+                raise CommandError(f"{alias}: not ready after {PATIENCE:.0f} s: {reason}")
+            time.sleep(0.5)  # so as not to flood a server that starts
 
 
 def _lock() -> None:

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from celery import current_app
+from celery.app.routes import prepare
 from django.conf import settings
 from django.db import connections
 from waiting import eventually
@@ -18,6 +20,15 @@ from waiting import eventually
 import redis
 
 APP = Path(__file__).parents[3]
+
+
+def route(queue: str | None) -> None:
+    """Send the events of the tests to `queue`; None: as the settings say."""
+    amqp: Any = current_app.amqp
+    names = ("scaleout.events.tests.*", "elsewhere.*")
+    routes: Any = {key: {"queue": queue} for key in names} if queue else current_app.conf.task_routes
+    amqp._rtable = prepare(routes)
+    amqp.router = amqp.Router()
 
 
 class Broker:
@@ -107,11 +118,11 @@ def environment(broker: Broker) -> dict[str, str]:
 class Worker:
     """A Celery worker with one process, which takes the tasks of events/tests/tasks.py and the answers to them."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, queues: str = "celery") -> None:
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is open for as long as the worker runs
         self._process = subprocess.Popen(
             [sys.executable, str(APP / "scaleout" / "events" / "tests" / "process.py"), "work"],
-            env=environment(broker),
+            env=environment(broker) | {"QUEUES": queues},
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that its children can be killed with it

@@ -12,7 +12,7 @@ from django.db import connections
 from pytest_django import Settings
 
 from scaleout.events import sending
-from scaleout.events.tests.broker import Broker, Worker
+from scaleout.events.tests.broker import Broker, Worker, route
 from scaleout.events.tests.tasks import TABLE
 
 HANDLE = "scaleout.events.tests.tasks.handle"
@@ -20,11 +20,16 @@ EVENTS = {"happened": [HANDLE], "told twice": [HANDLE, "elsewhere.tasks.handle"]
 
 
 @pytest.fixture(autouse=True)
-def _events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def _events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.EVENTS = EVENTS
+    settings.EVENTS_QUEUE = "celery"  # one for all, as long as a test does not say otherwise
+    settings.EVENTS_QUEUES = ["celery"]
     settings.EVENTS_HEADERS = "scaleout.events.tests.tasks.headers"
     monkeypatch.setattr(sending, "_broken", sending._Broken())
     monkeypatch.setattr(sending, "_lengths", {})
+    route("celery")
+    yield
+    route(None)
 
 
 @pytest.fixture

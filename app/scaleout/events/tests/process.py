@@ -31,7 +31,7 @@ def work() -> None:
 
     from scaleout.events.tests import tasks  # noqa: F401, PLC0415 - the consumers
 
-    current_app.worker_main(["worker", "--concurrency", "1", "--queues", "celery", "--loglevel", "INFO",
+    current_app.worker_main(["worker", "--concurrency", "1", "--queues", os.environ["QUEUES"], "--loglevel", "INFO",
                              "--without-gossip", "--without-mingle", "--without-heartbeat"])  # fmt: skip
 
 
@@ -42,8 +42,12 @@ if __name__ == "__main__":
         settings.DATABASES[alias]["NAME"] = name
     from celery import current_app
 
+    from scaleout.events.tests.broker import route
     from scaleout.events.tests.conftest import EVENTS
 
     settings.EVENTS = EVENTS
+    queues = os.environ.get("QUEUES", "celery").split(",")  # of answers, of events, of many
+    settings.EVENTS_QUEUE = queues[0]
+    route(queues[1] if queues[1:] else queues[0])
     current_app.conf.update(broker_url=os.environ["BROKER"], worker_direct=False, worker_lost_wait=1.0)
     {"publish": publish, "work": work}[sys.argv[1]]()

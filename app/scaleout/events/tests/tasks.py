@@ -38,7 +38,7 @@ def once_only(event: Event) -> bool:
     return first
 
 
-@consumer()
+@consumer(needs={"label": str})
 def handle(event: Event) -> None:
     """Write the label down, and do what else is said."""
     with connections["default"].cursor() as cursor:

@@ -10,8 +10,9 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from scaleout.events.models import Outbox
-from scaleout.events.outbox import FAILURES, failed, publish
+from scaleout.events.outbox import failed, publish
 from scaleout.events.relay import relay
+from scaleout.events.statements import FAILURES
 from scaleout.events.tests.broker import Broker
 from scaleout.events.tests.conftest import HANDLE
 
@@ -55,7 +56,7 @@ def test_what_is_resent_goes_again_and_what_is_discarded_lets_the_next_one_go(br
     assert relay() == 0
     assert run("resend", second) == "resend: 1\n"
     assert run("discard", first) == "discard: 1\n"
-    assert relay() == 2
+    assert relay() == 1, "the one behind went when the first was discarded"
     assert {one["event"]["data"]["label"] for one in broker.messages("celery")} == {"behind", "two"}
     assert run("parked") == "parked: 0\n"
     assert Outbox.objects.using("shard1").get().failures == 0

@@ -14,8 +14,9 @@ from waiting import eventually
 from scaleout.events.event import Event
 from scaleout.events.inbox import KEPT
 from scaleout.events.models import Inbox, Outbox
-from scaleout.events.outbox import FAILURES, claim, publish, resend
+from scaleout.events.outbox import Want, claim, publish, resend
 from scaleout.events.relay import relay, tidy
+from scaleout.events.statements import FAILURES
 from scaleout.events.tasks import answer as take_answer
 from scaleout.events.tests.broker import Broker, Worker
 from scaleout.events.tests.conftest import HANDLE, Effects
@@ -38,7 +39,7 @@ def send_again(broker: Broker) -> None:
     """Let time pass, and send what is not received; if the worker has nothing to do, or it would have it many times."""
     if broker.length("celery") == 0:
         with connections["default"].cursor() as cursor:
-            cursor.execute("UPDATE events_outbox SET due_at = due_at - interval '1 hour'")
+            cursor.execute("UPDATE events_outbox SET due_at = due_at - interval '1 hour', known = 1")
         relay()
 
 
@@ -55,8 +56,8 @@ def test_the_same_event_ten_times_has_one_effect(broker: Broker, effects: type[E
     tell("a")
     for _ in range(9):
         with connections["default"].cursor() as cursor:
-            cursor.execute("UPDATE events_outbox SET due_at = clock_timestamp()")
-        for _, event in claim("default", [HANDLE], 1):
+            cursor.execute("UPDATE events_outbox SET due_at = clock_timestamp(), known = 1")
+        for _, event in claim("default", [Want(HANDLE, bulk=False, limit=1, taken=True, heard=True)])[0]:
             current_app.send_task(HANDLE, kwargs={"event": event.message()}, queue="celery")
     eventually(lambda: waiting() == 0 and broker.length("celery") == 0, START, "all deliveries to be done")
     eventually(lambda: worker.told().count(f"Task {HANDLE}") >= 10, 10, "ten deliveries in the log")
@@ -209,7 +210,7 @@ def test_of_ten_copies_that_all_fail_one_counts(broker: Broker, effects: type[Ef
     tell("a", **{"and": "fail"})
     for _ in range(9):
         with connections["default"].cursor() as cursor:
-            cursor.execute("UPDATE events_outbox SET due_at = clock_timestamp()")
+            cursor.execute("UPDATE events_outbox SET due_at = clock_timestamp(), known = 2")
         relay()
     outbox = Outbox.objects.using("default")
     copies = broker.messages("celery")
@@ -231,6 +232,37 @@ def test_an_event_older_than_the_memory_of_the_inbox_is_refused(broker: Broker, 
     assert effects.seen() == []
     (answer,) = broker.messages("celery")
     assert "older than the 30 days" in answer["error"]
+
+
+def test_what_a_later_release_says_besides_is_ignored(broker: Broker, effects: type[Effects]) -> None:
+    tell("a")
+    (message,) = broker.messages("celery")
+    message["event"] |= {"from_a_later_release": 1}
+    message["event"]["data"] |= {"more": 1}
+    answer = answered(broker, message)
+    assert (effects.seen(), "error" in answer) == (["a"], False)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"version": 2}, "Refused: version 2 of events is not known here, only up to 1"),
+        ({"data": {}}, "Refused: its data have no str 'label'"),
+        ({"data": {"label": 1}}, "Refused: its data have no str 'label'"),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_parked_with_its_reason(
+    broker: Broker, effects: type[Effects], change: dict[str, Any], reason: str
+) -> None:
+    tell("a")
+    (message,) = broker.messages("celery")
+    message["event"] |= change
+    outbox = Outbox.objects.using("default")
+    for _ in range(FAILURES):
+        assert outbox.get().parked_at is None
+        take_answer.apply(kwargs=answered(broker, message) | {"sends": 0})
+    assert outbox.get().parked_at is not None
+    assert (effects.seen(), outbox.get().error) == ([], reason)
 
 
 def test_the_inbox_forgets_what_nobody_can_send_any_more_and_nothing_else(broker: Broker) -> None:

@@ -11,7 +11,8 @@ from waiting import in_time
 
 from scaleout.events import measuring, metrics
 from scaleout.events.measuring import measure
-from scaleout.events.outbox import FAILURES, failed, publish
+from scaleout.events.outbox import failed, publish
+from scaleout.events.statements import FAILURES
 from scaleout.events.tests.broker import Broker
 from scaleout.events.tests.conftest import HANDLE, Effects
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scaleout.events.models import Outbox, databases
-from scaleout.events.outbox import resend
+from scaleout.events.outbox import discard, resend
 
 
 class Command(BaseCommand):
@@ -36,8 +36,7 @@ class Command(BaseCommand):
     def _apply(self, action: str, alias: str, ids: list[UUID]) -> int:
         if action == "resend":
             return resend(alias, ids or None)
-        parked = Outbox.objects.using(alias).filter(parked_at__isnull=False, event_id__in=ids)
-        return parked.delete()[0]
+        return discard(alias, ids)
 
     def _show(self, ids: list[UUID]) -> None:
         count = 0

@@ -1,0 +1,113 @@
+"""What the outbox does to its table, and how long it waits. By indexes alone, however the table has grown or shrunk."""
+
+from __future__ import annotations
+
+# Seconds until what was sent, and of which nothing was heard, is sent again: longer than a consumer with nothing
+# else to do takes. The waits grow up to LONGEST. In between the relay looks whether the consumer's queue is empty.
+SILENCE = 10
+LOOK = SILENCE / 2
+LONGEST = 120
+# Failures of the consumer until an event is parked: with the waits between them that is about four minutes.
+FAILURES = 8
+
+# What is known of an event that was sent. It may be in the consumer's queue; the queue was empty since, so that a
+# worker has it or none has; none has it: the consumer failed with it, or the broker did not take it.
+UNKNOWN, TAKEN, HEARD = 0, 1, 2
+
+_COLUMNS = "id, event_id, name, aggregate, consumer, data::text, headers::text, created_at, sends, bulk"
+# A wait after so many sends: 2, 4, 8, … seconds, a fifth more or less, so that what failed together does not come back
+# together.
+_WAIT = "make_interval(secs => greatest({least}, least({longest}, 2 ^ least(sends, 10))) * (0.8 + 0.4 * random()))"
+ONE_OF_AN_AGGREGATE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+# What waits behind another one is due at once: it goes when that one has gone. A statement of its own after the lock,
+# so that it sees what whoever had the lock has committed.
+WRITE = f"""
+    INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, headers, created_at, due_at, sends)
+    SELECT %(event_id)s, %(name)s, %(aggregate)s, %(consumer)s, %(data)s, %(headers)s, clock_timestamp(),
+           clock_timestamp() + CASE WHEN waits THEN interval '0' ELSE make_interval(secs => {LOOK}) END,
+           CASE WHEN waits THEN 0 ELSE 1 END
+      FROM (SELECT EXISTS (SELECT FROM events_outbox
+                            WHERE consumer = %(consumer)s AND aggregate = %(aggregate)s) AS waits)
+    RETURNING {_COLUMNS}
+"""  # noqa: S608 - made of our own words
+# A single event does not wait for the turn of the many that are before it in its aggregate.
+HURRY = """
+    UPDATE events_outbox SET bulk = false, due_at = CASE WHEN sends = 0 THEN clock_timestamp() ELSE due_at END
+     WHERE consumer = %(consumer)s AND aggregate = %(aggregate)s AND bulk
+"""
+# The best plan, whatever the statistics say of a table that fills and empties within minutes: each row by an index. By
+# which one, the order says: a comparison of rows, ordered as its index is, can go by no other.
+BY_INDEX = """
+    SELECT set_config('enable_' || way, 'off', true)
+      FROM unnest(ARRAY['seqscan', 'bitmapscan', 'sort', 'hashjoin', 'mergejoin']) AS way
+"""
+# Of each want as many rows as it says are looked at, those that are due longest. What waits behind another one is
+# looked at again when it is twice as old. Of what was sent it is first noted that the queue is empty: then a worker has
+# it, or none. If some time later nothing was heard, and no answer waits, it is sent again. `ago`: seconds since it was
+# asked how long the queues are; what was sent since then is not due. Skipped: what another relay has in its hand.
+# The time of the statement, not the clock's: an index finds what is due at a time that stands still.
+CLAIM = f"""
+    WITH due AS MATERIALIZED (
+        SELECT one.id, CASE WHEN one.waits THEN 'waits'
+                            WHEN one.sends = 0 OR one.known = {HEARD} THEN 'send'
+                            WHEN one.known = {TAKEN} AND want.heard THEN 'send'
+                            WHEN one.known = {UNKNOWN} AND want.taken THEN 'taken'
+                            ELSE 'busy' END AS what
+          FROM unnest(%(consumers)s::text[], %(bulks)s::boolean[], %(limits)s::int[], %(taken)s::boolean[],
+                      %(heard)s::boolean[]) AS want (consumer, bulk, most, taken, heard)
+         CROSS JOIN LATERAL (
+               SELECT id, sends, known, id <> (
+                      SELECT id FROM events_outbox AS head
+                       WHERE (head.consumer, head.aggregate, head.id) >= (mine.consumer, mine.aggregate, 0)
+                       ORDER BY head.consumer, head.aggregate, head.id LIMIT 1) AS waits
+                 FROM events_outbox AS mine
+                WHERE mine.consumer = want.consumer AND mine.bulk = want.bulk AND mine.parked_at IS NULL
+                  AND mine.due_at <= statement_timestamp() - make_interval(secs => %(ago)s)
+                ORDER BY mine.due_at LIMIT want.most FOR UPDATE SKIP LOCKED) AS one)
+    UPDATE events_outbox
+       SET sends = sends + CASE WHEN what = 'send' THEN 1 ELSE 0 END,
+           known = CASE what WHEN 'taken' THEN {TAKEN} WHEN 'send' THEN {UNKNOWN} ELSE known END,
+           due_at = clock_timestamp() + CASE what
+               WHEN 'waits' THEN least(make_interval(secs => {LONGEST}),
+                                       greatest(make_interval(secs => {LOOK}), clock_timestamp() - created_at))
+               WHEN 'taken' THEN {_WAIT.format(least=SILENCE, longest=LONGEST)} - make_interval(secs => {LOOK})
+               ELSE make_interval(secs => {LOOK}) END
+      FROM due WHERE events_outbox.id = due.id
+    RETURNING {_COLUMNS.replace("id,", "events_outbox.id,", 1)}, what
+"""  # noqa: S608 - as above
+# The first of its aggregate, if it was not sent yet.
+NEXT = f"""
+    WITH head AS MATERIALIZED (
+        SELECT id AS first, consumer AS its_consumer, aggregate AS its_aggregate FROM events_outbox
+         WHERE (consumer, aggregate, id) >= (%(consumer)s, %(aggregate)s, 0)
+         ORDER BY consumer, aggregate, id LIMIT 1)
+    UPDATE events_outbox SET sends = 1, known = {UNKNOWN}, due_at = clock_timestamp() + make_interval(secs => {LOOK})
+      FROM head WHERE id = first AND its_consumer = %(consumer)s AND its_aggregate = %(aggregate)s
+       AND sends = 0 AND parked_at IS NULL
+    RETURNING {_COLUMNS}
+"""  # noqa: S608 - as above
+# Only what is said of the newest copy: older ones pile up while a consumer is away, and would all fail at once when it
+# is back with its first second a bad one. 0: said by a consumer of an older release.
+FAILED = f"""
+    UPDATE events_outbox
+       SET failures = failures + %(counts)s, error = %(error)s, known = {HEARD},
+           due_at = clock_timestamp() + {_WAIT.format(least=0, longest=LONGEST)},
+           parked_at = CASE WHEN failures + %(counts)s >= {FAILURES} THEN clock_timestamp() END
+     WHERE event_id = %(event_id)s AND consumer = %(consumer)s AND parked_at IS NULL AND %(sends)s IN (0, sends)
+    RETURNING parked_at
+"""  # noqa: S608 - as above
+RECEIVED = "DELETE FROM events_outbox WHERE event_id = %s AND consumer = %s RETURNING aggregate, bulk"
+BACK = f"""
+    UPDATE events_outbox SET sends = sends - 1, known = {HEARD}, due_at = clock_timestamp()
+     WHERE id = ANY(%s) AND sends > 0
+"""  # noqa: S608 - as above
+# The consumers in the table, from one to the next: not one row of each event.
+CONSUMERS = """
+    WITH RECURSIVE found AS (
+        (SELECT consumer FROM events_outbox WHERE parked_at IS NULL ORDER BY consumer LIMIT 1)
+        UNION ALL
+        SELECT (SELECT consumer FROM events_outbox WHERE parked_at IS NULL AND consumer > found.consumer
+                 ORDER BY consumer LIMIT 1)
+          FROM found WHERE found.consumer IS NOT NULL)
+    SELECT consumer FROM found WHERE consumer IS NOT NULL
+"""
