@@ -61,9 +61,11 @@ CLAIM = f"""
                        WHERE (head.consumer, head.aggregate, head.id) >= (mine.consumer, mine.aggregate, 0)
                        ORDER BY head.consumer, head.aggregate, head.id LIMIT 1) AS waits
                  FROM events_outbox AS mine
-                WHERE mine.consumer = want.consumer AND mine.bulk = want.bulk AND mine.parked_at IS NULL
-                  AND mine.due_at <= statement_timestamp() - make_interval(secs => %(ago)s)
-                ORDER BY mine.due_at LIMIT want.most FOR UPDATE SKIP LOCKED) AS one)
+                WHERE (mine.consumer, mine.bulk, mine.due_at) >= (want.consumer, want.bulk, '-infinity'::timestamptz)
+                  AND (mine.consumer, mine.bulk, mine.due_at)
+                      <= (want.consumer, want.bulk, statement_timestamp() - make_interval(secs => %(ago)s))
+                  AND mine.parked_at IS NULL
+                ORDER BY mine.consumer, mine.bulk, mine.due_at LIMIT want.most FOR UPDATE SKIP LOCKED) AS one)
     UPDATE events_outbox
        SET sends = sends + CASE WHEN what = 'send' THEN 1 ELSE 0 END,
            known = CASE what WHEN 'taken' THEN {TAKEN} WHEN 'send' THEN {UNKNOWN} ELSE known END,
