@@ -57,8 +57,7 @@ def test_a_worker_goes_on_with_its_connections_from_task_to_task(stack: Stack) -
     address = stack.container("users-worker").address("app")
     # Its relay comes every five seconds, with transactions of its own.
     query = (
-        "SELECT pid, query_start FROM pg_stat_activity"
-        " WHERE client_addr = %s AND query = 'COMMIT' AND state = 'idle'"
+        "SELECT pid, query_start FROM pg_stat_activity WHERE client_addr = %s AND query = 'COMMIT' AND state = 'idle'"
     )
     with connect(stack, "main", "users", "users_app") as connection:
 
