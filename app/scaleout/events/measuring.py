@@ -67,7 +67,7 @@ class _Look(threading.Thread):
 def measure() -> None:
     """Tell Prometheus how much waits, and for how long. Returns in time: what is not known by then is not a number."""
     looks = [_look(alias) for alias in databases()]
-    for queue in settings.EVENTS_QUEUES:
+    for queue in getattr(settings, "EVENTS_QUEUES", [settings.EVENTS_QUEUE]):
         waiting = length(queue)
         metrics.queue.labels(queue).set(float("nan") if waiting is None else waiting)
     until = time.monotonic() + PATIENCE
