@@ -41,20 +41,35 @@ OWN = {
     "exporter": [],
 }
 ALL_KEYS = sorted({key for keys in OWN.values() for key in keys} | {"x", ":1:x"})
+KINDS = ("answers", "events", "tasks", "bulk")
+
+
+def all_of(*owners: str) -> list[str]:
+    return [f"{owner}.{kind}" for owner in owners for kind in KINDS]
+
+
+TO_ORDERS = ["orders.events", "orders.bulk"]
 PUTS = {
-    "web": ["celery"],
-    "users": ["users", "orders"],
-    "products": ["celery", "orders"],
-    "orders": ["orders", "celery"],
-    "worker": ["celery", "orders"],
-    "users-worker": ["users", "orders"],
-    "orders-worker": ["orders", "celery", "users"],
-    "beat": ["celery", "users", "orders"],
-    "migrate": ["celery", "orders"],
+    "web": all_of("shop"),
+    "users": [*all_of("users"), *TO_ORDERS],
+    "products": [*all_of("shop"), *TO_ORDERS],
+    "orders": [*all_of("orders"), "shop.events", "shop.bulk"],
+    "worker": [*all_of("shop"), "celery", "orders.answers", *TO_ORDERS],
+    "users-worker": [*all_of("users"), "users", *TO_ORDERS],
+    "orders-worker": [
+        *all_of("orders"), "orders", "shop.answers", "shop.events", "shop.bulk", "users.answers", "users.bulk",
+    ],
+    "beat": ["shop.tasks", "users.tasks", "orders.tasks"],
+    "migrate": [*all_of("shop"), *TO_ORDERS],
     "exporter": [],
+}  # fmt: skip
+# What each worker takes; the last one is the queue of the release before.
+TAKES = {
+    "worker": [*all_of("shop"), "celery"],
+    "users-worker": [*all_of("users"), "users"],
+    "orders-worker": [*all_of("orders"), "orders"],
 }
-TAKES = {"worker": "celery", "users-worker": "users", "orders-worker": "orders"}
-QUEUES = ["celery", "users", "orders"]
+QUEUES = sorted({one for some in TAKES.values() for one in some})
 
 
 def refused(reply: str) -> bool:
@@ -150,19 +165,19 @@ def test_invalidations_are_told_by_those_that_change_the_catalogue(probe: Probe,
 def test_in_the_queue_a_service_sends_to_its_queues_and_only_its_worker_takes(probe: Probe, user: str) -> None:
     puts = {one: probe.redis("redis-queue", "ACL", "DRYRUN", user, "LPUSH", one, "x") for one in QUEUES}
     assert {one for one, reply in puts.items() if reply == "OK"} == set(PUTS[user]), puts
-    looks = [
-        command.format(one) for one in QUEUES
-        for command in ("LRANGE {} 0 -1", "LINDEX {} 0", "GET {}", "HGET unacked:{} x", "HDEL unacked:{} x")
-    ]  # fmt: skip
+    reads = ("LRANGE {} 0 -1", "GET {}")
+    notes = ("HGET unacked:{} x", "HDEL unacked:{} x")
+    looks = [command.format(one) for one in QUEUES for command in (*reads, "LINDEX {} 0")]
+    looks += [command.format(owner) for owner in ("shop", "users", "orders") for command in notes]
     looks += ["GET x", "SET x y", "LPUSH x y", "HGET unacked x", "SADD _kombu.binding.orders x", "PUBLISH x y"]
     replies = dict(zip(looks, probe.redis_as(user, "redis-queue", looks), strict=True))
-    queue = TAKES.get(user)
+    own = TAKES.get(user, [])
     worked = {command for command, reply in replies.items() if not refused(reply)}
-    assert worked == ({f"GET {queue}", f"HGET unacked:{queue} x", f"HDEL unacked:{queue} x"} if queue else set()), (
-        replies
-    )
+    expected = {command.format(one) for one in own for command in reads}
+    expected |= {command.format(own[0].partition(".")[0]) for command in notes} if own else set()
+    assert worked == expected, replies
     takes = {one for one in QUEUES if probe.redis("redis-queue", "ACL", "DRYRUN", user, "BRPOP", one, "1") == "OK"}
-    assert takes == ({queue} if queue else set())
+    assert takes == set(own)
 
 
 def test_a_script_that_does_not_end_is_ended(probe: Probe) -> None:
