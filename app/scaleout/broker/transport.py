@@ -130,6 +130,13 @@ class QoS(redis.QoS):
     def _note(self, message: Any, delivery_tag: str) -> None:
         super().append(message, delivery_tag)
 
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """Give back what other workers have held for too long; not while Redis is full, which takes nothing back."""
+        try:
+            super().restore_visible(*args, **kwargs)
+        except OutOfMemoryError:
+            log.warning("queue full: nothing is given back")
+
     def held(self, kinds: Iterable[str]) -> int:
         """Return how many messages of these kinds of queues this worker has in hand."""
         this: Any = self  # the stubs know little of it
