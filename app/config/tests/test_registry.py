@@ -18,6 +18,10 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encod
 WORKER_NAMES = ["worker", *(SERVICES[name].worker for name in WORKERS)]
 
 
+def secrets(container: dict[str, Any]) -> set[str]:
+    return {one if isinstance(one, str) else one["source"] for one in container["secrets"]}
+
+
 def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
@@ -27,10 +31,10 @@ def test_compose_starts_each_service_with_its_name_its_port_and_its_secrets(name
     service, container = SERVICES[name], COMPOSE[name]
     assert container["environment"]["SERVICE"] == name
     assert f"http://127.0.0.1:{service.port}/health/" in container["healthcheck"]["test"]
-    assert f"db_{service.database}_app" in container["secrets"]
-    assert (f"identity_{name}_key" in container["secrets"]) == service.issues_tokens
+    assert f"db_{service.database}_app" in secrets(container)
+    assert (f"identity_{name}_key" in secrets(container)) == service.issues_tokens
     if service.api:
-        assert {f"identity_{issuer}_public" for issuer in ISSUERS} <= set(container["secrets"])
+        assert {f"identity_{issuer}_public" for issuer in ISSUERS} <= secrets(container)
 
 
 def test_compose_starts_no_other_service_and_a_worker_where_the_registry_has_one() -> None:
@@ -42,7 +46,7 @@ def test_compose_starts_no_other_service_and_a_worker_where_the_registry_has_one
     assert {*SERVICES, *WORKER_NAMES, "beat", "migrate"} == set(of_the_application) - {"web-canary"}
     assert set(of_the_application.values()) < set(CHOICES)
     for name in WORKERS:
-        assert f"db_{SERVICES[name].database}_app" in COMPOSE[SERVICES[name].worker]["secrets"]
+        assert f"db_{SERVICES[name].database}_app" in secrets(COMPOSE[SERVICES[name].worker])
 
 
 def test_prometheus_scrapes_each_service_and_each_worker() -> None:
