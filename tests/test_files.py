@@ -11,7 +11,7 @@ from support.stack import run
 # Hosts outside that the files may name: documentation, standards, and names that stand for anything.
 KNOWN = re.compile(
     r"""(^|\.)(
-        localhost | example | example\.(com|org|net)
+        localhost | cdn\.edge | example | example\.(com|org|net)
         | docs\.docker\.com | docs\.djangoproject\.com | docs\.celeryq\.dev | docs\.gunicorn\.org
         | docs\.haproxy\.org
         | docs\.python\.org | nginx\.org | www\.haproxy\.com | www\.postgresql\.org | patroni\.readthedocs\.io

@@ -36,7 +36,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_changed(stack: Stack
     assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
 
 
-@pytest.mark.parametrize("command", ["N=20", "N=15"])
+@pytest.mark.parametrize("command", ["N=30", "N=22"])
 def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
     stack: Stack, unchanged: object, command: str
 ) -> None:
@@ -46,7 +46,7 @@ def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
     assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
 
 
-@pytest.mark.parametrize("setting", ["SERVICE_WORKERS=4", "WORKER_PROCESSES=9", "POOL_SIZE=7"])
+@pytest.mark.parametrize("setting", ["SERVICE_WORKERS=9", "WORKER_PROCESSES=39", "POOL_SIZE=18"])
 def test_the_connections_of_workers_and_services_count_too(stack: Stack, unchanged: object, setting: str) -> None:
     error = refused("up", setting, f"LB={stack.load_balancer}")
     assert "connections to one PostgreSQL server" in error

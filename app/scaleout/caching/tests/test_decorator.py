@@ -47,7 +47,8 @@ computed: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
-def _fresh(transactional_db: None) -> None:
+def _fresh(transactional_db: None, settings: Settings) -> None:
+    settings.CACHING_WARMERS = None  # of the project: all that a test registers
     computed.clear()
     process.current.watch.start()
     assert process.current.watch.heard.wait(5), "until it listens nothing is held for long"
