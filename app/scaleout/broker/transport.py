@@ -130,6 +130,16 @@ class QoS(redis.QoS):
     def _note(self, message: Any, delivery_tag: str) -> None:
         super().append(message, delivery_tag)
 
+    def ack(self, delivery_tag: str) -> None:
+        """Note that a message is done. Where that fails it is no longer in hand either: a worker whose hands are full
+        would read nothing again, and never notice that its connection is lost.
+        """
+        try:
+            super().ack(delivery_tag)
+        except BaseException:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
         """Give back what other workers have held for too long; not while Redis is full, which takes nothing back."""
         try:
