@@ -45,6 +45,7 @@ def import_many(count: int = MANY) -> None:
         publish_many("happened", ((f"product:{one}", {"label": f"many {one}"}) for one in range(count)))
 
 
+@pytest.mark.long
 def test_two_thousand_events_are_two_thousand_sends_and_single_ones_overtake_them(
     broker: Broker, effects: type[Effects], worker: Worker
 ) -> None:
