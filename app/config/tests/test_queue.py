@@ -88,3 +88,19 @@ def test_a_worker_whose_broker_is_killed_while_it_has_a_message_can_close_its_co
     # And the task, which ends later, is told so.
     with pytest.raises(connection.connection_errors):
         taken[0].ack()
+
+
+def test_a_message_whose_acknowledgement_fails_does_not_keep_a_worker_from_reading(broker: Broker) -> None:
+    connection, taken = Connection(broker.url), list[Any]()
+    channel: Any = connection.default_channel
+    channel.basic_qos(prefetch_count=1)  # a worker with one process
+    tasks = Queue("tasks")
+    Consumer(channel, [tasks], on_message=taken.append).consume()
+    Producer(channel).publish({}, routing_key="tasks", declare=[tasks])
+    while not taken:
+        connection.drain_events(timeout=5)
+    assert not channel.qos.can_consume(), "its hands are full"
+    broker.kill()
+    with pytest.raises(connection.connection_errors):
+        taken[0].ack()
+    assert channel.qos.can_consume(), "else it never notices that its connection is lost"
