@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import batched
 from typing import Any
 from uuid import UUID
@@ -60,7 +59,7 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
         "data": _json(data),
         "headers": json.dumps(headers),
     }
-    alone = []
+    alone, waiting = [], []
     with connections[using].cursor() as cursor:
         cursor.execute(statements.ONE_OF_AN_AGGREGATE, [aggregate])
         for consumer in consumers:
@@ -70,10 +69,16 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
             if event.sends:
                 alone.append((row[0], event))
             else:
+                waiting.append(consumer)
                 cursor.execute(statements.HURRY, values | {"consumer": consumer})
     metrics.published.labels(name).inc()
-    if alone:
-        transaction.on_commit(partial(_send_at_once, using, alone), using=using, robust=True)
+
+    def send_now() -> None:
+        _send_at_once(using, alone)
+        for consumer in waiting:  # what it waits for may be gone by now
+            dispatch(using, _next(using, consumer, aggregate))
+
+    transaction.on_commit(send_now, using=using, robust=True)
     return event_id
 
 
@@ -178,13 +183,14 @@ def _give_back(alias: str, claimed: Sequence[Claimed]) -> None:
 def received(alias: str, event_id: UUID, consumer: str) -> None:
     """Note that the consumer has had the effect of the event, and send what waits behind it: the next one of its
     aggregate, or of the many another one, so that their consumer always has some."""
-    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+    with connections[alias].cursor() as cursor:
         cursor.execute(statements.RECEIVED, [event_id, consumer])
         row = cursor.fetchone()
-        if row is None:
-            return
-        aggregate, bulk = row
-        following = _next(alias, consumer, aggregate)
+    if row is None:
+        return
+    aggregate, bulk = row
+    # After the commit: whoever publishes the next one at this moment sees that it has nothing to wait for, or is seen.
+    following = _next(alias, consumer, aggregate)
     if bulk and not following and room(consumer, bulk=True, seen=SEEN):
         following, _ = claim(alias, [Want(consumer, bulk=True, limit=1, taken=False, heard=False)])
     dispatch(alias, following)

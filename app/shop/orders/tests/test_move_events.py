@@ -20,6 +20,7 @@ from pytest_django import Settings
 from scaleout.events import outbox
 from scaleout.events.models import Outbox, databases
 from scaleout.events.outbox import publish
+from scaleout.events.statements import FAILURES
 from scaleout.sharding import map as maps
 from scaleout.sharding import transactions
 from scaleout.sharding.ids import bucket_of, compose
@@ -54,7 +55,12 @@ class Consumer:
         self._seen: set[object] = set()
         self._stop = threading.Event()
 
-    def send(self, _task: str, **arguments: dict[str, object]) -> bool:
+    def take_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Stand for the broker, whose queues always have room."""
+        monkeypatch.setattr(outbox, "send", self.send)
+        monkeypatch.setattr(outbox, "room", lambda *_, **__: True)
+
+    def send(self, _task: str, _queue: str, **arguments: dict[str, object]) -> bool:
         """Take a message, as a broker does."""
         self._messages.put(arguments["event"])
         return True
@@ -129,7 +135,7 @@ def test_events_are_received_in_order_while_many_buckets_move_under_their_writer
 ) -> None:
     consumer = Consumer(slow=1.5)
     consumer.open.set()
-    monkeypatch.setattr(outbox, "send", consumer.send)
+    consumer.take_over(monkeypatch)
     users = make_users(30)
     counts = dict.fromkeys(users, 0)
     stop = threading.Event()
@@ -166,7 +172,7 @@ def test_events_are_received_in_order_while_many_buckets_move_under_their_writer
 
 def test_a_move_waits_for_a_consumer_that_is_away_and_users_write_on(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = Consumer()
-    monkeypatch.setattr(outbox, "send", consumer.send)
+    consumer.take_over(monkeypatch)
     (user,) = make_users(1)
     rename(user, 0)
     monkeypatch.setattr(steps, "DELIVERY", 0.5)
@@ -187,19 +193,20 @@ def test_a_move_waits_for_a_consumer_that_is_away_and_users_write_on(monkeypatch
 def test_a_parked_event_stops_the_move_until_a_person_has_looked_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = Consumer()
     consumer.open.set()
-    monkeypatch.setattr(outbox, "send", consumer.send)
+    consumer.take_over(monkeypatch)
     (user,) = make_users(1)
     rename(user, 0)
     rename(user, 1)
     first = Outbox.objects.using("shard0").earliest("id")
-    for _ in range(outbox.FAILURES):
+    for _ in range(FAILURES):
         outbox.failed("shard0", first.event_id, CONSUMER, "no good", counts=True)
     with pytest.raises(CommandError, match=r"1 on their way, 1 parked .* Resend or discard what is parked"):
         move([user])
     call_command("events", "discard", str(first.event_id), stdout=StringIO())
     with connections["shard0"].cursor() as cursor:
         cursor.execute("UPDATE events_outbox SET due_at = clock_timestamp()")
-    outbox.dispatch("shard0", outbox.claim("shard0", [CONSUMER], 10))
+    due, _ = outbox.claim("shard0", [outbox.Want(CONSUMER, bulk=False, limit=10, taken=True, heard=True)])
+    outbox.dispatch("shard0", due)
     with consumer.working(1):
         call_command("reshard", "resume", stdout=StringIO())
         rename(user, 2)
