@@ -42,6 +42,7 @@ def _statistics(request: pytest.FixtureRequest, transactional_db: None) -> Itera
     ask("ALTER TABLE events_outbox SET (autovacuum_enabled = off)")
     if request.param != "none":
         fill(HANDLE, 2000, aggregates=3)
+        ask("SELECT pg_stat_force_next_flush()")  # else these rows are counted once more after ANALYZE
         ask("ANALYZE events_outbox")
         ask("DELETE FROM events_outbox")
     fill(OTHER, BACKLOG)
@@ -83,7 +84,7 @@ def claim_of(*wants: Want) -> float:
 def test_a_claim_looks_at_as_many_rows_as_it_may_send_however_many_are_due() -> None:
     fill(HANDLE, 5, aggregates=5)
     mine, other = (Want(one, bulk=False, limit=100, taken=True, heard=True) for one in (HANDLE, OTHER))
-    assert claim_of(mine) < 60
+    assert claim_of(mine) < 120
     assert claim_of(other) < 1200
     assert claim_of(mine, other) < 1300
 
