@@ -34,15 +34,23 @@ local function gate(name, server)
   return status:find("UP", 1, true) == 1 and not state.since
 end
 
+-- By server: since it was up last, a check has failed at once or been answered with an error. It ends, or is not well.
+local leaving = {}
+
 -- Of the replicas that took the connection of a check and did not answer it in time, half are up all the same: they hang, or
--- all are short of CPU time, and then the others would get too much, and be next.
+-- all are short of CPU time, and then the others would get too much, and be next. One that has drained answers no check
+-- either while it ends.
 local function keep_half()
   local known, slow = 0, {}
-  for _, server in pairs(core.backends["replicas"].servers) do
+  for name, server in pairs(core.backends["replicas"].servers) do
     local stats = server:get_stats()
     if not stats.status:find("MAINT", 1, true) then
       known = known + 1
-      if stats.status:find("DOWN", 1, true) and (stats.check_status or ""):find("L7TOUT", 1, true) then
+      if not stats.status:find("DOWN", 1, true) then
+        leaving[name] = nil
+      elseif not (stats.check_status or ""):find("L7TOUT", 1, true) then
+        leaving[name] = true
+      elseif not leaving[name] then
         slow[#slow + 1] = server
       end
     end
