@@ -188,7 +188,10 @@ class Stack:
     def start(self, *services: str) -> None:
         """Start what is stopped of `services` and let go on what is paused."""
         found = self.containers(*services, stopped=True)
-        self._each("unpause", [one for one in found if one.details["State"]["Paused"]])
+        paused = [one for one in found if one.details["State"]["Paused"]]
+        self._each("unpause", paused)
+        for one in paused:  # the engine calls it unhealthy until its next check, which would wait for a minute
+            self.run_in(one, "rm", "-f", "/dev/shm/well")
         self._each("start", [one for one in found if not one.details["State"]["Running"]])
 
     def _each(self, verb: str, containers: Sequence[Container]) -> None:
