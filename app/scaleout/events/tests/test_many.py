@@ -83,7 +83,7 @@ def test_a_single_event_does_not_wait_for_the_turn_of_one_of_many_before_it(
     import_many(300)
     with transaction.atomic():
         publish("happened", aggregate="product:299", label="a rename")
-    assert relay() == 1 + sending.MANY
+    assert relay() == sending.MANY, "beside the one that the rename waits for, which went with its commit"
     (first,) = broker.messages("tests.events")
     assert first["event"]["data"]["label"] == "many 299"
     assert broker.length("tests.bulk") == sending.MANY
