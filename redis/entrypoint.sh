@@ -44,7 +44,7 @@ word() {
 
 hash() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 
-# What the words in cache.users and queue.users stand for. Nobody has FLUSHALL, KEYS, SCAN, CONFIG, EVAL, SCRIPT FLUSH,
+# What the words in cache.users and queue.users stand for. No user has FLUSHALL, KEYS, SCAN, CONFIG, EVAL, SCRIPT FLUSH,
 # FUNCTION, MONITOR, ACL or their like. A script does nothing that its caller may not do, and `guard` ends it where
 # it does not end by itself.
 declare -A rules=(

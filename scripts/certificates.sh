@@ -13,7 +13,7 @@ source "$(dirname "$0")/lib.sh"
 dir=$root/secrets
 nodes=$dir/nodes
 # A year and a month: only `make up`, `make deploy` and `make rotate-certs` renew, and a failover must not hang on one of
-# them within 90 days. A key is in one container and in no image; whoever reads it there is inside of that node already.
+# them within 90 days. A key is in one container and in no image; who reads it there is inside of that node already.
 DAYS=397
 RENEW_BEFORE=$((60 * 86400))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# idle.sh: the CPU time that the running stack takes, a container a line, in per cent of a core. Ask nothing of it meanwhile.
+# idle.sh: the CPU time that the running stack takes, a container a line, in per cent of a core. Ask nothing of it in that time.
 # The engine's share is of every project on this machine. What a health check runs is counted twice: in its container, too.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

@@ -301,7 +301,7 @@ def test_orders_are_accepted_without_the_broker_and_have_their_effects_when_it_i
         within=15,
     )
     assert prometheus.value(f"max({age})") > seconds / 2
-    assert prometheus.value('count(events_queue_length{queue="orders.events"} >= 0)') == 0  # nobody knows
+    assert prometheus.value('count(events_queue_length{queue="orders.events"} >= 0)') == 0  # unknown
     broken.start("redis-queue")
     assert Counter(answers) == {201: number}
     assert slowest < 2.0 * TIME_FACTOR

@@ -106,7 +106,7 @@ sub vcl_hit {
             set req.http.X-Edge-Status = "hit";
             return (deliver);
         }
-        # Older than max-age: shown while it is fetched anew, if the origin allows that for so long; and if nothing was
+        # Older than max-age: shown while it is fetched, if the origin allows that for so long; and if nothing was
         # purged since it has become so, or in the second before: what was purged is stale from about that moment, and a
         # purge leaves what is stale as it is.
         if (obj.ttl + std.duration(obj.http.X-Edge-Revalidate + "s", 0s) > 0s
@@ -115,7 +115,7 @@ sub vcl_hit {
             return (deliver);
         }
     }
-    # Older than that, or purged: only if nothing else is to be had. While the origin is known to be away nobody waits to learn that
+    # Older than that, or purged: only if nothing else is to be had. While the origin is known to be away no caller waits to learn that
     # again: it is asked in the background, once at a time.
     if (req.http.X-Edge == "failed" || !std.healthy(watched)) {
         set req.http.X-Edge-Status = "hit; detail=stale-if-error";

@@ -184,7 +184,7 @@ CACHES: dict[str, dict[str, Any]] = {
 CACHING_SOURCE = "shop.serving.cache_source"
 # Seals what those who share values put there; of the others each has a key of its own, and shares nothing.
 CACHING_KEY = environment.secret("CACHE_KEY") if SERVICE in services.CACHING else token_hex()
-CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could only be somebody else's
+CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could only be forged
 # A service that has no pages can't render the links in them.
 # Nor may web write the answers of products (redis/cache.users). The worker warms all.
 CACHING_WARMERS = {"products": ["products-api"], "web": ["front-page", "categories", "featured-products"]}.get(SERVICE)

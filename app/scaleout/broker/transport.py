@@ -60,7 +60,7 @@ class Ranked(priority_cycle):  # type: ignore[type-arg]  # it takes none when it
         return sorted(found, key=lambda one: RANKS.get(kind(one), RANKS["events"]))[:n]
 
 
-# What was taken off the queue when the connection broke, so that nobody knows whether Redis still has it.
+# What was taken off the queue when the connection broke, so that it is unknown whether Redis still has it.
 _taken: deque[tuple[Any, str, str]] = deque()
 
 
@@ -252,7 +252,7 @@ class SentinelChannel(_Ours, redis.SentinelChannel):
             this._put(routing_key, message)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: nobody knows."""
+        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: it may be lost."""
         this: Any = self
         # Batches, and queues that come and go, are for what may be lost.
         if kwargs.get("_publish_batch") is not None or queue in this._expires:

@@ -1,6 +1,6 @@
 """Values as bytes: text and JSON where the types allow it, else a pickle; and the seal on what Redis holds.
 
-Whoever can write to Redis can write any bytes. So nothing of it is decoded before its seal is checked: an HMAC over the
+A client of Redis can write any bytes. So nothing of it is decoded before its seal is checked: an HMAC over the
 name and the bytes, by a key that only the processes have that share the values. A value that was put under another name
 is refused like a forged one. A project without pickles in Redis says `CACHING_PICKLES = False`.
 """

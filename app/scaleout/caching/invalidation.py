@@ -38,7 +38,7 @@ def checked(tags: Iterable[str]) -> set[str]:
 
 
 def invalidate(*tags: str) -> None:
-    """Make every value wrong that bears one of `tags`, in every process: at once, or after the commit of each
+    """Make every value wrong that has one of `tags`, in every process: at once, or after the commit of each
     transaction that this thread has open, on any database. Raises nothing if Redis is away: it is told when it is back.
 
     Raises TransactionManagementError where a commit can't be waited for: `set_autocommit(False)` outside of `atomic()`.

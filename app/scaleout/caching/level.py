@@ -29,7 +29,7 @@ def shows(tags: tuple[str, ...]) -> None:
 
 @contextmanager
 def unshown() -> Iterator[None]:
-    """Let what is read meanwhile be no part of the answer: its tags are not in `shown()`."""
+    """Let what is read inside be no part of the answer: its tags are not in `shown()`."""
     before = collected.set(None)
     try:
         yield

@@ -229,7 +229,7 @@ class Shared:
         self._wire.exchange(("EVAL", self._here(FOREWARN), 1 + len(names), clock, *names, *given))
 
     def invalidate(self, tags: Collection[str], token: str, *, anyway: bool = False) -> None:
-        """Make every value wrong that bears one of `tags`, and tell all processes. `anyway`: whatever the breaker
+        """Make every value wrong that has one of `tags`, and tell all processes. `anyway`: whatever the breaker
         says."""
         given: Command = (secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), message(tags, token))
         command: Command = ("EVAL", self._here(INVALIDATE), 2 + len(tags), *self._meta(tags), *given)

@@ -95,7 +95,7 @@ def _json(data: dict[str, Any]) -> str:
 def publish_many(name: str, told: Iterable[tuple[str, dict[str, Any]]], /, *, using: str = "default") -> None:
     """Tell the consumers of `name` what has happened to many aggregates, each with its data; in bounded memory.
 
-    The transaction must have locked a row of each of these aggregates, as whoever else tells of them does: of the locks
+    The transaction must have locked a row of each of these aggregates, as every other publisher does: of the locks
     that `publish` takes the server has only some thousands. They are sent by the relay, a few at a time, and by queues
     of their own: single events overtake them.
     """
@@ -189,7 +189,7 @@ def received(alias: str, event_id: UUID, consumer: str) -> None:
     if row is None:
         return
     aggregate, bulk = row
-    # After the commit: whoever publishes the next one at this moment sees that it has nothing to wait for, or is seen.
+    # After the commit: a publisher of the next one at this moment sees that it has nothing to wait for, or is seen.
     following = _next(alias, consumer, aggregate)
     if bulk and not following and room(consumer, bulk=True, seen=SEEN):
         following, _ = claim(alias, [Want(consumer, bulk=True, limit=1, taken=False, heard=False)])

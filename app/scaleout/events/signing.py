@@ -2,7 +2,7 @@
 
 `settings.EVENTS_SIGN` names a function that returns the signature of bytes, or None where this process has no key: then
 it sends no event, and leaves that to the relay of one that has. `settings.EVENTS_VERIFY` names one that says whether a
-signature is of the service that owns the event's name. Without these settings whoever reaches the queue is believed.
+signature is of the service that owns the event's name. Without these settings each client of the queue is believed.
 
 The signature is of the message as it is sent, its consumer and its outbox included, so no part of it can be exchanged.
 It goes in a header, which the release before does not know and leaves alone.

@@ -20,7 +20,7 @@ _COLUMNS = "id, event_id, name, aggregate, consumer, data::text, headers::text, 
 _WAIT = "make_interval(secs => greatest({least}, least({longest}, 2 ^ least(sends, 10))) * (0.8 + 0.4 * random()))"
 ONE_OF_AN_AGGREGATE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 # What waits behind another one is due at once: it goes when that one has gone. A statement of its own after the lock,
-# so that it sees what whoever had the lock has committed.
+# so that it sees what the last holder of the lock has committed.
 WRITE = f"""
     INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, headers, created_at, due_at, sends)
     SELECT %(event_id)s, %(name)s, %(aggregate)s, %(consumer)s, %(data)s, %(headers)s, clock_timestamp(),

@@ -31,7 +31,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local window, each = tonumber(ARGV[1]), tonumber(ARGV[2])
 local paid = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
--- Never so far ahead, unless the clock has stepped back: nobody is to wait until it is there again.
+-- Never so far ahead, unless the clock has stepped back: no caller is to wait until it is there again.
 if paid - now > window then paid = now end
 local after = paid + each
 if after - now > window then

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STUCK = 3.0  # seconds: the load balancers wait 2 s for an answer, so nobody waits for what these threads do
+STUCK = 3.0  # seconds: the load balancers wait 2 s for an answer, so no caller waits for what these threads do
 
 
 class Pool:
-    """The threads of this process that serve requests. `threads` is 0 where nobody counts them."""
+    """The threads of this process that serve requests. `threads` is 0 where they are not counted."""
 
     def __init__(self) -> None:
         self.threads = 0

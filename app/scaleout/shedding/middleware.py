@@ -1,4 +1,4 @@
-"""Answer 503 at once for a request that nobody waits for any more, or that would only delay what matters more."""
+"""Answer 503 at once for a request whose caller has gone, or that would only delay what matters more."""
 
 from __future__ import annotations
 

@@ -36,9 +36,9 @@ def _largest() -> int:
 
 
 def may_exist(key: int) -> bool:
-    """Whether a product can have this id. So an id that nobody was given costs no query, and no place in the cache:
+    """Whether a product can have this id. So an id that was never given out costs no query, and no place in the cache:
     only what was deleted is kept there as missing."""
-    with unshown():  # or the answer would bear its tags, and each new product purge every page
+    with unshown():  # or the answer would have its tags, and each new product purge every page
         return key <= _largest()
 
 

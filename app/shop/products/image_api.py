@@ -92,7 +92,7 @@ def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Up
 
 
 def _own_bucket(request: HttpRequest) -> str:
-    """Return the bucket's URL on this site. Raises Problem 400 for a host that nobody said is this site's.
+    """Return the bucket's URL on this site. Raises Problem 400 for a host that no setting names.
 
     Where ALLOWED_HOSTS names none that is any host but this machine and the addresses of its own network.
     """

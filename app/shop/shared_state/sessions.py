@@ -6,12 +6,12 @@ then saved over the newer row. Here the browser is told so: from a failed write 
 sends its reads to the database.
 
 Nor do two who save at once, or one who saves and one who ends the session, leave another thing in the cache than in the
-database: the row is locked until the cache is written. An ended session leaves its mark in the cache, so that nobody
-who has read the row before puts it there again.
+database: the row is locked until the cache is written. An ended session leaves its mark in the cache, so that no
+reader of the row from before puts it there again.
 
 Neither the cache nor the table holds an id that could be used as a cookie: both know a session by the hash of its id.
 What the cache holds is JSON, signed with SECRET_KEY for this session's name; anything else there is as good as nothing.
-A row of a release before this one bears the plain id until its session is saved.
+A row of a release before this one has the plain id until its session is saved.
 
 What is not noticed: a node of a Redis Cluster that dies after it has taken a write and before its replica has it.
 """
@@ -68,7 +68,7 @@ def names_of(key: str) -> list[str]:
 class SessionStore(cached_db.SessionStore):
     """Django's `cached_db`, which notices a write that the cache has missed.
 
-    With `settings.OLD_SESSIONS` it suits replicas of the release before: rows bear plain ids, the cache also gets what
+    With `settings.OLD_SESSIONS` it suits replicas of the release before: rows have plain ids, the cache also gets what
     those read, and is not read here, since they do not write what this release reads.
     """
 
@@ -98,7 +98,7 @@ class SessionStore(cached_db.SessionStore):
         return data
 
     def save(self, must_create: bool = False) -> None:
-        """Save the session in the database, then in the cache. Raises UpdateError where it was ended meanwhile."""
+        """Save the session in the database, then in the cache. Raises UpdateError where it has ended."""
         if self.session_key is None:
             self.create()
             return
@@ -164,7 +164,7 @@ class SessionStore(cached_db.SessionStore):
         return all(_ask(lambda redis: redis.set(_full(one), it, ex=lasts)) is True for one, it in given)  # noqa: B023
 
     def _offer(self, data: dict[str, Any], age: int) -> None:
-        """Give the cache what was read, unless it has the session: somebody may have saved a newer one meanwhile."""
+        """Give the cache what was read, unless it has the session: a newer one may have been saved."""
         name, lasts = self.cache_key, max(1, int(self._cached_for(age)))
         text = signing.dumps(data, salt=name)
         added = _ask(lambda redis: redis.set(_full(name), text, nx=True, ex=lasts) or False)

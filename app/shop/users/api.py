@@ -118,7 +118,7 @@ def change(request: HttpRequest, user_id: int, body: Change) -> User:
     except (ValidationError, accounts.EmailTaken) as error:
         raise _refusal(error) from error
     except User.DoesNotExist:
-        raise Http404 from None  # deleted meanwhile
+        raise Http404 from None  # deleted since
     return visible(request, user_id)
 
 

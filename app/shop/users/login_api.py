@@ -26,7 +26,7 @@ BY_BOTH = throttle.Limit("login", most=10, seconds=300)
 # Wide: an office behind one address; and many addresses that guess at one account.
 BY_CLIENT = throttle.Limit("login-client", most=100, seconds=60)
 BY_ACCOUNT = throttle.Limit("login-account", most=100, seconds=300)
-# A client that has logged in to the account is not counted with the others: so nobody can keep the owner out.
+# A client that has logged in to the account is not counted with the others: so no guesser can keep the owner out.
 KNOWN, KNOWN_SECONDS = "login-known", 30 * 86_400
 PASSWORDS = throttle.Limit("password", most=10, seconds=300)  # by the user whose token comes with it
 
@@ -168,7 +168,7 @@ def _find(email: str) -> User | None:
     try:
         return accounts.find(email)
     except ValidationError:
-        return None  # no address, so nobody's
+        return None  # no address, so no user's
 
 
 def _normalised(email: str) -> str:

@@ -127,7 +127,7 @@ def test_a_target_that_compares_for_longer_than_the_source_ends_nothing(monkeypa
 
     def slow_there(connection: Any, *arguments: Any) -> Any:
         if connection.info.dbname == connections["shard2"].settings_dict["NAME"]:
-            time.sleep(2 * PATIENCE)
+            time.sleep(2 * PATIENCE)  # the comparison takes so long: nothing is waited for
         return fingerprints(connection, *arguments)
 
     with mover() as one:
