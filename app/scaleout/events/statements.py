@@ -39,7 +39,7 @@ HURRY = """
 # which one, the order says: a comparison of rows, ordered as its index is, can go by no other.
 BY_INDEX = """
     SELECT set_config('enable_' || way, 'off', true)
-      FROM unnest(ARRAY['seqscan', 'bitmapscan', 'sort', 'hashjoin', 'mergejoin']) AS way
+      FROM unnest(ARRAY['seqscan', 'bitmapscan', 'sort', 'incremental_sort', 'hashjoin', 'mergejoin']) AS way
 """
 # Of each want as many rows as it says are looked at, those that are due longest. What waits behind another one is
 # looked at again when it is twice as old. Of what was sent it is first noted that the queue is empty: then a worker has
