@@ -48,8 +48,9 @@ class Probe:
         return run("docker", "exec", "-i", *settings, self.id, *command, check=check, text=text)
 
     def curl(self, url: str, *options: str, check: bool = True) -> str:
-        """Return the body at `url`."""
-        return self.run("curl", "--silent", "--show-error", "--max-time", "10", *options, url, check=check)
+        """Return the body at `url`; without `check` none of curl's messages, whose place in it is random."""
+        messages = ("--show-error",) if check else ()
+        return self.run("curl", "--silent", *messages, "--max-time", "10", *options, url, check=check)
 
     def sql(self, host: str, database: str, role: str, query: str, *, check: bool = True, password: str = "") -> str:
         """Run `query` as `role` with its secret and return the rows, columns separated by `|`."""
