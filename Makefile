@@ -1,7 +1,8 @@
-# Everything a person does with the stack. `make` alone explains it.
-# Settings are given on the command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
+# Everything a person does with the stack. `make` alone explains it. Settings are given on the
+# command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
 
-# What was typed reaches the scripts as it came: make would expand $(...) in it, and a shell what is left.
+# What was typed reaches the scripts as it came: make would expand $(...) in it, and a shell what is
+# left.
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 

@@ -29,7 +29,8 @@ import redis
 def _by_delete(
     self: DatabaseOperations, _style: Any, tables: Iterable[str], *, reset_sequences: bool = False, **_: Any
 ) -> list[str]:
-    """Return SQL that empties `tables`: a tenth of the time of TRUNCATE, which makes each table and index anew.
+    """Return SQL that empties `tables`: a tenth of the time of TRUNCATE, which makes each table and
+    index anew.
 
     As a replica does it: without triggers, so that neither a foreign key nor a fence is in the way.
     """
@@ -44,7 +45,9 @@ DatabaseOperations.sql_flush = _by_delete  # type: ignore[method-assign, assignm
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """At the end let go of the databases: the watch keeps a connection of its own to each, and so does a mirror."""
+    """At the end let go of the databases: the watch keeps a connection of its own to each, and so
+    does a mirror.
+    """
     yield
     connections.close_all()
     _join("caching")  # each closes its connection as it ends
@@ -64,8 +67,9 @@ def _join(*names: str) -> None:
 
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What one test has cached is not there for the next. Redis may take its time here, as busy as the machine is:
-    what a slow one is worth, the tests of `caching` show in processes of their own."""
+    """What one test has cached is not there for the next. Redis may take its time here, as busy as
+    the machine is: what a slow one is worth, the tests of `caching` show in processes of their own.
+    """
     monkeypatch.setattr(wire, "TIMEOUT", 5.0)
     monkeypatch.setattr(wire, "SLOW", 5.0)
     monkeypatch.setattr(watch, "ANSWER", 5.0)
@@ -79,9 +83,11 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def shards(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A map and buckets as `prepare` makes them, and a process that knows nothing yet, and has time to ask all shards.
+    """A map and buckets as `prepare` makes them, and a process that knows nothing yet, and has time
+    to ask all shards.
 
-    For tests that are marked `django_db(transaction=True)` with the databases `default` and those of the shards.
+    For tests that are marked `django_db(transaction=True)` with the databases `default` and those
+    of the shards.
     """
     monkeypatch.setattr(scatter, "DEADLINE", 10.0)
     fill("default", settings.SHARDS)
@@ -92,7 +98,9 @@ def shards(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture
 def deliver() -> Callable[[], list[str]]:
-    """Do what workers do with what was sent: run it, and what that sends, until nothing is left; return the tasks."""
+    """Do what workers do with what was sent: run it, and what that sends, until nothing is left;
+    return the tasks.
+    """
     current_app.loader.import_default_modules()  # as a worker does
     client: Any = redis.Redis(unix_socket_path=urlsplit(settings.QUEUE_URL).path, db=1)
 

@@ -1,5 +1,5 @@
--- What wrk does here: one request again and again, at most LIMIT times a thread (wrk's own -d bounds the
--- time), and at the end one line of JSON. Call: wrk … --script load.lua URL -- LIMIT
+-- What wrk does here: one request again and again, at most LIMIT times a thread (wrk's own -d
+-- bounds the time), and at the end one line of JSON. Call: wrk … --script load.lua URL -- LIMIT
 local bytes, limit
 local sent = 0
 

@@ -1,6 +1,7 @@
--- A replica gets no request before its first good check. HAProxy 3.0 takes an address that DNS has just listed for up
--- until a check fails, and a request may hang meanwhile; "init-state" came with 3.1. So a new address begins with
--- weight 0 and gets its weight once it has stayed up for longer than a check can take.
+-- A replica gets no request before its first good check. HAProxy 3.0 takes an address that DNS has
+-- just listed for up until a check fails, and a request may hang meanwhile; "init-state" came with
+-- 3.1. So a new address begins with weight 0 and gets its weight once it has stayed up for longer
+-- than a check can take.
 
 local TICK_MS = 100
 local PROVEN_MS = 1700 -- inter 500 ms, timeout check 1 s, and some
@@ -18,7 +19,8 @@ local function gate(name, server)
   local status = server:get_stats().status or ""
   local address = server:get_addr()
   if not seen[name] then
-    -- After a reload the worker before has handed on the address. It has proved itself, unless its weight is still 0.
+    -- After a reload the worker before has handed on the address. It has proved itself, unless its
+    -- weight is still 0.
     local proven = not status:find("MAINT", 1, true) and server:get_weight() > 0
     seen[name] = { address = proven and address or nil }
   end
@@ -34,12 +36,13 @@ local function gate(name, server)
   return status:find("UP", 1, true) == 1 and not state.since
 end
 
--- By server: since it was up last, a check has failed at once or been answered with an error. It ends, or is not well.
+-- By server: since it was up last, a check has failed at once or been answered with an error. It
+-- ends, or is not well.
 local leaving = {}
 
--- Of the replicas that took the connection of a check and did not answer it in time, half are up all the same: they hang, or
--- all are short of CPU time, and then the others would get too much, and be next. One that has drained answers no check
--- either while it ends.
+-- Of the replicas that took the connection of a check and did not answer it in time, half are up
+-- all the same: they hang, or all are short of CPU time, and then the others would get too much,
+-- and be next. One that has drained answers no check either while it ends.
 local function keep_half()
   local known, slow = 0, {}
   for name, server in pairs(core.backends["replicas"].servers) do
@@ -60,8 +63,8 @@ local function keep_half()
   end
 end
 
--- The servers of "bodies" have no checks of their own: they follow those with the same address. Where none is fit all
--- get requests, as in "unchecked".
+-- The servers of "bodies" have no checks of their own: they follow those with the same address.
+-- Where none is fit all get requests, as in "unchecked".
 local function follow(fit)
   for name, server in pairs(core.backends["bodies"].servers) do
     local weight = (next(fit) == nil or fit[server:get_addr()]) and "100%" or "0%"

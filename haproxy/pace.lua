@@ -1,5 +1,5 @@
--- Watches a body that is passed on to a replica while it arrives, in a thread of that replica: it must keep a pace, and
--- one of unknown length ends at the limit.
+-- Watches a body that is passed on to a replica while it arrives, in a thread of that replica: it
+-- must keep a pace, and one of unknown length ends at the limit.
 
 local WINDOW_MS = 4000
 local LEAST = 65536 -- bytes that arrive in each window: 16 KiB a second
@@ -23,7 +23,8 @@ function Pace:start_analyze(_, channel)
   end
 end
 
--- HAProxy 3.0 takes filter.ERROR from http_payload for a huge number; an error that is raised ends the request.
+-- HAProxy 3.0 takes filter.ERROR from http_payload for a huge number; an error that is raised ends
+-- the request.
 local function refuse(txn, status, reason)
   txn:set_var("txn.refused", status)
   error(reason, 0)

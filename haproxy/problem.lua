@@ -1,4 +1,5 @@
--- What HAProxy itself answers: a page for a browser, a problem (RFC 9457) for any other client. Used as %[lua.problem(503)].
+-- What HAProxy itself answers: a page for a browser, a problem (RFC 9457) for any other client.
+-- Used as %[lua.problem(503)].
 
 local TEXTS = { -- title, what happened, and for a page what to do
   [400] = { "Bad Request", "The request could not be understood.", "Check the address, or go back and try again." },
@@ -29,8 +30,9 @@ end
 
 local PAGE = read("/etc/haproxy/page.html"):gsub("\n", " ") -- HAProxy encodes the ends of lines
 
--- A body that is being passed on ends with 400, whatever is wrong with it: pace.lua, or the client's silence, says more.
--- A read that is given up while no second try may be made is a refusal.
+-- A body that is being passed on ends with 400, whatever is wrong with it: pace.lua, or the
+-- client's silence, says more. A read that is given up while no second try may be made is a
+-- refusal.
 local function true_status(txn, status)
   if status == 400 then
     if txn.f:txn_sess_term_state():sub(1, 1) == "c" then

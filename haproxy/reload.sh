@@ -1,5 +1,6 @@
 #!/bin/bash
-# Applies what is in /etc/lb now, or says in one line why not; then HAProxy goes on with what it has.
+# Applies what is in /etc/lb now, or says in one line why not; then HAProxy goes on with what it
+# has.
 set -euo pipefail
 # shellcheck source=haproxy/render.sh
 source /usr/local/lib/render.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Start etcd. Before anything else can reach it: root, and for each Patroni cluster a user that may read and write the keys
-# of that cluster and nothing else. Their passwords are in /run/node (scripts/certificates.sh).
+# Start etcd. Before anything else can reach it: root, and for each Patroni cluster a user that may
+# read and write the keys of that cluster and nothing else. Their passwords are in /run/node
+# (scripts/certificates.sh).
 set -euo pipefail
 node=/run/node
 done=$ETCD_DATA_DIR/users # the hash of the passwords that were set up

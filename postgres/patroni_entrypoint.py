@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""Start a PostgreSQL node: check the environment, render Patroni's configuration, become Patroni."""
+"""Start a PostgreSQL node: check the environment, render Patroni's configuration, become
+Patroni.
+"""
 
 import json
 import os
@@ -98,7 +100,9 @@ def render() -> str:
 
 
 def wait_for_store() -> None:
-    """Wait until etcd listens, for at most STORE_SECONDS: Patroni would look again only after 5 s."""
+    """Wait until etcd listens, for at most STORE_SECONDS: Patroni would look again only after 5
+    s.
+    """
     deadline = time.monotonic() + STORE_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -110,7 +114,9 @@ def wait_for_store() -> None:
 
 
 def main() -> None:
-    """Write the configuration where only this user reads it, then start Patroni in this process' place."""
+    """Write the configuration where only this user reads it, then start Patroni in this process'
+    place.
+    """
     text = render()
     target = Path(os.environ["PATRONICTL_CONFIG_FILE"])
     os.umask(0o077)

@@ -22,7 +22,9 @@ def attached() -> Iterator[ipaddress.IPv4Network]:
 
 
 def address_of(name: str, seconds: float = 10) -> ipaddress.IPv4Address:
-    """Look `name` up, again and again for at most `seconds`; raise OSError when it stays unknown."""
+    """Look `name` up, again and again for at most `seconds`; raise OSError when it stays
+    unknown.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -34,7 +36,9 @@ def address_of(name: str, seconds: float = 10) -> ipaddress.IPv4Address:
 
 
 def data_and_others(own_name: str) -> tuple[ipaddress.IPv4Network, list[ipaddress.IPv4Network]]:
-    """Return the network on which this container is `own_name`, and the others it is attached to."""
+    """Return the network on which this container is `own_name`, and the others it is attached
+    to.
+    """
     address = address_of(own_name)
     networks = sorted(set(attached()))
     data = [network for network in networks if address in network]

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Move the primary to a replica that has every commit, and say how long there was none.
 
-Run in a container of the cluster: `docker compose exec postgres-1 /opt/postgres/patroni_switchover.py`.
+Run in a container of the cluster: `docker compose exec postgres-1
+/opt/postgres/patroni_switchover.py`.
 """
 
 import http.client
@@ -24,7 +25,9 @@ def refuse(message: str) -> NoReturn:
 
 
 def patronictl(*arguments: str, seconds: float) -> str:
-    """Return what patronictl prints; it waits for etcd without an end, so after `seconds` we give up."""
+    """Return what patronictl prints; it waits for etcd without an end, so after `seconds` we give
+    up.
+    """
     try:
         answer = subprocess.run(
             ["patronictl", *arguments], capture_output=True, text=True, timeout=seconds, check=False

@@ -2,7 +2,8 @@
 # prometheus | redis-exporter | nginx-exporter
 set -euo pipefail
 
-# They listen on the network `monitoring` only: from the others they ask, and nothing there may ask them.
+# They listen on the network `monitoring` only: from the others they ask, and nothing there may ask
+# them.
 here=$(getent ahostsv4 "${1:-prometheus}-monitoring" | head -n 1 | cut -d ' ' -f 1) || :
 [[ $here ]] || { echo "no address ${1:-prometheus}-monitoring" >&2 && exit 64; }
 
@@ -13,8 +14,9 @@ case ${1:-prometheus} in
       --web.console.templates=/etc/prometheus/consoles --log.level=warn
     ;;
   redis-exporter)
-    # One exporter for all: Prometheus names the target, this file holds the passwords of the user `exporter`, who may ask
-    # for figures and for no key. Who calls must be Prometheus: /scrape would ask any address for any caller.
+    # One exporter for all: Prometheus names the target, this file holds the passwords of the user
+    # `exporter`, who may ask for figures and for no key. Who calls must be Prometheus: /scrape
+    # would ask any address for any caller.
     for host in redis-cache{,-{2..6}} redis-queue{,-{2,3}}; do
       role=${host%-[0-9]}
       printf '"redis://exporter@%s:6379": "%s"\n' "$host" "$(cat "/run/secrets/${role/-/_}_exporter")"

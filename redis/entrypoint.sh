@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Start Redis as `cache`, as `queue`, as a node of the cache's cluster (`cluster`), as a server of the queue that
-# Sentinels watch (`replicated-queue`), or as such a Sentinel (`sentinel`).
+# Start Redis as `cache`, as `queue`, as a node of the cache's cluster (`cluster`), as a server of
+# the queue that Sentinels watch (`replicated-queue`), or as such a Sentinel (`sentinel`).
 set -euo pipefail
 
 refuse() {
@@ -21,8 +21,8 @@ main() {
   exec redis-server /tmp/redis.conf
 }
 
-# Of one connection, once a second: end a script that does not end, which would hold up everybody. One that has written
-# can be ended with the server only.
+# Of one connection, once a second: end a script that does not end, which would hold up everybody.
+# One that has written can be ended with the server only.
 guard() {
   local answer
   while sleep 1; do
@@ -44,9 +44,9 @@ word() {
 
 hash() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 
-# What the words in cache.users and queue.users stand for. No user has FLUSHALL, KEYS, SCAN, CONFIG, EVAL, SCRIPT FLUSH,
-# FUNCTION, MONITOR, ACL or their like. A script does nothing that its caller may not do, and `guard` ends it where
-# it does not end by itself.
+# What the words in cache.users and queue.users stand for. No user has FLUSHALL, KEYS, SCAN, CONFIG,
+# EVAL, SCRIPT FLUSH, FUNCTION, MONITOR, ACL or their like. A script does nothing that its caller
+# may not do, and `guard` ends it where it does not end by itself.
 declare -A rules=(
   [connect]='+ping +hello +auth +client|setinfo +client|setname'
   [data]='+get +set +del +mget +getrange +exists +ttl +pttl +expire +pexpire +incr +decr +time +publish +subscribe +unsubscribe'
@@ -62,8 +62,9 @@ declare -A rules=(
   [before]='~* &* +@all -@dangerous +info +slowlog|get +slowlog|len +latency|latest +latency|histogram'
 )
 
-# users ROLE [WORD...]: a line for each user of cache.users or queue.users, with the hash of its password and, besides its
-# own, the rules that the words stand for. The secret redis_ROLE_acl has a name and a hash a line: no password is here.
+# users ROLE [WORD...]: a line for each user of cache.users or queue.users, with the hash of its
+# password and, besides its own, the rules that the words stand for. The secret redis_ROLE_acl has a
+# name and a hash a line: no password is here.
 users() {
   local -A hashes=()
   local user rest one more="${rules[connect]}" known=/run/secrets/redis_$1_acl
@@ -93,7 +94,8 @@ configuration() {
   operator
 }
 
-# replication SECRET: what servers that copy each other have besides. Such a user can do nothing else.
+# replication SECRET: what servers that copy each other have besides. Such a user can do nothing
+# else.
 replication() {
   local password
   password=$(word "$1")
@@ -118,8 +120,9 @@ cluster() {
   cluster-keeper & # ends with the container
 }
 
-# The queue's servers and Sentinels have a secret that the application has not. They know each other by address, not by name:
-# a Sentinel waits for the resolver when it looks for a server that is gone, and Docker's may leave it without an answer.
+# The queue's servers and Sentinels have a secret that the application has not. They know each other
+# by address, not by name: a Sentinel waits for the resolver when it looks for a server that is
+# gone, and Docker's may leave it without an answer.
 watched() {
   local name
   [[ ${NODE:-} =~ ^[a-z0-9-]+$ ]] || refuse "NODE=\"${NODE:-}\": must be the host name of this server"
@@ -135,7 +138,8 @@ ask() { REDISCLI_AUTH=$word timeout 1 redis-cli --no-auth-warning --user sentine
 replicated_queue() {
   local word primary configuration=/var/lib/redis/redis.conf before
   watched
-  # As the Sentinels say. Where none has answered for long: as it was here before; at the very first start the first is it.
+  # As the Sentinels say. Where none has answered for long: as it was here before; at the very first
+  # start the first is it.
   before=$(grep -s '^replicaof ' "$configuration") || [[ -e $configuration || $NODE == "${SERVERS%% *}" ]] || before="replicaof $(address "${SERVERS%% *}") 6379"
   if primary=$(told); then
     if [[ $primary == "$(address "$NODE")" ]]; then before=''; else before="replicaof $primary 6379"; fi
@@ -150,8 +154,8 @@ replicated_queue() {
   exec redis-server "$configuration" # which the Sentinels change when the primary does
 }
 
-# told: the address of the primary, once a Sentinel names one that is this server, or says of itself that it is the primary.
-# A Sentinel may name one that is gone until it has chosen another.
+# told: the address of the primary, once a Sentinel names one that is this server, or says of itself
+# that it is the primary. A Sentinel may name one that is gone until it has chosen another.
 told() {
   local sentinel primary
   while ((SECONDS < 20)); do

@@ -34,7 +34,8 @@ if ! have mmdebstrap; then
 fi
 
 build() {
-  # minbase, and out of it what a container never reads: the same cut that Debian's slim images make.
+  # minbase, and out of it what a container never reads: the same cut that Debian's slim images
+  # make.
   set -o pipefail
   mmdebstrap --variant=minbase --include=ca-certificates \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# bench.sh [NAME] [--quick], make bench NAME=...: run a bench in the image of the benches (bench/Dockerfile), or list the benches.
+# bench.sh [NAME] [--quick], make bench NAME=...: run a bench in the image of the benches
+# (bench/Dockerfile), or list the benches.
 # QUICK=1 is the same as --quick. bench/README.md explains what is measured and how.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -37,7 +38,8 @@ if [[ $(docker image inspect --format '{{index .Config.Labels "scale-out.bench"}
   quietly "$state_dir/bench-image.log" build || fail "the image $image could not be built"
 fi
 
-# The harness talks to the engine, reads the host's control groups, and writes into the work tree as this user.
+# The harness talks to the engine, reads the host's control groups, and writes into the work tree as
+# this user.
 options=(--rm --init --interactive --workdir "$root" --network none --read-only --tmpfs /tmp
   --cap-drop ALL --cap-add DAC_OVERRIDE --security-opt no-new-privileges:true
   --user "$(id -u):$(id -g)" --group-add "$(stat --format %g "$socket")"

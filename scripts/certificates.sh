@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The stack's own CA, and what etcd and each database node have of it: in secrets/nodes/<name>/, mounted at /run/node.
+# The stack's own CA, and what etcd and each database node have of it: in secrets/nodes/<name>/,
+# mounted at /run/node.
 #   ca.pem        whom to believe          identity.pem  its own key and certificate, in one file: replaced at once
 #   patroni_*     the password of its cluster: of the user in etcd, and for orders to Patroni. etcd has all, and its own root's
-# What exists is kept, and made again once less than RENEW_BEFORE seconds are left. The CA's key is in no container.
+# What exists is kept, and made again once less than RENEW_BEFORE seconds are left. The CA's key is
+# in no container.
 #   certificates.sh write    make what is missing or ends soon
 #   certificates.sh rotate   make rotate-certs: all of them new, and used by what runs; the CA and the passwords stay
 #   certificates.sh show     say when the first one ends
@@ -12,8 +14,9 @@ source "$(dirname "$0")/lib.sh"
 
 dir=$root/secrets
 nodes=$dir/nodes
-# A year and a month: only `make up`, `make deploy` and `make rotate-certs` renew, and a failover must not hang on one of
-# them within 90 days. A key is in one container and in no image; who reads it there is inside of that node already.
+# A year and a month: only `make up`, `make deploy` and `make rotate-certs` renew, and a failover
+# must not hang on one of them within 90 days. A key is in one container and in no image; who reads
+# it there is inside of that node already.
 DAYS=397
 RENEW_BEFORE=$((60 * 86400))
 
@@ -60,8 +63,8 @@ current() {
     && openssl verify -CAfile "$dir/ca_certificate" "$1" >/dev/null 2>&1
 }
 
-# identity NAME: a new key, and a certificate for the names under which others call it. Without a common name, which etcd would
-# take for a user, and refuse.
+# identity NAME: a new key, and a certificate for the names under which others call it. Without a
+# common name, which etcd would take for a user, and refuse.
 identity() {
   local name=$1 host=$1 key
   if [[ $name == dev ]]; then host=postgres-1; fi # make dev: one server, of another cluster
@@ -79,7 +82,8 @@ password() { # USER: of etcd
   [[ -s $nodes/etcd/$1 ]] || openssl rand -hex 24 | put "$nodes/etcd/$1"
 }
 
-# etcd reads its file at each handshake. Patroni reads it when it is asked to; PostgreSQL and its connections stay.
+# etcd reads its file at each handshake. Patroni reads it when it is asked to; PostgreSQL and its
+# connections stay.
 rotate() {
   local id service
   take_lock "make rotate-certs"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make sure that a Docker engine >= 20.10 and Compose >= 2.20 answer. Where they do, nothing is
-# changed. On Debian and Ubuntu, as root, what is missing is installed; elsewhere one line says what to do.
+# changed. On Debian and Ubuntu, as root, what is missing is installed; elsewhere one line says what
+# to do.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -12,8 +13,9 @@ at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]];
 
 can_install() { [[ $(id -u) == 0 ]] && have apt-get && grep -qE '^ID=(debian|ubuntu)$' /etc/os-release; }
 
-# Debian 12's own Compose is 1.29, too old. Debian 13's packages need no more than Debian 12's libc6,
-# so they are fetched with an apt configuration that lives in a temporary folder and goes with it.
+# Debian 12's own Compose is 1.29, too old. Debian 13's packages need no more than Debian 12's
+# libc6, so they are fetched with an apt configuration that lives in a temporary folder and goes
+# with it.
 install_from_trixie() {
   local dir keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror
   # shellcheck disable=SC2016 # a field of apt's, not a variable of the shell's
@@ -63,10 +65,12 @@ install_plugins() {
   fi
 }
 
-# Each published port has a docker-proxy, which carries the connections to 127.0.0.1. It opens 6 files for each, and ends for
-# good at its limit, which is the daemon's: docs/operating.md says what that looks like.
+# Each published port has a docker-proxy, which carries the connections to 127.0.0.1. It opens 6
+# files for each, and ends for good at its limit, which is the daemon's: docs/operating.md says what
+# that looks like.
 raise_limit() { ulimit -n 1048576 2>/dev/null || ulimit -n "$(ulimit -H -n)"; }
-# Where the limit cannot be raised, packet rules do without it; then localhost answers at 127.0.0.1, and not at ::1.
+# Where the limit cannot be raised, packet rules do without it; then localhost answers at 127.0.0.1,
+# and not at ::1.
 proxy_options() {
   options=()
   if [[ $(ulimit -n) != unlimited ]] && (($(ulimit -n) < 100000)) && ! grep -qs userland-proxy /etc/docker/daemon.json; then

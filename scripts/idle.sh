@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# idle.sh: the CPU time that the running stack takes, a container a line, in per cent of a core. Ask nothing of it in that time.
-# The engine's share is of every project on this machine. What a health check runs is counted twice: in its container, too.
+# idle.sh: the CPU time that the running stack takes, a container a line, in per cent of a core. Ask
+# nothing of it in that time. The engine's share is of every project on this machine. What a health
+# check runs is counted twice: in its container, too.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -28,7 +29,8 @@ main() {
   row $((all + engine)) "together"
 }
 
-# used CONTAINER: the microseconds that it has used, from its control group (v1 or v2; cgroupfs or systemd).
+# used CONTAINER: the microseconds that it has used, from its control group (v1 or v2; cgroupfs or
+# systemd).
 used() {
   local file
   for file in /sys/fs/cgroup/{cpuacct,cpu,cpuacct,}/{docker/"$1",system.slice/docker-"$1".scope}/{cpuacct.usage,cpu.stat}; do
@@ -40,7 +42,8 @@ used() {
   fail "${names[$1]}: its control group is not to be found: is the engine on this machine?"
 }
 
-# engine: the microseconds that the engine's processes and those that they have started and seen end have used.
+# engine: the microseconds that the engine's processes and those that they have started and seen end
+# have used.
 engine() {
   { cat /proc/[0-9]*/stat 2>/dev/null || :; } | # processes that end while they are listed
     awk -v tick="$(getconf CLK_TCK)" '/^[0-9]+ \((dockerd|containerd|containerd-shim.*)\)/ {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the load balancer takes by reload: its settings and its certificate, in secrets/lb-<project>/ (docs/tls.md).
+# What the load balancer takes by reload: its settings and its certificate, in secrets/lb-<project>/
+# (docs/tls.md).
 #   lb.sh write   write the directory; a load balancer reads it when it starts
 #   lb.sh apply   write, and reload if the load balancer has not read these values yet
 #   lb.sh reload  make reload-lb: write, and reload in any case
@@ -39,7 +40,8 @@ TEXT
   put tls_key <"$key"
 }
 
-# put NAME: standard input becomes $dir/NAME, whole or not at all. The directory's time is that of the last change.
+# put NAME: standard input becomes $dir/NAME, whole or not at all. The directory's time is that of
+# the last change.
 put() {
   local temporary
   temporary=$(mktemp "$root/secrets/.lb.XXXXXX")

@@ -16,7 +16,8 @@ state_dir=$root/.scale-out # logs and markers of make up; ignored by git
 
 declare -A groups=() # process groups that `background` has started: an interrupt ends them
 
-# background COMMAND...: run it in a process group of its own. The shell lets a plain `&` ignore Ctrl-C.
+# background COMMAND...: run it in a process group of its own. The shell lets a plain `&` ignore
+# Ctrl-C.
 background() {
   set -m
   "$@" </dev/null &
@@ -70,12 +71,14 @@ quietly() {
   return "$status"
 }
 
-# take_lock COMMAND [SECONDS]: one command at a time may change a project; another one fails at once, or after SECONDS.
-# What COMMAND starts inherits the lock as descriptor 9, so a killed COMMAND holds it for as long as its children work.
+# take_lock COMMAND [SECONDS]: one command at a time may change a project; another one fails at
+# once, or after SECONDS. What COMMAND starts inherits the lock as descriptor 9, so a killed COMMAND
+# holds it for as long as its children work.
 take_lock() {
   local file
   stop_when_interrupted
-  # The commands that COMMAND calls are a part of it. flock is in util-linux: without it there is no lock.
+  # The commands that COMMAND calls are a part of it. flock is in util-linux: without it there is no
+  # lock.
   if [[ ${SCALE_OUT_LOCK:-} == "$COMPOSE_PROJECT_NAME" ]] || ! have flock; then return 0; fi
   mkdir -p "$state_dir"
   file=$state_dir/lock-${COMPOSE_PROJECT_NAME//[^a-z0-9_-]/_}
@@ -130,7 +133,8 @@ dev_settings() {
   DEV_USER=$(owner)
 }
 
-# The user and group of app/: whom files that are made there belong to. An engine without root maps its user to root.
+# The user and group of app/: whom files that are made there belong to. An engine without root maps
+# its user to root.
 owner() { if docker info --format '{{.SecurityOptions}}' | grep -q rootless; then echo 0:0; else stat -c %u:%g "$root/app"; fi; }
 
 # shellcheck source=scripts/settings.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every check that reads the code and runs none of it: `make lint` calls this in the image of the tools.
+# Every check that reads the code and runs none of it: `make lint` calls this in the image of the
+# tools.
 set -uo pipefail # not -e: every check runs, and the end says whether one failed
 cd "$(dirname "$0")/.." || exit
 
@@ -23,8 +24,9 @@ mapfile -t shell < <(
 )
 mapfile -t dockerfiles < <(files '*Dockerfile*' | grep -v '\.dockerignore$')
 
-# types PART...: each part by itself: the application and the tests import nothing from each other. Some of the benches run in
-# the application. Its own tests find app/tests/waiting.py by its name alone, as pytest does (pyproject.toml).
+# types PART...: each part by itself: the application and the tests import nothing from each other.
+# Some of the benches run in the application. Its own tests find app/tests/waiting.py by its name
+# alone, as pytest does (pyproject.toml).
 types() {
   local part path sources
   for part; do

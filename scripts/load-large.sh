@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# make load-large: import Debian's own package index, which is in the image, into the live catalogue.
+# make load-large: import Debian's own package index, which is in the image, into the live
+# catalogue.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# make manage CMD="…" [S=service], make migrations [APP="…"], make shell [S=service]: Django's commands, in a container
-# that is removed afterwards. CMD is split into words as a shell would, and nothing in it is expanded.
+# make manage CMD="…" [S=service], make migrations [APP="…"], make shell [S=service]: Django's
+# commands, in a container that is removed afterwards. CMD is split into words as a shell would, and
+# nothing in it is expanded.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -54,7 +55,8 @@ shell() {
   in_stack "${S:-web}"
 }
 
-# In this work tree, and without a database: it needs no stack. The files belong to the owner of app/.
+# In this work tree, and without a database: it needs no stack. The files belong to the owner of
+# app/.
 write_files() {
   local image=$COMPOSE_PROJECT_NAME-app-dev
   docker image inspect "$image" >/dev/null 2>&1 || image=$COMPOSE_PROJECT_NAME-app

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# make mutants PACKAGE=identity [MINUTES=30]: change the code of app/PACKAGE in one place after the other, let the tests of
-# the package run each time, and show the changes that no test noticed. In random order, in a copy, for so many minutes.
+# make mutants PACKAGE=identity [MINUTES=30]: change the code of app/PACKAGE in one place after the
+# other, let the tests of the package run each time, and show the changes that no test noticed. In
+# random order, in a copy, for so many minutes.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -18,7 +19,8 @@ main() {
   "$root/scripts/tools.sh" scripts/with-servers.sh scripts/mutants.sh "$room$package" "$minutes"
 }
 
-# Inside the tools image. One database for all runs (--reuse-db): to make it takes longer than most tests.
+# Inside the tools image. One database for all runs (--reuse-db): to make it takes longer than most
+# tests.
 work() { # work PACKAGE MINUTES
   local package=$1 tests="pytest -x -q --reuse-db app/$1/tests" session=/tmp/mutants.sqlite status=0
   mkdir /tmp/copy && cp -a "$root/." /tmp/copy && cd /tmp/copy

@@ -8,7 +8,8 @@ cd "$root"
 "$root/scripts/engine.sh"
 "$root/scripts/secrets.sh" # the host's CA bundle, which pip may need
 
-# Both in one container: its image is made of both, and could not be made anew while one was pinned and the other not.
+# Both in one container: its image is made of both, and could not be made anew while one was pinned
+# and the other not.
 step "app/requirements.txt, tests/requirements.txt"
 # shellcheck disable=SC2016 # the shell in the container expands it
 "$root/scripts/tools.sh" bash -euc 'for part in app tests; do

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
-# Put what is new in place of what runs without losing a request. up.sh and deploy.sh read this file, after lib.sh.
+# Put what is new in place of what runs without losing a request. up.sh and deploy.sh read this
+# file, after lib.sh.
 # shellcheck disable=SC2154 # root and state_dir are of lib.sh
-# (Never with --no-deps: a container that was made so is another one to Compose, and would be replaced again.)
+# (Never with --no-deps: a container that was made so is another one to Compose, and would be
+# replaced again.)
 
 declare -A hash=()     # of each service: what its containers would be made of now
 media_store_secret=    # the file behind /run/secrets/media_store: Compose leaves it out of the hash
@@ -31,7 +33,8 @@ containers() { # SERVICE [OPTION...]: those that run, or what the options of `do
 
 count() { containers "$1" | wc -l; }
 
-# Read what everything would be made of now. What was started with a profile of its own stays a part of the stack.
+# Read what everything would be made of now. What was started with a profile of its own stays a part
+# of the stack.
 look() {
   local lines service value
   if [[ -n $(containers web-canary) ]]; then COMPOSE_PROFILES+=,canary; fi
@@ -42,7 +45,8 @@ look() {
   media_store_secret=$(realpath -m "$(setting MEDIA_STORE_SECRET "$root/secrets/media_store")")
 }
 
-# outdated SERVICE: "CONTAINER REASON" for each that has another image or other settings than it would be made with now.
+# outdated SERVICE: "CONTAINER REASON" for each that has another image or other settings than it
+# would be made with now.
 outdated() {
   local id image name made store now ids
   mapfile -t ids < <(containers "$1")
@@ -60,7 +64,8 @@ outdated() {
 
 # ── one container ───────────────────────────────────────────────────────────────────────────────────
 
-# settle CONTAINER: wait until it is healthy. Fails when it ends, starts again, is unhealthy, or takes too long.
+# settle CONTAINER: wait until it is healthy. Fails when it ends, starts again, is unhealthy, or
+# takes too long.
 settle() {
   local i state
   for ((i = 0; i < 180; i++)); do
@@ -74,8 +79,9 @@ settle() {
   return 1
 }
 
-# made SERVICE REPLICAS: start so many, leave alone those that run, and wait for the new ones; removes new ones that fail.
-# Created by Compose and started by the engine: Compose would run the migrations again each time.
+# made SERVICE REPLICAS: start so many, leave alone those that run, and wait for the new ones;
+# removes new ones that fail. Created by Compose and started by the engine: Compose would run the
+# migrations again each time.
 made() {
   local before one new=() failed=''
   before=$(containers "$1" --all)
@@ -110,7 +116,8 @@ replace() {
   done
 }
 
-# whole: all that compose.yaml names, and nothing else, runs and is healthy; what runs is left alone.
+# whole: all that compose.yaml names, and nothing else, runs and is healthy; what runs is left
+# alone.
 whole() {
   local stopped missing i
   compose up --no-start --no-recreate --remove-orphans || return
@@ -132,8 +139,9 @@ not_well() {
 
 # ── the application: a new container starts before an old one stops ─────────────────────────────────
 
-# roll SERVICE...: before the first old container stops, a new one of each service has become healthy. web, which calls the
-# others, comes after them, and beat, of which there may be only one, at the end.
+# roll SERVICE...: before the first old container stops, a new one of each service has become
+# healthy. web, which calls the others, comes after them, and beat, of which there may be only one,
+# at the end.
 roll() {
   local service changed=() first=() last=() checks=() beat=''
   drop_trials
@@ -149,7 +157,8 @@ roll() {
     esac
   done
   step "Starting a new container of each, beside the old ones: ${changed[*]}"
-  # Processes that start take all cores: more at once would make requests slow, and not be done sooner.
+  # Processes that start take all cores: more at once would make requests slow, and not be done
+  # sooner.
   if ! at_once "$(nproc)" "${checks[@]}"; then
     for service in "${first[@]}"; do undo "$service"; done
     fail "nothing was replaced: the old containers stay"
@@ -219,7 +228,8 @@ move() { begin "$1" && finish "$1"; }
 # Whether containers of it may serve: its passwords stand where it kept them.
 upgrades() { [[ -e $root/secrets/redis_cache || -e $root/secrets/redis_queue ]]; }
 
-# When all its containers have gone: close their user, and let web keep sessions as this release does.
+# When all its containers have gone: close their user, and let web keep sessions as this release
+# does.
 end_upgrade() {
   local service
   upgrades || return 0
@@ -292,7 +302,8 @@ start_added_servers() {
   done
 }
 
-# introduce SERVER: etcd makes the user of a new cluster when it starts; for these seconds the primaries go on without it.
+# introduce SERVER: etcd makes the user of a new cluster when it starts; for these seconds the
+# primaries go on without it.
 introduce() {
   local id file=$root/secrets/nodes/etcd/patroni_$1
   id=$(containers etcd)
@@ -327,14 +338,16 @@ is_primary() { # SERVICE
   [[ $(compose exec -T "$1" timeout 5 psql -XAtq -h /run/postgresql -U postgres -c 'SELECT pg_is_in_recovery()' </dev/null 2>/dev/null) == f ]]
 }
 
-# Whether etcd runs as in the releases without TLS: no node of theirs can speak to one of this release, nor with its nodes.
+# Whether etcd runs as in the releases without TLS: no node of theirs can speak to one of this
+# release, nor with its nodes.
 open_store() {
   local id
   id=$(containers etcd --all | head -n 1)
   [[ -n $id && $(docker inspect --format '{{range .Mounts}}{{.Destination}} {{end}}' "$id") != *"/run/node "* ]]
 }
 
-# All database nodes stop, the primaries at the end, so that each has what was committed; then all start with the new etcd.
+# All database nodes stop, the primaries at the end, so that each has what was committed; then all
+# start with the new etcd.
 close_store() {
   local service nodes=() primaries=() standbys=()
   step "Replacing etcd and all databases at once: they speak TLS from now on"

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Which values the settings may have, checked before anything is touched. The components check the same at
-# their start: app/config, app/bin/entrypoint, nginx/watcher, haproxy/ and varnish/entrypoint.sh.
+# Which values the settings may have, checked before anything is touched. The components check the
+# same at their start: app/config, app/bin/entrypoint, nginx/watcher, haproxy/ and
+# varnish/entrypoint.sh.
 # shellcheck disable=SC2154 # lib.sh and settings.sh set root, setting_names, in_use, in_file and demo
 
 wrong=0 # errors so far
@@ -24,8 +25,8 @@ check_settings() {
   if ((wrong)); then exit 1; fi
 }
 
-# check_connections [REPLICAS]: fail where so many replicas of web could need more connections than one
-# PostgreSQL server takes.
+# check_connections [REPLICAS]: fail where so many replicas of web could need more connections than
+# one PostgreSQL server takes.
 check_connections() {
   if ! all_valid POOL_SIZE WEB_WORKERS WORKER_PROCESSES SERVICE_WORKERS WEB_REPLICAS; then check_settings; fi
   wrong=0
@@ -208,7 +209,8 @@ check_certificate() {
   fi
 }
 
-# What shows nothing of its inside is no demo: then an unknown Host must not get into links and caches.
+# What shows nothing of its inside is no demo: then an unknown Host must not get into links and
+# caches.
 check_hosts_named() {
   if [[ ${in_use[EXPOSE_TOPOLOGY]:-1} == 0 && -z ${in_use[ALLOWED_HOSTS]// /} ]]; then
     complain_both EXPOSE_TOPOLOGY ALLOWED_HOSTS "name the hosts of the site (or * for any, which lets a forged one into links)"
@@ -233,10 +235,10 @@ check_added_servers() {
   done
 }
 
-# too_many_connections REPLICAS: complain if they are. Each process has one pool to a server, which its aliases share, and
-# one connection to watch it. The first server of the main cluster has the most: web, worker and one replica of products;
-# one replica of users and of orders with a second pool, for the shard that is there; their workers use one connection of
-# each.
+# too_many_connections REPLICAS: complain if they are. Each process has one pool to a server, which
+# its aliases share, and one connection to watch it. The first server of the main cluster has the
+# most: web, worker and one replica of products; one replica of users and of orders with a second
+# pool, for the shard that is there; their workers use one connection of each.
 too_many_connections() {
   local replicas=$1 pool web worker service needed most name given=''
   pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2) service=$(setting SERVICE_WORKERS 1)
@@ -250,7 +252,8 @@ too_many_connections() {
  choose a smaller POOL_SIZE or fewer replicas"
 }
 
-# What only Compose and the engine know: that the files fit together, and what the load balancer's settings name.
+# What only Compose and the engine know: that the files fit together, and what the load balancer's
+# settings name.
 check_services() {
   local services part rest image
   if ! services=$(cd "$root" && COMPOSE_PROFILES='*' timeout 60 docker compose config --services 2>&1); then
@@ -306,7 +309,8 @@ note_unknown_names() {
   if ((${#unknown[@]})); then say "note: .env: not settings of this stack: $(shown "${unknown[*]}")"; fi
 }
 
-# near_miss NAME: the setting that is nearest, at most two letters away; dashes and case count for nothing.
+# near_miss NAME: the setting that is nearest, at most two letters away; dashes and case count for
+# nothing.
 near_miss() {
   local given=${1^^} one two least=3 far nearest=''
   given=${given//[-_.]/}

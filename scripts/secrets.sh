@@ -26,7 +26,8 @@ for name in django_secret_key cache_key postgres_replicator postgres_rewind \
   if [[ ! -s $dir/$name ]]; then random | tr -d '\n' | write "$name"; fi
 done
 
-# A password for each user of each Redis. The servers get names and hashes only: redis_cache_acl, redis_queue_acl.
+# A password for each user of each Redis. The servers get names and hashes only: redis_cache_acl,
+# redis_queue_acl.
 for role in cache queue; do
   mapfile -t users < <(grep -o '^[a-z][a-z-]*' "$root/redis/$role.users")
   for name in "${users[@]}"; do
@@ -36,7 +37,8 @@ for role in cache queue; do
     for name in "${users[@]}"; do
       printf '%s %s\n' "$name" "$(sha256sum <"$dir/redis_${role}_$name" | cut -d ' ' -f 1)"
     done
-    # Of the release before, which had one password for all: until its containers have gone (scripts/roll.sh).
+    # Of the release before, which had one password for all: until its containers have gone
+    # (scripts/roll.sh).
     if [[ -s $dir/redis_$role ]]; then printf 'default %s\n' "$(sha256sum <"$dir/redis_$role" | cut -d ' ' -f 1)"; fi
   } >"$dir/.acl"
   if ! cmp -s "$dir/.acl" "$dir/redis_${role}_acl"; then write "redis_${role}_acl" <"$dir/.acl"; fi
@@ -44,7 +46,8 @@ for role in cache queue; do
 done
 
 have openssl || fail "openssl is needed to make keys and the certificate for https: install it and try again"
-# A pair for each service that signs tokens, and one for each context that signs events. The public file may hold several keys: docs/decisions/identity.md.
+# A pair for each service that signs tokens, and one for each context that signs events. The public
+# file may hold several keys: docs/decisions/identity.md.
 for name in identity_users identity_orders events_users events_orders events_shop; do
   if [[ ! -s $dir/${name}_key ]]; then openssl genpkey -algorithm ed25519 | write "${name}_key"; fi
   if [[ ! -s $dir/${name}_public ]]; then openssl pkey -in "$dir/${name}_key" -pubout | write "${name}_public"; fi
@@ -66,7 +69,8 @@ if [[ ! -s $dir/tls_certificate || ! -s $dir/tls_key ]] || ends_soon; then
   rm -r "$temporary"
 fi
 
-# Where TLS is inspected, pip in a build needs the host's CA bundle. It is a build secret: it is in no image.
+# Where TLS is inspected, pip in a build needs the host's CA bundle. It is a build secret: it is in
+# no image.
 bundle=
 for candidate in "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
   if [[ -n $candidate && -s $candidate ]]; then bundle=$candidate && break; fi

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The settings of the stack: read as Compose reads them, and written so that Compose reads them back.
-# .env.example is the one list of their names; scripts/rules.sh says which values are allowed.
+# The settings of the stack: read as Compose reads them, and written so that Compose reads them
+# back. .env.example is the one list of their names; scripts/rules.sh says which values are allowed.
 # shellcheck disable=SC2154 # lib.sh sets root
 
 setting_names=()
@@ -117,8 +117,9 @@ shown() {
   if [[ $text == *[[:cntrl:]]* ]]; then printf '%q' "$text"; else printf '%s' "$text"; fi
 }
 
-# Write the stack's settings into .env, so that a plain `docker compose` acts on the same stack. A second
-# stack from the same clone (another COMPOSE_PROJECT_NAME) is not recorded: its settings go with each call.
+# Write the stack's settings into .env, so that a plain `docker compose` acts on the same stack. A
+# second stack from the same clone (another COMPOSE_PROJECT_NAME) is not recorded: its settings go
+# with each call.
 remember_settings() {
   local name owner changed=()
   owner=$(recorded COMPOSE_PROJECT_NAME)
@@ -145,7 +146,8 @@ write_env() {
   for name in "$@"; do in_file[$name]=${!name}; done
 }
 
-# env_with FILE NAME...: the lines of FILE, with the variables NAME... in their last lines, or at the end.
+# env_with FILE NAME...: the lines of FILE, with the variables NAME... in their last lines, or at
+# the end.
 env_with() {
   local lines=() name number found end=''
   if [[ -e $1 ]]; then mapfile -t lines <"$1"; fi
@@ -199,7 +201,8 @@ quoted() {
   fi
 }
 
-# reads_back FILE NAME...: whether Compose reads the variables NAME... in FILE, and all else that .env sets.
+# reads_back FILE NAME...: whether Compose reads the variables NAME... in FILE, and all else that
+# .env sets.
 reads_back() (
   local file=$1 name names=("${!in_file[@]}")
   shift

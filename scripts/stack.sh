@@ -40,7 +40,8 @@ remove_networks() {
   [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null || : # something else is attached, and docker has said so
 }
 
-# What compose down does not know any more: containers, volumes and networks of an older compose.yaml.
+# What compose down does not know any more: containers, volumes and networks of an older
+# compose.yaml.
 remove_leftovers() {
   local label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" ids name
   ids=$(docker ps -aq --filter "$label") && [[ -z $ids ]] || xargs docker rm --force <<<"$ids" >/dev/null
@@ -86,7 +87,8 @@ published() {
     --format '{{.Label "com.docker.compose.service"}}	{{.Status}}	{{.Ports}}')
 }
 
-# Any answer will do, also the refusal of plain HTTP at the port for https; a handshake where it says nothing to that.
+# Any answer will do, also the refusal of plain HTTP at the port for https; a handshake where it
+# says nothing to that.
 answers() {
   local line=''
   { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1

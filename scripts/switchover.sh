@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Move the PostgreSQL primary to a replica that has every commit: Patroni does it, from inside a node.
+# Move the PostgreSQL primary to a replica that has every commit: Patroni does it, from inside a
+# node.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

@@ -13,7 +13,8 @@ main() {
   "$1"
 }
 
-# Multiply the tests' deadlines by 2, and by 1 more for each process that waits for one of the cores.
+# Multiply the tests' deadlines by 2, and by 1 more for each process that waits for one of the
+# cores.
 readonly given=${TIME_FACTOR:-}
 be_patient() { # be_patient [PARTS]: of what is about to run at once
   local load factor
@@ -30,7 +31,8 @@ lint() { step "Lint" && tools scripts/lint.sh; }
 # The live tests that need no running stack: they run beside the in-process tests.
 readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_layout.py tests/test_certificates.py
   tests/test_security.py tests/test_hostile_values.py tests/test_wheel.py)
-# Several parts at once, each with servers of its own, since most tests wait most of the time. Each is shown at its end.
+# Several parts at once, each with servers of its own, since most tests wait most of the time. Each
+# is shown at its end.
 unit() {
   local at_once=5 files moves parts named
   if [[ -n ${TESTS:-} ]]; then

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# tools.sh COMMAND...: run COMMAND in the image of the tests and linters (tests/Dockerfile), in the work
-# tree as it is here and with this host's Docker. The image is built when its files have changed.
+# tools.sh COMMAND...: run COMMAND in the image of the tests and linters (tests/Dockerfile), in the
+# work tree as it is here and with this host's Docker. The image is built when its files have
+# changed.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -18,7 +19,8 @@ build() {
     --label "scale-out.tools=$fingerprint" "$root"
 }
 
-# What the image is made of decides whether it is built again, so that a run with nothing new starts at once.
+# What the image is made of decides whether it is built again, so that a run with nothing new starts
+# at once.
 fingerprint=$(cat "$root"/tests/{Dockerfile,entrypoint.sh,requirements.txt} "$root/app/requirements.txt" | sha256sum | cut -c 1-16)
 if [[ $(docker image inspect --format '{{index .Config.Labels "scale-out.tools"}}' "$image" 2>/dev/null) != "$fingerprint" ]]; then
   "$root/scripts/base-image.sh"
@@ -30,14 +32,16 @@ fi
 uid=$(id -u) gid=$(id -g)
 if docker info --format '{{.SecurityOptions}}' | grep -q rootless; then uid=0 gid=0; fi
 
-# In memory: what the servers of the in-process tests write would wait for the disk, and each of their time-outs with it.
+# In memory: what the servers of the in-process tests write would wait for the disk, and each of
+# their time-outs with it.
 options=(--rm --init --interactive --network host --workdir "$root"
   --tmpfs "/tmp:exec,mode=1777" --tmpfs /var/lib/postgresql:mode=1777
   --volume "$socket:/var/run/docker.sock" --volume "$root:$root"
   --env "TOOLS_UID=$uid" --env "TOOLS_GID=$gid" --env "TOOLS_IMAGE=$image"
   --env "MYPY_CACHE_DIR=$state_dir/mypy")
 if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
-# What make needs of the host's CA bundle is in secrets/ already: a `make up` in the image must not look for another.
+# What make needs of the host's CA bundle is in secrets/ already: a `make up` in the image must not
+# look for another.
 if [[ -s $root/secrets/build_ca ]]; then
   options+=(--env "PIP_CERT=$root/secrets/build_ca" --env "SSL_CERT_FILE=$root/secrets/build_ca")
 fi

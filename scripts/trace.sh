@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# make trace ID=...: one request's way through all containers, in the order of time. ID: of the request, or of its trace.
+# make trace ID=...: one request's way through all containers, in the order of time. ID: of the
+# request, or of its trace.
 # TAIL=all reads all of each log; without it a full one is not read from its beginning, which takes the engine seconds.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -9,7 +10,8 @@ load_settings
 
 main() {
   local LC_ALL=C id=${ID:-} tail=${TAIL:-20000}
-  # The rule of the load balancers: nothing else can be in a log, and nothing else comes near a command.
+  # The rule of the load balancers: nothing else can be in a log, and nothing else comes near a
+  # command.
   [[ $id =~ ^[A-Za-z0-9._-]{1,128}$ ]] || fail "which? make trace ID=... with the X-Request-ID of an answer, or the id of a trace"
   [[ $tail =~ ^([1-9][0-9]{0,8}|all)$ ]] || fail "TAIL=$tail: must be a number of lines, or all"
   docker info >/dev/null 2>&1 || fail "no Docker engine answers: run make up first"

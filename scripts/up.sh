@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# make up: from nothing to a healthy stack. Of one that runs it replaces what is outdated, without losing a request.
-# make update (up.sh update): the same, with every image built again from Debian's newest packages.
+# make up: from nothing to a healthy stack. Of one that runs it replaces what is outdated, without
+# losing a request. make update (up.sh update): the same, with every image built again from Debian's
+# newest packages.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -194,8 +195,9 @@ listens() {
   if have ss; then [[ -n $(ss -Hltn "sport = :$1") ]]; else (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; fi
 }
 
-# Nothing is built where the images are there and all that they are made of is as it was. The engine's build cache forgets,
-# and an image that is built once more is another one, even of the same files: then every container would be replaced.
+# Nothing is built where the images are there and all that they are made of is as it was. The
+# engine's build cache forgets, and an image that is built once more is another one, even of the
+# same files: then every container would be replaced.
 build_images() { # [OPTION]
   local made=$state_dir/images-$COMPOSE_PROJECT_NAME
   if [[ -z $* && -s $made && $(images_and_sources) == "$(cat "$made")" ]]; then return; fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# with-servers.sh COMMAND...: run COMMAND beside a PostgreSQL and a Redis of its own, thrown away afterwards.
-# For the in-process tests; it runs inside the tools image.
+# with-servers.sh COMMAND...: run COMMAND beside a PostgreSQL and a Redis of its own, thrown away
+# afterwards. For the in-process tests; it runs inside the tools image.
 set -euo pipefail
 
 export TEST_REDIS=/tmp/redis.sock # not a port: two runs may be at it on one machine

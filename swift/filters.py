@@ -43,7 +43,9 @@ def cache(_global: dict[str, str], **_local: str) -> Callable[[App], App]:
 
 
 def owner(_global: dict[str, str], **_local: str) -> Callable[[App], App]:
-    """Let whoever comes this way say who may read a bucket. For the pipeline that no request from outside takes."""
+    """Let whoever comes this way say who may read a bucket. For the pipeline that no request from
+    outside takes.
+    """
     return _adding("swift_owner", True)
 
 

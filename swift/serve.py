@@ -1,4 +1,5 @@
-"""Run Swift: a proxy that speaks S3, and a server each for accounts, containers and objects, on one volume.
+"""Run Swift: a proxy that speaks S3, and a server each for accounts, containers and objects, on one
+volume.
 
 All of them end when one does: then the container is started again.
 """
@@ -25,7 +26,9 @@ START_SECONDS = 30.0
 
 
 def main() -> int:
-    """Start everything, make the bucket, and wait until one server ends or the container is told to."""
+    """Start everything, make the bucket, and wait until one server ends or the container is told
+    to.
+    """
     if len(sys.argv) == 2:
         return serve(sys.argv[1])
     configure()
@@ -69,7 +72,9 @@ def serve(name: str) -> int:
 
 
 def configure() -> None:
-    """Render the configuration and the rings, which are the same at each start but for the secret."""
+    """Render the configuration and the rings, which are the same at each start but for the
+    secret.
+    """
     try:
         secret = SECRET.read_text(encoding="utf-8").strip()
     except OSError as error:

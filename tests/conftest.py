@@ -46,7 +46,9 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session", autouse=True)
 def _early(request: pytest.FixtureRequest) -> None:
-    """Set up what tests of this run wait for by the clock: that time passes while the others run."""
+    """Set up what tests of this run wait for by the clock: that time passes while the others
+    run.
+    """
     markers = [marker for item in request.session.items if (marker := item.get_closest_marker("early"))]
     for name in dict.fromkeys(marker.args[0] for marker in markers):
         request.getfixturevalue(name)
@@ -108,7 +110,9 @@ def planted(probe: Probe) -> None:
 
 @pytest.fixture
 def inside(stack: Stack) -> Services:
-    """Each service at its container: looked up anew, since one that was started again may have moved."""
+    """Each service at its container: looked up anew, since one that was started again may have
+    moved.
+    """
     return Services.inside(stack)
 
 

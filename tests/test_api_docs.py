@@ -16,7 +16,9 @@ DOCUMENT = "/api/openapi.json"
 
 
 def named(site: Site) -> set[str]:
-    """Return the services whose operations the document has. It comes before the load balancer gives up."""
+    """Return the services whose operations the document has. It comes before the load balancer
+    gives up.
+    """
     started = time.monotonic()
     answer = site.get(DOCUMENT)
     assert time.monotonic() - started < 2 * TIME_FACTOR

@@ -1,4 +1,6 @@
-"""The cache goes away and comes back: nothing fails, nothing is slow for long, nothing old is shown beyond the cap."""
+"""The cache goes away and comes back: nothing fails, nothing is slow for long, nothing old is shown
+beyond the cap.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ def test_without_the_cache_no_request_fails_and_pages_do_not_wait_for_it(
         eventually("healthy again", lambda: health(site)["status"], lambda seen: seen == "healthy", within=20)
     assert_all_answered(load)
 
-    # A page asks the cache several times: without the breaker each question would cost its time-out.
+    # A page asks the cache several times: without the breaker each question would cost its
+    # time-out.
     without = [one for one in load.outcomes if gone <= one.started < back]
     late = [one for one in without if one.seconds > 1.0 * TIME_FACTOR]
     assert len(late) <= len(without) / 20, load.summary()

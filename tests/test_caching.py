@@ -1,4 +1,6 @@
-"""The two-level cache: what is changed on one replica is seen on all, and a value is computed once for all."""
+"""The two-level cache: what is changed on one replica is seen on all, and a value is computed once
+for all.
+"""
 
 from __future__ import annotations
 
@@ -89,8 +91,9 @@ def test_who_has_changed_something_sees_it_at_once(site: Site, products: list[in
 
 @pytest.fixture
 def elsewhere(site: Site, products: list[int]) -> Iterator[int]:
-    """A product in a category of which the other tests change nothing: what was changed is computed a second time
-    when its tags, forewarned of the change, expire."""
+    """A product in a category of which the other tests change nothing: what was changed is computed
+    a second time when its tags, forewarned of the change, expire.
+    """
     known = {site.get(f"/api/products/{one}").json()["category"]["slug"] for one in products}
     found = next(one for one in everything(site, "featured=true") if one["category"]["slug"] not in known)
     yield found["id"]
@@ -119,7 +122,9 @@ def drop(probe: Probe, function: str) -> None:
 
 
 def expire(probe: Probe, function: str) -> None:
-    """Let the time of all values of `function` be over: in Redis, which deletes them then, and in each process."""
+    """Let the time of all values of `function` be over: in Redis, which deletes them then, and in
+    each process.
+    """
     drop(probe, function)
     time.sleep(CAP + 0.1)  # by its own clock a process believes what it holds for so long, however slow the machine is
 
@@ -145,7 +150,8 @@ def test_warm_cache_computes_what_is_missing_and_nothing_twice(stack: Stack, pro
         return [warm("front-page").splitlines()[0] for _ in range(2)]
 
     assert "front-page: " in warm()
-    # What other tests have changed is computed once more when its tags, forewarned of that, expire: 10 s later at most,
-    # so a second or third try is not disturbed. Nor by beat, which warms once a minute.
+    # What other tests have changed is computed once more when its tags, forewarned of that, expire:
+    # 10 s later at most, so a second or third try is not disturbed. Nor by beat, which warms once a
+    # minute.
     wanted = [f"front-page: computed {one}, warm {1 - one}, failed 0, not begun 0" for one in (1, 0)]
     eventually("it to be computed, and then not again", twice, lambda said: said == wanted, within=30)

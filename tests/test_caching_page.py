@@ -1,4 +1,6 @@
-"""The steps of docs/caching.md "In another project", followed in a new project with a Redis of its own."""
+"""The steps of docs/caching.md "In another project", followed in a new project with a Redis of its
+own.
+"""
 
 from __future__ import annotations
 

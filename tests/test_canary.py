@@ -21,7 +21,9 @@ SETTINGS = {"LB_METHOD": "weighted", "LB_UPSTREAMS": "web=3,web-canary=1"}
 
 @pytest.fixture
 def canary(stack: Stack) -> Iterator[Stack]:
-    """The stack with a canary; the load balancer is reloaded with other settings, and put back afterwards."""
+    """The stack with a canary; the load balancer is reloaded with other settings, and put back
+    afterwards.
+    """
     assert_at_rest(stack)
     front = Front(stack)
     profiles = ("--profile", stack.load_balancer, "--profile", "canary")

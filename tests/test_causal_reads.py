@@ -1,4 +1,6 @@
-"""Whoever has written reads that write: from a replica that has replayed it, or from the primary."""
+"""Whoever has written reads that write: from a replica that has replayed it, or from the
+primary.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ def test_of_many_reads_of_ones_own_write_none_is_stale_while_a_replica_stands_st
         seen = sum(at_once(CALLERS, CALLERS, write_and_read), Counter[str]())
         others = Counter(site.get(UNCACHED).headers["X-Database"] for _ in range(30))
     assert seen.total() == pairs
-    # A commit waits for disks, the load balancer for 2 s: a machine whose disk stands still for as long answers late.
+    # A commit waits for disks, the load balancer for 2 s: a machine whose disk stands still for as
+    # long answers late.
     assert seen.pop("late", 0) <= pairs // 100, seen
     assert not seen["stale"], seen
     assert any("replica" in databases for databases in seen), f"nobody read the replica that had replayed: {seen}"

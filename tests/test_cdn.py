@@ -1,4 +1,6 @@
-"""Through the edge cache: it keeps what it may, shows nobody what is another's, and forgets what is wrong."""
+"""Through the edge cache: it keeps what it may, shows nobody what is another's, and forgets what is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,7 @@ def names(answer: requests.Response) -> set[str]:
     return {name.lower() for name in answer.headers}
 
 
-# ── what is kept ────────────────────────────────────────────────────────────────────────────────────
+# ── what is kept ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("path", ["/api/products/", "/api/products/{}", "/api/products/categories"])
 def test_the_second_request_is_a_hit_with_an_age(edge: Edge, site: Site, product: int, path: str) -> None:
     path = fresh(path.format(product))
@@ -154,7 +156,7 @@ def test_who_has_just_written_is_led_past_the_edge_however_his_cookies_come(edge
         assert b"; fwd=bypass" in answer, (cookies, answer)
 
 
-# ── 304 ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── 304 ───────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("path", ["/", "/products/{}/", "/api/products/{}", "/api/products/categories"])
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_who_has_the_answer_already_gets_304_with_and_without_the_edge(
@@ -173,7 +175,7 @@ def test_who_has_the_answer_already_gets_304_with_and_without_the_edge(
         assert front.request(method, path, headers=accept | {"If-None-Match": 'W/"other"'}).status_code == 200
 
 
-# ── what is not kept ────────────────────────────────────────────────────────────────────────────────
+# ── what is not kept ──────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("path", "control"),
     [
@@ -247,7 +249,7 @@ def test_the_site_sees_the_caller_behind_the_edge_and_nothing_that_it_claims(edg
     assert client[1] != stack.container(SERVICE).address("edge")
 
 
-# ── purging ─────────────────────────────────────────────────────────────────────────────────────────
+# ── purging ───────────────────────────────────────────────────────────────────────────────────────
 def test_a_change_is_gone_from_the_edge_on_everything_that_shows_it_and_nothing_else(
     edge: Edge, site: Site, product: int, prices: Callable[[int, int], None]
 ) -> None:
@@ -266,7 +268,8 @@ def test_a_change_is_gone_from_the_edge_on_everything_that_shows_it_and_nothing_
     # Now that the way is known to be open: once, and at once.
     for path in shows + untouched:
         eventually("a hit", lambda path=path: how(edge.get(path)), lambda seen: seen == "hit", within=10)  # type: ignore[misc]
-    # The second telling of the change above must not be taken for the first one of the change below.
+    # The second telling of the change above must not be taken for the first one of the change
+    # below.
     time.sleep(LATEST)
     for path in shows + untouched:
         edge.get(path)
@@ -354,7 +357,7 @@ def test_who_has_not_the_secret_purges_nothing(edge: Edge, product: int) -> None
     assert how(edge.get(path)) == "fwd=miss"
 
 
-# ── who asks what: a fuzzed sequence ────────────────────────────────────────────────────────────────
+# ── who asks what: a fuzzed sequence ──────────────────────────────────────────────────────────────
 ROUNDS = 200  # requests of each user
 USERS = 4
 
@@ -480,7 +483,7 @@ def test_no_sequence_of_requests_shows_one_user_anothers_page(
     assert all(one.visits for one in visitors)
 
 
-# ── the edge by itself, with an origin that says anything ───────────────────────────────────────────
+# ── the edge by itself, with an origin that says anything ─────────────────────────────────────────
 @pytest.mark.parametrize(
     ("control", "headers"),
     [
@@ -642,7 +645,9 @@ def test_what_is_stale_is_shown_when_the_origin_fails_and_what_is_not_there_is_a
 
 
 def recovered(origin: Origin) -> None:
-    """Wait until the edge knows that its origin is back: until then it shows also what was purged."""
+    """Wait until the edge knows that its origin is back: until then it shows also what was
+    purged.
+    """
     path = origin.path(uuid.uuid4().hex, "public, max-age=60")
 
     def asked_again() -> bool:
@@ -713,7 +718,7 @@ def test_a_tag_purges_what_bears_it_and_nothing_else(origin: Origin) -> None:
     assert numbers() == {"a": 3, "b": 3, "c": 3, "d": 2, "e": 3}
 
 
-# ── the container, and failures ─────────────────────────────────────────────────────────────────────
+# ── the container, and failures ───────────────────────────────────────────────────────────────────
 def test_the_edge_runs_with_no_more_rights_than_it_needs(edge: Edge, stack: Stack) -> None:
     one = stack.container(SERVICE)
     config = one.details["HostConfig"]

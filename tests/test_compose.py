@@ -70,7 +70,8 @@ def test_every_setting_of_compose_is_explained_in_the_example() -> None:
 
 
 def test_every_copy_into_an_image_gives_the_mode_of_its_files() -> None:
-    # A clone made under umask 077 has files that no other user may read, and no container runs as root.
+    # A clone made under umask 077 has files that no other user may read, and no container runs as
+    # root.
     dockerfiles = sorted(ROOT.glob("*/Dockerfile"))
     copies = [
         f"{path.parent.name}: {line}"
@@ -122,7 +123,9 @@ def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service
 
 @pytest.fixture
 def spare(stack: Stack, probe: Probe, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a second load balancer, unpublished, with the setting that the test asks for."""
+    """The address of a second load balancer, unpublished, with the setting that the test asks
+    for.
+    """
     with spare_front(stack, probe, request.param) as address:
         yield address
 

@@ -1,4 +1,6 @@
-"""Many connections, silent clients and slow bodies: the load balancer bounds what they take, and serves the others."""
+"""Many connections, silent clients and slow bodies: the load balancer bounds what they take, and
+serves the others.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ done
 
 @pytest.fixture
 def front(stack: Stack) -> Site:
-    """The site at the load balancer's own address: the engine's proxy for published ports has limits of its own."""
+    """The site at the load balancer's own address: the engine's proxy for published ports has
+    limits of its own.
+    """
     return Site(8080, host=stack.container(stack.load_balancer).address("edge"))
 
 
@@ -123,7 +127,9 @@ def test_a_body_that_stops_on_its_way_ends_with_408_and_changes_nothing(front: S
 
 
 def test_eighty_slow_bodies_cost_no_other_caller_an_error(front: Site, stack: Stack) -> None:
-    """Each sends most of a large body, then a byte every second: their number and what they hold is bounded."""
+    """Each sends most of a large body, then a byte every second: their number and what they hold is
+    bounded.
+    """
     crowd: list[socket.socket] = []
     seen: list[int] = []
     with bounded(stack):

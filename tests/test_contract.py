@@ -1,4 +1,6 @@
-"""Each service keeps to its OpenAPI document: schemathesis makes requests of it and checks the answers."""
+"""Each service keeps to its OpenAPI document: schemathesis makes requests of it and checks the
+answers.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ from support.tokens import bearer, token
 
 type AnyCase = Case[Any]
 
-# Of each operation, and each for what the document allows and for what it does not; the same ones in each run.
+# Of each operation, and each for what the document allows and for what it does not; the same ones
+# in each run.
 EXAMPLES = hypothesis.settings(
     max_examples=6,
     derandomize=True,
@@ -64,14 +67,17 @@ SERVED = {
     ("orders", "user"): _ORDERS,
     ("orders", "staff"): _ORDERS,
 }
-# What is asked here is asked by another caller too, and answered by the same code: with make test-failure.
+# What is asked here is asked by another caller too, and answered by the same code: with make
+# test-failure.
 SAME_AGAIN = [("users", "user"), ("products", "user"), ("orders", "nobody"), ("orders", "staff")]
 SHOWN = 10  # failures of one run that are told in full
 
 
 @dataclass
 class Own:
-    """What this test has made, which is all that it may change: no number in a path is anybody else's."""
+    """What this test has made, which is all that it may change: no number in a path is anybody
+    else's.
+    """
 
     services: Services
     category: str
@@ -85,7 +91,9 @@ class Own:
         return self.people[0]
 
     def headers(self, caller: str) -> dict[str, str]:
-        """Return the token of `caller`: staff is this test's own user too, so that its orders go with it."""
+        """Return the token of `caller`: staff is this test's own user too, so that its orders go
+        with it.
+        """
         return {} if caller == "nobody" else bearer(self.user.id, staff=caller == "staff")
 
     def make_product(self) -> int:

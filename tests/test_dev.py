@@ -1,4 +1,6 @@
-"""`make dev` in a copy of this work tree, beside the stack that runs: what is edited shows within two seconds."""
+"""`make dev` in a copy of this work tree, beside the stack that runs: what is edited shows within
+two seconds.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Dev:
         return Site(int(self.settings["HTTP_PORT"]))
 
     def run(self, *command: str, timeout: float = COMMAND, check: bool = True) -> str:
-        """Run `command` in the copy and return what it prints. `timeout` in seconds, multiplied by TIME_FACTOR."""
+        """Run `command` in the copy and return what it prints. `timeout` in seconds, multiplied by
+        TIME_FACTOR.
+        """
         kept = {name: value for name, value in os.environ.items() if not _OF_THE_STACK.fullmatch(name)}
         result = subprocess.run(
             command,

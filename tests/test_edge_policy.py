@@ -1,4 +1,6 @@
-"""What a browser is to remember and may do, on every answer; https only where it is asked for; which ciphers."""
+"""What a browser is to remember and may do, on every answer; https only where it is asked for;
+which ciphers.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ def test_another_site_changes_nothing_and_a_program_does(site: Site) -> None:
     assert site.post("/counter/").status_code == 200
 
 
-# ── https ───────────────────────────────────────────────────────────────────────────────────────────
+# ── https ─────────────────────────────────────────────────────────────────────────────────────────
 def handshake(site: Site, ciphers: str) -> str:
     """Return the cipher that TLS 1.2 agrees on; nothing where none is in common."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -49,7 +49,8 @@ OUTBOXES = [
 def stocked(services: Services, staff: Person, outboxes: list[Connection]) -> Iterator[Stock]:
     """A function that adds a product with so much stock and returns its id; it goes after the test.
 
-    What earlier tests have left on the way is waited for: the deadlines of effects are those of an empty queue.
+    What earlier tests have left on the way is waited for: the deadlines of effects are those of an
+    empty queue.
     """
     made: list[int] = []
     eventually("nothing to be left of earlier tests", lambda: left(outboxes), lambda seen: seen == 0, within=BACK)
@@ -112,7 +113,7 @@ def left(outboxes: list[Connection]) -> int:
     return sum(row[0] for one in outboxes for row in one.execute("SELECT count(*) FROM events_outbox"))
 
 
-# ── the flows ───────────────────────────────────────────────────────────────────────────────────────
+# ── the flows ─────────────────────────────────────────────────────────────────────────────────────
 def test_an_order_is_confirmed_and_the_stock_is_less(services: Services, person: Make, stocked: Stock) -> None:
     who, product = person(), stocked(10)
     answer = place(services, who, "one", [{"product_id": product, "quantity": 3}])
@@ -265,7 +266,7 @@ def test_the_metrics_of_the_workers_tell_of_the_events(
     assert prometheus.value('sum(celery_task_seconds_count{task="products.tasks.handle_order_event"})') >= 1
 
 
-# ── failures ────────────────────────────────────────────────────────────────────────────────────────
+# ── failures ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.failure
 @pytest.mark.parametrize(("how", "seconds"), [("kill", 60.0), ("pause", 20.0)])
 def test_orders_are_accepted_without_the_broker_and_have_their_effects_when_it_is_back(
@@ -427,7 +428,8 @@ def test_orders_are_confirmed_soon_while_a_hundred_thousand_products_are_renamed
         broken.kill(("worker", "orders-worker")[number % 2])
         broken.start(("worker", "orders-worker")[number % 2])
         assert place(shop.services, who, str(number), [{"product_id": product, "quantity": 1}]).status_code == 201
-        # The first one after a kill may have been sent to the worker that was killed; from then on it is 5 s.
+        # The first one after a kill may have been sent to the worker that was killed; from then on
+        # it is 5 s.
         eventually(
             f"the order after kill {number} to be confirmed",
             lambda: statuses(shop.services, who),

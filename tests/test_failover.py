@@ -1,4 +1,6 @@
-"""The primary freezes and comes back, and the consensus store goes away: nothing acknowledged is lost."""
+"""The primary freezes and comes back, and the consensus store goes away: nothing acknowledged is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ PATIENCE = 4.0  # seconds until a refused write is answered, when a primary has 
 
 @contextlib.contextmanager
 def counting(site: Site) -> Iterator[Load]:
-    """POST to the counter for the length of the block; then nothing acknowledged may be missing from it."""
+    """POST to the counter for the length of the block; then nothing acknowledged may be missing
+    from it.
+    """
     before = site.get("/counter/").json()["count"]
     with Load(site, ["/counter/"], method="POST", rate=10, threads=4) as posts:
         yield posts
@@ -53,8 +57,8 @@ def test_a_primary_that_freezes_is_replaced_and_takes_no_write_when_it_comes_bac
             "the old primary's lease to be long over", lambda: posts.elapsed - paused > FROZEN, within=FROZEN + 5
         )
         broken.start(old)
-        # Ask the old one itself, as an application would that has not heard. It has no replica that would confirm a
-        # write, and Patroni takes its role away: so none may be acknowledged.
+        # Ask the old one itself, as an application would that has not heard. It has no replica that
+        # would confirm a write, and Patroni takes its role away: so none may be acknowledged.
         sql = "INSERT INTO stateless_counter (name, value) VALUES ('old primary', 1)"
         target = f"host={old} dbname=shop user=shop_app connect_timeout=2"
         for _ in range(5):

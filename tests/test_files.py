@@ -8,7 +8,8 @@ from pathlib import Path
 from support.settings import ROOT
 from support.stack import run
 
-# Hosts outside that the files may name: documentation, standards, and names that stand for anything.
+# Hosts outside that the files may name: documentation, standards, and names that stand for
+# anything.
 KNOWN = re.compile(
     r"""(^|\.)(
         localhost | cdn\.edge | example | example\.(com|org|net)

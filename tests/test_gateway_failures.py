@@ -1,4 +1,6 @@
-"""A service stops or hangs: what it costs those who do not call it, and how the gateway finds out that it is back."""
+"""A service stops or hangs: what it costs those who do not call it, and how the gateway finds out
+that it is back.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ pytestmark = pytest.mark.failure
 
 SECONDS = 12.0  # of each half
 SITE = ("/", "/counter/", "/api/products/?limit=5", "/health/")
-# Without the bulkhead the callers of a service that hangs take every thread, and most requests to the rest wait for
-# seconds. How much slower the rest becomes is measured by `make bench NAME=bulkhead`.
+# Without the bulkhead the callers of a service that hangs take every thread, and most requests to
+# the rest wait for seconds. How much slower the rest becomes is measured by `make bench
+# NAME=bulkhead`.
 LATE = 1.0
 
 
@@ -34,7 +37,9 @@ def wait_for(load: Load, seconds: float) -> float:
 
 
 def states(stack: Stack, probe: Probe, service: str) -> Counter[float]:
-    """Return how many processes of web have the breaker of `service` in each state: 0 is closed, 2 open."""
+    """Return how many processes of web have the breaker of `service` in each state: 0 is closed, 2
+    open.
+    """
     found: Counter[float] = Counter()
     for replica in stack.containers("web"):
         text = probe.curl(f"http://{replica.address('app')}:8000/metrics")

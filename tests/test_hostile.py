@@ -1,4 +1,6 @@
-"""Thousands of requests that no honest caller makes: each is refused or cut off, most before a service hears."""
+"""Thousands of requests that no honest caller makes: each is refused or cut off, most before a
+service hears.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ PATIENCE = 8.0  # seconds to an answer, or to the end of the connection: the loa
 SEED = 6
 SHOWN = 12
 
-# HTTP/0.9 has no status line, which nginx takes a line without a version for: then the problem tells it.
+# HTTP/0.9 has no status line, which nginx takes a line without a version for: then the problem
+# tells it.
 _STATUS = re.compile(rb'HTTP/1\.[01] (\d{3}) |^\{[^\r]*?"status":(\d{3})')
 
 
@@ -44,7 +47,9 @@ def strike(site: Site, attack: Attack) -> bytes:
 
 @pytest.fixture
 def uncounted(probe: Probe) -> Iterator[None]:
-    """Forget how much this machine has asked for, before and after: the limit would hide what is behind it."""
+    """Forget how much this machine has asked for, before and after: the limit would hide what is
+    behind it.
+    """
 
     def forget() -> None:
         for key in probe.redis("redis-cache", "--scan", "--pattern", "gateway:rate:*").split():

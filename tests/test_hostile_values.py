@@ -1,4 +1,6 @@
-"""What make, the environment and .env hand to the scripts is data: no target runs what stands in it."""
+"""What make, the environment and .env hand to the scripts is data: no target runs what stands in
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from support.settings import ROOT
 SCRIPTS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "scripts").glob("*.sh")))
 SETTINGS = set(re.findall(r"(?m)^(?:# )?([A-Z][A-Z0-9_]*)=", (ROOT / ".env.example").read_text(encoding="utf-8")))
 TARGETS = re.findall(r"(?m)^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"))
-# All that the scripts read besides the settings, which tests/test_settings.py tries one by one. DOCKER_HOST and LB are
-# refused before anything else is read; COMPOSE_PROFILES is one that the settings name.
+# All that the scripts read besides the settings, which tests/test_settings.py tries one by one.
+# DOCKER_HOST and LB are refused before anything else is read; COMPOSE_PROFILES is one that the
+# settings name.
 NAMES = sorted(set(re.findall(r"\$\{?([A-Z][A-Z0-9_]*):[-+?]", SCRIPTS)) - SETTINGS - {"DOCKER_HOST", "LB"})
 ARITHMETIC = "a[$(touch {m})]=4"
 # For a shell that gets it as it is or between quotes of either kind, and for sed.
@@ -23,7 +26,9 @@ MAKE = "$(shell touch {m})$$(touch {m})"
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    """A clone of the set-up. Its guard stops a target where it would change something in the engine."""
+    """A clone of the set-up. Its guard stops a target where it would change something in the
+    engine.
+    """
     return Clone.make(tmp_path)
 
 

@@ -1,4 +1,6 @@
-"""The rules of the layout, read from the sources: config → shop → scaleout → libraries, and nothing the other way."""
+"""The rules of the layout, read from the sources: config → shop → scaleout → libraries, and nothing
+the other way.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def packages(folder: Path) -> set[str]:
 
 
 def imported(path: Path, root: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line and the dotted name of each import in a file below `root`, by statement or by name."""
+    """Yield the line and the dotted name of each import in a file below `root`, by statement or by
+    name.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for node in ast.walk(tree):
         match node:
@@ -57,7 +61,9 @@ def within(name: str, packages: set[str]) -> bool:
 
 
 def offences(folder: Path, forbidden: set[str], allowed: set[str], root: Path) -> list[str]:
-    """Return `file:line: name` for each import below `folder` that is in `forbidden` and not in `allowed`."""
+    """Return `file:line: name` for each import below `folder` that is in `forbidden` and not in
+    `allowed`.
+    """
     return [
         f"{path.relative_to(root)}:{line}: {name}"
         for path in sources(folder)
@@ -67,7 +73,9 @@ def offences(folder: Path, forbidden: set[str], allowed: set[str], root: Path) -
 
 
 def toolkit_offences(app: Path) -> list[str]:
-    """Return the imports of toolkit packages that are neither of the package itself nor of a library."""
+    """Return the imports of toolkit packages that are neither of the package itself nor of a
+    library.
+    """
     own = packages(app)
     return [
         offence
@@ -90,7 +98,8 @@ def test_the_shop_does_not_import_config() -> None:
     assert not shop_offences(APP)
 
 
-# What the toolkit's strings may not say: a service by itself, a task, a path or a table of the shop, or of `config`.
+# What the toolkit's strings may not say: a service by itself, a task, a path or a table of the
+# shop, or of `config`.
 SHOPS = re.compile(
     r"^(users|products|orders|storefront|shop)$|\b(users|products|orders|storefront|stateless|config|shop)\.[a-z]\w+"
     r"|/api/(users|products|orders)\b|\b(users|products|orders|stateless)_[a-z]+"
@@ -100,7 +109,9 @@ TOKENS = {("scaleout/identity/tokens.py", "users"), ("scaleout/identity/tokens.p
 
 
 def names_of_the_shop(app: Path) -> list[str]:
-    """Return `file:line: string` for each string of the toolkit, tests aside, that names a part of the shop."""
+    """Return `file:line: string` for each string of the toolkit, tests aside, that names a part of
+    the shop.
+    """
     return [
         f"{file}:{node.lineno}: {node.value}"
         for path in sources(app / "scaleout")

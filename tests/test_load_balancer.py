@@ -47,7 +47,7 @@ def test_the_requests_are_spread_over_all_replicas(site: Site, stack: Stack) -> 
         assert served.count(name) >= len(served) / len(wanted) / 3, {one: served.count(one) for one in wanted}
 
 
-# ── metrics stay inside ─────────────────────────────────────────────────────────────────────────────
+# ── metrics stay inside ───────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     "target",
     [
@@ -75,7 +75,7 @@ def test_metrics_are_not_found_for_any_method(site: Site) -> None:
         assert site.request(method, "/metrics").status_code == 404, method
 
 
-# ── the id of a request ─────────────────────────────────────────────────────────────────────────────
+# ── the id of a request ───────────────────────────────────────────────────────────────────────────
 def test_a_valid_request_id_is_kept_answered_and_logged(site: Site, stack: Stack) -> None:
     mine = f"test-{uuid.uuid4()}.A_b"
     answer = site.get("/counter/", headers={"X-Request-ID": mine})
@@ -105,7 +105,7 @@ def test_two_requests_never_get_the_same_id(site: Site) -> None:
     assert len(set(ids)) == 50
 
 
-# ── who is asking ───────────────────────────────────────────────────────────────────────────────────
+# ── who is asking ─────────────────────────────────────────────────────────────────────────────────
 def test_forged_forwarding_headers_reach_neither_the_log_nor_an_answer(site: Site, stack: Stack) -> None:
     mine = uuid.uuid4().hex
     answer = site.get("/counter/", headers=FORGED | {"X-Request-ID": mine})
@@ -128,7 +128,7 @@ def test_a_page_never_repeats_a_forged_host(site: Site) -> None:
     assert "evil.example" not in site.get("/", headers=FORGED).text
 
 
-# ── errors of its own ───────────────────────────────────────────────────────────────────────────────
+# ── errors of its own ─────────────────────────────────────────────────────────────────────────────
 OWN_ERRORS = [
     (404, "GET /metrics", ""),
     (405, "TRACE /", ""),
@@ -140,7 +140,9 @@ OWN_ERRORS = [
 
 
 def own_error(site: Site, line: str, fields: str, accept: str) -> tuple[int, dict[str, str], str]:
-    """Return the status, the header and the body of the answer to a request that the load balancer refuses."""
+    """Return the status, the header and the body of the answer to a request that the load balancer
+    refuses.
+    """
     head = f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}\r\n{fields}\r\n"
     with site.connect() as connection:
         connection.sendall(head.encode())
@@ -179,7 +181,7 @@ def test_an_error_of_its_own_is_a_problem_for_a_browser_that_asks_the_api(site: 
     assert headers["content-type"] == "application/problem+json"
 
 
-# ── limits ──────────────────────────────────────────────────────────────────────────────────────────
+# ── limits ────────────────────────────────────────────────────────────────────────────────────────
 def test_a_body_over_the_limit_is_refused_before_it_is_sent(site: Site) -> None:
     head = f"POST /counter/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 * MEBIBYTE}\r\n\r\n"
     with site.connect(10) as connection:
@@ -268,7 +270,7 @@ def test_an_odd_host_header_makes_no_error_of_the_server(site: Site) -> None:
         assert status_of(answer) < 500, host
 
 
-# ── connections ─────────────────────────────────────────────────────────────────────────────────────
+# ── connections ───────────────────────────────────────────────────────────────────────────────────
 def test_the_site_answers_over_tls_with_its_certificate(secure_site: Site, site: Site) -> None:
     answer = secure_site.get("/api/products/?limit=1")
     assert answer.status_code == 200
@@ -302,10 +304,12 @@ def test_many_requests_go_over_one_connection(site: Site) -> None:
 
 
 def test_the_connections_to_the_replicas_are_used_again(site: Site, stack: Stack) -> None:
-    # Each connection from the load balancer is one entry of the kernel's table; a connection for each request
-    # would leave hundreds behind in TIME_WAIT.
+    # Each connection from the load balancer is one entry of the kernel's table; a connection for
+    # each request would leave hundreds behind in TIME_WAIT.
     def closed() -> set[str]:
-        """Return the local ends of the connections to a replica that are closed and not yet forgotten."""
+        """Return the local ends of the connections to a replica that are closed and not yet
+        forgotten.
+        """
         table = stack.run_in(stack.load_balancer, "cat", "/proc/net/tcp").splitlines()[1:]
         return {one[1] for one in map(str.split, table) if one[3] == "06" and one[2].endswith(":1F40")}
 

@@ -1,4 +1,6 @@
-"""Refreshing, logging out and a new password, through the gateway: every service knows within a minute."""
+"""Refreshing, logging out and a new password, through the gateway: every service knows within a
+minute.
+"""
 
 from __future__ import annotations
 

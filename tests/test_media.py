@@ -1,4 +1,6 @@
-"""Product images: in the store, read by anybody through the load balancer, and no file on a replica."""
+"""Product images: in the store, read by anybody through the load balancer, and no file on a
+replica.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def page_of(site: Site, product: int) -> str:
 
 
 def variants(page: str, path: str) -> list[str]:
-    """Return the addresses in the page's `srcset` of the image at `path`; none where it has none."""
+    """Return the addresses in the page's `srcset` of the image at `path`; none where it has
+    none.
+    """
     found = re.search(rf'src="{re.escape(path)}" srcset="([^"]+)"', page)
     return [part.split()[0] for part in found[1].split(", ")] if found else []
 

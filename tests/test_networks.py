@@ -1,4 +1,6 @@
-"""Who connects to whom: from inside each container to every port of every other one, and no way out of the machine."""
+"""Who connects to whom: from inside each container to every port of every other one, and no way out
+of the machine.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ PORTS = {
     "redis-queue": (6379,), "swift": (8080,), "nginx": (8080, 8443, 8081), "haproxy": (8080, 8443, 8081, 8405),
     "prometheus": (9090,), "redis-exporter": (9121,), "nginx-exporter": (9113,), "cdn": (8080, 8081),
 } | dict.fromkeys(DATABASES, (5432, 8008))  # fmt: skip
-# Lines of `address port` become those that a connection was made to. At most 30 at once: processes are limited.
+# Lines of `address port` become those that a connection was made to. At most 30 at once: processes
+# are limited.
 CONNECT = """
 while read -r address port; do
   { timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$address" "$port" 2>/dev/null && echo "$address $port"; } &

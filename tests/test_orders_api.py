@@ -115,7 +115,7 @@ def test_a_body_that_is_no_json_or_too_deep_is_a_problem_of_the_caller(services:
     assert_problem(services.orders.post("/api/orders/", data=b"{}", headers=plain), 415)
 
 
-# ── failures ────────────────────────────────────────────────────────────────────────────────────────
+# ── failures ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.failure
 @pytest.mark.parametrize("how", ["stop", "pause"])
 def test_without_the_products_service_no_order_is_placed_and_an_old_one_is_still_told(

@@ -22,7 +22,9 @@ LEAST = 0.5  # of the peak: the callers' own work is on the same cores. `bench/o
 
 @pytest.fixture
 def front(broken: Stack) -> Site:
-    """The site at the load balancer's own address: the engine's proxy for published ports has limits of its own."""
+    """The site at the load balancer's own address: the engine's proxy for published ports has
+    limits of its own.
+    """
     return Site(8080, host=broken.container(broken.load_balancer).address("edge"))
 
 

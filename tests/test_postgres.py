@@ -80,7 +80,7 @@ def test_what_is_committed_on_the_primary_is_soon_read_on_both_replicas(probe: P
         )
 
 
-# ── who may do what ─────────────────────────────────────────────────────────────────────────────────
+# ── who may do what ───────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("host", [*MAIN_NODES, *SHARD_NODES])
 def test_the_roles_of_the_server_itself_are_refused_from_the_app_network(probe: Probe, host: str) -> None:
     for role in ("postgres", "replicator", "rewind"):
@@ -157,7 +157,7 @@ def test_an_application_role_takes_ids_and_cannot_say_which_shard_holds_what(pro
     assert all("permission denied" in told for told in probe.sql_each(questions))
 
 
-# ── the shards ──────────────────────────────────────────────────────────────────────────────────────
+# ── the shards ────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(("hosts", "database"), SHARDS)
 def test_each_shard_is_migrated_and_has_no_table_of_the_shop(probe: Probe, hosts: str, database: str) -> None:
     role = f"{owner_of(database)}_app"
@@ -173,7 +173,7 @@ def test_the_shop_is_migrated_and_has_no_table_of_a_shard(probe: Probe) -> None:
     assert not [name for name in tables if name.startswith("sharding_")], tables
 
 
-# ── what the app network cannot reach ───────────────────────────────────────────────────────────────
+# ── what the app network cannot reach ─────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("host", [*MAIN_NODES, *SHARD_NODES])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_patroni_takes_no_orders_from_the_app_network(probe: Probe, host: str, scheme: str) -> None:

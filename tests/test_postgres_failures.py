@@ -37,7 +37,9 @@ def replicas_of(stack: Stack) -> list[str]:
 
 
 def reads(site: Site, product: int, rate: float = 60) -> Load:
-    """Return a load that only reads what a replica of the database may answer: cached or, as the searches, not."""
+    """Return a load that only reads what a replica of the database may answer: cached or, as the
+    searches, not.
+    """
     paths = ["/", f"/products/{product}/", "/search/?q=e", "/api/products/?q=e&limit=5"]
     return Load(site, paths, rate=rate, threads=6)
 
@@ -179,7 +181,8 @@ REPORT = 8  # seconds; max_standby_streaming_delay ends one at 10
 def test_reads_do_not_fail_while_a_replica_waits_to_replay_a_lock(broken: Stack, site: Site, product: int) -> None:
     replica, leader = replicas_of(broken)[0], primary(broken)
     table = "products_product"
-    # The replay of a migration's lock waits for a report, and each later read of the table there waits behind it.
+    # The replay of a migration's lock waits for a report, and each later read of the table there
+    # waits behind it.
     report = ("BEGIN", f"SELECT count(*) FROM {table}", f"SELECT pg_sleep({REPORT})", "COMMIT")
     waiting = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND NOT granted"
     reporting = f"SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND granted"
@@ -241,7 +244,9 @@ def change(name: str, password: str) -> None:
 
 
 def restart_one_after_the_other(stack: Stack) -> None:
-    """Restart the nodes of the main cluster, the primary last: a container sees a new secret from its start on."""
+    """Restart the nodes of the main cluster, the primary last: a container sees a new secret from
+    its start on.
+    """
     for node in [*replicas_of(stack), primary(stack)]:
         run("docker", "restart", stack.container(node).id, timeout=90)
         eventually(f"{node} to be back", lambda: roles(stack), is_whole, within=REJOINED)
@@ -298,7 +303,9 @@ def test_one_replica_hangs_while_the_other_lags_and_reads_are_answered_in_time_a
 def test_a_replica_is_lost_with_the_primary_and_the_last_one_shows_nothing_stale_and_nothing_is_lost(
     broken: Stack, site: Site, product: int
 ) -> None:
-    """The last one may lack what the lost replica has confirmed, so Patroni asks for that one before it promotes."""
+    """The last one may lack what the lost replica has confirmed, so Patroni asks for that one
+    before it promotes.
+    """
     old, lost = primary(broken), replicas_of(broken)[0]
     before = site.get("/counter/").json()["count"]
     with reads(site, product, rate=20) as load, OwnReads(site) as own:

@@ -1,9 +1,9 @@
 """The commands of the README and of docs/ do what is said there.
 
-In each section the fenced ```console blocks are run: lines that begin with `$ ` are commands, the lines
-after them what they print; `…` stands for anything. A section whose heading is followed by
-`<!-- not tested: reason -->` is left out, and with `<!-- disruptive -->` it is run with the failure tests, under
-readers who must all be answered.
+In each section the fenced ```console blocks are run: lines that begin with `$ ` are commands, the
+lines after them what they print; `…` stands for anything. A section whose heading is followed by
+`<!-- not tested: reason -->` is left out, and with `<!-- disruptive -->` it is run with the failure
+tests, under readers who must all be answered.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def _take(section: Section, line: str) -> None:
 
 
 def pattern(expected: str) -> re.Pattern[str]:
-    """Return what `expected` stands for: `…` is anything, white space at the ends of lines does not count."""
+    """Return what `expected` stands for: `…` is anything, white space at the ends of lines does not
+    count.
+    """
     lines = [r".*".join(re.escape(part) for part in line.rstrip().split("…")) for line in expected.strip().splitlines()]
     # A line of nothing but `…` stands for any number of lines.
     return re.compile(r"\s*" + r"\s*\n".join(lines) + r"\s*", re.DOTALL)
@@ -106,7 +108,9 @@ def test_the_commands_of_the_section_work_as_shown(stack: Stack, site: Site, sec
 
 
 def follow(section: Section) -> None:
-    """Run the commands one after the other in one shell, as a reader does, and compare what each prints."""
+    """Run the commands one after the other in one shell, as a reader does, and compare what each
+    prints.
+    """
     script = "".join(f"{command}\nprintf '%s\\n' '{END}'\n" for command, _ in section.commands)
     *printed, rest = run("bash", "-euo", "pipefail", "-c", script, timeout=SECONDS).split(f"{END}\n")
     assert len(printed) == len(section.commands), f"a command ended the shell: {rest}"

@@ -1,4 +1,6 @@
-"""Redis twice: a cache that may forget, a queue that may not. Each service may do there what its row says, no more."""
+"""Redis twice: a cache that may forget, a queue that may not. Each service may do there what its
+row says, no more.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ DANGEROUS = [
     "MEMORY USAGE x", "COPY x y", "RENAME x y",
 ]  # fmt: skip
 
-# Of each user: what works, and what is refused. A key of another service, a queue of another worker, and so on.
+# Of each user: what works, and what is refused. A key of another service, a queue of another
+# worker, and so on.
 SESSION, OLD_SESSION = ":1:sessions:x", ":1:django.contrib.sessions.cached_dbx"
 PAGE, ANSWER = ":1:sealed:r{storefront.pages.front}", ":1:sealed:r{products.answers.categories}"
 CLOCK, THROTTLE, RATE = ":1:{caching}:tests", "throttle:tests:x", "gateway:rate:tests"
@@ -189,7 +192,9 @@ def test_a_script_that_does_not_end_is_ended(probe: Probe) -> None:
 
 
 def test_the_exporter_answers_prometheus_only(probe: Probe, stack: Stack) -> None:
-    """From the network of the services it cannot be reached; in its own it wants the password of Prometheus."""
+    """From the network of the services it cannot be reached; in its own it wants the password of
+    Prometheus.
+    """
     path = "/scrape?target=redis://redis-cache:6379&check-keys=*"
     code = ("--output", "/dev/null", "--write-out", "%{http_code}")
     assert probe.curl(f"http://redis-exporter:9121{path}", *code, check=False).endswith("000")

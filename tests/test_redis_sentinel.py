@@ -19,7 +19,8 @@ SERVERS = ["redis-queue", "redis-queue-2", "redis-queue-3"]
 SENTINELS = ["sentinel-1", "sentinel-2", "sentinel-3"]
 WORKERS = ["worker", "users-worker", "orders-worker", "beat"]
 WRITER = f"{','.join(MAIN_NODES)} target_session_attrs=read-write"
-# For so many seconds a task every 20 ms, each counting under a name of its own: prints which were accepted.
+# For so many seconds a task every 20 ms, each counting under a name of its own: prints which were
+# accepted.
 PUBLISH = """
 import sys
 import time
@@ -88,7 +89,8 @@ def test_every_accepted_task_is_done_though_the_primary_is_lost_meanwhile(
     accepted = {line.split()[1] for line in told if line.startswith("accepted ")}
     assert len(accepted) > 100, told[-5:]
     assert told[-1].startswith("accepted "), f"tasks are accepted again: {told[-5:]}"
-    # What a worker had taken when the connection broke is delivered again after a minute at the latest, and some.
+    # What a worker had taken when the connection broke is delivered again after a minute at the
+    # latest, and some.
     eventually("every accepted task to be done", missing, lambda seen: not seen, within=100, interval=1)
     probe.sql(WRITER, "shop", "shop_app", f"DELETE FROM stateless_counter WHERE name LIKE '{run}-%'")
     eventually(

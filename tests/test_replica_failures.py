@@ -49,7 +49,8 @@ def test_a_replica_that_is_killed_costs_at_most_one_get_in_a_thousand(broken: St
         assert victim.name not in gets.replicas(since=killed + 1)
     assert len(gets.failures()) <= len(gets.outcomes) / 1000, gets.summary()
     assert max(one.seconds for one in gets.outcomes) <= LONGEST_WAIT * TIME_FACTOR, gets.summary()
-    # A POST whose replica died has been counted or not; one that was answered has been counted once.
+    # A POST whose replica died has been counted or not; one that was answered has been counted
+    # once.
     assert posts.answered() <= site.get("/counter/").json()["count"] - before <= len(posts.outcomes)
 
 

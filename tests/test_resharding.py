@@ -1,4 +1,6 @@
-"""A hundred buckets with 100,000 users and as many orders change shards while they are read, written and deleted."""
+"""A hundred buckets with 100,000 users and as many orders change shards while they are read,
+written and deleted.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ SOURCE, TARGET = 1, 2
 
 @pytest.fixture(scope="module", params=["users", "orders"])
 def shards(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Shards]:
-    """The databases of a context, with the sample in a hundred buckets of one shard; empty again afterwards."""
+    """The databases of a context, with the sample in a hundred buckets of one shard; empty again
+    afterwards.
+    """
     databases = Shards(stack, request.param)
     try:
         databases.empty()  # of a run that was broken off

@@ -1,4 +1,6 @@
-"""Settings: read as Compose reads them, all checked before anything is touched, and written back whole."""
+"""Settings: read as Compose reads them, all checked before anything is touched, and written back
+whole.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def errors(result: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def refused(clone: Clone, *command: str, environment: Mapping[str, str] | None = None) -> list[str]:
-    """Run make, which must fail with lines that say why and change nothing, and return these lines."""
+    """Run make, which must fail with lines that say why and change nothing, and return these
+    lines.
+    """
     before = clone.files()
     result = clone.run("make", "--no-print-directory", *(command or ("up",)), environment=environment)
     assert result.returncode == 2, result.stdout + result.stderr  # of make: its script has failed
@@ -141,7 +145,9 @@ FIRST = ("COMPOSE_PROJECT_NAME", "COMPOSE_FILE")
 
 
 def batches() -> list[list[tuple[str, str]]]:
-    """Return all of WRONG, in files that hold each name once: a run of make for each line would take half a minute."""
+    """Return all of WRONG, in files that hold each name once: a run of make for each line would
+    take half a minute.
+    """
     made: list[list[tuple[str, str]]] = []
     for line, rule in WRONG:
         name = line.partition("=")[0]
@@ -272,7 +278,8 @@ def test_a_compose_file_that_compose_cannot_use_is_refused_with_its_reason(clone
     assert "imag" in error
 
 
-# Each is an attempt to have a shell, bash's arithmetic, sed or make run a command, or to look like an option.
+# Each is an attempt to have a shell, bash's arithmetic, sed or make run a command, or to look like
+# an option.
 HOSTILE = [
     "$(touch {m})",
     "`touch {m}`",
@@ -303,7 +310,8 @@ def test_every_setting_refuses_a_hostile_value_in_one_line_and_runs_no_command(c
     assert not marker.exists()
 
 
-# Those that the scripts work with themselves. Alone, since another wrong one would end the check early.
+# Those that the scripts work with themselves. Alone, since another wrong one would end the check
+# early.
 WORKED_WITH = ("COMPOSE_FILE", "COMPOSE_PROFILES", "HTTP_PORT", "LB", "LB_UPSTREAMS", "POOL_SIZE", "TLS_KEY")
 
 

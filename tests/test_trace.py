@@ -1,4 +1,6 @@
-"""One request, one id: from the load balancer through gateway, services and workers, and in the logs of them all."""
+"""One request, one id: from the load balancer through gateway, services and workers, and in the
+logs of them all.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from support.settings import ROOT, TIME_FACTOR
 from support.stack import Stack
 from support.wait import eventually
 
-# Where an order comes by, in the order in which it begins there; the front is the load balancer that runs.
+# Where an order comes by, in the order in which it begins there; the front is the load balancer
+# that runs.
 WAY = [
     ("front", "POST /api/orders/"),
     ("web", "POST /api/orders/"),
@@ -42,7 +45,9 @@ def fresh() -> tuple[str, str, str]:
 
 
 def lines(stack: Stack, identifier: str, *services: str) -> list[tuple[str, Line]]:
-    """Return what services (or all) have logged of the request or trace: each line with the service that wrote it."""
+    """Return what services (or all) have logged of the request or trace: each line with the service
+    that wrote it.
+    """
     found = []
     for text in stack.logs(*services, tail=2000).splitlines():
         name, _, line = text.partition(" | ")
@@ -186,7 +191,7 @@ def test_the_logs_of_a_container_that_is_stopped_are_still_read(
     assert re.search(r"  orders-\d+ +GET /api/orders/ 200, ", shown.stdout), shown.stdout + shown.stderr
 
 
-# ── what make refuses ───────────────────────────────────────────────────────────────────────────────
+# ── what make refuses ─────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     "hostile",
     [

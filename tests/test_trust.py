@@ -1,4 +1,6 @@
-"""etcd and Patroni: what a container on their network can do that does not hold what it needs for it."""
+"""etcd and Patroni: what a container on their network can do that does not hold what it needs for
+it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj 
 strange=(--cert "$folder/certificate" --key "$folder/key")
 """
 VERSION = 'curl -sS --max-time 5 --cacert /run/node/ca.pem "${strange[@]}" https://etcd:2379/version'
-# Each order three times: without a certificate, with another authority's, and with our own but without the password.
+# Each order three times: without a certificate, with another authority's, and with our own but
+# without the password.
 ORDERS = """
 ask() {
   curl -s --max-time 5 --cacert /run/node/ca.pem -o /dev/null -w '%{http_code} ' \\
@@ -37,7 +40,8 @@ done
 """
 
 
-# Lines of `user command…` become `ok` or `denied`. The certificate is etcd's own: what counts is the user.
+# Lines of `user command…` become `ok` or `denied`. The certificate is etcd's own: what counts is
+# the user.
 ETCDCTL = """
 cd /run/node
 while read -r user command; do
@@ -55,7 +59,7 @@ def allowed(stack: Stack, commands: list[str]) -> list[str]:
     return [one for one, answer in zip(commands, said, strict=True) if answer == "ok"]
 
 
-# ── etcd ────────────────────────────────────────────────────────────────────────────────────────────
+# ── etcd ──────────────────────────────────────────────────────────────────────────────────────────
 def test_etcd_speaks_to_no_client_without_a_certificate_of_our_own_authority(stack: Stack) -> None:
     for node in ("postgres-2", "shard-1"):
         plain = stack.run_in(node, "curl", "-sS", "--max-time", "5", "http://etcd:2379/version", check=False)
@@ -86,7 +90,7 @@ def test_each_cluster_has_its_own_keys_and_no_other(stack: Stack) -> None:
     assert allowed(stack, own + others) == own
 
 
-# ── Patroni ─────────────────────────────────────────────────────────────────────────────────────────
+# ── Patroni ───────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("target", ["postgres-1", "shard-2"])
 def test_patroni_takes_no_order_without_certificate_and_password(stack: Stack, target: str) -> None:
     leader = primary(stack)
@@ -105,7 +109,7 @@ def test_patroni_speaks_tls_only(stack: Stack) -> None:
         assert "state" not in stack.run_in("shard-1", *plain, check=False)
 
 
-# ── keys ────────────────────────────────────────────────────────────────────────────────────────────
+# ── keys ──────────────────────────────────────────────────────────────────────────────────────────
 def test_a_node_holds_its_own_key_and_password_and_none_holds_the_authority_s(stack: Stack) -> None:
     for one in stack.containers():
         sources = [mount["Source"] for mount in one.details["Mounts"]]

@@ -1,4 +1,6 @@
-"""Who the caller is: what a trusted proxy says, from the right end; from any other peer its own address."""
+"""Who the caller is: what a trusted proxy says, from the right end; from any other peer its own
+address.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`make up` on a stack that runs: no request is lost, and what would interrupt the site asks first."""
+"""`make up` on a stack that runs: no request is lost, and what would interrupt the site asks
+first.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ SERVICES = ("users", "products", "orders")
 STORE = ("products", "worker")
 SHARDED = ("users", "orders", "users-worker", "orders-worker")
 
-# Settings that containers get as an environment variable: the new value, and the services that must have it afterwards.
-# They are changed in two groups, because some exclude each other.
+# Settings that containers get as an environment variable: the new value, and the services that must
+# have it afterwards. They are changed in two groups, because some exclude each other.
 ROLLED: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "ALLOWED_HOSTS": (1, "127.0.0.1,localhost,shop.example", APP),
     "MAX_BODY_BYTES": (1, "524288", APP),
@@ -109,7 +111,9 @@ def test_every_setting_of_the_example_is_in_one_of_the_tables() -> None:
 
 
 def make(*arguments: str, seconds: float = SECONDS, check: bool = True) -> str:
-    """Run make as if no setting were in the environment, so that `.env` and the arguments decide."""
+    """Run make as if no setting were in the environment, so that `.env` and the arguments
+    decide.
+    """
     unset = [word for name in (*NAMES, "LB", "YES") if name != "COMPOSE_PROJECT_NAME" for word in ("-u", name)]
     return run("env", *unset, "make", "--no-print-directory", *arguments, timeout=seconds, check=check)
 
@@ -304,7 +308,7 @@ def _replace(path: Path, text: str) -> None:
     new.rename(path)
 
 
-# ── interrupted ─────────────────────────────────────────────────────────────────────────────────────
+# ── interrupted ───────────────────────────────────────────────────────────────────────────────────
 
 
 def left(project: str) -> list[str]:
@@ -383,14 +387,16 @@ def test_an_interrupted_make_up_leaves_nothing_that_works_on_and_the_next_one_co
         assert {one["LOG_LEVEL"] for one in variables(stack, service)} == {"ERROR"}, service
 
 
-# ── one command at a time ───────────────────────────────────────────────────────────────────────────
+# ── one command at a time ─────────────────────────────────────────────────────────────────────────
 
 HOLDER = "source scripts/lib.sh; load_settings; take_lock 'make deploy'; echo \"has $$\"; sleep 600; :"
 
 
 @pytest.fixture
 def holder() -> Iterator[tuple[Begun, str]]:
-    """A command that changes the project `<project>-lock`, which has no container, and the argument that names it."""
+    """A command that changes the project `<project>-lock`, which has no container, and the argument
+    that names it.
+    """
     project = f"{Stack().project}-lock"
     held = Begun("env", f"COMPOSE_PROJECT_NAME={project}", "bash", "-euc", HOLDER)
     try:
@@ -431,7 +437,7 @@ def test_another_project_is_not_held_up(holder: tuple[Begun, str]) -> None:
     make("down", f"{holder[1]}-other", seconds=60)
 
 
-# ── the certificate ─────────────────────────────────────────────────────────────────────────────────
+# ── the certificate ───────────────────────────────────────────────────────────────────────────────
 
 
 def certify(folder: Path, name: str, days: int = 90, key: str = "key.pem") -> None:
@@ -514,7 +520,7 @@ def test_a_certificate_that_cannot_be_served_is_refused_before_anything_is_touch
     assert ids(stack) == running
 
 
-# ── what make says ──────────────────────────────────────────────────────────────────────────────────
+# ── what make says ────────────────────────────────────────────────────────────────────────────────
 
 
 def test_make_ps_names_a_published_port_that_does_not_answer(broken: Stack) -> None:

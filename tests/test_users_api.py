@@ -146,7 +146,7 @@ def test_a_request_keeps_its_id(services: Services) -> None:
     assert answer.json()["request_id"] == "tests-1"
 
 
-# ── failures ────────────────────────────────────────────────────────────────────────────────────────
+# ── failures ──────────────────────────────────────────────────────────────────────────────────────
 def orders_of(site: Site, who: Person) -> tuple[float, dict[str, object]]:
     """Return how long the page of a user took, and the page."""
     started = time.monotonic()

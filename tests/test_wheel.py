@@ -1,4 +1,6 @@
-"""The toolkit as a wheel: installed into a fresh environment beside a stock project, and used as its README says."""
+"""The toolkit as a wheel: installed into a fresh environment beside a stock project, and used as
+its README says.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +144,9 @@ def wheel(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(folder: Path, wheel: Path) -> Path:
-    """A fresh environment with the wheel. Its dependencies are those of this image: nothing is asked of a registry."""
+    """A fresh environment with the wheel. Its dependencies are those of this image: nothing is
+    asked of a registry.
+    """
     venv = folder / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True, timeout=60 * TIME_FACTOR)
     pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin/python"), "install", "--no-index", "--no-deps"]

@@ -1,5 +1,6 @@
-# An edge cache that does what a CDN does with the origin's headers (RFC 9111, RFC 5861), and purges.
-# docs/cdn.md says what that is. The two files that are included are written by entrypoint.sh.
+# An edge cache that does what a CDN does with the origin's headers (RFC 9111, RFC 5861), and
+# purges. docs/cdn.md says what that is. The two files that are included are written by
+# entrypoint.sh.
 vcl 4.1;
 
 import purge;
@@ -17,7 +18,8 @@ sub vcl_recv {
     if (req.restarts == 0) {
         unset req.http.X-Edge; # ours: how far the search for an answer has come
         call identify;
-        # For the load balancer, which trusts the edge. Varnish has put the address at the end of X-Forwarded-For as well.
+        # For the load balancer, which trusts the edge. Varnish has put the address at the end of
+        # X-Forwarded-For as well.
         set req.http.CF-Connecting-IP = client.ip;
         unset req.http.X-Forwarded-Proto; # here all come by http
     }
@@ -42,16 +44,17 @@ sub vcl_recv {
     if (req.http.Authorization || req.http.X-Read-After || req.http.Cookie ~ "(^|;\s*)read_after=") {
         return (pass);
     }
-    # Any other cookie: the origin has seen the cookies of the request that an answer was made for, and calls an answer
-    # public only if it looked at none of them.
+    # Any other cookie: the origin has seen the cookies of the request that an answer was made for,
+    # and calls an answer public only if it looked at none of them.
     set req.hash_always_miss = (req.http.X-Edge == "refresh");
     if (req.http.X-Edge == "refresh") {
         set req.grace = 0s;
     } else {
         set req.grace = 365d; # as much as the answer has; a restart would leave it as it was
     }
-    # Who waits for another's fetch that fails then makes his own, one after the other. So nobody waits for one that may
-    # well fail; a fetch that all wait for is for what is not there, while the origin answers.
+    # Who waits for another's fetch that fails then makes his own, one after the other. So nobody
+    # waits for one that may well fail; a fetch that all wait for is for what is not there, while
+    # the origin answers.
     set req.hash_ignore_busy = (req.http.X-Edge == "refresh" || !std.healthy(watched));
     return (hash);
 }
@@ -106,17 +109,17 @@ sub vcl_hit {
             set req.http.X-Edge-Status = "hit";
             return (deliver);
         }
-        # Older than max-age: shown while it is fetched, if the origin allows that for so long; and if nothing was
-        # purged since it has become so, or in the second before: what was purged is stale from about that moment, and a
-        # purge leaves what is stale as it is.
+        # Older than max-age: shown while it is fetched, if the origin allows that for so long; and
+        # if nothing was purged since it has become so, or in the second before: what was purged is
+        # stale from about that moment, and a purge leaves what is stale as it is.
         if (obj.ttl + std.duration(obj.http.X-Edge-Revalidate + "s", 0s) > 0s
             && now + obj.ttl - 1s > std.real2time(std.real(var.global_get("purged"), 0.0), now)) {
             set req.http.X-Edge-Status = "hit; detail=stale-while-revalidate";
             return (deliver);
         }
     }
-    # Older than that, or purged: only if nothing else is to be had. While the origin is known to be away no caller waits to learn that
-    # again: it is asked in the background, once at a time.
+    # Older than that, or purged: only if nothing else is to be had. While the origin is known to be
+    # away no caller waits to learn that again: it is asked in the background, once at a time.
     if (req.http.X-Edge == "failed" || !std.healthy(watched)) {
         set req.http.X-Edge-Status = "hit; detail=stale-if-error";
         return (deliver);
@@ -152,7 +155,8 @@ sub vcl_backend_response {
     unset beresp.http.Cache-Tag;
     unset beresp.http.Surrogate-Key;
     unset beresp.http.Surrogate-Control; # or the rules below would not look at Cache-Control
-    # What is said to caches like this one counts for more than what is said to browsers too (RFC 9213).
+    # What is said to caches like this one counts for more than what is said to browsers too (RFC
+    # 9213).
     set beresp.http.X-Edge-Control = beresp.http.Cache-Control;
     if (beresp.http.CDN-Cache-Control) {
         set beresp.http.X-Edge-Control = beresp.http.CDN-Cache-Control;
@@ -169,7 +173,8 @@ sub vcl_backend_response {
         call failed;
         return (deliver);
     }
-    # The answer to no one in particular: what says who asked, and who answered, is the first caller's.
+    # The answer to no one in particular: what says who asked, and who answered, is the first
+    # caller's.
     if (beresp.http.X-Edge-Control ~ "(?i)\bpublic\b" && !beresp.http.Set-Cookie
         && beresp.http.X-Edge-Control !~ "(?i)no-cache|no-store|private") {
         unset beresp.http.X-Request-ID;
@@ -193,11 +198,12 @@ sub vcl_backend_response {
         set beresp.grace = std.duration(
             regsub(beresp.http.X-Edge-Control, "^.*stale-if-error=(\d+).*$", "\1") + "s", beresp.grace);
     }
-    # What follows is Varnish's own: not kept with ttl 0, Set-Cookie, private, no-store, no-cache, or Vary: *.
+    # What follows is Varnish's own: not kept with ttl 0, Set-Cookie, private, no-store, no-cache,
+    # or Vary: *.
 }
 
-# There is nothing stale here that this could hide. For a second the URL is known to be uncacheable, so that those who
-# have waited for this answer ask at once, and not one after the other.
+# There is nothing stale here that this could hide. For a second the URL is known to be uncacheable,
+# so that those who have waited for this answer ask at once, and not one after the other.
 sub failed {
     set beresp.uncacheable = true;
     set beresp.ttl = 1s;
@@ -229,8 +235,8 @@ sub vcl_deliver {
     unset resp.http.Via;
 }
 
-# What cannot be had in part is had whole (RFC 9110, 14.2): a 416 of Varnish's would bear the headers of the whole answer,
-# by which browsers and other caches could keep it.
+# What cannot be had in part is had whole (RFC 9110, 14.2): a 416 of Varnish's would bear the
+# headers of the whole answer, by which browsers and other caches could keep it.
 sub range {
     if (req.method != "GET" || req.http.Range !~ "^bytes=([0-9]{1,15}-[0-9]{0,15}|-0*[1-9][0-9]{0,14})$" || !resp.http.Content-Length) {
         unset req.http.Range;

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Renders what the configuration needs into /run/edge, becomes Varnish, and follows the load balancer's address.
+# Renders what the configuration needs into /run/edge, becomes Varnish, and follows the load
+# balancer's address.
 set -euo pipefail
 
 readonly RUN=/run/edge
@@ -11,8 +12,8 @@ main() {
     secret
     backend "$(address)" >"$RUN/backend.vcl"
     follow &
-    # Compression is the load balancer's business: variants are kept as they come, brotli too. What the origin says
-    # nothing about is not kept, and nothing is shown stale that it does not allow.
+    # Compression is the load balancer's business: variants are kept as they come, brotli too. What
+    # the origin says nothing about is not kept, and nothing is shown stale that it does not allow.
     exec varnishd -F -j none -n "$RUN/varnish" -f /etc/varnish/edge.vcl -p "vcl_path=$RUN" \
         -a site=:8080,HTTP -a inside=:8081,HTTP -s "malloc,${CDN_MEMORY_MB}m" -s Transient=malloc,64m \
         -p http_gzip_support=off -p default_ttl=0 -p default_grace=0 -p default_keep=600 \
@@ -45,9 +46,9 @@ address() { # of the load balancer, or nothing while there is none
     echo "${found%% *}"
 }
 
-# The origin, and the same one under another name, which is asked twice a second whether any replica answers: at the
-# load balancer's inner port, which looks at no host. Nothing is fetched from that one: a false alarm would refuse what
-# could be had.
+# The origin, and the same one under another name, which is asked twice a second whether any replica
+# answers: at the load balancer's inner port, which looks at no host. Nothing is fetched from that
+# one: a false alarm would refuse what could be had.
 backend() { # address
     if [[ -z $1 ]]; then
         printf 'backend origin none;\nbackend watched none;\n'
@@ -59,8 +60,9 @@ backend() { # address
     printf '        .window = 3;\n        .threshold = 2;\n        .initial = 3;\n    }\n}\n'
 }
 
-# A name in VCL is looked up once, when it is loaded. So it is loaded anew when the load balancer has moved, or was
-# changed for the other one; what is cached stays. Without an address the last one is as good as none.
+# A name in VCL is looked up once, when it is loaded. So it is loaded anew when the load balancer
+# has moved, or was changed for the other one; what is cached stays. Without an address the last one
+# is as good as none.
 follow() {
     local known found number=0
     known=$(address)

@@ -1,5 +1,6 @@
-"""Make the Celery application the current one in every process, so that `shared_task` finds its broker; and let the
-CDN hear what the cache hears: neither package knows the other."""
+"""Make the Celery application the current one in every process, so that `shared_task` finds its
+broker; and let the CDN hear what the cache hears: neither package knows the other.
+"""
 
 from __future__ import annotations
 

@@ -32,12 +32,16 @@ log = logging.getLogger(__name__)
 
 
 def named(name: str) -> Queue:
-    """Return a queue that is its name. To declare it would be to write a binding, and all who send would have to."""
+    """Return a queue that is its name. To declare it would be to write a binding, and all who send
+    would have to.
+    """
     return Queue(name, routing_key=name, no_declare=True)
 
 
 def own_queue(hostname: str) -> Queue:
-    """Return the queue of one worker alone: the users of Redis know by its name of which service it is."""
+    """Return the queue of one worker alone: the users of Redis know by its name of which service it
+    is.
+    """
     return named(f"{settings.SERVICE}.{hostname}.dq")
 
 
@@ -45,15 +49,17 @@ app = Application("scale-out")
 app.conf.update(
     broker_url=settings.QUEUE_URL,
     broker_connection_retry_on_startup=True,
-    # A message whose worker died is delivered again after this many seconds: longer than any task may wait
-    # behind another one, and take. Events do not wait for that: their outbox sends them again.
+    # A message whose worker died is delivered again after this many seconds: longer than any task
+    # may wait behind another one, and take. Events do not wait for that: their outbox sends them
+    # again.
     broker_transport_options={
         **TIMEOUTS,
         **settings.QUEUE_OPTIONS,
         "socket_keepalive": True,
         "visibility_timeout": 60,
         "priority_steps": [0],
-        # What was taken and not yet done: by the workers of one service, and out of reach of the others.
+        # What was taken and not yet done: by the workers of one service, and out of reach of the
+        # others.
         "unacked_key": f"unacked:{context(settings.SERVICE)}",
         "unacked_index_key": f"unacked_index:{context(settings.SERVICE)}",
         "unacked_mutex_key": f"unacked_mutex:{context(settings.SERVICE)}",
@@ -68,11 +74,12 @@ app.conf.update(
     # Seconds. A task that hangs is ended, so that a worker is never stuck for longer.
     task_soft_time_limit=20,
     task_time_limit=25,
-    # A publish gives up in seconds. Requests do not publish this way: they send events (events/sending.py).
+    # A publish gives up in seconds. Requests do not publish this way: they send events
+    # (events/sending.py).
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
     worker_hijack_root_logger=False,
-    # A task that needs the databases of a context runs where they are: in that context's own worker. Events do not wait
-    # behind tasks, which may take their time.
+    # A task that needs the databases of a context runs where they are: in that context's own
+    # worker. Events do not wait behind tasks, which may take their time.
     task_default_queue=f"{SHOP}.tasks",
     task_routes={
         **{one: {"queue": f"{owner_of(one)}.events"} for some in settings.EVENTS.values() for one in some},
@@ -132,7 +139,8 @@ def pulse() -> None:
 def send_pulse(queue: Any) -> None:
     """Send to `queue` what a worker does every few seconds.
 
-    Also the relay, for what was left in its outboxes: in its service's queue it would come after all that waits there.
+    Also the relay, for what was left in its outboxes: in its service's queue it would come after
+    all that waits there.
     """
     pulse.apply_async(queue=queue, expires=PULSE_SECONDS)
     app.tasks["events.relay"].apply_async(queue=queue, expires=RELAY_EXPIRES)
@@ -149,7 +157,9 @@ class Scheduler(PersistentScheduler):
 
 @signals.celeryd_after_setup.connect
 def read_own_queue(sender: str, instance: Any, **_kwargs: Any) -> None:
-    """Let this worker also read a queue of its own, in turn with the other: the pulse goes there, and the relay."""
+    """Let this worker also read a queue of its own, in turn with the other: the pulse goes there,
+    and the relay.
+    """
     instance.app.amqp.queues.select_add(own_queue(sender))
 
 
@@ -157,8 +167,8 @@ def read_own_queue(sender: str, instance: Any, **_kwargs: Any) -> None:
 def start_pulse(sender: Any, **_kwargs: Any) -> None:
     """Send this worker a pulse every few seconds, by the queue that only it reads.
 
-    So the file gets old if any part is stuck: the connection to Redis, the consumer, or every process of the
-    pool. An answer to a ping of the main process would show none of this.
+    So the file gets old if any part is stuck: the connection to Redis, the consumer, or every
+    process of the pool. An answer to a ping of the main process would show none of this.
     """
     queue = own_queue(sender.hostname)
 
@@ -181,4 +191,6 @@ def tell_the_edge(**_kwargs: Any) -> None:
 
 @signals.setup_logging.connect
 def keep_our_logging(**_kwargs: Any) -> None:
-    """Leave logging as Django's settings have it: with a receiver here Celery does not set up its own."""
+    """Leave logging as Django's settings have it: with a receiver here Celery does not set up its
+    own.
+    """

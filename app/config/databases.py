@@ -27,7 +27,8 @@ CONTEXTS = {
 
 @dataclass(frozen=True)
 class Databases:
-    """Django's DATABASES, for each alias the applications or models that are migrated there, and the shards.
+    """Django's DATABASES, for each alias the applications or models that are migrated there, and
+    the shards.
 
     `shards`: by the alias of the database that holds a map, the alias of each shard by its number.
     """
@@ -42,19 +43,20 @@ def _pool() -> dict[str, Any]:
     return {
         "min_size": 0,
         "max_size": environment.integer("POOL_SIZE", 4, least=1, most=100),
-        # Seconds that a request waits for a connection. With a second try it is answered 503 before the load
-        # balancer gives up on it (2 s) and asks another replica, which would wait as long.
+        # Seconds that a request waits for a connection. With a second try it is answered 503 before
+        # the load balancer gives up on it (2 s) and asks another replica, which would wait as long.
         "timeout": 1.5,
         # Connections are renewed, so that reads spread again after a failover.
         "max_lifetime": 300.0,
         "max_idle": 60.0,
-        # Give up early: the next request tries afresh, instead of waiting for a long backoff to end.
+        # Give up early: the next request tries afresh, instead of waiting for a long backoff to
+        # end.
         "reconnect_timeout": 2.0,
     }
 
 
-# Only the replay of the primary's log locks out a reader on a standby: a migration, or a VACUUM that truncates a table.
-# After so many milliseconds the read runs once more, on the primary.
+# Only the replay of the primary's log locks out a reader on a standby: a migration, or a VACUUM
+# that truncates a table. After so many milliseconds the read runs once more, on the primary.
 REPLAY_LOCK = " -c lock_timeout=500"
 
 
@@ -71,16 +73,19 @@ def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attribut
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "target_session_attrs": attributes,
-            # Seconds for each host; libpq takes 2 as the least. A host that vanished costs seconds, not minutes.
+            # Seconds for each host; libpq takes 2 as the least. A host that vanished costs seconds,
+            # not minutes.
             "connect_timeout": 2,
             "tcp_user_timeout": 3000,
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 2,
-            # The networks between the containers are internal: no TLS, so no round trip to ask for it.
+            # The networks between the containers are internal: no TLS, so no round trip to ask for
+            # it.
             "sslmode": "disable",
             "gssencmode": "disable",
-            # A process that freezes inside a transaction holds its locks no longer than this (milliseconds).
+            # A process that freezes inside a transaction holds its locks no longer than this
+            # (milliseconds).
             "options": "-c idle_in_transaction_session_timeout=3000" if role == "app" else "",
             "application_name": f"{environment.text('SERVICE', 'app')}",
             # A command runs one thing after the other: only a server needs a pool.
@@ -90,16 +95,21 @@ def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attribut
 
 
 def _main() -> tuple[str, ...]:
-    """Return the servers of the main cluster; those of EXTRA_REPLICAS (host names) were added to it."""
+    """Return the servers of the main cluster; those of EXTRA_REPLICAS (host names) were added to
+    it.
+    """
     return (*MAIN, *environment.words("EXTRA_REPLICAS"))
 
 
 def _own(context: str, role: str) -> dict[str, dict[str, Any]]:
-    """Return the aliases of a context's own database: the primary, and a replica for each further server."""
+    """Return the aliases of a context's own database: the primary, and a replica for each further
+    server.
+    """
     hosts = _main()
     aliases = {"default": _database(context, context, role, hosts, "read-write")}
     for number in range(1, len(hosts)):
-        # Each replica alias goes to a standby of its own, and to any standby, then the primary, where that is down.
+        # Each replica alias goes to a standby of its own, and to any standby, then the primary,
+        # where that is down.
         nearest = hosts[number:] + hosts[:number]
         replica = _database(context, context, role, nearest, "prefer-standby")
         if role == "app":
@@ -111,7 +121,8 @@ def _own(context: str, role: str) -> dict[str, dict[str, Any]]:
 def _shards(context: str, role: str, prefix: str) -> dict[int, tuple[str, dict[str, Any]]]:
     """Return the alias (`<prefix><number>`) and the settings of each shard of `context`, by number.
 
-    The shards of EXTRA_SHARDS (host names, numbered from 3) hold nothing until buckets are moved to them.
+    The shards of EXTRA_SHARDS (host names, numbered from 3) hold nothing until buckets are moved to
+    them.
     """
     hosts = [_main(), *SHARD_HOSTS, *((host,) for host in environment.words("EXTRA_SHARDS"))]
     return {
@@ -132,7 +143,9 @@ def _sharded(context: str) -> Databases:
 
 
 def _migrate() -> Databases:
-    """Return every database of every context, each opened by its owner, for the one-shot `migrate`."""
+    """Return every database of every context, each opened by its owner, for the one-shot
+    `migrate`.
+    """
     settings = {"default": _database("shop", "shop", "owner", _main(), "read-write")}
     apps = {"default": SHOP_APPS}
     shards = {}

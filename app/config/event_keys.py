@@ -1,6 +1,8 @@
-"""The keys of events: those who write and relay a service's outbox sign, those who receive know whose an event may be.
+"""The keys of events: those who write and relay a service's outbox sign, those who receive know
+whose an event may be.
 
-They are other keys than those of tokens: a worker signs events, and must not be able to say who a user is.
+They are other keys than those of tokens: a worker signs events, and must not be able to say who a
+user is.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ def keyring(service: str) -> keys.Keyring:
 
 
 def sign(message: bytes) -> str | None:
-    """Return the signature of a message and the name of its key; None where this service has none."""
+    """Return the signature of a message and the name of its key; None where this service has
+    none.
+    """
     signer = settings.EVENTS_KEYRING.signer
     if signer is None:
         return None
@@ -32,7 +36,9 @@ def sign(message: bytes) -> str | None:
 
 
 def verify(name: str, message: bytes, signature: str) -> bool:
-    """Return whether the owner of the event `name` has signed `message`. Raises ValueError for what is no signature."""
+    """Return whether the owner of the event `name` has signed `message`. Raises ValueError for what
+    is no signature.
+    """
     kid, _, encoded = signature.partition(".")
     owner, key = settings.EVENTS_KEYRING.trusted.get(kid, ("", None))
     if key is None or owner != settings.EVENTS_OWNERS.get(name):

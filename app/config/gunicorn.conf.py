@@ -32,7 +32,8 @@ preload_app = True
 # Otherwise a POST could be sent into a connection that is just being closed here, and be lost.
 keepalive = 75
 
-# A worker whose main loop hangs is replaced after 30 s; requests in flight get 30 s to finish at a stop.
+# A worker whose main loop hangs is replaced after 30 s; requests in flight get 30 s to finish at a
+# stop.
 timeout = 30
 graceful_timeout = 30
 
@@ -44,7 +45,8 @@ control_socket_disable = True
 
 # Only the load balancer reaches this port, and it overwrites these headers.
 forwarded_allow_ips = "*"
-# Headers with an underscore could pass for those with a dash: dropped (the default, named because it matters).
+# Headers with an underscore could pass for those with a dash: dropped (the default, named because
+# it matters).
 header_map = "drop"
 limit_request_line = 8190
 limit_request_field_size = 8190
@@ -58,7 +60,8 @@ MAX_BODY = environment.integer("MAX_BODY_BYTES", 1_048_576, least=1024, most=1_0
 
 
 def write_problem(sock: Any, status: int, _reason: str, detail: str) -> None:
-    """Answer what never becomes a request, such as one with a hundred headers, as all errors are answered: a problem.
+    """Answer what never becomes a request, such as one with a hundred headers, as all errors are
+    answered: a problem.
 
     In place of gunicorn's page of HTML. Whose request it is nobody knows yet, so it has no id.
     """
@@ -71,8 +74,9 @@ def write_problem(sock: Any, status: int, _reason: str, detail: str) -> None:
 
 
 def _read_rest(sock: Any) -> None:
-    """Read what still comes of a refused request: closing the socket would reset the connection under nginx, which
-    sends the body before it looks for an answer, and then says 502. Raises OSError, which gunicorn takes for an end.
+    """Read what still comes of a refused request: closing the socket would reset the connection
+    under nginx, which sends the body before it looks for an answer, and then says 502. Raises
+    OSError, which gunicorn takes for an end.
     """
     sock.shutdown(socket.SHUT_WR)
     end, left = time.monotonic() + 2.0, MAX_BODY + 65_536

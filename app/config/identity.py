@@ -11,7 +11,8 @@ from config import environment
 
 
 def keyring(service: str) -> keys.Keyring:
-    """Return what `service` signs with, from IDENTITY_KEY_FILE where it is an issuer, and whom it believes.
+    """Return what `service` signs with, from IDENTITY_KEY_FILE where it is an issuer, and whom it
+    believes.
 
     One that has no API signs nothing and believes nobody.
     """

@@ -1,4 +1,6 @@
-"""Which release this is, as far as its HTML tells: what it is rendered from, and the static files that it names."""
+"""Which release this is, as far as its HTML tells: what it is rendered from, and the static files
+that it names.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,12 @@ from pathlib import Path
 
 
 def release(base: Path, manifest: Path, *addresses: str) -> str:
-    """Return an id: the same for every replica and service of one image and one setting of `addresses`.
+    """Return an id: the same for every replica and service of one image and one setting of
+    `addresses`.
 
-    It is of the templates of the applications in `base`, of `manifest`, which has the hashed names of the static files
-    (where there is none, they have none), and of the addresses that pages begin their links with.
+    It is of the templates of the applications in `base`, of `manifest`, which has the hashed names
+    of the static files (where there is none, they have none), and of the addresses that pages begin
+    their links with.
     """
     digest = blake2b(digest_size=6)
     files = sorted(file for file in base.glob("**/templates/**/*") if file.is_file())

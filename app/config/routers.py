@@ -13,8 +13,8 @@ class OwnershipRouter:
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **_hints: Any) -> bool:
         """Return whether the table of a model lives in the database with the alias `db`.
 
-        An application is named whole (`products`) or model by model (`sharding.bucket`). An operation that names no
-        model runs wherever the application has any table.
+        An application is named whole (`products`) or model by model (`sharding.bucket`). An
+        operation that names no model runs wherever the application has any table.
         """
         here = settings.DATABASE_APPS.get(db, frozenset())
         if app_label in here:

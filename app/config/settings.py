@@ -30,8 +30,8 @@ REQUIRE_IF_MATCH = environment.flag("REQUIRE_IF_MATCH")
 # Signs sessions. The services have none, so they need no secret that would let them forge one.
 SECRET_KEY = environment.secret("SECRET_KEY") if SERVICE in ("web", "worker", "beat", "migrate") else token_hex()
 REPLICA_NAME = "build" if _BUILD else replica_name()
-# The load balancer refuses other hosts as well; empty means any, which is for the demo only. A service is called by its
-# name in the network, and by the gateway, which has looked at the host.
+# The load balancer refuses other hosts as well; empty means any, which is for the demo only. A
+# service is called by its name in the network, and by the gateway, which has looked at the host.
 SITE_HOSTS = environment.words("ALLOWED_HOSTS")
 ALLOWED_HOSTS = ["*"] if _API else SITE_HOSTS or ["*"]
 # bin/entrypoint makes this file when the container is told to stop.
@@ -65,7 +65,8 @@ MIDDLEWARE = [
     "scaleout.cdn.middleware.CdnMiddleware",  # outside of what sets cookies, and of what makes problems of errors
     "scaleout.problems.middleware.ProblemMiddleware",
     "shop.serving.body.WholeBodyMiddleware",
-    # The services keep to the deadline that the gateway sets; at the site's edge anyone could send one.
+    # The services keep to the deadline that the gateway sets; at the site's edge anyone could send
+    # one.
     *(
         []
         if SERVICE == "web"
@@ -93,14 +94,16 @@ if _API:  # no pages: no static files, no forms, and the table of the sessions i
         "django.middleware.csrf.",
     )
     MIDDLEWARE = [one for one in MIDDLEWARE if not one.startswith(_pages)]
-    # The admin is pages, and its checks want their middleware. Its tables stay migrate's; auth's may be referred to.
+    # The admin is pages, and its checks want their middleware. Its tables stay migrate's; auth's
+    # may be referred to.
     INSTALLED_APPS = [one for one in INSTALLED_APPS if not one.startswith("django.contrib.admin")]
 
 ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
 APPEND_SLASH = not _API
 # Whether a browser gets errors as pages.
 ERROR_PAGES = not _API
-# What may wait how long before it is refused: search goes first, logins and orders last. Health is answered before.
+# What may wait how long before it is refused: search goes first, logins and orders last. Health is
+# answered before.
 SHEDDING = {
     "TRY_SECONDS": 2.0,  # as nginx/forward.conf and haproxy/haproxy.cfg
     "KINDS": {
@@ -120,11 +123,12 @@ TEMPLATES = [
     }
 ]
 
-# ── databases ───────────────────────────────────────────────────────────────────────────────────────
+# ── databases ─────────────────────────────────────────────────────────────────────────────────────
 _databases = databases(SERVICE)
 DATABASES = _databases.settings
 DATABASE_APPS = _databases.apps
-# The shards of each map, by the alias of the database that holds it; SHARDS are those of this service.
+# The shards of each map, by the alias of the database that holds it; SHARDS are those of this
+# service.
 SHARD_GROUPS = _databases.shards
 SHARDS = SHARD_GROUPS.get("default", {})
 # Who has an answer first is right: a sharded model never gets as far as the replicas.
@@ -133,7 +137,8 @@ DATABASE_ROUTERS = [
     "scaleout.sharding.router.ShardRouter",
     "scaleout.replication.routing.ReplicaRouter",
 ]
-# A bucket moves only when none of its events is left here: later ones would overtake them from the new shard.
+# A bucket moves only when none of its events is left here: later ones would overtake them from the
+# new shard.
 SHARDING_OUTBOX = "events.Outbox"
 REPLICAS = [alias for alias in DATABASES if alias.startswith("replica")]
 # A session follows its browser: it may never be read a moment old.
@@ -143,14 +148,15 @@ REPLICATION_GUARD = environment.flag("REPLICATION_GUARD")
 _threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
 # Threads of one process that may wait for a slow commit: one is left for the reads.
 REPLICATION_WRITERS = max(1, _threads - 1)
-# The cache that keeps the position of each user's last write, for clients that keep none. Not needed
-# here: users and orders read their rows from the primaries of the shards, products are read through the cache.
+# The cache that keeps the position of each user's last write, for clients that keep none. Not
+# needed here: users and orders read their rows from the primaries of the shards, products are read
+# through the cache.
 REPLICATION_POSITIONS: str | None = None
 REPLICATION_USER = "scaleout.identity.bearer.user_key"
 HEALTH_DATABASES = "scaleout.replication.condition.condition"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# ── identity ────────────────────────────────────────────────────────────────────────────────────────
+# ── identity ──────────────────────────────────────────────────────────────────────────────────────
 # What this service signs with, and whose signatures it believes.
 IDENTITY = keyring(SERVICE)
 PASSWORD_HASHERS = ["scaleout.identity.passwords.Argon2"]
@@ -164,12 +170,14 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 IDENTITY_CACHE = "limits"  # where the logins that have ended are listed
-# Registrations of one client in an hour, 0 for any number; and whether an address that is taken is answered 409.
+# Registrations of one client in an hour, 0 for any number; and whether an address that is taken is
+# answered 409.
 USERS_REGISTRATIONS = environment.integer("REGISTRATION_LIMIT", 3000, least=0, most=1_000_000)
 USERS_TELLS_ADDRESSES = environment.flag("REGISTRATION_TELLS", default=True)
 
-# ── cache and sessions ──────────────────────────────────────────────────────────────────────────────
-# Each service is a user of its own (redis/*.users); those that need no cache have no password for it.
+# ── cache and sessions ────────────────────────────────────────────────────────────────────────────
+# Each service is a user of its own (redis/*.users); those that need no cache have no password for
+# it.
 _cache_password = environment.secret("REDIS_CACHE_PASSWORD") if SERVICE in services.CACHE_USERS else ""
 CACHES: dict[str, dict[str, Any]] = {
     "default": stores.cache(SERVICE, _cache_password, 0.25),
@@ -182,7 +190,8 @@ CACHES: dict[str, dict[str, Any]] = {
     },
 }
 CACHING_SOURCE = "shop.serving.cache_source"
-# Seals what those who share values put there; of the others each has a key of its own, and shares nothing.
+# Seals what those who share values put there; of the others each has a key of its own, and shares
+# nothing.
 CACHING_KEY = environment.secret("CACHE_KEY") if SERVICE in services.CACHING else token_hex()
 CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could only be forged
 # A service that has no pages can't render the links in them.
@@ -190,22 +199,26 @@ CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could o
 CACHING_WARMERS = {"products": ["products-api"], "web": ["front-page", "categories", "featured-products"]}.get(SERVICE)
 # In the database, so that losing Redis loses nobody's session; read from the cache.
 SESSION_ENGINE = "shop.shared_state.sessions"
-# While replicas of the release before serve as well (shop/shared_state/sessions.py). scripts/roll.sh sets it.
+# While replicas of the release before serve as well (shop/shared_state/sessions.py).
+# scripts/roll.sh sets it.
 OLD_SESSIONS = environment.flag("OLD_SESSIONS")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 HTTPS_ONLY = environment.flag("HTTPS_ONLY")  # the load balancer redirects, and says so to browsers (HSTS)
 SESSION_COOKIE_SECURE = HTTPS_ONLY or environment.flag("SECURE_COOKIES")
-# A browser takes a cookie of this name by https only, and from this host: no other host of the domain can set it.
+# A browser takes a cookie of this name by https only, and from this host: no other host of the
+# domain can set it.
 SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS_ONLY else "sessionid"
-# A GET of these changes something, as the contract has it: another site may not let a browser ask for it.
+# A GET of these changes something, as the contract has it: another site may not let a browser ask
+# for it.
 CHANGED_BY_GET = {"/session/"}
 
-# ── Celery ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Celery ────────────────────────────────────────────────────────────────────────────────────────
 QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(SERVICE, environment.secret("REDIS_QUEUE_PASSWORD"))
 
-# ── events ──────────────────────────────────────────────────────────────────────────────────────────
-# The tasks that are told of each event. Each goes to the queues of its service's worker (config/celery.py).
+# ── events ────────────────────────────────────────────────────────────────────────────────────────
+# The tasks that are told of each event. Each goes to the queues of its service's worker
+# (config/celery.py).
 EVENTS = {
     "user_deleted": ["orders.tasks.handle_user_event"],
     "order_placed": ["products.tasks.handle_order_event"],
@@ -223,19 +236,22 @@ EVENTS_OWNERS = {
 }
 EVENTS_KEYRING = event_keys.keyring(SERVICE)
 EVENTS_SIGN, EVENTS_VERIFY = "config.event_keys.sign", "config.event_keys.verify"
-# Where this service's own workers are told that an event was received; of many at once by the queue `.bulk` beside it.
+# Where this service's own workers are told that an event was received; of many at once by the queue
+# `.bulk` beside it.
 EVENTS_QUEUE = f"{services.context(SERVICE)}.answers"
 # Whose lengths are measured.
 EVENTS_QUEUES = [f"{services.context(SERVICE)}.{kind}" for kind in (*services.KINDS, "dead")]
 # Says which request an event follows from: kept with it, and sent as headers of its message.
 EVENTS_HEADERS = "scaleout.observability.trace.headers"
-# What sets gauges when Prometheus asks a replica. Who has the database tells of the outbox, whatever its worker does.
+# What sets gauges when Prometheus asks a replica. Who has the database tells of the outbox,
+# whatever its worker does.
 METRICS_MEASURES = ["scaleout.events.measuring.measure", "scaleout.sharding.measuring.measure"]
 
-# ── gateway ─────────────────────────────────────────────────────────────────────────────────────────
+# ── gateway ───────────────────────────────────────────────────────────────────────────────────────
 # Where /api/<service>/ goes, and the only thing that says so.
 GATEWAY_SERVICES = {name: services.address(name) for name in services.APIS}
-# Calls of one process to one service at a time: half of its threads, so that a hung one leaves the others.
+# Calls of one process to one service at a time: half of its threads, so that a hung one leaves the
+# others.
 GATEWAY_CONCURRENCY = max(1, _threads // 2)
 # Those that may wait for one that is slow: so that a thread is left which does neither.
 GATEWAY_WAITING = max(0, _threads - GATEWAY_CONCURRENCY - 1)
@@ -248,8 +264,9 @@ GATEWAY_CALLER = "scaleout.gateway.callers.by_address"
 GATEWAY_HEADERS = "scaleout.observability.trace.headers"
 GATEWAY_CACHE = "limits"  # where they are counted
 
-# ── CDN ─────────────────────────────────────────────────────────────────────────────────────────────
-# Answers with one of these are their caller's own: nobody else may get the position of his last write.
+# ── CDN ───────────────────────────────────────────────────────────────────────────────────────────
+# Answers with one of these are their caller's own: nobody else may get the position of his last
+# write.
 CDN_PERSONAL_HEADERS = ("X-Read-After",)
 CDN_TAG_HEADER = environment.choice("CDN_TAG_HEADER", "Surrogate-Key", ["Surrogate-Key", "Cache-Tag"])
 # Who has the database of what is shown tells the edge of its changes.
@@ -257,8 +274,9 @@ _CHANGES = DATABASE_APPS.get("default") == SHOP_APPS and not _BUILD
 CDN_PURGE_URL = environment.origin("CDN_PURGE_URL") if _CHANGES else ""
 CDN_PURGE_SECRET = environment.secret("CDN_PURGE_SECRET") if CDN_PURGE_URL else ""
 
-# ── images ──────────────────────────────────────────────────────────────────────────────────────────
-# Named as in django-storages. Only those who write have the secret; the others need to know MEDIA_URL alone.
+# ── images ────────────────────────────────────────────────────────────────────────────────────────
+# Named as in django-storages. Only those who write have the secret; the others need to know
+# MEDIA_URL alone.
 _WRITES = SERVICE in ("products", "worker", "migrate")
 AWS_S3_ENDPOINT_URL = environment.address("AWS_S3_ENDPOINT_URL") or None
 AWS_S3_REGION_NAME = environment.text("AWS_S3_REGION_NAME", "us-east-1")
@@ -272,10 +290,11 @@ AWS_S3_OBJECT_PARAMETERS = {"CacheControl": "public, max-age=31536000, immutable
 AWS_S3_CUSTOM_DOMAIN = environment.domain("AWS_S3_CUSTOM_DOMAIN")
 # Where browsers read: a CDN's domain, or the load balancer's path to the store.
 MEDIA_URL = f"https://{AWS_S3_CUSTOM_DOMAIN}/" if AWS_S3_CUSTOM_DOMAIN else "/media/"
-# Where they write by presigned URLs: the bucket's own URL; empty is the path /<bucket> of this site.
+# Where they write by presigned URLs: the bucket's own URL; empty is the path /<bucket> of this
+# site.
 MEDIA_UPLOAD_URL = environment.address("MEDIA_UPLOAD_URL")
 
-# ── web ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── web ───────────────────────────────────────────────────────────────────────────────────────────
 STATIC_URL = f"{static_origin()}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {

@@ -1,4 +1,6 @@
-"""Where Redis is: one server or a cluster for the cache, one server or what the Sentinels say for the queue."""
+"""Where Redis is: one server or a cluster for the cache, one server or what the Sentinels say for
+the queue.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from config import environment
 
 
 def cache(user: str, password: str, seconds: float) -> dict[str, Any]:
-    """Return an alias of the cache that waits so long for Redis: for a connection, and for an answer.
+    """Return an alias of the cache that waits so long for Redis: for a connection, and for an
+    answer.
 
     A cache that is away must cost a request milliseconds, not an error and not a wait.
     """
@@ -28,7 +31,8 @@ def cache(user: str, password: str, seconds: float) -> dict[str, Any]:
         options["USERNAME"] = user
         options["CLIENT_CLASS"] = "scaleout.caching.cluster.ClusterClient"
     else:
-        # django-redis has one pool for each URL: an alias with a time-out of its own needs a URL of its own.
+        # django-redis has one pool for each URL: an alias with a time-out of its own needs a URL of
+        # its own.
         location = f"redis://{user}@redis-cache:6379/0?socket_timeout={seconds}&socket_connect_timeout={seconds}"
         options["CONNECTION_POOL_KWARGS"] = {"retry": Retry(NoBackoff(), 0)}
     return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location, "OPTIONS": options}
@@ -41,7 +45,8 @@ def queue(user: str, password: str) -> tuple[str, dict[str, Any]]:
         return f"redis://{user}:{password}@redis-queue:6379/0", {}
     options = {
         "master_name": "queue",
-        # Without a retry of its own, or a Sentinel that is away would be asked ten times before the next one is.
+        # Without a retry of its own, or a Sentinel that is away would be asked ten times before the
+        # next one is.
         "sentinel_kwargs": {
             "username": user,
             "password": password,

@@ -1,4 +1,6 @@
-"""Settings of the in-process tests: real servers, started for the run by scripts/with-servers.sh."""
+"""Settings of the in-process tests: real servers, started for the run by
+scripts/with-servers.sh.
+"""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 class Request(WSGIRequest):
     """A request whose query and forms are UTF-8, whatever charset its Content-Type names.
 
-    Django decodes the query by that charset at once, before any middleware. One that cannot decode, or a query with
-    too many parameters, would be an error outside of everything that answers errors.
+    Django decodes the query by that charset at once, before any middleware. One that cannot decode,
+    or a query with too many parameters, would be an error outside of everything that answers
+    errors.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:

@@ -1,1 +1,3 @@
-"""The toolkit: one scaling idea, one package. It imports Django and libraries, and nothing of this project."""
+"""The toolkit: one scaling idea, one package. It imports Django and libraries, and nothing of this
+project.
+"""

@@ -1,4 +1,6 @@
-"""Processes that begin with the libraries loaded, which is most of what a new one takes a second of a core for."""
+"""Processes that begin with the libraries loaded, which is most of what a new one takes a second of
+a core for.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from typing import Any
 import django
 
 _context = multiprocessing.get_context("forkserver")
-# Nothing that reads settings: those, and the application, come from the environment of each process.
+# Nothing that reads settings: those, and the application, come from the environment of each
+# process.
 _context.set_forkserver_preload([
     "pytest", "psycopg", "psycopg_pool", "redis", "django_redis.client", "celery.app.amqp", "kombu.transport.redis",
     "structlog", "django.db.models", "django.test.client", "django.contrib.postgres.fields", "pydantic.main",
@@ -23,7 +26,8 @@ Pipe = _context.Pipe
 
 
 def start(module: str, *arguments: Any, **environment: str) -> ForkServerProcess:
-    """Start `main` of a module with these arguments in a new process, after Django's set-up; return the process.
+    """Start `main` of a module with these arguments in a new process, after Django's set-up; return
+    the process.
 
     `environment`: what differs from the environment of this process.
     """

@@ -18,10 +18,11 @@ def eventually(
     what: str = "the condition to hold",
     not_yet: tuple[type[Exception], ...] = (),
 ) -> float:
-    """Wait until the condition holds, at most for `seconds` times TIME_FACTOR; return how many seconds it took.
+    """Wait until the condition holds, at most for `seconds` times TIME_FACTOR; return how many
+    seconds it took.
 
-    An exception of the types `not_yet` counts as not yet. It looks less often the longer it waits: a look costs the
-    same cores that what is waited for needs.
+    An exception of the types `not_yet` counts as not yet. It looks less often the longer it waits:
+    a look costs the same cores that what is waited for needs.
     """
     pause, began, deadline = threading.Event(), time.monotonic(), seconds * TIME_FACTOR
     while True:
@@ -35,9 +36,11 @@ def eventually(
 
 @contextmanager
 def in_time(seconds: float = 10.0) -> Iterator[None]:
-    """Fail if the block takes longer than `seconds` times TIME_FACTOR: for what must end although something hangs.
+    """Fail if the block takes longer than `seconds` times TIME_FACTOR: for what must end although
+    something hangs.
 
-    Choose seconds that a busy machine never needs and that only the missing time-out exceeds; no test measures speed.
+    Choose seconds that a busy machine never needs and that only the missing time-out exceeds; no
+    test measures speed.
     """
     began, deadline = time.monotonic(), seconds * TIME_FACTOR
     yield

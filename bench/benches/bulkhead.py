@@ -1,4 +1,6 @@
-"""What the rest of a site pays for one service that hangs, with the gateway's bulkhead and without."""
+"""What the rest of a site pays for one service that hangs, with the gateway's bulkhead and
+without.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ TIME = Metric("us", "µs", digits=2)
 
 @dataclass(frozen=True)
 class Group:
-    """Operations of bench/views/bench_cache.py that are compared with the first of them, which is measured twice."""
+    """Operations of bench/views/bench_cache.py that are compared with the first of them, which is
+    measured twice.
+    """
 
     title: str
     names: dict[str, str]

@@ -1,4 +1,6 @@
-"""What an answer out of the edge cache costs, against the least that the same server can say, and the origin."""
+"""What an answer out of the edge cache costs, against the least that the same server can say, and
+the origin.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Moving buckets: the project's mover, against PostgreSQL's logical replication of the same rows."""
+"""Moving buckets: the project's mover, against PostgreSQL's logical replication of the same
+rows.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ WRITE = [
 
 @dataclass(frozen=True)
 class Group:
-    """Moves under the same conditions; the first of `names`, by the program's call, is the baseline."""
+    """Moves under the same conditions; the first of `names`, by the program's call, is the
+    baseline.
+    """
 
     title: str
     names: Mapping[str, str]

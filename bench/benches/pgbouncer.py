@@ -78,7 +78,8 @@ ONE = Group("One caller", 1, 1, POOLED)
 ALL = Group(f"{PROCESSES * THREADS} callers", PROCESSES, THREADS, POOLED | OTHERS)
 GROUPS = [ONE, ALL]
 
-# The server's processes for clients: their address, the name they gave, and the KiB that no other process shares.
+# The server's processes for clients: their address, the name they gave, and the KiB that no other
+# process shares.
 BACKENDS = r"""
 psql --username bench --dbname postgres --no-align --tuples-only --field-separator '|' --command \
   "SELECT pid, host(client_addr), application_name FROM pg_stat_activity
@@ -102,7 +103,9 @@ class Held:
 
 
 def held(answer: str, address: str, names: Container[str]) -> Held:
-    """Return what the lines of BACKENDS say of the connections from `address` that gave one of the names."""
+    """Return what the lines of BACKENDS say of the connections from `address` that gave one of the
+    names.
+    """
     lines = [line.split("|") for line in answer.splitlines()]
     sizes = [int(size) for place, name, size in lines if place == address and name in names]
     return Held(len(sizes), sum(sizes) / len(sizes) / 1024 if sizes else 0.0)

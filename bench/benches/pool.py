@@ -1,4 +1,6 @@
-"""A view with one query: a pooled connection, a new one for each request, and one that a thread keeps."""
+"""A view with one query: a pooled connection, a new one for each request, and one that a thread
+keeps.
+"""
 
 from __future__ import annotations
 

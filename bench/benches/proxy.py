@@ -31,7 +31,8 @@ NAMES = {"direct": "direct", **BALANCERS}
 CONTROL = "direct again (A/A)"
 PAGE = "direct, a real page"
 
-# File, and what is said there in place of what, to close each connection to the replica after its answer.
+# File, and what is said there in place of what, to close each connection to the replica after its
+# answer.
 CHANGES = (
     ("nginx/forward.conf", 'proxy_set_header Connection "";', "proxy_set_header Connection close;"),
     ("haproxy/haproxy.cfg", "\ndefaults\n", "\ndefaults\n    option http-server-close\n"),
@@ -47,7 +48,9 @@ METRICS = [
 
 
 def start(scene: Scene) -> Mapping[str, Container]:
-    """Start one replica and four load balancers, two of them told to close each connection to it."""
+    """Start one replica and four load balancers, two of them told to close each connection to
+    it.
+    """
     for source, old, new in CHANGES:
         changed_copy(scene, source, old, new)
     stack = scene.stack("bench/compose.proxy.yaml", WEB_REPLICAS="1")
@@ -57,7 +60,9 @@ def start(scene: Scene) -> Mapping[str, Container]:
 
 
 def variants(containers: Mapping[str, Container], idle: Idle, seconds: int) -> list[Variant]:
-    """Return the measurements: each watches the replica and the load balancer that is on the way."""
+    """Return the measurements: each watches the replica and the load balancer that is on the
+    way.
+    """
     load, web = containers["load"], containers["web"]
 
     def measure(target: Container, port: int, path: str, *watched: Container) -> Callable[[], Measurement]:

@@ -30,7 +30,8 @@ METRICS = [
     Metric("p99", "p99 ms", digits=1),
     Metric("cpu", "CPU µs/request"),
 ]
-# One load balancer for each count; each knows its replicas by a network alias (compose.replicas.yaml).
+# One load balancer for each count; each knows its replicas by a network alias
+# (compose.replicas.yaml).
 BALANCERS = {1: "nginx-one", 2: "nginx-two", 3: "nginx-three"}
 REPLICAS = {1: ["replica-1"], 2: ["replica-1", "replica-2"], 3: ["replica-1", "replica-2", "replica-3"]}
 

@@ -19,7 +19,8 @@ MOST = 1.02
 
 P50 = Metric("p50", "median µs", digits=1, ratio_digits=3)
 METRICS = [P50, Metric("cpu client", "CPU µs in the client", digits=1, ratio_digits=3)]
-# The effect that is looked for is 2 %: a control that is off by half of it, or that uncertain, voids the run.
+# The effect that is looked for is 2 %: a control that is off by half of it, or that uncertain,
+# voids the run.
 TOLERANCE, WIDEST = 0.01, 0.02
 
 
@@ -101,7 +102,8 @@ def draw(samples: Samples, path: Path) -> None:
 
 def measure(scene: Scene) -> Report:
     """Run the bench and draw its plot."""
-    # Many short rounds: what disturbs a busy machine for a moment then falls on few of them, or on all variants alike.
+    # Many short rounds: what disturbs a busy machine for a moment then falls on few of them, or on
+    # all variants alike.
     rounds, seconds = (20, 0.02) if scene.quick else (200, 0.02)
     with laboratory(scene, PROGRAM, SERVICES) as lab:
         samples = lab.compare(LATER.trials | FIRST.trials | REQUEST.trials, rounds, seconds)

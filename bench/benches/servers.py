@@ -29,8 +29,9 @@ METRICS = [RATE, Metric("p50", "p50 µs"), Metric("p99", "p99 µs"), Metric("cpu
 
 @dataclass(frozen=True)
 class Group:
-    """Reads or writes under one limit, with more and more servers. `counts`: label by operation, the baseline"
-    " first."""
+    """Reads or writes under one limit, with more and more servers. `counts`: label by operation,
+    the baseline" " first.
+    """
 
     key: str
     title: str

@@ -39,7 +39,8 @@ REPLICAS = ["replica-1", "replica-2", "replica-3"]
 
 
 def per_expiry(began: Sequence[float]) -> float:
-    """Return the mean number of computations for each time that the value expired. `began`: when, in order.
+    """Return the mean number of computations for each time that the value expired. `began`: when,
+    in order.
 
     Those that begin less than half a time-out after the one before belong to the same expiry.
     """

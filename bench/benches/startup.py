@@ -23,7 +23,8 @@ STACK, BARE, CONTROL = "stack", "bare", "bare again"
 NAMES = {BARE: "one bare PostgreSQL", STACK: "the whole stack", CONTROL: "one bare PostgreSQL again (A/A)"}
 WALL = Metric("seconds", "seconds", digits=2)
 
-# The same image and the same memory; initdb as Patroni is told to do it, then the server, on a new volume.
+# The same image and the same memory; initdb as Patroni is told to do it, then the server, on a new
+# volume.
 SERVE = (
     "initdb --pgdata /var/lib/postgresql/data --data-checksums --encoding UTF8 --auth trust >/tmp/initdb"
     " && exec postgres -D /var/lib/postgresql/data -k /run/postgresql"

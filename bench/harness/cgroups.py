@@ -13,7 +13,8 @@ from pathlib import Path
 
 from harness.errors import BenchError
 
-# scripts/bench.sh mounts the host's /sys/fs/cgroup here, read-only: a container's own view shows itself only.
+# scripts/bench.sh mounts the host's /sys/fs/cgroup here, read-only: a container's own view shows
+# itself only.
 HOST_CGROUPS = Path("/host/cgroup")
 
 # Where Docker puts a container: its cgroupfs driver, then its systemd driver.
@@ -70,7 +71,9 @@ def version(root: Path = HOST_CGROUPS) -> int:
 
 
 def _hierarchy(root: Path) -> tuple[Path, str]:
-    """Return the folder of the hierarchy that counts CPU time, and the name of the file that holds it."""
+    """Return the folder of the hierarchy that counts CPU time, and the name of the file that holds
+    it.
+    """
     # With v1 and v2 together (hybrid), the controllers are in v1; so v1 is asked first.
     for name in ("cpuacct", "cpu,cpuacct"):
         if (root / name / "cpuacct.usage").exists():

@@ -20,7 +20,9 @@ def docker(
     environment: Mapping[str, str] | None = None,
     both: bool = False,
 ) -> str:
-    """Run `docker ARGUMENTS` and return its standard output, or `both` outputs. `timeout` in seconds."""
+    """Run `docker ARGUMENTS` and return its standard output, or `both` outputs. `timeout` in
+    seconds.
+    """
     command = ["docker", *arguments]
     try:
         done = subprocess.run(

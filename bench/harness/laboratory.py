@@ -1,4 +1,6 @@
-"""Plain PostgreSQL servers and a client in the application's image: where the benches of the data tier take place."""
+"""Plain PostgreSQL servers and a client in the application's image: where the benches of the data
+tier take place.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ class Laboratory:
     def measure(self, trial: Trial, seconds: float) -> Measurement:
         """Take one measurement.
 
-        Metrics: `rate` (a second), `p50` and `p99` (microseconds an operation), `cpu` (CPU microseconds for each thing
-        done, in all containers) and `cpu <service>` for each.
+        Metrics: `rate` (a second), `p50` and `p99` (microseconds an operation), `cpu` (CPU
+        microseconds for each thing done, in all containers) and `cpu <service>` for each.
         """
         before = self._used()
         answer = self.program.ask(
@@ -81,7 +83,9 @@ def environment(services: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def laboratory(scene: Scene, program: str, services: Sequence[str]) -> Iterator[Laboratory]:
-    """Start `services` of compose.servers.yaml and bench/programs/`program`.py in the client; remove all afterwards."""
+    """Start `services` of compose.servers.yaml and bench/programs/`program`.py in the client;
+    remove all afterwards.
+    """
     check_memory()
     with scene.clean():
         stack = scene.stack(OVERRIDE)

@@ -1,9 +1,9 @@
 """Load: wrk, in a container on the stack's own network, bounded in time and in number.
 
-wrk from Debian: written in C and small, so that it takes little of the cores that it shares with what is
-measured. It is closed-loop: `connections` callers, each of which
-waits for its answer before it asks again. The network `app` has no way out of the machine, and the target
-is a container of the bench's own project: no other host can be loaded.
+wrk from Debian: written in C and small, so that it takes little of the cores that it shares with
+what is measured. It is closed-loop: `connections` callers, each of which waits for its answer
+before it asks again. The network `app` has no way out of the machine, and the target is a container
+of the bench's own project: no other host can be loaded.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class Load:
     def run(self, watched: Sequence[Container]) -> Measurement:
         """Load the target, with the CPU time of the `watched` containers read before and after.
 
-        Metrics: `rate` (requests a second), `p50` and `p99` (milliseconds), `cpu` (CPU microseconds a
-        request, all watched containers, less what they use at rest) and `cpu <service>` for each of them.
+        Metrics: `rate` (requests a second), `p50` and `p99` (milliseconds), `cpu` (CPU microseconds
+        a request, all watched containers, less what they use at rest) and `cpu <service>` for each
+        of them.
         """
         settle(watched)
         before = [container.clock.microseconds() for container in watched]
@@ -85,8 +86,8 @@ class Load:
 def settle(watched: Sequence[Container]) -> None:
     """Wait until the containers have worked off what the measurement before left in their queues.
 
-    At rest is less than a fifth of one core for a tenth of a second; after SETTLE_SECONDS it goes on anyway,
-    and the A/A control tells whether that did harm.
+    At rest is less than a fifth of one core for a tenth of a second; after SETTLE_SECONDS it goes
+    on anyway, and the A/A control tells whether that did harm.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
     used = sum(container.clock.microseconds() for container in watched)

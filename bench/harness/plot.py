@@ -1,4 +1,6 @@
-"""One look for all plots. matplotlib is in the image of the benches only, so it is imported when drawing."""
+"""One look for all plots. matplotlib is in the image of the benches only, so it is imported when
+drawing.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,8 @@ def bars(
     metric: Metric,
     parts: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
-    """Draw each variant (key to name) as a bar with its interval, its value and its ratio to the first, the baseline.
+    """Draw each variant (key to name) as a bar with its interval, its value and its ratio to the
+    first, the baseline.
 
     `parts`: the metrics that the value is made of, with what they are called and their colours.
     """

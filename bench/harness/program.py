@@ -1,4 +1,6 @@
-"""A program in a container that measures what it is told to: a line of JSON in, a line of JSON out."""
+"""A program in a container that measures what it is told to: a line of JSON in, a line of JSON
+out.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ class Program:
         return answer
 
     def ask(self, question: Mapping[str, Any], seconds: float = CALL_SECONDS) -> dict[str, Any]:
-        """Return the answer. Raises BenchError if there is none within `seconds`, or if it is an error."""
+        """Return the answer. Raises BenchError if there is none within `seconds`, or if it is an
+        error.
+        """
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(question) + "\n")

@@ -14,7 +14,9 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 @dataclass(frozen=True)
 class Metric:
-    """A value of a measurement: its key, how it and its ratios are written, and whether less of it is better."""
+    """A value of a measurement: its key, how it and its ratios are written, and whether less of it
+    is better.
+    """
 
     key: str
     title: str
@@ -94,7 +96,9 @@ def times(ratio: Estimate, digits: int = 2) -> str:
 
 
 def target(ratio: Estimate, *, least: float = 0.0, most: float = float("inf")) -> str:
-    """Return how a ratio stands to what was aimed at; where the bounds of its interval disagree, that is said."""
+    """Return how a ratio stands to what was aimed at; where the bounds of its interval disagree,
+    that is said.
+    """
     aim = f"at least {least:g}{TIMES}" if least else f"at most {most:g}{TIMES}"
     if least <= ratio.low and ratio.high <= most:
         return f"the target of {aim} is met"

@@ -1,7 +1,7 @@
 """Measure variants in turns, so that a machine that gets slower or faster meanwhile favours none.
 
-A round goes through the variants and then back: A B C, C B A. For two variants that is ABBA. A drift that
-is linear over a round hits each variant's sum alike.
+A round goes through the variants and then back: A B C, C B A. For two variants that is ABBA. A
+drift that is linear over a round hits each variant's sum alike.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Samples:
 def turns(variants: Sequence[Variant], rounds: int, *, mirrored: bool = True) -> list[tuple[int, Variant]]:
     """Return the round and the variant of each measurement, in order.
 
-    Without `mirrored` a round is one pass, every second one backwards: for what takes too long to be
-    done twice a round.
+    Without `mirrored` a round is one pass, every second one backwards: for what takes too long to
+    be done twice a round.
     """
     order: list[tuple[int, Variant]] = []
     for number in range(rounds):
@@ -64,7 +64,9 @@ def run(
     *,
     mirrored: bool = True,
 ) -> Samples:
-    """Take all measurements; `report` is called after each. A round's value is the mean of its two."""
+    """Take all measurements; `report` is called after each. A round's value is the mean of its
+    two.
+    """
     taken: dict[tuple[int, str], list[Measurement]] = {}
     for number, variant in turns(variants, rounds, mirrored=mirrored):
         measurement = variant.measure()

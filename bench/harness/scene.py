@@ -17,7 +17,9 @@ LOAD = "bench/compose.load.yaml"
 
 @dataclass(frozen=True)
 class Scene:
-    """One run of one bench. A quick run is for trying: its result goes to `scratch`, never to results/."""
+    """One run of one bench. A quick run is for trying: its result goes to `scratch`, never to
+    results/.
+    """
 
     name: str
     root: Path
@@ -34,7 +36,9 @@ class Scene:
         return self.scratch / f"{self.name}.png"
 
     def stack(self, *files: str, **settings: str) -> Stack:
-        """Return the bench's own stack: the stack's files, the load generator, and `files` on top."""
+        """Return the bench's own stack: the stack's files, the load generator, and `files` on
+        top.
+        """
         return Stack([WHOLE, LOAD, *files], settings)
 
     @contextmanager
@@ -52,7 +56,9 @@ class Scene:
 
 
 def changed_copy(scene: Scene, source: str, old: str, new: str) -> Path:
-    """Write `source` with `old` replaced by `new` into the scratch folder, for an override to mount."""
+    """Write `source` with `old` replaced by `new` into the scratch folder, for an override to
+    mount.
+    """
     text = (scene.root / source).read_text(encoding="utf-8")
     if text.count(old) != 1:
         raise BenchError(f"{source}: expected to find {old.strip()!r} once: the bench has to follow its changes")

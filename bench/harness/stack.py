@@ -54,7 +54,9 @@ class Stack:
         self.compose("build", "--quiet", *services, timeout=600)
 
     def up(self, *services: str, timeout: int = 240) -> None:
-        """Start `services` and what they need, and wait until all are healthy; at most `timeout` seconds."""
+        """Start `services` and what they need, and wait until all are healthy; at most `timeout`
+        seconds.
+        """
         arguments = ["up", "--detach", "--wait", "--wait-timeout", str(timeout), *services]
         try:
             self.compose(*arguments, timeout=timeout + 30)
@@ -88,7 +90,8 @@ class Stack:
 
     @contextmanager
     def events(self, since: float) -> Iterator[list[str]]:
-        """Yield a list that holds, afterwards, the engine's events of the project's containers from `since` on.
+        """Yield a list that holds, afterwards, the engine's events of the project's containers from
+        `since` on.
 
         They are written down as they come: the engine itself remembers the last 256 only.
         """

@@ -1,4 +1,6 @@
-"""From noisy rounds to a ratio with an interval, and the control that says whether to believe it."""
+"""From noisy rounds to a ratio with an interval, and the control that says whether to believe
+it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 
 RESAMPLES = 10_000
-# The A/A control is void when its interval stays outside 1 ± 3 %, or is wider than 20 % in all: then the
-# machine was too noisy to tell anything.
+# The A/A control is void when its interval stays outside 1 ± 3 %, or is wider than 20 % in all:
+# then the machine was too noisy to tell anything.
 TOLERANCE = 0.03
 WIDEST = 0.20
 
@@ -37,7 +39,8 @@ def estimate(values: Sequence[float], seed: int = 1) -> Estimate:
     """Return the median of `values` and its bootstrap interval (percentile method, 95 %).
 
     The rounds are drawn again and again with repetition; the seed is fixed, so that the same rounds
-    always give the same interval. With few rounds the interval is close to their smallest and largest.
+    always give the same interval. With few rounds the interval is close to their smallest and
+    largest.
     """
     if not values:
         raise ValueError("no values")

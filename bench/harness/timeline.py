@@ -19,7 +19,8 @@ class Span:
 
 
 def spans(events: Iterable[str], begun: float) -> list[Span]:
-    """Return the spans in the lines, one JSON object each, of `docker events`, in order of their start.
+    """Return the spans in the lines, one JSON object each, of `docker events`, in order of their
+    start.
 
     `begun` is the time of the command, in seconds since 1970. The first good healthcheck counts.
     """

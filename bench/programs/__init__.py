@@ -1,1 +1,3 @@
-"""What the benches of the data tier run inside the application's image: each says which operations it has."""
+"""What the benches of the data tier run inside the application's image: each says which operations
+it has.
+"""

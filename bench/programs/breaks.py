@@ -1,6 +1,8 @@
-"""What an application may do on a connection of its own, tried directly and through PgBouncer in transaction mode.
+"""What an application may do on a connection of its own, tried directly and through PgBouncer in
+transaction mode.
 
-Between two statements of one client another one takes the server connection that it used, as it happens under load.
+Between two statements of one client another one takes the server connection that it used, as it
+happens under load.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def connector(alias: str) -> Connect:
 
 @contextmanager
 def between(connect: Connect) -> Iterator[Connection]:
-    """Let another client hold a transaction, and with it the server connection that was free last."""
+    """Let another client hold a transaction, and with it the server connection that was free
+    last.
+    """
     with connect() as other, other.transaction():
         other.execute("SELECT 1")
         yield other

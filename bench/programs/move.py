@@ -1,8 +1,8 @@
 """Two ways to move the same buckets to another server, and what each costs a writer.
 
-The project's mover, from SOURCE, and PostgreSQL's logical replication, from LOGICAL, a server with `wal_level =
-logical`. Both have the same rows, of all buckets. Each call moves to TARGET and stops when every row is compared and
-the map could be changed; `back` puts everything back.
+The project's mover, from SOURCE, and PostgreSQL's logical replication, from LOGICAL, a server with
+`wal_level = logical`. Both have the same rows, of all buckets. Each call moves to TARGET and stops
+when every row is compared and the map could be changed; `back` puts everything back.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ SOURCE, LOGICAL, TARGET = "shard0", "shard1", "shard2"
 TABLE = "users_user"
 NAME = "bench_move"  # of the publication, the slot and the subscription
 
-# Ids as if they had been taken one after the other, of any bucket: each page of the table has rows of many.
+# Ids as if they had been taken one after the other, of any bucket: each page of the table has rows
+# of many.
 FILL = f"""
     INSERT INTO users_user (id, email, name, password, is_staff, created_at)
     SELECT ((n::bigint >> {SEQUENCE_BITS}) << {BUCKET_BITS + SEQUENCE_BITS})
@@ -80,7 +81,9 @@ def prepare() -> None:
 
 
 def of(buckets: Iterable[int]) -> sql.Composed:
-    """Return the condition that a row is in one of `buckets`, as a publication takes it: one constant."""
+    """Return the condition that a row is in one of `buckets`, as a publication takes it: one
+    constant.
+    """
     return sql.SQL("{} = ANY({}::bigint[])").format(BUCKET, sql.Literal(f"{{{','.join(map(str, buckets))}}}"))
 
 
@@ -93,7 +96,9 @@ def rows(alias: str, buckets: range) -> list[int]:
 
 
 class Writer:
-    """A thread that writes to the buckets that move, `pace` times a second, and again where they take no writes."""
+    """A thread that writes to the buckets that move, `pace` times a second, and again where they
+    take no writes.
+    """
 
     def __init__(self, alias: str, pace: float) -> None:
         self._ids = rows(alias, MOVED)
@@ -131,12 +136,12 @@ class Writer:
             self._error = error
 
 
-# ── by the mover ────────────────────────────────────────────────────────────────────────────────────
+# ── by the mover ──────────────────────────────────────────────────────────────────────────────────
 def by_mover(pace: float) -> dict[str, float]:
     """Let the mover do all that it does before it changes the map.
 
-    Returns seconds: `ready` until writes are blocked, `pause` from then until all is compared, `drain` of it until all
-    rows are there; and how much was `written` meanwhile.
+    Returns seconds: `ready` until writes are blocked, `pause` from then until all is compared,
+    `drain` of it until all rows are there; and how much was `written` meanwhile.
     """
     at: dict[tuple[str, int], float] = {}
 
@@ -168,7 +173,7 @@ def _empty_target() -> None:
         shard.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(TABLE)))
 
 
-# ── by logical replication ──────────────────────────────────────────────────────────────────────────
+# ── by logical replication ────────────────────────────────────────────────────────────────────────
 def until(question: Callable[[], Any], what: str) -> None:
     """Ask until the answer is true. Raises TimeoutError after LIMIT."""
     end = time.monotonic() + LIMIT
@@ -179,7 +184,9 @@ def until(question: Callable[[], Any], what: str) -> None:
 
 
 def subscribe(source: Connection, target: Connection, buckets: Iterable[int]) -> None:
-    """Let `target` have the rows of `buckets`, and what is done to them from now on; return when it has them."""
+    """Let `target` have the rows of `buckets`, and what is done to them from now on; return when it
+    has them.
+    """
     known = settings.DATABASES[LOGICAL]
     words = {"host": "HOST", "port": "PORT", "dbname": "NAME", "user": "USER", "password": "PASSWORD"}
     conninfo = make_conninfo(**{word: known[name] for word, name in words.items()}, sslmode="disable")
@@ -189,7 +196,8 @@ def subscribe(source: Connection, target: Connection, buckets: Iterable[int]) ->
     )
     _after.callback(_run, LOGICAL, sql.SQL("DROP PUBLICATION {}").format(name))
     source.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [NAME])
-    # A commit of the default, `off`, is confirmed when the WAL writer comes round: up to 0.2 s of pause more.
+    # A commit of the default, `off`, is confirmed when the WAL writer comes round: up to 0.2 s of
+    # pause more.
     target.execute(
         sql.SQL(
             "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH (create_slot = false, synchronous_commit = 'on')"
@@ -236,10 +244,11 @@ def _state(shard: Connection, state: str) -> None:
 
 
 def by_replication(pace: float) -> dict[str, float]:
-    """Move the same buckets by a publication of their rows; the index and the comparison are the mover's.
+    """Move the same buckets by a publication of their rows; the index and the comparison are the
+    mover's.
 
-    Returns what `by_mover` does. Nobody knows which rows were written since some earlier comparison: so all of them are
-    compared while writes wait.
+    Returns what `by_mover` does. Nobody knows which rows were written since some earlier
+    comparison: so all of them are compared while writes wait.
     """
     source, target = (_after.enter_context(closing(connect(alias))) for alias in (LOGICAL, TARGET))
     tables = find_tables(source, target, [TABLE])
@@ -273,7 +282,7 @@ def back() -> None:
     _after.close()
 
 
-# ── a writer ────────────────────────────────────────────────────────────────────────────────────────
+# ── a writer ──────────────────────────────────────────────────────────────────────────────────────
 WRITES = {
     "plain": (SOURCE, OTHERS),
     "logged": (SOURCE, NOTED),
@@ -293,8 +302,8 @@ def write(alias: str, buckets: range) -> int:
 def wal() -> dict[str, float]:
     """Return the bytes of WAL that COUNTED updates make, by how they are written down.
 
-    The same rows again and again, and the last time counts: so no page is in it as a whole, as it is once after a
-    checkpoint.
+    The same rows again and again, and the last time counts: so no page is in it as a whole, as it
+    is once after a checkpoint.
     """
     found = {}
     for name in ("plain", "logged", "logical"):

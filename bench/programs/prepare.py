@@ -24,7 +24,8 @@ def prepare(users: int = 0) -> None:
     if settings.SHARDS:
         fill("default", settings.SHARDS)
     EmailDirectory.objects.create(email=EMAIL, user_id=7, state=EmailDirectory.State.ACTIVE)
-    # Ids as if they had come one after the other over a long time: so each part of the table has rows of every shard.
+    # Ids as if they had come one after the other over a long time: so each part of the table has
+    # rows of every shard.
     User.objects.bulk_create(
         (
             User(id=compose(number << SEQUENCE_BITS, random.randrange(BUCKETS)), email="user@example.org", name="user")

@@ -40,7 +40,9 @@ def without() -> int:
 
 
 def either() -> int:
-    """One query that is told one of two aliases, by chance: another connection than last time, or the same."""
+    """One query that is told one of two aliases, by chance: another connection than last time, or
+    the same.
+    """
     random.choice(PLAIN).get(pk=EMAIL)
     return 1
 
@@ -52,7 +54,9 @@ def later() -> int:
 
 
 def first() -> int:
-    """The first query of a request that carries a position: choose a standby that has replayed it."""
+    """The first query of a request that carries a position: choose a standby that has replayed
+    it.
+    """
     state.begin(written())
     EmailDirectory.objects.get(pk=EMAIL)
     return 1

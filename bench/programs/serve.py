@@ -3,8 +3,9 @@
     {"run": "direct", "seconds": 0.5, "processes": 2, "threads": 4}    one measurement
     {"call": "breaks"}                                                 a fact that is not measured
 
-Load is closed-loop: each thread does an operation again as soon as it is done. Processes and threads stay, so that what
-they keep (connections above all) is kept from measurement to measurement, as in a server.
+Load is closed-loop: each thread does an operation again as soon as it is done. Processes and
+threads stay, so that what they keep (connections above all) is kept from measurement to
+measurement, as in a server.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class Worker:
 
 
 def repeat(operation: Operation, seconds: float, meeting: threading.Barrier) -> tuple[int, float, list[int]]:
-    """Do the operation again and again; return how many things were done, the seconds, and each one's nanoseconds."""
+    """Do the operation again and again; return how many things were done, the seconds, and each
+    one's nanoseconds.
+    """
     clock, taken, done = time.perf_counter_ns, [], 0
     meeting.wait(MEETING)
     begun = now = clock()
@@ -73,7 +76,9 @@ def repeat(operation: Operation, seconds: float, meeting: threading.Barrier) -> 
 
 
 def summary(threads: list[tuple[int, float, list[int]]]) -> dict[str, float]:
-    """Return the number done, the rate a second, and the median and 99th percentile of an operation in microseconds."""
+    """Return the number done, the rate a second, and the median and 99th percentile of an operation
+    in microseconds.
+    """
     taken = sorted(one for _, _, all_taken in threads for one in all_taken)
     return {
         "count": sum(done for done, _, _ in threads),
@@ -104,7 +109,9 @@ def serve(
     processes: int = 1,
     threads: int = 1,
 ) -> None:
-    """Run `prepare` in a process of its own, so that nothing of it is inherited; then answer until the input ends."""
+    """Run `prepare` in a process of its own, so that nothing of it is inherited; then answer until
+    the input ends.
+    """
     first = multiprocessing.get_context("fork").Process(target=prepare)
     first.start()
     first.join()

@@ -1,4 +1,6 @@
-"""Reads spread over replicas and writes spread over shards, by as many servers as the variant has."""
+"""Reads spread over replicas and writes spread over shards, by as many servers as the variant
+has.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The toolkit's own backend, routers and maps over the bench's servers, which the harness names in the environment."""
+"""The toolkit's own backend, routers and maps over the bench's servers, which the harness names in
+the environment.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def database(hosts: list[str], *, port: int = 5432, **more: Any) -> dict[str, An
 
 
 def bare(host: str, *, port: int = 5432, age: int | None = 0, **more: Any) -> dict[str, Any]:
-    """Return the settings of an alias of Django's own backend: no pool, connections kept for `age` seconds."""
+    """Return the settings of an alias of Django's own backend: no pool, connections kept for `age`
+    seconds.
+    """
     settings = database([host], port=port, ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=age, **more)
     settings["OPTIONS"] = settings["OPTIONS"] | {"pool": False}
     return settings
@@ -52,7 +56,8 @@ SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
 SHARD_GROUPS = {"default": SHARDS}
 DATABASES = {
     "default": database(MAIN),
-    # With one standby both go there, so that the choice costs what it costs and the server is the same.
+    # With one standby both go there, so that the choice costs what it costs and the server is the
+    # same.
     "replica1": database(MAIN, STANDBY=0),
     "replica2": database(MAIN, STANDBY=1),
     # The same twice more, for queries that ask no router.

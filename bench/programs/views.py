@@ -34,7 +34,9 @@ urlpatterns = [path("routed", routed), path("either", either), path("named/<alia
 
 
 def request(url: str, middleware: list[str] | None = None, **headers: str) -> Callable[[], int]:
-    """Return an operation: one GET of `url` with `headers`, from the environment of WSGI to the end of the answer."""
+    """Return an operation: one GET of `url` with `headers`, from the environment of WSGI to the end
+    of the answer.
+    """
     with override_settings(MIDDLEWARE=middleware or []):
         handler = WSGIHandler()
     environ = RequestFactory().get(url, headers=headers).environ

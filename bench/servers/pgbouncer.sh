@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# PgBouncer in transaction mode in front of `primary`; `either` is the primary or its standby, in turn. The password is
-# known to it in the clear: it needs it for its own connections by SCRAM.
+# PgBouncer in transaction mode in front of `primary`; `either` is the primary or its standby, in
+# turn. The password is known to it in the clear: it needs it for its own connections by SCRAM.
 set -euo pipefail
 
 umask 077

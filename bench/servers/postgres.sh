@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# postgres.sh primary [OPTION...] | postgres.sh standby HOST: one plain PostgreSQL server with its data in memory, so that no
-# disk is shared by those that are compared. Runs in the stack's image `postgres`, without Patroni. OPTIONs are the server's.
+# postgres.sh primary [OPTION...] | postgres.sh standby HOST: one plain PostgreSQL server with its
+# data in memory, so that no disk is shared by those that are compared. Runs in the stack's image
+# `postgres`, without Patroni. OPTIONs are the server's.
 set -euo pipefail
 
 password=/run/secrets/db_shop_app

@@ -20,8 +20,8 @@ SERVER = """\
 exec 3>&1 >&2
 exec pg_virtualenv -t -v 17 -c "--port=$0" -o wal_level=logical sh -c 'exec "$0" "$@" >&3' "$@"
 """
-# One server with a database for each alias: the program makes its slot by a statement of its own, so a server can
-# follow itself.
+# One server with a database for each alias: the program makes its slot by a statement of its own,
+# so a server can follow itself.
 SERVING = """\
 import os, sys
 os.environ |= {"DJANGO_SETTINGS_MODULE": "programs.settings", "BENCH_MAIN": "localhost", "BENCH_SHARDS": "a b c"}

@@ -24,8 +24,9 @@ PATIENCE = 5  # seconds for one answer: the bench fails rather than hang
 
 
 class Raw:
-    """One question to Redis over a bare socket, as good as Python can do it: one send, and no more receives than it
-    takes. Its answer is always as long."""
+    """One question to Redis over a bare socket, as good as Python can do it: one send, and no more
+    receives than it takes. Its answer is always as long.
+    """
 
     def __init__(self, *words: str) -> None:
         given = get_redis_connection("default").connection_pool.connection_kwargs
@@ -35,7 +36,8 @@ class Raw:
         else:
             self._socket = socket.create_connection((given["host"], given["port"]))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The kernel's time-out, after which `recv` raises BlockingIOError: Python's own costs a system call each time.
+        # The kernel's time-out, after which `recv` raises BlockingIOError: Python's own costs a
+        # system call each time.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE, 0))
         if given.get("password"):
             self._first(self._command("AUTH", given["password"]))
@@ -118,7 +120,9 @@ def operations() -> dict[str, Callable[[], object]]:
 
 
 def timed(operation: Callable[[], object], seconds: float) -> float:
-    """Return the median over rounds of about a millisecond of the microseconds that `operation` takes."""
+    """Return the median over rounds of about a millisecond of the microseconds that `operation`
+    takes.
+    """
     until, number = time.perf_counter() + WARM_UP, 0
     while time.perf_counter() < until:
         operation()

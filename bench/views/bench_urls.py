@@ -1,4 +1,6 @@
-"""Views that show the two ends, one that only waits and one that only computes, and two ways to cache what is dear."""
+"""Views that show the two ends, one that only waits and one that only computes, and two ways to
+cache what is dear.
+"""
 
 import time
 from importlib import import_module

@@ -1,4 +1,6 @@
-"""What nginx refuses is not used. With a real nginx, whose configuration includes one rendered file."""
+"""What nginx refuses is not used. With a real nginx, whose configuration includes one rendered
+file.
+"""
 
 import asyncio
 import json

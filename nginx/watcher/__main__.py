@@ -137,7 +137,9 @@ class Watcher:
         tries.mark(ONCE, not self._budget.allows(now))
 
     async def _watch_edges(self) -> None:
-        """Know the CDN's addresses: apart from the rounds, which a name server that is slow would hold up."""
+        """Know the CDN's addresses: apart from the rounds, which a name server that is slow would
+        hold up.
+        """
         while True:
             await asyncio.sleep(EDGE_EVERY)
             await self._look_for_edges()

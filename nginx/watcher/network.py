@@ -12,7 +12,9 @@ _NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NON
 
 
 async def resolve(service: str, port: int) -> set[str] | None:
-    """Every IPv4 address of a service: an empty set where there is none, None where nobody could tell."""
+    """Every IPv4 address of a service: an empty set where there is none, None where nobody could
+    tell.
+    """
     loop = asyncio.get_running_loop()
     try:
         # The dot ends the name: no search domain of the host is tried.

@@ -30,7 +30,8 @@ class Nginx:
         self._process: asyncio.subprocess.Process | None = None
 
     async def use(self, files: Mapping[str, str]) -> str:
-        """Put rendered files in place if nginx accepts them; returns nginx's complaint, empty when it accepts.
+        """Put rendered files in place if nginx accepts them; returns nginx's complaint, empty when
+        it accepts.
 
         Refused files are replaced by those before. The running nginx does not look until `reload`.
         """
@@ -65,10 +66,11 @@ class Nginx:
         self._process = await asyncio.create_subprocess_exec("nginx", "-g", "daemon off;")
 
     async def reload(self) -> bool:
-        """Start new workers with the files as they are; the old ones finish their requests. False: they did not start.
+        """Start new workers with the files as they are; the old ones finish their requests. False:
+        they did not start.
 
-        Until then nginx.conf lets every answer close its connection, so that the old workers have next to
-        none that is idle when they go.
+        Until then nginx.conf lets every answer close its connection, so that the old workers have
+        next to none that is idle when they go.
         """
         closing = RUN / "closing"
         closing.touch()

@@ -8,13 +8,14 @@ _BALANCE = {
     "round_robin": "",
     "weighted": "",  # round robin by weight
     "least_conn": "    least_conn;\n",
-    # The whole address, and consistent: a replica that comes or goes moves few clients. nginx's own ip_hash
-    # looks at three of the four bytes.
+    # The whole address, and consistent: a replica that comes or goes moves few clients. nginx's own
+    # ip_hash looks at three of the four bytes.
     "ip_hash": "    hash $client_network consistent;\n",
 }
 
 
-# As nginx spells them: in small letters X-Forwarded-For would be any header, of which the first line counts.
+# As nginx spells them: in small letters X-Forwarded-For would be any header, of which the first
+# line counts.
 _REAL_IP_HEADER = {
     "x-forwarded-for": "X-Forwarded-For",
     "cf-connecting-ip": "CF-Connecting-IP",
@@ -52,10 +53,12 @@ def _https(settings: Settings) -> list[str]:
 
 
 def trusted_conf(settings: Settings, edges: Collection[str]) -> str:
-    """Whose word counts for a client's address, and which word; `edges` are the addresses of the CDN's containers.
+    """Whose word counts for a client's address, and which word; `edges` are the addresses of the
+    CDN's containers.
 
-    The header is read from its right end, up to the first address that is not trusted. From any other peer it says
-    nothing. A balancer of connections says nothing about https, so its peers are none of $trusted_peer.
+    The header is read from its right end, up to the first address that is not trusted. From any
+    other peer it says nothing. A balancer of connections says nothing about https, so its peers are
+    none of $trusted_peer.
     """
     proxied = settings.client_address == "proxy-protocol"
     networks = [*settings.trusted_proxies, *([] if proxied else sorted(edges))]
@@ -72,19 +75,22 @@ def trusted_conf(settings: Settings, edges: Collection[str]) -> str:
 
 
 def listen_conf(settings: Settings) -> str:
-    """The published ports; where connections begin with the PROXY protocol, those without it are refused."""
+    """The published ports; where connections begin with the PROXY protocol, those without it are
+    refused.
+    """
     proxied = " proxy_protocol" if settings.client_address == "proxy-protocol" else ""
     return f"listen 8080 default_server{proxied};\nlisten 8443 ssl default_server{proxied};\n"
 
 
 def replicas_conf(method: str, serving: Mapping[str, int], port: int, most: int) -> str:
-    """The upstream, in an order that does not depend on the name server's; and once more for what goes first.
+    """The upstream, in an order that does not depend on the name server's; and once more for what
+    goes first.
 
-    A replica gets `most` requests at a time, and half as many more of those that go first. Where all have so many,
-    nginx refuses at once: more would only wait, and be given up.
+    A replica gets `most` requests at a time, and half as many more of those that go first. Where
+    all have so many, nginx refuses at once: more would only wait, and be given up.
 
-    max_fails=0: the probes alone take a replica out. Counting failed requests would let a few slow pages mark
-    every replica as failed, and nginx then answers 502 to everybody.
+    max_fails=0: the probes alone take a replica out. Counting failed requests would let a few slow
+    pages mark every replica as failed, and nginx then answers 502 to everybody.
     """
     none = not serving
     upstreams = [
@@ -107,7 +113,8 @@ def _upstream(name: str, method: str, serving: Mapping[str, int], port: int, mos
         f"    zone {name} 256k;\n"
         f"{_BALANCE[method]}"
         f"{''.join(servers)}"
-        # Gunicorn keeps an idle connection longer, so it never closes one that nginx is about to use.
+        # Gunicorn keeps an idle connection longer, so it never closes one that nginx is about to
+        # use.
         "    keepalive 32;\n"
         "    keepalive_timeout 30s;\n"
         "    keepalive_requests 100000;\n"

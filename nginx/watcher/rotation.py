@@ -34,10 +34,11 @@ class Rotation:
         self.replicas: dict[str, Replica] = {}
 
     def resolved(self, answers: Mapping[str, set[str] | None], weights: Mapping[str, int]) -> None:
-        """Take the addresses of every service; None means that the name server did not answer for it.
+        """Take the addresses of every service; None means that the name server did not answer for
+        it.
 
-        An address that is no longer listed goes at once. Where there was no answer, a replica stays for as
-        long as its probes are good: a name server that is down must not empty the site.
+        An address that is no longer listed goes at once. Where there was no answer, a replica stays
+        for as long as its probes are good: a name server that is down must not empty the site.
         """
         known: dict[str, Replica] = {}
         unanswered = {service for service, addresses in answers.items() if addresses is None}
@@ -67,14 +68,16 @@ class Rotation:
         replica.serving = False
 
     def _half_are_slow(self) -> bool:
-        """Return whether half of the replicas are out for being slow: then the others get too much, and are next."""
+        """Return whether half of the replicas are out for being slow: then the others get too much,
+        and are next.
+        """
         return 2 * (sum(one.slow for one in self.replicas.values()) + 1) > len(self.replicas)
 
     def serving(self) -> dict[str, int]:
         """Address to weight of every replica that gets requests.
 
-        When no replica is fit, all that are listed get requests: their own 503 or a retry is better than a
-        site cut off by a false alarm.
+        When no replica is fit, all that are listed get requests: their own 503 or a retry is better
+        than a site cut off by a false alarm.
         """
         fit = {address: replica.weight for address, replica in self.replicas.items() if replica.serving}
         if fit:

@@ -32,8 +32,9 @@ class BadSettingError(ValueError):
 class Settings:
     """What is asked for.
 
-    `upstreams` maps a Compose service to the weight of each of its replicas; `hosts` is empty where any Host
-    is served, else holds names as in Django's ALLOWED_HOSTS. `max_in_flight`: requests at one replica.
+    `upstreams` maps a Compose service to the weight of each of its replicas; `hosts` is empty where
+    any Host is served, else holds names as in Django's ALLOWED_HOSTS. `max_in_flight`: requests at
+    one replica.
     """
 
     method: str
@@ -69,7 +70,9 @@ def parse(text: str) -> dict[str, str]:
 
 
 def load() -> tuple[Settings, dict[str, str]]:
-    """Return the settings of /etc/lb, and the certificate and the key by name; raises BadSettingError."""
+    """Return the settings of /etc/lb, and the certificate and the key by name; raises
+    BadSettingError.
+    """
     return read(parse(_file("settings"))), _pair()
 
 

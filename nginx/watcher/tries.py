@@ -1,4 +1,6 @@
-"""How many second tries nginx may make: each costs a replica as much as a first one, when there is too much to do."""
+"""How many second tries nginx may make: each costs a replica as much as a first one, when there is
+too much to do.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,5 @@
-"""Requests that no client library would send, made from lists of tricks: the same ones for the same seed.
+"""Requests that no client library would send, made from lists of tricks: the same ones for the same
+seed.
 
 Each has the name of its run in its path and as its id, so that a log shows how far it came.
 """
@@ -17,7 +18,9 @@ SERVICES = ("users", "products", "orders")
 
 @dataclass(frozen=True)
 class Attack:
-    """One connection's bytes. `asked`: a service may be asked, and refuses; of the others none may even hear."""
+    """One connection's bytes. `asked`: a service may be asked, and refuses; of the others none may
+    even hear.
+    """
 
     family: str
     request: bytes
@@ -26,7 +29,9 @@ class Attack:
 
 @dataclass
 class Attacks:
-    """Makes attacks that carry `run`; `token` is a good one, for those which are bad in another way."""
+    """Makes attacks that carry `run`; `token` is a good one, for those which are bad in another
+    way.
+    """
 
     run: str
     token: str
@@ -42,7 +47,7 @@ class Attacks:
             self._number, self._random = number, random.Random(f"{self.seed}-{number}")
             yield make()
 
-    # ── what no service may hear of ─────────────────────────────────────────────────────────────────────
+    # ── what no service may hear of ───────────────────────────────────────────────────────────────
     def _target(self) -> Attack:
         """A path with something in it that two readers could understand in two ways."""
         service = self._random.choice(SERVICES)
@@ -77,14 +82,16 @@ class Attacks:
         return Attack("header", self._request(f"GET {path} HTTP/1.1".encode(), spare + field + b"\r\n"))
 
     def _frame(self) -> Attack:
-        """A body whose end two readers could see in two places, and in it a request that only one of them would see."""
+        """A body whose end two readers could see in two places, and in it a request that only one
+        of them would see.
+        """
         service = self._random.choice(SERVICES)
         hidden = self._get(f"/api/{service}/{self._id('edge')}")
         frame = self._random.choice(FRAMES)
         head, body = frame(hidden, self._random)
         return Attack("frame", self._request(f"POST /api/nobody/{self._id('edge')} HTTP/1.1".encode(), head) + body)
 
-    # ── what a service refuses ──────────────────────────────────────────────────────────────────────────
+    # ── what a service refuses ────────────────────────────────────────────────────────────────────
     def _json(self) -> Attack:
         """A body that is no such object as is wanted."""
         path = self._random.choice(("/api/users/", "/api/users/token", "/api/orders/")) + self._random.choice(SPARE)
@@ -121,7 +128,7 @@ class Attacks:
         fields += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
         return Attack("key", self._request(b"POST /api/orders/ HTTP/1.1", fields) + body, asked=True)
 
-    # ── parts ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── parts ─────────────────────────────────────────────────────────────────────────────────────
     def _id(self, kind: str) -> str:
         return f"{kind}-{self.run}-{self._number}"
 
@@ -147,7 +154,9 @@ class Attacks:
         return line + b"\r\n" + hosts + fields + named + b"Connection: close\r\n\r\n"
 
     def _spelled(self, text: str) -> str:
-        """Return `text` with some of its percent signs encoded, and its hexadecimal digits in any case."""
+        """Return `text` with some of its percent signs encoded, and its hexadecimal digits in any
+        case.
+        """
         while "%" in text and self._random.random() < 0.3:
             text = text.replace("%", "%25", 1)
         return "".join(self._random.choice((char.upper(), char.lower())) for char in text)
@@ -200,7 +209,7 @@ HEADERS = [
 ]  # fmt: skip
 
 
-# ── bodies whose end is not where it seems: each returns the fields, and what comes after the header
+# ── bodies whose end is not where it seems: each returns the fields, and what comes after
 def _cl_te(hidden: bytes, rng: random.Random) -> tuple[bytes, bytes]:
     body = b"0\r\n\r\n" + hidden
     fields = [b"Content-Length: %d\r\n" % len(body), b"Transfer-Encoding: chunked\r\n"]
@@ -331,7 +340,8 @@ OTHER_TYPES = [
     "image/png", "text/plain; charset=hex", "text/plain; charset=zlib", "text/plain; charset=undefined",
     "text/plain; charset*=utf-8''a%00b", "x/y; a*=bogus''b",
 ]  # fmt: skip
-# What may stand behind a path and asks for nothing: a query is decoded as the type says, or not at all.
+# What may stand behind a path and asks for nothing: a query is decoded as the type says, or not at
+# all.
 SPARE = ["", "", "?limit=1", "?" + "&".join(["a"] * 1001)]
 
 # ── who somebody says that he is

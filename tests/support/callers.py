@@ -9,7 +9,9 @@ from typing import Self
 
 
 class Callers(ABC):
-    """`count` threads, each of which runs `_run` with its number. At the end of the block `_stop` is set."""
+    """`count` threads, each of which runs `_run` with its number. At the end of the block `_stop`
+    is set.
+    """
 
     def __init__(self, count: int) -> None:
         self._stop = threading.Event()

@@ -51,7 +51,9 @@ class Site:
         return self.request("POST", path, **options)
 
     def connect(self, timeout: float = 20.0) -> socket.socket:
-        """Return an open connection, for requests that no client library would send. `timeout` in seconds."""
+        """Return an open connection, for requests that no client library would send. `timeout` in
+        seconds.
+        """
         connection = socket.create_connection((self.host, self.port), timeout=timeout * TIME_FACTOR)
         if not self.secure:
             return connection
@@ -61,7 +63,9 @@ class Site:
         return context.wrap_socket(connection, server_hostname="localhost")
 
     def speaks(self, version: str) -> bool:
-        """Return whether a TLS handshake of exactly `version` (a name of ssl.TLSVersion) succeeds."""
+        """Return whether a TLS handshake of exactly `version` (a name of ssl.TLSVersion)
+        succeeds.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -77,7 +81,9 @@ class Site:
         return True
 
     def raw(self, request: bytes, timeout: float = 20.0) -> bytes:
-        """Send `request` as it stands and return everything that comes back until the connection ends."""
+        """Send `request` as it stands and return everything that comes back until the connection
+        ends.
+        """
         with self.connect(timeout) as connection:
             connection.sendall(request)
             return read_all(connection)
@@ -112,7 +118,9 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def read_answer(connection: socket.socket) -> bytes:
-    """Read one answer: as long as its Content-Length says, without one until the other side ends the connection."""
+    """Read one answer: as long as its Content-Length says, without one until the other side ends
+    the connection.
+    """
     answer = b""
     try:
         while part := connection.recv(65536):

@@ -1,4 +1,6 @@
-"""A clone of the repository's set-up, and a guard that shows whether a command would touch the engine."""
+"""A clone of the repository's set-up, and a guard that shows whether a command would touch the
+engine.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class Clone:
         (self.root / name).write_bytes(text.encode())
 
     def run(self, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run `command` in the clone, with no setting in its environment but those of `environment`."""
+        """Run `command` in the clone, with no setting in its environment but those of
+        `environment`.
+        """
         kept = {name: value for name, value in os.environ.items() if name in ("HOME", "DOCKER_HOST", "LANG")}
         kept["PATH"] = f"{self.guard}:{os.environ['PATH']}"
         return subprocess.run(
@@ -74,7 +78,9 @@ class Clone:
         return self.run("bash", "-euo", "pipefail", "-c", f"source scripts/lib.sh; {script}", environment=environment)
 
     def touched(self) -> str:
-        """Return the commands that would have changed something in the engine; nothing if there were none."""
+        """Return the commands that would have changed something in the engine; nothing if there
+        were none.
+        """
         path = self.guard / "touched"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 

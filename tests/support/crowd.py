@@ -1,4 +1,6 @@
-"""Thousands of connections from one process: callers that ask again and again, and such as say nothing."""
+"""Thousands of connections from one process: callers that ask again and again, and such as say
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,9 @@ SHED = 503
 
 @dataclass
 class Crowd:
-    """`busy` kept connections that ask for `path` at `rate` a second all together (0: as fast as answers come), and
-    `silent` ones that ask once for what the load balancer answers itself, then send nothing. They go when the block
-    ends.
+    """`busy` kept connections that ask for `path` at `rate` a second all together (0: as fast as
+    answers come), and `silent` ones that ask once for what the load balancer answers itself, then
+    send nothing. They go when the block ends.
     """
 
     address: str

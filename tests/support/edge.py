@@ -1,4 +1,6 @@
-"""The edge cache: the stack's own, and one for a test, in front of an origin that says what the test wants."""
+"""The edge cache: the stack's own, and one for a test, in front of an origin that says what the
+test wants.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ _OPTIONS = (
     "--env", "CDN_PURGE_SECRET_FILE=/run/secrets/cdn_purge",
 )  # fmt: skip
 
-# Answers with the headers (h) and the status that the query asks for, and tells what it was asked. POST /down: 503. At
-# two ports, as the load balancers: the edge asks the second whether anybody answers.
+# Answers with the headers (h) and the status that the query asks for, and tells what it was asked.
+# POST /down: 503. At two ports, as the load balancers: the edge asks the second whether anybody
+# answers.
 _ORIGIN = """
 import json, threading
 from collections import Counter
@@ -80,7 +83,9 @@ class Edge:
         return self.site.get(path, **options)
 
     def purge(self, *tags: str, path: str = "/", host: str = "", word: str | None = None) -> requests.Response:
-        """Purge `tags`, or without any the URL `path` of `host`: of the one by which the edge is reached."""
+        """Purge `tags`, or without any the URL `path` of `host`: of the one by which the edge is
+        reached.
+        """
         headers = {"Authorization": f"Bearer {secret('cdn_purge') if word is None else word}"}
         headers |= {"Surrogate-Key": " ".join(tags)} if tags else {"Host": host or f"{self.site.host}:{self.site.port}"}
         return self.inside.request("PURGE", path, headers=headers)
@@ -115,13 +120,17 @@ class Origin:
     edge_id: str
 
     def load_again(self) -> None:
-        """Let the edge load its configuration again, as it does when the load balancer has another address."""
+        """Let the edge load its configuration again, as it does when the load balancer has another
+        address.
+        """
         admin = ("docker", "exec", self.edge_id, "varnishadm", "-t", "60", "-n", "/run/edge/varnish")
         run(*admin, "vcl.load", "again", "/etc/varnish/edge.vcl", timeout=90)
         run(*admin, "vcl.use", "again")
 
     def path(self, name: str, control: str = "", *, status: int = 200, **headers: str) -> str:
-        """Return the path of an answer with that `Cache-Control` and these headers (`_` for `-`)."""
+        """Return the path of an answer with that `Cache-Control` and these headers (`_` for
+        `-`).
+        """
         said = [f"{key.replace('_', '-')}:{value}" for key, value in headers.items()]
         said += [f"Cache-Control:{control}"] if control else []
         return f"/{name}?{urlencode([('status', status), *(('h', one) for one in said)])}"

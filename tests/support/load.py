@@ -51,8 +51,8 @@ class Outcome:
 class Load(Callers):
     """Requests to `paths` in turn at `rate` a second from `threads` callers, until the block ends.
 
-    With `keepalive` a caller uses its connection again; it looks whether the server has closed it before it
-    sends, as every HTTP client library does. Nothing is ever sent twice.
+    With `keepalive` a caller uses its connection again; it looks whether the server has closed it
+    before it sends, as every HTTP client library does. Nothing is ever sent twice.
     """
 
     site: Site
@@ -81,7 +81,9 @@ class Load(Callers):
         return time.monotonic() - self.began
 
     def since(self, moment: float) -> list[Outcome]:
-        """Return the outcomes of requests that were started after `moment`, in seconds of the load."""
+        """Return the outcomes of requests that were started after `moment`, in seconds of the
+        load.
+        """
         return [one for one in list(self.outcomes) if one.started >= moment]
 
     def failures(self) -> list[Outcome]:

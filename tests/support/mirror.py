@@ -1,4 +1,6 @@
-"""A load balancer of the stack's image before a server that answers what it was sent, in a network of their own."""
+"""A load balancer of the stack's image before a server that answers what it was sent, in a network
+of their own.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ SETTINGS = {"LB_METHOD": "least_conn", "LB_UPSTREAMS": "web=1", "ALLOWED_HOSTS":
 
 @dataclass(frozen=True)
 class Mirror:
-    """What callers see of it: `cdn` is the stack's name for its CDN, `other` is a caller like any other."""
+    """What callers see of it: `cdn` is the stack's name for its CDN, `other` is a caller like any
+    other.
+    """
 
     balancer: str
     callers: dict[str, str]  # by name: the container
@@ -54,7 +58,9 @@ class Mirror:
         return run("docker", "exec", self.callers[caller], *command, check=check)
 
     def sent(self, caller: str, *options: str) -> dict[str, str]:
-        """Return the headers that the server behind was sent, by their names; two of one name are a fault."""
+        """Return the headers that the server behind was sent, by their names; two of one name are a
+        fault.
+        """
         headers: list[tuple[str, str]] = json.loads(self.curl(caller, *options))
         assert len({name for name, _ in headers}) == len(headers), headers
         return dict(headers)

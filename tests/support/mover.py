@@ -73,7 +73,9 @@ class Mover:
 
 
 class Hold:
-    """Two connections that take turns in locking the row of the newest move: whoever waits in the queue is next."""
+    """Two connections that take turns in locking the row of the newest move: whoever waits in the
+    queue is next.
+    """
 
     def __init__(self, observer: Connection, both: list[Connection], before: int) -> None:
         self._observer, self._both, self._before = observer, both, before
@@ -83,8 +85,8 @@ class Hold:
     def until(self, step: str) -> None:
         """Wait until the newest move has just begun `step`, and hold it there.
 
-        From `blocked` a move goes back when it was too slow, and from `verified` when it is resumed, since a migration
-        may have written. Then it comes again.
+        From `blocked` a move goes back when it was too slow, and from `verified` when it is
+        resumed, since a migration may have written. Then it comes again.
         """
         if self._next is None:
             question = f"SELECT count(*) FROM sharding_move WHERE id > {self._before}"

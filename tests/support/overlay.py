@@ -15,7 +15,8 @@ PATIENCE = 240.0  # seconds for containers to be made anew and healthy
 
 @contextmanager
 def overlay(stack: Stack, name: str, servers: list[str], users: list[str]) -> Iterator[None]:
-    """Start the `servers` of compose.<name>.yaml, then make the services `users` anew with it; put all back at the end.
+    """Start the `servers` of compose.<name>.yaml, then make the services `users` anew with it; put
+    all back at the end.
 
     Only what the test looks at: the other services go on as they were.
     """

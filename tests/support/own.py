@@ -19,7 +19,8 @@ from support.stack import Stack
 def replay_stopped(stack: Stack, node: str) -> Iterator[None]:
     """Let the standby `node` receive the log, but show nothing of it.
 
-    By its process that replays, and not by pg_wal_replay_pause(): Patroni takes that back within its two seconds.
+    By its process that replays, and not by pg_wal_replay_pause(): Patroni takes that back within
+    its two seconds.
     """
     pid = stack.run_in(node, "pgrep", "-f", "^postgres: .*startup recovering").strip()
     assert pid.isdigit(), f"no process of {node} replays the log: {pid!r}"
@@ -31,9 +32,11 @@ def replay_stopped(stack: Stack, node: str) -> Iterator[None]:
 
 
 class OwnReads(Callers):
-    """Callers that add to the counter and read it with the position of the last addition that was answered 200.
+    """Callers that add to the counter and read it with the position of the last addition that was
+    answered 200.
 
-    `seen` counts the reads: `fresh`, `stale`, or `status <n>`, and `lost` without an answer; `writes` those answered
+    `seen` counts the reads: `fresh`, `stale`, or `status <n>`, and `lost` without an answer;
+    `writes` those answered
     200. `slowest` is the longest read, in seconds.
     """
 

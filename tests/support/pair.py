@@ -26,7 +26,9 @@ class Server:
             os.chown(folder, postgres.pw_uid, postgres.pw_gid)
 
     def command(self, name: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs; as the user postgres where this is root, who may not."""
+        """Run one of PostgreSQL's programs; as the user postgres where this is root, who may
+        not.
+        """
         lead = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
         command = [*lead, str(BIN / name), *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60 * TIME_FACTOR, cwd=self.folder)

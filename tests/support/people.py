@@ -1,4 +1,6 @@
-"""Many users and orders, and what is known of each: made in the shards themselves, then used through the services."""
+"""Many users and orders, and what is known of each: made in the shards themselves, then used
+through the services.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from support.sql import Connection, connect, shard_hosts
 from support.stack import Stack
 
 EACH = 1000  # users of a bucket, and orders
-# An id is seconds << 21 | bucket << 11 | sequence. These seconds are long past, so nobody else is given such an id.
+# An id is seconds << 21 | bucket << 11 | sequence. These seconds are long past, so nobody else is
+# given such an id.
 USER, ORDER, ITEM = 0, 1, 2
 END = (EACH + 1) << 21
 
@@ -86,7 +89,9 @@ class Shards:
     def places(
         self, table: str, columns: str, also: Iterable[int] = ()
     ) -> dict[int, list[tuple[int, tuple[object, ...]]]]:
-        """Return for each row of the sample (and `also` those) the shards that show it, and its columns there."""
+        """Return for each row of the sample (and `also` those) the shards that show it, and its
+        columns there.
+        """
         found: dict[int, list[tuple[int, tuple[object, ...]]]] = {}
         for number, shard in self.by_number.items():
             rows = shard.execute(

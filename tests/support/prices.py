@@ -30,7 +30,9 @@ def change(site: Site, product: int, price: int) -> None:
 
 
 def shown(answer: requests.Response) -> int:
-    """Return the price in a product's page or in the API's answer, in cents. Raises ValueError if there is none."""
+    """Return the price in a product's page or in the API's answer, in cents. Raises ValueError if
+    there is none.
+    """
     if answer.status_code != 200:
         raise ValueError(f"{answer.status_code} {answer.text[:200]}")
     if answer.headers["Content-Type"].startswith("application/json"):
@@ -63,8 +65,9 @@ class Prices:
     errors: list[str] = field(default_factory=list)
 
     def old(self, after: float) -> list[str]:
-        """Return the reads that showed a price that had been changed more than `after` seconds before they were
-        begun."""
+        """Return the reads that showed a price that had been changed more than `after` seconds
+        before they were begun.
+        """
         found = []
         for one in self.seen:
             known = [price for at, price in self.changes.get(one.product, []) if at + after * TIME_FACTOR <= one.at]

@@ -1,4 +1,6 @@
-"""A container of our own inside the stack's networks: what an intruder in a replica of web could reach."""
+"""A container of our own inside the stack's networks: what an intruder in a replica of web could
+reach.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ END = "\a"  # stands for the end of a line within an answer; no answer has one o
 
 @dataclass(frozen=True)
 class Probe:
-    """The tools image, idle, attached to the networks `app` and `front`: it reaches what a replica of web reaches."""
+    """The tools image, idle, attached to the networks `app` and `front`: it reaches what a replica
+    of web reaches.
+    """
 
     id: str
     project: str
@@ -48,7 +52,9 @@ class Probe:
         return run("docker", "exec", "-i", *settings, self.id, *command, check=check, text=text)
 
     def curl(self, url: str, *options: str, check: bool = True) -> str:
-        """Return the body at `url`; without `check` none of curl's messages, whose place in it is random."""
+        """Return the body at `url`; without `check` none of curl's messages, whose place in it is
+        random.
+        """
         messages = ("--show-error",) if check else ()
         return self.run("curl", "--silent", *messages, "--max-time", "10", *options, url, check=check)
 
@@ -59,7 +65,9 @@ class Probe:
         return self.run(*command, check=check, environment=environment).strip()
 
     def sql_each(self, questions: Sequence[tuple[str, str, str, str]]) -> list[str]:
-        """Return the answer or the error for each `(host, database, role, query)`, all in one go."""
+        """Return the answer or the error for each `(host, database, role, query)`, all in one
+        go.
+        """
         lines = [
             "\t".join((secret(f"db_{role}"), _target(host, database, role), query))
             for host, database, role, query in questions
@@ -70,16 +78,20 @@ class Probe:
         return self._lines(script, lines)
 
     def redis(self, host: str, *command: str) -> str:
-        """Run a Redis command on `host` as its operator, who is in its own container only. Nothing if it hangs."""
+        """Run a Redis command on `host` as its operator, who is in its own container only. Nothing
+        if it hangs.
+        """
         label = "label=com.docker.compose"
         own = ("--filter", f"{label}.project={self.project}", "--filter", f"{label}.service={host}")
         container = run("docker", "ps", "--quiet", *own).strip()
         return run("docker", "exec", container, "timeout", "2", "operator", *command, check=False).strip()
 
     def redis_as(self, user: str, host: str, commands: Sequence[str], *, password: str | None = None) -> list[str]:
-        """Return the reply to each of `commands`, of words with blanks between them, over connections of their own.
+        """Return the reply to each of `commands`, of words with blanks between them, over
+        connections of their own.
 
-        `user`: of the Redis at `host`, with the password of its secret unless `password` says otherwise.
+        `user`: of the Redis at `host`, with the password of its secret unless `password` says
+        otherwise.
         """
         word = secret(f"{host.replace('-', '_')}_{user}") if password is None else password
         call = f"timeout 5 redis-cli --no-auth-warning --user {user} -h {host} $command </dev/null"

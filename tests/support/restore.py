@@ -21,7 +21,9 @@ def patroni(stack: Stack, node: str | Container, path: str) -> str:
 
 
 def cluster(stack: Stack) -> list[dict[str, Any]]:
-    """Return the members of the main PostgreSQL cluster, as the first node that answers sees them."""
+    """Return the members of the main PostgreSQL cluster, as the first node that answers sees
+    them.
+    """
     for node in stack.containers(*MAIN_NODES):
         if node.running:
             answer = patroni(stack, node, "cluster")
@@ -60,7 +62,9 @@ def everywhere_healthy(stack: Stack) -> list[str]:
 
 
 def assert_at_rest(stack: Stack) -> None:
-    """Wait until every container is healthy, the cluster whole, and every replica healthy and served."""
+    """Wait until every container is healthy, the cluster whole, and every replica healthy and
+    served.
+    """
     eventually("every container to be healthy", stack.unhealthy, lambda seen: not seen, within=60)
     eventually("one primary and two streaming replicas", lambda: roles(stack), is_whole, within=60)
     eventually(

@@ -90,7 +90,8 @@ def place(services: Services, who: Person, key: str, items: list[dict[str, Any]]
 def place_in_the_end(services: Services, who: Person, key: str, items: list[dict[str, Any]]) -> int:
     """Post an order as a client should, and return the status.
 
-    Told to come back later, or left without an answer, it does so, with the same key: so there is one order.
+    Told to come back later, or left without an answer, it does so, with the same key: so there is
+    one order.
     """
     until = time.monotonic() + 60 * TIME_FACTOR
     while True:
@@ -101,7 +102,9 @@ def place_in_the_end(services: Services, who: Person, key: str, items: list[dict
 
 
 def but_status(order: dict[str, Any]) -> dict[str, Any]:
-    """Return an order without its status, which becomes another one a moment after it was placed."""
+    """Return an order without its status, which becomes another one a moment after it was
+    placed.
+    """
     return {name: value for name, value in order.items() if name != "status"}
 
 

@@ -1,4 +1,6 @@
-"""PostgreSQL from this machine, as a role of the application: rows are made and compared without the application."""
+"""PostgreSQL from this machine, as a role of the application: rows are made and compared without
+the application.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ type Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def connect(stack: Stack, host: str, database: str, role: str) -> Connection:
-    """Return a connection of its own transactions (autocommit). `host`: a service, or `main` for the primary."""
+    """Return a connection of its own transactions (autocommit). `host`: a service, or `main` for
+    the primary.
+    """
     service = primary(stack) if host == "main" else host
     return psycopg.connect(
         host=stack.container(service).address("app"),

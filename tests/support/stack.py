@@ -118,7 +118,9 @@ class Stack:
         return run("docker", "compose", "--profile", self.load_balancer, *arguments, timeout=timeout, check=check)
 
     def containers(self, *services: str, stopped: bool = False) -> list[Container]:
-        """Return the containers of `services`, or of all; those that do not run only if `stopped`."""
+        """Return the containers of `services`, or of all; those that do not run only if
+        `stopped`.
+        """
         # One-off containers (docker compose run) are not part of the stack.
         filters = [f"label={LABEL}.project={self.project}", f"label={LABEL}.oneoff=False"]
         shown = f'{{{{.ID}}}} {{{{.Label "{LABEL}.service"}}}}'
@@ -144,7 +146,9 @@ class Stack:
         return run("docker", "exec", "-i", target.id, *command, check=check, **options)
 
     def logs(self, *services: str, tail: int = 30) -> str:
-        """Return the last lines of each container's log, each line with the container's name before it."""
+        """Return the last lines of each container's log, each line with the container's name before
+        it.
+        """
         lines: list[str] = []
         for one in self.containers(*services, stopped=True):
             output = run("docker", "logs", "--tail", str(tail), one.id, check=False)
@@ -162,11 +166,15 @@ class Stack:
         self.compose("up", "--detach", "--scale", f"{service}={replicas}", timeout=180)
 
     def signal(self, container: Container, name: str) -> None:
-        """Send the signal `name` to the container's first process; KILL takes the whole container down."""
+        """Send the signal `name` to the container's first process; KILL takes the whole container
+        down.
+        """
         run("docker", "kill", "--signal", name, container.id)
 
     def freeze(self, container: Container) -> None:
-        """Stop every process in it with SIGSTOP: the kernel still takes connections, nobody answers."""
+        """Stop every process in it with SIGSTOP: the kernel still takes connections, nobody
+        answers.
+        """
         self.run_in(container, "sh", "-c", "kill -STOP -1")
 
     def thaw(self, container: Container) -> None:
@@ -211,7 +219,9 @@ class Stack:
         return {one.name for one in self.containers("web") if one.running}
 
     def report(self, services: Iterable[str] = ()) -> str:
-        """Return what helps to understand a failure: states, the load balancer's config, log tails."""
+        """Return what helps to understand a failure: states, the load balancer's config, log
+        tails.
+        """
         lines = [one.describe() for one in self.containers(stopped=True)]
         front = self.load_balancer
         known = self.run_in(front, "sh", "-c", KNOWN[front], check=False)
@@ -220,7 +230,9 @@ class Stack:
         )
 
     def _remarkable(self, services: Iterable[str]) -> list[str]:
-        """Return for each container the last lines of its log that are not about a request that went well."""
+        """Return for each container the last lines of its log that are not about a request that
+        went well.
+        """
         lines: list[str] = []
         for one in self.containers(self.load_balancer, "web", *services, stopped=True):
             output = run("docker", "logs", "--tail", "500", one.id, check=False)

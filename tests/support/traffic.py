@@ -1,4 +1,6 @@
-"""Readers, writers and deleters of the sample, who remember what they were told and notice every wrong answer."""
+"""Readers, writers and deleters of the sample, who remember what they were told and notice every
+wrong answer.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,8 @@ class Outcome:
 class Traffic(Callers):
     """Requests at a steady rate for the length of the block.
 
-    `known` has for each row what it may be: one thing, or two after a write whose outcome was not told. Each row is
-    used by one thread only, so what it may be is exact.
+    `known` has for each row what it may be: one thing, or two after a write whose outcome was not
+    told. Each row is used by one thread only, so what it may be is exact.
     """
 
     table: str
@@ -67,7 +69,7 @@ class Traffic(Callers):
         if self._errors:
             raise self._errors[0]
 
-    # ── what is asked ───────────────────────────────────────────────────────────────────────────────
+    # ── what is asked ─────────────────────────────────────────────────────────────────────────────
     @abstractmethod
     def one(self, session: requests.Session, dice: random.Random, row: int) -> None:
         """Do one thing to `row`."""
@@ -117,7 +119,7 @@ class Traffic(Callers):
     def leave(self) -> None:
         """Put away what a thread has used."""
 
-    # ── what came of it ─────────────────────────────────────────────────────────────────────────────
+    # ── what came of it ───────────────────────────────────────────────────────────────────────────
     def failures(self) -> list[str]:
         """Return what was answered 5xx, and what was answered wrongly."""
         return [str(one) for one in self.outcomes if one.status >= 500] + self.wrong
@@ -129,7 +131,9 @@ class Traffic(Callers):
         return "\n".join([str(dict(kinds)), *map(str, slowest), *self.failures()[:10]])
 
     def compare(self, holder: int) -> tuple[list[int], list[int], list[str], list[str]]:
-        """Return the rows that are missing, too many, different, and shown by others than the shard `holder`."""
+        """Return the rows that are missing, too many, different, and shown by others than the shard
+        `holder`.
+        """
         found = self.shards.places(self.table, self.columns, self.made)
         missing = [id_ for id_, may in self.known.items() if None not in may and id_ not in found]
         extra = [id_ for id_ in found if not self.known.get(id_, {None}) - {None}]
@@ -177,7 +181,9 @@ class Users(Traffic):
 
 
 class Orders(Traffic):
-    """Reads orders, places new ones, and deletes some as a process would that looks at the map and writes by itself."""
+    """Reads orders, places new ones, and deletes some as a process would that looks at the map and
+    writes by itself.
+    """
 
     table, columns = "orders_order", "user_id, total"
 

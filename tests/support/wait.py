@@ -24,9 +24,10 @@ def eventually[T](
 ) -> T:
     """Call `look` until `accept` likes what it returns, and return that.
 
-    `within` is the deadline in seconds, multiplied by TIME_FACTOR. An exception of `look` (no connection, a
-    failed command, an assertion) counts as not yet. On time-out it says what was expected, what was seen
-    last and how long that took; the state of the stack is added by conftest.py.
+    `within` is the deadline in seconds, multiplied by TIME_FACTOR. An exception of `look` (no
+    connection, a failed command, an assertion) counts as not yet. On time-out it says what was
+    expected, what was seen last and how long that took; the state of the stack is added by
+    conftest.py.
     """
     deadline = within * TIME_FACTOR
     started = time.monotonic()

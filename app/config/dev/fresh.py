@@ -14,7 +14,9 @@ from config.dev import tree
 
 
 class FreshMiddleware:
-    """Begin a new release of the cache when a template was changed: what was rendered before is another one's."""
+    """Begin a new release of the cache when a template was changed: what was rendered before is
+    another one's.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

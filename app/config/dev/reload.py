@@ -1,7 +1,8 @@
-"""Run a service, and start it again when the code changes: `python -m config.dev.reload web 8000`, `… celery worker`.
+"""Run a service, and start it again when the code changes: `python -m config.dev.reload web 8000`,
+`… celery worker`.
 
-It is forked from this process, which has the libraries in memory: to import them is most of a start. This process also
-holds the port, so a request in between waits and is not refused.
+It is forked from this process, which has the libraries in memory: to import them is most of a
+start. This process also holds the port, so a request in between waits and is not refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ LATER = 1.5  # the same where no answer is waited for: those for whom one is hav
 STEADY = 5.0  # seconds after which a process that ends is started again without a change
 RUN = Path("/run/app")
 LOADED = RUN / "loaded"  # the files of this project that the server has loaded
-# What takes longest to import, and reads none of this project's settings when it is. Add what yours needs.
+# What takes longest to import, and reads none of this project's settings when it is. Add what yours
+# needs.
 LIBRARIES = (
     "argon2", "boto3", "botocore.client", "cachebox", "celery.app.base", "celery.app.task", "celery.apps.beat",
     "celery.apps.worker", "celery.bin.celery", "cryptography.x509", "django.contrib.postgres.fields",
@@ -41,7 +43,9 @@ LIBRARIES = (
 
 
 def serve(listener: socket.socket) -> None:
-    """Be the server of this service; or answer each request with the reason why the code cannot be loaded."""
+    """Be the server of this service; or answer each request with the reason why the code cannot be
+    loaded.
+    """
     LOADED.unlink(missing_ok=True)
     try:
         import_module("config.wsgi")
@@ -114,8 +118,9 @@ def end(pid: int, patience: float) -> None:
 
 
 def wait(pid: int, seen: tree.Stamps, settle: Callable[[tree.Stamps, tree.Stamps], float]) -> None:
-    """Return when the code is another than `seen` and has been the same for as long as `settle` says, or when a process
-    that was up has ended. One that ends at once would do so again."""
+    """Return when the code is another than `seen` and has been the same for as long as `settle`
+    says, or when a process that was up has ended. One that ends at once would do so again.
+    """
     started, running = time.monotonic(), True
     while (now := tree.code()) == seen:
         time.sleep(LOOK)
@@ -132,7 +137,9 @@ def wait(pid: int, seen: tree.Stamps, settle: Callable[[tree.Stamps, tree.Stamps
 
 
 def urgency(seen: tree.Stamps, now: tree.Stamps) -> float:
-    """Return how long a change may wait: not at all if the server has loaded a file of it, or could load nothing."""
+    """Return how long a change may wait: not at all if the server has loaded a file of it, or could
+    load nothing.
+    """
     changed = {path for path, _ in seen.items() ^ now.items()}
     try:
         loaded = set(LOADED.read_text().splitlines())
@@ -142,7 +149,9 @@ def urgency(seen: tree.Stamps, now: tree.Stamps) -> float:
 
 
 def load_libraries() -> None:
-    """Import them. Without the name of the settings: what wants those would load this project's code with them."""
+    """Import them. Without the name of the settings: what wants those would load this project's
+    code with them.
+    """
     settings = os.environ.pop("DJANGO_SETTINGS_MODULE", None)
     for name in LIBRARIES:
         with suppress(Exception):  # then it takes its time later

@@ -18,8 +18,8 @@ DEBUG = SERVICE in PORTS
 _OPTIONS: dict[str, Any] = TEMPLATES[0]["OPTIONS"]  # type: ignore[assignment]  # of a dictionary of many kinds
 _LOADERS = ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"]
 TEMPLATES = [{**TEMPLATES[0], "APP_DIRS": False, "OPTIONS": {**_OPTIONS, "loaders": _LOADERS}}]
-# The cache stays, so that what cannot be cached shows here as well. A change of the code or of a template makes another
-# release of it.
+# The cache stays, so that what cannot be cached shows here as well. A change of the code or of a
+# template makes another release of it.
 CACHING_RELEASE = tree.pages()
 if SERVICE == "web":
     MIDDLEWARE = ["config.dev.fresh.FreshMiddleware", *MIDDLEWARE]

@@ -1,4 +1,6 @@
-"""The state of the source files, from their sizes and times: a look at them takes about a millisecond."""
+"""The state of the source files, from their sizes and times: a look at them takes about a
+millisecond.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def code() -> Stamps:
 
 
 def pages() -> str:
-    """Return text that is another one when a Python file or a template was changed, added or removed."""
+    """Return text that is another one when a Python file or a template was changed, added or
+    removed.
+    """
     files = sorted(_stamps(str(ROOT), rendered=False, templates=True))
     return blake2b(repr(files).encode(), digest_size=6).hexdigest()
 

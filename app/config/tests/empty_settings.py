@@ -1,4 +1,6 @@
-"""The databases of the one-shot `migrate`, as empty databases of the tests' own server: for test_prepare.py."""
+"""The databases of the one-shot `migrate`, as empty databases of the tests' own server: for
+test_prepare.py.
+"""
 
 from __future__ import annotations
 

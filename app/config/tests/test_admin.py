@@ -1,4 +1,6 @@
-"""The admin, added by the patch of docs/your-project.md: each service still passes Django's checks."""
+"""The admin, added by the patch of docs/your-project.md: each service still passes Django's
+checks.
+"""
 
 from __future__ import annotations
 

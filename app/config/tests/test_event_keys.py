@@ -1,4 +1,6 @@
-"""An event is believed if the service that owns its name has signed it as it comes, for this consumer."""
+"""An event is believed if the service that owns its name has signed it as it comes, for this
+consumer.
+"""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def test_with_every_node_frozen_not_every_call_looks_for_one_that_answers(
     eventually(lambda: cache.get("one") == 1, FAILOVER, "the cache to be used again")
 
 
-# ── the two-level cache ─────────────────────────────────────────────────────────────────────────────
+# ── the two-level cache ───────────────────────────────────────────────────────────────────────────
 class Two(Workers):
     """Processes that share the cluster."""
 

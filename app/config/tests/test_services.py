@@ -58,7 +58,9 @@ def _another() -> bytes:
 
 
 def environment(service: str, folder: Path) -> dict[str, str]:
-    """Return an environment in which `service` has the secrets that compose.yaml gives it, and no other."""
+    """Return an environment in which `service` has the secrets that compose.yaml gives it, and no
+    other.
+    """
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,4 +1,6 @@
-"""One request, one id: through an event, however late it is sent, to the consumer, and back to the producer."""
+"""One request, one id: through an event, however late it is sent, to the consumer, and back to the
+producer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""In which order a worker takes from its queues, what it leaves room for, and what it gives up. With real workers."""
+"""In which order a worker takes from its queues, what it leaves room for, and what it gives up.
+With real workers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What is wrong with a request before any middleware sees it. Django's test client makes requests of its own kind."""
+"""What is wrong with a request before any middleware sees it. Django's test client makes requests
+of its own kind.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ MANY = "&".join(["a"] * 1001)  # one more than Django takes
 
 @pytest.fixture(autouse=True)
 def _no_database() -> Iterator[None]:
-    """Keep Django from looking after connections of other tests: none of these requests needs one."""
+    """Keep Django from looking after connections of other tests: none of these requests needs
+    one.
+    """
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield

@@ -1,4 +1,6 @@
-"""Celery's transports for Redis and Sentinels, which outlive a lost broker: call `install()` once."""
+"""Celery's transports for Redis and Sentinels, which outlive a lost broker: call `install()`
+once.
+"""
 
 from scaleout.broker.transport import install
 

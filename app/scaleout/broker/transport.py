@@ -1,9 +1,9 @@
-"""The transports of the queue: kombu's, but a lost or full broker ends no worker, a failover loses no accepted task, a
-task that kills its process is set aside, and what is urgent comes first.
+"""The transports of the queue: kombu's, but a lost or full broker ends no worker, a failover loses
+no accepted task, a task that kills its process is set aside, and what is urgent comes first.
 
-Behind Sentinels kombu's transport follows the primary. But replication is asynchronous, so what the primary has
-acknowledged may be lost with it. Here a task is accepted when a replica has it too, and a worker has one when a replica
-knows of that.
+Behind Sentinels kombu's transport follows the primary. But replication is asynchronous, so what the
+primary has acknowledged may be lost with it. Here a task is accepted when a replica has it too, and
+a worker has one when a replica knows of that.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 from redis.sentinel import SentinelManagedConnection
 
-# In which order a worker takes from its queues, by the last part of their names. A name without a kind is one of the
-# release before, and holds all kinds.
+# In which order a worker takes from its queues, by the last part of their names. A name without a
+# kind is one of the release before, and holds all kinds.
 RANKS = {"dq": 0, "answers": 1, "events": 2, "tasks": 3, "bulk": 4}
-# Of these kinds a worker holds one message less than it has processes: one process is left for what is urgent.
+# Of these kinds a worker holds one message less than it has processes: one process is left for what
+# is urgent.
 SLOW = {"tasks", "bulk"}
-# Times that a message is given back until it is set aside: it has killed so many processes, or was in as many workers
-# that were killed.
+# Times that a message is given back until it is set aside: it has killed so many processes, or was
+# in as many workers that were killed.
 DELIVERIES = 5
 COUNT = "deliveries"  # the header
 COPY = ("WAIT", 1, 1000)  # replicas, and milliseconds until they must have all that this connection has written
@@ -43,8 +44,9 @@ def kind(queue: str) -> str:
 
 
 def dead(queue: str) -> str | None:
-    """Return the list in which messages of `queue` are set aside; None for a worker's own queue, which is sent the same
-    again in seconds."""
+    """Return the list in which messages of `queue` are set aside; None for a worker's own queue,
+    which is sent the same again in seconds.
+    """
     service, _, last = queue.rpartition(".")
     return None if last == "dq" else f"{service or queue}.dead"
 
@@ -60,12 +62,14 @@ class Ranked(priority_cycle):  # type: ignore[type-arg]  # it takes none when it
         return sorted(found, key=lambda one: RANKS.get(kind(one), RANKS["events"]))[:n]
 
 
-# What was taken off the queue when the connection broke, so that it is unknown whether Redis still has it.
+# What was taken off the queue when the connection broke, so that it is unknown whether Redis still
+# has it.
 _taken: deque[tuple[Any, str, str]] = deque()
 
 
 def put_back(put: Callable[[Any, str, str], None]) -> None:
-    """Put back what was taken. Two channels may do so at once: each has messages of its own, without a lock.
+    """Put back what was taken. Two channels may do so at once: each has messages of its own,
+    without a lock.
 
     A lock could be held by another thread at the moment when a process of the pool is forked.
     """
@@ -118,8 +122,9 @@ class QoS(redis.QoS):
     """What this worker has taken and not yet done."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note that `message` was taken. A full Redis can't: then it is done all the same, which makes room. If this
-        worker is killed before it is done it is lost; an event is sent again by its outbox.
+        """Note that `message` was taken. A full Redis can't: then it is done all the same, which
+        makes room. If this worker is killed before it is done it is lost; an event is sent again by
+        its outbox.
         """
         try:
             self._note(message, delivery_tag)
@@ -131,8 +136,8 @@ class QoS(redis.QoS):
         super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Note that a message is done. Where that fails it is no longer in hand either: a worker whose hands are full
-        would read nothing again, and never notice that its connection is lost.
+        """Note that a message is done. Where that fails it is no longer in hand either: a worker
+        whose hands are full would read nothing again, and never notice that its connection is lost.
         """
         try:
             super().ack(delivery_tag)
@@ -141,7 +146,9 @@ class QoS(redis.QoS):
             raise
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
-        """Give back what other workers have held for too long; not while Redis is full, which takes nothing back."""
+        """Give back what other workers have held for too long; not while Redis is full, which takes
+        nothing back.
+        """
         try:
             super().restore_visible(*args, **kwargs)
         except OutOfMemoryError:
@@ -187,7 +194,9 @@ class _Ours:
     def _do_restore_message(
         self, payload: dict[str, Any], exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
     ) -> None:
-        """Give back a message that was taken and not done, and count that; the DELIVERIES-th time set it aside."""
+        """Give back a message that was taken and not done, and count that; the DELIVERIES-th time
+        set it aside.
+        """
         headers = payload.setdefault("headers", {})
         headers[COUNT] = headers.get(COUNT, 0) + 1
         if headers[COUNT] < DELIVERIES:
@@ -199,8 +208,9 @@ class _Ours:
             pipe.lpush(aside, dumps(payload))
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        """Bind a queue. Raises redis.ConnectionError, after which a worker tries again, where Redis is full and does
-        not know this queue yet."""
+        """Bind a queue. Raises redis.ConnectionError, after which a worker tries again, where Redis
+        is full and does not know this queue yet.
+        """
         this: Any = self
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]
@@ -211,10 +221,12 @@ class _Ours:
                     raise RedisConnectionError(f"the queue is full, and does not know {queue}") from error
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what a connection is made with. Raises redis.ConnectionError where there is no transport any more.
+        """Return what a connection is made with. Raises redis.ConnectionError where there is no
+        transport any more.
 
-        kombu would raise AttributeError there, and a worker that loses the broker with a task in hand would end by it:
-        Celery closes twice, and the first time can fail before all channels are closed.
+        kombu would raise AttributeError there, and a worker that loses the broker with a task in
+        hand would end by it: Celery closes twice, and the first time can fail before all channels
+        are closed.
         """
         this: Any = self
         if getattr(this.connection, "client", None) is None:
@@ -252,7 +264,9 @@ class SentinelChannel(_Ours, redis.SentinelChannel):
             this._put(routing_key, message)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: it may be lost."""
+        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: it
+        may be lost.
+        """
         this: Any = self
         # Batches, and queues that come and go, are for what may be lost.
         if kwargs.get("_publish_batch") is not None or queue in this._expires:

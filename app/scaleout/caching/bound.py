@@ -1,8 +1,9 @@
 """Changes of a model's rows, made by whatever way of Django's ORM, as invalidations.
 
-Django tells nobody of `QuerySet.update()` and `bulk_create()`: so the queryset here does. `save()` and `delete()`
-are told by signals, those of a whole queryset and of a cascade too, and so is a many-to-many relation. Only the models
-that need it have a receiver: one for any sender would take Django's fast deletes from every model.
+Django tells nobody of `QuerySet.update()` and `bulk_create()`: so the queryset here does. `save()`
+and `delete()` are told by signals, those of a whole queryset and of a cascade too, and so is a
+many-to-many relation. Only the models that need it have a receiver: one for any sender would take
+Django's fast deletes from every model.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from scaleout.caching.invalidation import checked, forewarn, invalidate_on
 class Change:
     """What happens to rows of `model`.
 
-    `ids`: whose, the new ones' only if they are known. `written`: by the field's attribute (`category_id`), the
-    values that were written; an expression is among them as it is. Of a many-to-many relation by its name, or by that
-    of its other end: the ids there. Empty for rows that are deleted. `created`: they may be new.
+    `ids`: whose, the new ones' only if they are known. `written`: by the field's attribute
+    (`category_id`), the values that were written; an expression is among them as it is. Of a
+    many-to-many relation by its name, or by that of its other end: the ids there. Empty for rows
+    that are deleted. `created`: they may be new.
     """
 
     model: type[models.Model]
@@ -40,14 +42,16 @@ _bound: dict[type[models.Model], TagsOf] = {}
 
 
 def bind(model: type[models.Model], tags: TagsOf) -> None:
-    """Let each change of `model` invalidate what `tags` says of it, through its proxies and its children too.
+    """Let each change of `model` invalidate what `tags` says of it, through its proxies and its
+    children too.
 
-    Call it when all models are loaded (`AppConfig.ready`): a many-to-many relation with a `through` of its own that
-    comes later is not heard.
+    Call it when all models are loaded (`AppConfig.ready`): a many-to-many relation with a `through`
+    of its own that comes later is not heard.
 
-    For changes of whole querysets the model's manager must be of a CachingQuerySet, and so must its base manager, by
-    which `parent.children.add(…)` changes rows: `objects = CachingQuerySet.as_manager()` and, in its Meta,
-    `base_manager_name = "objects"`. Raises ImproperlyConfigured where one is not.
+    For changes of whole querysets the model's manager must be of a CachingQuerySet, and so must its
+    base manager, by which `parent.children.add(…)` changes rows: `objects =
+    CachingQuerySet.as_manager()` and, in its Meta, `base_manager_name = "objects"`. Raises
+    ImproperlyConfigured where one is not.
     """
     for manager in (model._default_manager, model._base_manager):
         if not isinstance(manager.get_queryset(), CachingQuerySet):
@@ -59,7 +63,9 @@ def bind(model: type[models.Model], tags: TagsOf) -> None:
 
 
 def _listen(model: type[models.Model]) -> None:
-    """Hear of `model` if its rows are a bound one's: a proxy is a sender of its own, a saved model's parent is none."""
+    """Hear of `model` if its rows are a bound one's: a proxy is a sender of its own, a saved
+    model's parent is none.
+    """
     if _is_bound(model):
         for signal in (pre_save, pre_delete):
             signal.connect(_before, sender=model, dispatch_uid="caching.before")
@@ -81,8 +87,9 @@ def _listen_between(through: Any, *ends: Any) -> None:
 
 
 def tags_of(change: Change) -> set[str]:
-    """Return what `change` invalidates: of its model, and of those whose rows are a part of it. Nothing where none is
-    bound."""
+    """Return what `change` invalidates: of its model, and of those whose rows are a part of it.
+    Nothing where none is bound.
+    """
     found: set[str] = set()
     for model in _tables(change.model):
         if tags := _bound.get(model):
@@ -91,7 +98,9 @@ def tags_of(change: Change) -> set[str]:
 
 
 def _tables(model: type[models.Model]) -> list[type[models.Model]]:
-    """Return the models whose tables hold a row of `model`: a proxy's is another's, a child's also in its parents'."""
+    """Return the models whose tables hold a row of `model`: a proxy's is another's, a child's also
+    in its parents'.
+    """
     concrete = model._meta.concrete_model
     return [] if concrete is None else [concrete, *concrete._meta.get_parent_list()]
 
@@ -101,8 +110,9 @@ def _is_bound(model: type[models.Model]) -> bool:
 
 
 def _change_of(instance: models.Model, fields: Iterable[str] | None, *, created: bool) -> Change:
-    """Return the change that saving `instance` is. Without `update_fields` everything is written, what is as it was
-    too: another transaction may have changed it meanwhile."""
+    """Return the change that saving `instance` is. Without `update_fields` everything is written,
+    what is as it was too: another transaction may have changed it meanwhile.
+    """
     names = None if fields is None else set(fields)
     written = {
         field.attname: [getattr(instance, field.attname)]
@@ -138,7 +148,9 @@ def _after_relation(  # noqa: PLR0913, PLR0917 - what the signal has
     using: str,
     **_: Any,
 ) -> None:
-    """Take a relation that is added or removed for a change of the rows at both ends. Django has a transaction open."""
+    """Take a relation that is added or removed for a change of the rows at both ends. Django has a
+    transaction open.
+    """
     if action not in ("post_add", "post_remove", "pre_clear"):
         return
     owner = model if reverse else type(instance)
@@ -156,7 +168,9 @@ class CachingQuerySet[M: models.Model](models.QuerySet[M]):
     """A queryset that tells what `update()`, `bulk_update()` and `bulk_create()` change."""
 
     def update(self, **values: Any) -> int:
-        """Update the rows, which are locked first, in the order of their ids, so that it is known which they are."""
+        """Update the rows, which are locked first, in the order of their ids, so that it is known
+        which they are.
+        """
         with transaction.atomic(using=self._for_write_alias()):
             writer = self.using(self._for_write_alias())
             rows = writer

@@ -1,7 +1,9 @@
-"""Redis Cluster behind django-redis, which has no client for one: `CLIENT_CLASS` of the cache alias.
+"""Redis Cluster behind django-redis, which has no client for one: `CLIENT_CLASS` of the cache
+alias.
 
-redis-py's `RedisCluster` knows the nodes and follows a failover. Here it is made fit for requests: one for all threads
-of a process, commands of many keys split by slot, and a cluster that is away costs no more than one Redis that is.
+redis-py's `RedisCluster` knows the nodes and follows a failover. Here it is made fit for requests:
+one for all threads of a process, commands of many keys split by slot, and a cluster that is away
+costs no more than one Redis that is.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ REST = 1.0  # seconds without a question to anybody, after nobody has answered
 
 
 class Cluster(RedisCluster):
-    """The nodes of a cluster, for all threads of this process. What goes wrong is a redis.RedisError."""
+    """The nodes of a cluster, for all threads of this process. What goes wrong is a
+    redis.RedisError.
+    """
 
     def __init__(self, nodes: list[ClusterNode], **options: Any) -> None:
         self._asking = threading.Lock()
@@ -38,8 +42,8 @@ class Cluster(RedisCluster):
             reinitialize_steps=0,
             **options,
         )
-        # redis-py fetches the map at each failed command, from one node after the other until one answers: here one
-        # thread does so for all, and not all the time.
+        # redis-py fetches the map at each failed command, from one node after the other until one
+        # answers: here one thread does so for all, and not all the time.
         self._fetch = self.nodes_manager.initialize
         vars(self.nodes_manager)["initialize"] = self._refresh
 
@@ -52,7 +56,9 @@ class Cluster(RedisCluster):
         return super().ping(target_nodes=self.PRIMARIES, **kwargs)
 
     def _refresh(self, **how: Any) -> None:
-        """Fetch the map of the slots, unless it was just fetched. Raises redis.ConnectionError where nobody has it."""
+        """Fetch the map of the slots, unless it was just fetched. Raises redis.ConnectionError
+        where nobody has it.
+        """
         with self._asking:
             now = time.monotonic()
             if now < self._again:
@@ -67,7 +73,9 @@ class Cluster(RedisCluster):
 
 
 class Away:
-    """In place of a cluster of which no node has answered yet: whatever is asked of it fails at once."""
+    """In place of a cluster of which no node has answered yet: whatever is asked of it fails at
+    once.
+    """
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -77,7 +85,9 @@ class Away:
 
 
 class ClusterClient(DefaultClient):  # type: ignore[misc]  # django-redis brings no types
-    """Django's cache API on a cluster. LOCATION: the URLs of some nodes, of which one must answer at the start."""
+    """Django's cache API on a cluster. LOCATION: the URLs of some nodes, of which one must answer
+    at the start.
+    """
 
     clustered = True
 
@@ -115,7 +125,9 @@ os.register_at_fork(after_in_child=_renew)
 
 
 def _found(urls: list[str], options: dict[str, Any]) -> Cluster | Away:
-    """Return the cluster at `urls`; look for it if need be, one thread for all, and not all the time."""
+    """Return the cluster at `urls`; look for it if need be, one thread for all, and not all the
+    time.
+    """
     patience, connect = options.get("SOCKET_TIMEOUT", 1.0), options.get("SOCKET_CONNECT_TIMEOUT", 1.0)
     key, shelf = (*urls, patience, connect), _shelf
     if cluster := shelf.clusters.get(key):

@@ -1,8 +1,10 @@
-"""Values as bytes: text and JSON where the types allow it, else a pickle; and the seal on what Redis holds.
+"""Values as bytes: text and JSON where the types allow it, else a pickle; and the seal on what
+Redis holds.
 
-A client of Redis can write any bytes. So nothing of it is decoded before its seal is checked: an HMAC over the
-name and the bytes, by a key that only the processes have that share the values. A value that was put under another name
-is refused like a forged one. A project without pickles in Redis says `CACHING_PICKLES = False`.
+A client of Redis can write any bytes. So nothing of it is decoded before its seal is checked: an
+HMAC over the name and the bytes, by a key that only the processes have that share the values. A
+value that was put under another name is refused like a forged one. A project without pickles in
+Redis says `CACHING_PICKLES = False`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ _DEEP = 50  # levels of lists and dictionaries
 
 
 def dump(value: object, what: str) -> bytes:
-    """Return `value` as bytes. Raises UncacheableError, naming `what`, for what can't be pickled and read again."""
+    """Return `value` as bytes. Raises UncacheableError, naming `what`, for what can't be pickled
+    and read again.
+    """
     kind = type(value)
     if kind is str or kind is SafeString:
         return (_TEXT if kind is str else _SAFE) + str(value).encode("utf-8", "surrogatepass")
@@ -52,7 +56,9 @@ def load(payload: bytes) -> Any:
 
 
 def for_redis(payload: bytes, what: str) -> bytes:
-    """Return `payload` if Redis may hold it. Raises UncacheableError for a pickle where the project wants none."""
+    """Return `payload` if Redis may hold it. Raises UncacheableError for a pickle where the project
+    wants none.
+    """
     if payload[:1] == _PICKLE and not getattr(settings, "CACHING_PICKLES", True):
         raise UncacheableError(
             f"{what} can't be cached: it is no text and no JSON (texts, numbers, None, lists, dictionaries),"
@@ -84,7 +90,9 @@ def _mac(name: str, blob: bytes) -> bytes:
 
 
 def _plain(value: object, deep: int = _DEEP) -> bool:
-    """Return whether JSON gives back the same: the very types, and no more of them than are quickly looked at."""
+    """Return whether JSON gives back the same: the very types, and no more of them than are quickly
+    looked at.
+    """
     kind = type(value)
     if kind in _ATOMS:
         return True

@@ -79,7 +79,7 @@ class CachedFunction[**P, R]:
             return BoundFunction(self, owner)
         return self if instance is None else BoundFunction(self, instance)
 
-    # ── what callers use ────────────────────────────────────────────────────────────────────────────
+    # ── what callers use ──────────────────────────────────────────────────────────────────────────
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the value: of this process, of Redis, or computed now."""
         key = self._keys.of(args, kwargs)
@@ -87,8 +87,8 @@ class CachedFunction[**P, R]:
             level.note(level.MISS)
             return self._function(*args, **kwargs)
         if depends.computing() or source().must_be_fresh():
-            # A value of this process may be the moment old that a message takes: too old to be part of another value,
-            # which would keep it, and for who has just written.
+            # A value of this process may be the moment old that a message takes: too old to be part
+            # of another value, which would keep it, and for who has just written.
             if depends.making(key):
                 fetched = self._make(key, args, kwargs, None, "itself")
             else:
@@ -105,7 +105,9 @@ class CachedFunction[**P, R]:
         return held.take()  # type: ignore[no-any-return]
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Make the value of these arguments wrong everywhere, after the commit of each transaction that is open."""
+        """Make the value of these arguments wrong everywhere, after the commit of each transaction
+        that is open.
+        """
         invalidation.invalidate(self._own_tag(self._keys.of(args, kwargs)))
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -116,7 +118,9 @@ class CachedFunction[**P, R]:
         return self._make(key, args, kwargs, self._begin(key), "refresh").take()  # type: ignore[no-any-return]
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Peeked | None:
-        """Return what is there without computing anything; None where nothing is (a value None is a Peeked of None)."""
+        """Return what is there without computing anything; None where nothing is (a value None is a
+        Peeked of None).
+        """
         key = self._keys.of(args, kwargs)
         # As in __call__: L1 is too old to be part of another value, and for who has just written.
         near = not (depends.computing() or source().must_be_fresh())
@@ -129,7 +133,8 @@ class CachedFunction[**P, R]:
         return Peeked(held.take(), where, held.remaining - (time.monotonic() - held.at))
 
     def warm(self, margin: float, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Compute the value if it is missing or will be computed again within `margin` seconds; return whether it was.
+        """Compute the value if it is missing or will be computed again within `margin` seconds;
+        return whether it was.
 
         Not if another process is at it. Raises AwayError: without Redis there is nothing to warm.
         """
@@ -147,7 +152,7 @@ class CachedFunction[**P, R]:
         self._make(key, args, kwargs, (owner, grant), "warm")
         return True
 
-    # ── the first level ─────────────────────────────────────────────────────────────────────────────
+    # ── the first level ───────────────────────────────────────────────────────────────────────────
     def _mine(self, key: str) -> Held | None:
         held = process.current.store.get(key)
         if held is None or held.until <= time.monotonic() or not process.current.ledger.allows(held):
@@ -159,8 +164,9 @@ class CachedFunction[**P, R]:
         return held.tags if held else ()
 
     def _together(self, key: str, args: Any, kwargs: Any, *, again: bool = False) -> Held:
-        """Fetch the value once for all threads of this process that want it; `again` for those who may not have what
-        came out."""
+        """Fetch the value once for all threads of this process that want it; `again` for those who
+        may not have what came out.
+        """
         if invalidation.in_transaction():  # others may not see what it sees, nor it what they see
             return self._fetch(key, args, kwargs, None)
         flight, mine = process.current.flights.join((key, again))
@@ -198,7 +204,7 @@ class CachedFunction[**P, R]:
             flights.end(name, flight)
         return held
 
-    # ── the second level, and the function itself ───────────────────────────────────────────────────
+    # ── the second level, and the function itself ─────────────────────────────────────────────────
     def _from_redis(self, key: str, *, raising: bool = False) -> Held | None:
         now, position = time.monotonic(), process.current.ledger.position
         process.current.watch.start()
@@ -211,7 +217,9 @@ class CachedFunction[**P, R]:
         return self._hold(key, found, now, position) if found else None
 
     def _hold(self, key: str, found: Found, now: float, position: int) -> Held | None:
-        """Keep in this process what was right in Redis at `now`, when the ledger stood at `position`."""
+        """Keep in this process what was right in Redis at `now`, when the ledger stood at
+        `position`.
+        """
         try:
             value = codec.load(found.payload)
         except Exception:  # of another release of the application: as good as none
@@ -222,7 +230,9 @@ class CachedFunction[**P, R]:
         return held
 
     def _fetch(self, key: str, args: Any, kwargs: Any, flight: Flight | None) -> Held:
-        """Return the value of Redis, or computed, once for all processes; a stale one rather than waiting."""
+        """Return the value of Redis, or computed, once for all processes; a stale one rather than
+        waiting.
+        """
         held = self._from_redis(key)
         if held is not None and held.remaining > 0:
             return self._second(held)
@@ -277,7 +287,9 @@ class CachedFunction[**P, R]:
             process.current.shared.release(key, owner)
 
     def _make(self, key: str, args: Any, kwargs: Any, granted: tuple[str, Grant] | None, reason: str) -> Held:
-        """Compute the value. It is kept in Redis if `granted`, and in this process if it is right by then."""
+        """Compute the value. It is kept in Redis if `granted`, and in this process if it is right
+        by then.
+        """
         self._missed.add()
         level.note(level.MISS)
         metrics.recomputations.labels(self._keys.name, reason).inc()
@@ -310,7 +322,8 @@ class CachedFunction[**P, R]:
         except AwayError:
             right = True  # as far as anybody knows; and only for as long as a value without Redis
         else:
-            # Or nobody may have it but the caller, who asked before it was invalidated, or replaced by a newer one.
+            # Or nobody may have it but the caller, who asked before it was invalidated, or replaced
+            # by a newer one.
             held.checked = position if right else 0
             held.until, held.at = checked + min(CAP, self._timeout), checked
         if right:
@@ -365,16 +378,18 @@ class Decorator(Protocol):
 def multi_level_cache(
     *, timeout: float, key: str | Callable[..., str] | None = None, tags: Tags = (), stale: float = 30.0
 ) -> Decorator:
-    """Cache what a function returns for `timeout` seconds, None included, in this process and in Redis.
+    """Cache what a function returns for `timeout` seconds, None included, in this process and in
+    Redis.
 
-    `key`: a text in place of the function's name, or a function of the arguments that returns one in place of the
-    arguments. `tags`: what invalidates the value, or a function of the arguments that returns it; what is said with
-    `depends()` is added. Such functions are given the arguments with their defaults, by position where they have one.
-    `stale`: seconds beyond `timeout` for which a value is still shown while one caller computes the next.
+    `key`: a text in place of the function's name, or a function of the arguments that returns one
+    in place of the arguments. `tags`: what invalidates the value, or a function of the arguments
+    that returns it; what is said with `depends()` is added. Such functions are given the arguments
+    with their defaults, by position where they have one. `stale`: seconds beyond `timeout` for
+    which a value is still shown while one caller computes the next.
 
-    The value is kept as text, as JSON, or as a pickle (`codec`). One that can't be changed (`frozen`) is handed out as
-    it is; of any other each caller gets a copy. Inside `atomic()` nothing is kept. Raises UncacheableError for what
-    can't be a key or a value.
+    The value is kept as text, as JSON, or as a pickle (`codec`). One that can't be changed
+    (`frozen`) is handed out as it is; of any other each caller gets a copy. Inside `atomic()`
+    nothing is kept. Raises UncacheableError for what can't be a key or a value.
     """
     if not 0.001 <= timeout < 10**8 or not 0 <= stale < 10**8:
         raise ValueError("timeout is at least a millisecond, stale not less than 0 seconds, and neither years")

@@ -1,6 +1,7 @@
 """What a value is made of, said where it is read: `depends("product:7")`.
 
-So a function that is cached need not know what the functions that it calls have read, nor a list who is on it.
+So a function that is cached need not know what the functions that it calls have read, nor a list
+who is on it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def depends(*tags: str) -> None:
 
 @contextmanager
 def collecting(key: str) -> Iterator[set[str]]:
-    """Collect the tags of the value of `key`; those of the values that it is made of belong to it."""
+    """Collect the tags of the value of `key`; those of the values that it is made of belong to
+    it.
+    """
     tags: set[str] = set()
     before, others = _collected.set(tags), _making.set(_making.get() | {key})
     try:
@@ -43,5 +46,7 @@ def computing() -> bool:
 
 
 def making(key: str) -> bool:
-    """Return whether the value of `key` is being computed by the caller itself: it would wait for itself."""
+    """Return whether the value of `key` is being computed by the caller itself: it would wait for
+    itself.
+    """
     return key in _making.get()

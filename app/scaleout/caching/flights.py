@@ -19,14 +19,17 @@ class Flight:
         self._second = threading.Lock()
 
     def land(self, held: Held | None, error: BaseException | None = None) -> None:
-        """Let those who wait go on. The first landing counts: a stale value may be given out before the new one is
-        there."""
+        """Let those who wait go on. The first landing counts: a stale value may be given out before
+        the new one is there.
+        """
         if not self._landed.is_set():
             self.held, self.error = held, error
             self._landed.set()
 
     def take_over(self) -> bool:
-        """Return whether the caller is the first who has waited long enough: he computes it too, the others wait on."""
+        """Return whether the caller is the first who has waited long enough: he computes it too,
+        the others wait on.
+        """
         return self._second.acquire(blocking=False)
 
     def wait(self, seconds: float) -> bool:

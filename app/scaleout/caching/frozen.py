@@ -25,8 +25,9 @@ _LAZY = (functools.cached_property, cached_property)
 
 @functools.lru_cache(256)
 def _open(kind: type) -> bool:
-    """Return whether objects of this dataclass hold more than its fields: a cached property stands where all callers
-    see it, and a base that is no dataclass may be a list."""
+    """Return whether objects of this dataclass hold more than its fields: a cached property stands
+    where all callers see it, and a base that is no dataclass may be a list.
+    """
     return any(
         (above not in {object, Generic} and "__dataclass_params__" not in vars(above))
         or any(isinstance(one, _LAZY) for one in vars(above).values())
@@ -35,8 +36,9 @@ def _open(kind: type) -> bool:
 
 
 def frozen(value: object) -> bool:
-    """Return whether `value` can't be changed, nor anything in it: atoms, tuples, frozensets, frozen dataclasses,
-    enums."""
+    """Return whether `value` can't be changed, nor anything in it: atoms, tuples, frozensets,
+    frozen dataclasses, enums.
+    """
     kind = type(value)
     if kind in _ATOMS or isinstance(value, Enum):
         return True
@@ -56,7 +58,9 @@ def frozen(value: object) -> bool:
 
 
 def size(value: object) -> int:
-    """Return the bytes of memory that a frozen value takes, at most: what is in it twice is counted twice."""
+    """Return the bytes of memory that a frozen value takes, at most: what is in it twice is counted
+    twice.
+    """
     own = sys.getsizeof(value)
     if isinstance(value, (tuple, frozenset)):
         return own + sum(map(size, value))

@@ -1,4 +1,5 @@
-"""The key of a call: the function's name and its arguments, the same in every process and on every run.
+"""The key of a call: the function's name and its arguments, the same in every process and on every
+run.
 
 `hash()` would differ by process, and `str()` would take 1, "1" and True for one.
 """
@@ -32,7 +33,9 @@ MOST = 250  # characters of a key: with a mark before it it is a tag
 
 
 def written(value: object, where: str) -> str:
-    """Return `value` as text that no other value gives. Raises UncacheableError for what may change, or has no text."""
+    """Return `value` as text that no other value gives. Raises UncacheableError for what may
+    change, or has no text.
+    """
     if isinstance(value, Enum):
         # A flag that has no name of its own is known by its number.
         return f"{_name(type(value))}.{value.value if isinstance(value, Flag) else value.name}"
@@ -55,7 +58,9 @@ def written(value: object, where: str) -> str:
 
 
 def _of(value: object, kind: type, text: str) -> str:
-    """Return `text`, with the class of the value where that is a subclass of `kind`: a function may tell them apart."""
+    """Return `text`, with the class of the value where that is a subclass of `kind`: a function may
+    tell them apart.
+    """
     return text if type(value) is kind else f"<{_name(type(value))} {text}>"
 
 
@@ -66,7 +71,9 @@ def _name(kind: type) -> str:
 
 
 def own_key(value: object) -> str | None:
-    """Return what an object itself says its key is: `cache_key`, a text or a method that returns one."""
+    """Return what an object itself says its key is: `cache_key`, a text or a method that returns
+    one.
+    """
     said = getattr(value, "cache_key", None)
     if callable(said):
         said = said()
@@ -74,7 +81,9 @@ def own_key(value: object) -> str | None:
 
 
 def _written_self(value: object, where: str) -> str:
-    """Return a method's object as text like that of an argument: its class, if it is like all of these."""
+    """Return a method's object as text like that of an argument: its class, if it is like all of
+    these.
+    """
     try:
         return written(value, where)
     except UncacheableError:
@@ -84,7 +93,9 @@ def _written_self(value: object, where: str) -> str:
 
 
 def _holds_something(value: object) -> bool:
-    """Return whether there is more to `value` than its class that pickle would keep: attributes, slots, items."""
+    """Return whether there is more to `value` than its class that pickle would keep: attributes,
+    slots, items.
+    """
     try:
         how = value.__reduce_ex__(2)
     except Exception:  # it can't be known
@@ -118,11 +129,12 @@ class Keys:
             raise UncacheableError(f"{self.name}: the key {chosen!r} is that of {other} already")
 
     def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """Return the key of a call. Raises UncacheableError for arguments that can't be part of one, and TypeError for
-        those that the function does not take."""
-        # Most calls have few arguments of the simplest kinds: their key is looked up, not made. The types belong to it,
-        # because 1 == True.
-        # A function that makes the key may look at more than the arguments: it is asked each time.
+        """Return the key of a call. Raises UncacheableError for arguments that can't be part of
+        one, and TypeError for those that the function does not take.
+        """
+        # Most calls have few arguments of the simplest kinds: their key is looked up, not made. The
+        # types belong to it, because 1 == True. A function that makes the key may look at more than
+        # the arguments: it is asked each time.
         simple = not kwargs and not callable(self._chosen) and all(type(value) in _MEMO for value in args)
         memo = (*args, *map(type, args)) if simple else None
         if memo is not None and (known := self._memo.get(memo)) is not None:
@@ -155,8 +167,10 @@ class Keys:
         return f"{self._lead}:{digest(chr(0).join(parts))}"
 
     def normal(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments of a call as every call for the same value has them: with the defaults, by position
-        where they have one. Raises TypeError for those that the function does not take."""
+        """Return the arguments of a call as every call for the same value has them: with the
+        defaults, by position where they have one. Raises TypeError for those that the function does
+        not take.
+        """
         bound = self._bound(args, kwargs)
         return bound.args, bound.kwargs
 

@@ -1,7 +1,8 @@
-"""What this process has heard of invalidations, in order: what it holds is checked against that at each use.
+"""What this process has heard of invalidations, in order: what it holds is checked against that at
+each use.
 
-A held value remembers the position up to which it is right. As long as nothing was heard since, to check it is to
-compare two numbers; after that, to look up its tags, once.
+A held value remembers the position up to which it is right. As long as nothing was heard since, to
+check it is to compare two numbers; after that, to look up its tags, once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ TOKEN_SECONDS = 60  # longer than a replica may lag before it is left out
 
 
 class Ledger:
-    """Positions count up from 1. Readers take no lock: a position is told only when all that belongs to it is there."""
+    """Positions count up from 1. Readers take no lock: a position is told only when all that
+    belongs to it is there.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,7 +30,9 @@ class Ledger:
         self._token = ("", 0.0)  # and until when it counts
 
     def note(self, tags: Iterable[str], token: str = "") -> None:
-        """Take note that what bears one of `tags` is wrong from now on: what is right has read the state `token`."""
+        """Take note that what bears one of `tags` is wrong from now on: what is right has read the
+        state `token`.
+        """
         with self._lock:
             if token >= self.token():
                 self._token = token, time.monotonic() + TOKEN_SECONDS
@@ -39,7 +44,9 @@ class Ledger:
             self.drop_all()
 
     def token(self) -> str:
-        """Return the newest state that was heard of in the last minute: what is computed now must have read it."""
+        """Return the newest state that was heard of in the last minute: what is computed now must
+        have read it.
+        """
         token, until = self._token
         return token if time.monotonic() < until else ""
 

@@ -1,4 +1,6 @@
-"""Where the values of a request came from, for `X-Cache`, and the tags that they bear, for a cache in front."""
+"""Where the values of a request came from, for `X-Cache`, and the tags that they bear, for a cache
+in front.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +40,8 @@ def unshown() -> Iterator[None]:
 
 
 def shown() -> set[str]:
-    """Return the tags of all that this request has read so far: what invalidates one of them makes the answer wrong."""
+    """Return the tags of all that this request has read so far: what invalidates one of them makes
+    the answer wrong.
+    """
     so_far: Iterable[tuple[str, ...]] = collected.get() or ()
     return {tag for tags in so_far for tag in tags}

@@ -1,11 +1,13 @@
-"""The first level: objects in the memory of this process, behind Django's cache API. The alias is `local`.
+"""The first level: objects in the memory of this process, behind Django's cache API. The alias is
+`local`.
 
-What can't be changed (`frozen`) is kept and handed out as it is. Of anything else the bytes are kept, and each
-reader gets an object of its own.
+What can't be changed (`frozen`) is kept and handed out as it is. Of anything else the bytes are
+kept, and each reader gets an object of its own.
 
-The library under it, cachebox, holds a lock while it drops what it evicts or clears: a destructor that used the cache
-would wait for itself for ever (seen with 6.2.10). So nothing is dropped inside it: entries are taken out first, and
-to clear is to begin a new one. Its own limit is one number; here entries and bytes are both counted.
+The library under it, cachebox, holds a lock while it drops what it evicts or clears: a destructor
+that used the cache would wait for itself for ever (seen with 6.2.10). So nothing is dropped inside
+it: entries are taken out first, and to clear is to begin a new one. Its own limit is one number;
+here entries and bytes are both counted.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ def weight(key: str, held: Held) -> int:
 
 
 class Store:
-    """Values by key, the least recently used of them dropped where there are too many or they are too large."""
+    """Values by key, the least recently used of them dropped where there are too many or they are
+    too large.
+    """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self.max_entries = max_entries
@@ -67,13 +71,15 @@ class Store:
 
     def reset(self) -> None:
         """Begin anew, in a child process also with a lock of its own."""
-        # Of this store only, and reentrant: what is dropped may have a destructor that comes back here.
+        # Of this store only, and reentrant: what is dropped may have a destructor that comes back
+        # here.
         self.lock = threading.RLock()
         self._begin()
 
     def _begin(self) -> None:
         self._cache: LRUCache[str, Held] = LRUCache(0)
-        # Returns what is held, however old. Not a method: a call more would be a good part of the time of a look-up.
+        # Returns what is held, however old. Not a method: a call more would be a good part of the
+        # time of a look-up.
         self.get: Callable[[str], Held | None] = self._cache.get
         self.bytes = 0
 
@@ -121,7 +127,9 @@ os.register_at_fork(after_in_child=_reset_all)
 
 
 class LocalCache(BaseCache):
-    """Django's cache API. `OPTIONS`: `MAX_ENTRIES` (300 where it is not said) and `MAX_BYTES` (32 MiB)."""
+    """Django's cache API. `OPTIONS`: `MAX_ENTRIES` (300 where it is not said) and `MAX_BYTES` (32
+    MiB).
+    """
 
     def __init__(self, name: str, params: dict[str, Any]) -> None:
         super().__init__(params)
@@ -132,14 +140,16 @@ class LocalCache(BaseCache):
         self._lead = f"{self.key_prefix}:{self.version}:" if self.key_func is default_key_func else None
 
     def _key(self, key: Any, version: int | None) -> str:
-        # Without Django's warnings for keys that memcached would refuse: they take longer than all the rest.
+        # Without Django's warnings for keys that memcached would refuse: they take longer than all
+        # the rest.
         if version is None and self._lead is not None:
             return f"{self._lead}{key}"
         return self.make_key(key, version)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default`."""
-        # `_key` and `take` are written out for what is asked most: a call takes as long as the look-up itself.
+        # `_key` and `take` are written out for what is asked most: a call takes as long as the
+        # look-up itself.
         name = f"{self._lead}{key}" if version is None and self._lead is not None else self._key(key, version)
         held = self.store.get(name)
         if held is None or held.until <= monotonic():
@@ -173,7 +183,9 @@ class LocalCache(BaseCache):
             return True
 
     def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """Add `delta` and return the sum; no other thread comes between. Raises ValueError where there is no value."""
+        """Add `delta` and return the sum; no other thread comes between. Raises ValueError where
+        there is no value.
+        """
         with self.store.lock:
             held = self.store.get(self._key(key, version))
             if held is None or held.until <= monotonic():

@@ -1,7 +1,7 @@
 """What Prometheus is told of the cache.
 
-A hit in this process takes half a microsecond, a labelled counter that several processes share four times that. So hits
-are counted in plain counters, which the watch carries over twice a second.
+A hit in this process takes half a microsecond, a labelled counter that several processes share four
+times that. So hits are counted in plain counters, which the watch carries over twice a second.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ from scaleout.caching import level
 
 
 class CacheLevelMiddleware:
-    """Name the level farthest away that the answer needed, with EXPOSE_TOPOLOGY; nothing where none was asked."""
+    """Name the level farthest away that the answer needed, with EXPOSE_TOPOLOGY; nothing where none
+    was asked.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,5 +1,6 @@
-"""What one process has one of. A child of gunicorn or Celery begins with new ones: connections and threads do not
-fork."""
+"""What one process has one of. A child of gunicorn or Celery begins with new ones: connections and
+threads do not fork.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ class Process:
         return self._store
 
     def tell(self, tags: Iterable[str], token: str) -> None:
-        """Invalidate `tags`, here at once and elsewhere as soon as Redis can be told. Raises nothing."""
+        """Invalidate `tags`, here at once and elsewhere as soon as Redis can be told. Raises
+        nothing.
+        """
         wrong = set(tags)
         self.ledger.note(wrong, token)
         metrics.invalidations.inc(len(wrong))
@@ -70,7 +73,9 @@ class Process:
         invalidated.send_robust(type(self), tags=wrong)
 
     def send_unsent(self) -> bool:
-        """Send what could not be sent; return whether nothing is left. Raises redis.RedisError or OSError."""
+        """Send what could not be sent; return whether nothing is left. Raises redis.RedisError or
+        OSError.
+        """
         with self._sending:  # who waits here knows then that nothing is in another thread's hands
             with self._lock:
                 # Taken away first: what comes again meanwhile is a change of its own.

@@ -1,4 +1,6 @@
-"""What Django's cache API keeps in Redis: JSON, never a pickle. `OPTIONS["SERIALIZER"]` of an alias of django-redis."""
+"""What Django's cache API keeps in Redis: JSON, never a pickle. `OPTIONS["SERIALIZER"]` of an alias
+of django-redis.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class JSONSerializer(BaseSerializer):  # type: ignore[misc]  # django-redis brin
         return json.dumps(value, separators=(",", ":")).encode()
 
     def loads(self, value: bytes) -> Any:
-        """Return the value, or None where this is not JSON: damaged, forged, or of another release."""
+        """Return the value, or None where this is not JSON: damaged, forged, or of another
+        release.
+        """
         try:
             return json.loads(value)
         except (ValueError, RecursionError):

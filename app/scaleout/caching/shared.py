@@ -1,19 +1,23 @@
 """The second level: values in Redis, and the agreement on which of them are right.
 
-A clock in Redis counts invalidations. Each tag has the time of its last one; a value bears the time that the clock
-showed *before* it was computed, and its tags. It is right if none of its tags has a later time. So an old value that
-somebody writes late is wrong by itself, whoever wrote it and whatever it replaced. Each computation has a time of its
-own, its beginning: what was begun earlier never replaces what was begun later, whether anything was invalidated or not.
+A clock in Redis counts invalidations. Each tag has the time of its last one; a value bears the time
+that the clock showed *before* it was computed, and its tags. It is right if none of its tags has a
+later time. So an old value that somebody writes late is wrong by itself, whoever wrote it and
+whatever it replaced. Each computation has a time of its own, its beginning: what was begun earlier
+never replaces what was begun later, whether anything was invalidated or not.
 
-Redis may drop any key of a cache at any moment. A tag that is not there makes its values wrong; a clock that is not
-there begins anew, with another name, which makes all older times wrong. What was told before that is forgotten, so for
-a while everything must be computed from where writes go. The clock's name says when it began.
+Redis may drop any key of a cache at any moment. A tag that is not there makes its values wrong; a
+clock that is not there begins anew, with another name, which makes all older times wrong. What was
+told before that is forgotten, so for a while everything must be computed from where writes go. The
+clock's name says when it began.
 
-In a Redis Cluster a failover may lose what was acknowledged last: an invalidation, and with it a step of the clock. So
-there the clock's name ends with the node's, and a clock of another node is none.
+In a Redis Cluster a failover may lose what was acknowledged last: an invalidation, and with it a
+step of the clock. So there the clock's name ends with the node's, and a clock of another node is
+none.
 
-Values are their release's own (`settings.CACHING_RELEASE`): what one has rendered may name files that another does not
-have. The clock, the tags and the messages are everybody's: a change makes the values of all releases wrong.
+Values are their release's own (`settings.CACHING_RELEASE`): what one has rendered may name files
+that another does not have. The clock, the tags and the messages are everybody's: a change makes the
+values of all releases wrong.
 """
 
 from __future__ import annotations
@@ -72,8 +76,8 @@ local function make(names, seconds)
 end
 """
 _ENSURE = "if not epoch then epoch = ARGV[1] .. '-' .. redis.call('TIME')[1] .. '-' .. node save() end"
-# clock, token, tags… / name of a new clock, seconds of a tag, the newest token, seconds that a clock is new: the time,
-# which is nobody else's, and what a computation must have read.
+# clock, token, tags… / name of a new clock, seconds of a tag, the newest token, seconds that a
+# clock is new: the time, which is nobody else's, and what a computation must have read.
 BEGIN = f"""{_CLOCK}{_ENSURE}
 make(missing(3), ARGV[2])
 tick() save()
@@ -81,9 +85,10 @@ local born = tonumber(string.match(epoch, '%-(%d+)%-'))
 local young = born and redis.call('TIME')[1] - born < tonumber(ARGV[4])
 return {{now(), young and ARGV[3] or redis.call('GET', KEYS[2])}}
 """
-# clock, tags… / seconds of a tag, time of the value: the time that it may bear, or nothing if it is wrong. If
-# nothing at all was invalidated since it was begun, it is right, and as good as one that begins now. Otherwise its
-# tags tell; one that is missing may have been dropped after an invalidation.
+# clock, tags… / seconds of a tag, time of the value: the time that it may bear, or nothing if it is
+# wrong. If nothing at all was invalidated since it was begun, it is right, and as good as one that
+# begins now. Otherwise its tags tell; one that is missing may have been dropped after an
+# invalidation.
 SETTLE = f"""{_CLOCK}
 local mine, n = string.match(ARGV[2], '^([^:]+):(%d+)$')
 if mine ~= epoch then return false end
@@ -96,12 +101,14 @@ for i = 2, #KEYS do
 end
 return ARGV[2]
 """
-# clock, tags… : what MGET of the tags says, after the clock's own name; nothing if there is no clock.
+# clock, tags… : what MGET of the tags says, after the clock's own name; nothing if there is no
+# clock.
 TIMES = f"""{_CLOCK}
 if not epoch then return {{}} end
 return {{epoch .. ':0', unpack(redis.call('MGET', unpack(KEYS, 2)))}}
 """
-# value / time that it was begun, bytes, milliseconds: kept unless there is one that was begun later.
+# value / time that it was begun, bytes, milliseconds: kept unless there is one that was begun
+# later.
 PUT = """
 local epoch, n = string.match(redis.call('GETRANGE', KEYS[1], 0, 199), '^([^: ]+):%d+ (%d+) ')
 local mine, m = string.match(ARGV[1], '^([^:]+):(%d+)$')
@@ -109,8 +116,8 @@ if epoch == mine and tonumber(n) > tonumber(m) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
-# clock, tags… / name of a new clock, seconds: none of the tags lives longer. One that is missing is made: or a reader
-# that still sees what was before would make it, with all the time of a tag.
+# clock, tags… / name of a new clock, seconds: none of the tags lives longer. One that is missing is
+# made: or a reader that still sees what was before would make it, with all the time of a tag.
 FOREWARN = f"""{_CLOCK}{_ENSURE}
 for i = 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2] * 1000, 'LT') end
 make(missing(2), ARGV[2])
@@ -133,8 +140,9 @@ return redis.call('PUBLISH', ARGV[4], ARGV[5])
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A right value in Redis: its bytes, its tags, and the seconds until it should be computed again (0 or less:
-    now)."""
+    """A right value in Redis: its bytes, its tags, and the seconds until it should be computed
+    again (0 or less: now).
+    """
 
     payload: bytes
     tags: tuple[str, ...]
@@ -143,8 +151,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a computation begins with: whether it has the lock, the clock's time, what it must have read, or the value,
-    if somebody has just put it there."""
+    """What a computation begins with: whether it has the lock, the clock's time, what it must have
+    read, or the value, if somebody has just put it there.
+    """
 
     locked: bool
     time: bytes
@@ -157,13 +166,15 @@ class Shared:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        # Locks that may have been taken, though no answer came: the key and the owner. Given back when Redis is there.
+        # Locks that may have been taken, though no answer came: the key and the owner. Given back
+        # when Redis is there.
         self._unsure: deque[tuple[str, str]] = deque(maxlen=100)
 
-    # ── values ──────────────────────────────────────────────────────────────────────────────────────
+    # ── values ────────────────────────────────────────────────────────────────────────────────────
     def look(self, key: str, guess: tuple[str, ...], stale: float) -> Found | None:
-        """Return the value of `key` if there is a right one. `guess`: the tags that it had when it was last seen here;
-        if it still has these, one exchange is enough."""
+        """Return the value of `key` if there is a right one. `guess`: the tags that it had when it
+        was last seen here; if it still has these, one exchange is enough.
+        """
         return self._judge(key, self._wire.exchange(*self._questions(key, guess)), guess, stale)
 
     def begin(self, key: str, guess: tuple[str, ...], stale: float, owner: str, seconds: float) -> Grant:
@@ -179,7 +190,8 @@ class Shared:
             NEW,
         )
         take: Command = ("SET", self._lock(key), owner, "NX", "PX", int(seconds * 1000))
-        # The value is looked at after the lock was asked for: or it could be put there in between, unseen.
+        # The value is looked at after the lock was asked for: or it could be put there in between,
+        # unseen.
         try:
             locked, (time, token), *rest = self._wire.exchange(take, clock, *self._questions(key, guess))
         except AwayError as error:
@@ -193,14 +205,16 @@ class Shared:
     def put(  # noqa: PLR0913, PLR0917 - the parts of a value
         self, key: str, owner: str, time: bytes, tags: tuple[str, ...], payload: bytes, seconds: float
     ) -> bool:
-        """Keep a value for `seconds` and give the lock back; return whether the value is right, and none newer there.
-        `time`: when it was begun."""
+        """Keep a value for `seconds` and give the lock back; return whether the value is right, and
+        none newer there. `time`: when it was begun.
+        """
         clock, _, *names = self._meta(tags)
         settle: Command = ("EVAL", self._here(SETTLE), 1 + len(tags), clock, *names, TAG_SECONDS, time)
         (right,) = self._wire.exchange(settle)
         last: list[Command] = [("EVAL", RELEASE, 1, self._lock(key), owner)]
         if right is not None:
-            # When it ends stands in it too, by this machine's clock: asking Redis would be one more question each time.
+            # When it ends stands in it too, by this machine's clock: asking Redis would be one more
+            # question each time.
             end = f"{time_of_day() + seconds:.3f}".encode()
             begun = time.partition(b":")[2]
             head = b" ".join([right, begun, end, *(tag.encode() for tag in tags)])
@@ -214,35 +228,43 @@ class Shared:
         self._wire.exchange(("EVAL", RELEASE, 1, self._lock(key), owner))
 
     def release_unsure(self) -> None:
-        """Give back what may have been taken by questions without an answer. Raises redis.RedisError or OSError."""
+        """Give back what may have been taken by questions without an answer. Raises
+        redis.RedisError or OSError.
+        """
         while self._unsure:
             key, owner = self._unsure[0]
             self._wire.push(("EVAL", RELEASE, 1, self._lock(key), owner))
             self._unsure.popleft()
 
-    # ── invalidation ────────────────────────────────────────────────────────────────────────────────
+    # ── invalidation ──────────────────────────────────────────────────────────────────────────────
     def forewarn(self, tags: Collection[str]) -> None:
-        """Let `tags` become invalid by themselves after a while: whoever changes them may be killed before it can
-        say so."""
+        """Let `tags` become invalid by themselves after a while: whoever changes them may be killed
+        before it can say so.
+        """
         clock, _, *names = self._meta(tags)
         given: Command = (secrets.token_hex(8), FOREWARNED)
         self._wire.exchange(("EVAL", self._here(FOREWARN), 1 + len(names), clock, *names, *given))
 
     def invalidate(self, tags: Collection[str], token: str, *, anyway: bool = False) -> None:
-        """Make every value wrong that has one of `tags`, and tell all processes. `anyway`: whatever the breaker
-        says."""
+        """Make every value wrong that has one of `tags`, and tell all processes. `anyway`: whatever
+        the breaker says.
+        """
         given: Command = (secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), message(tags, token))
         command: Command = ("EVAL", self._here(INVALIDATE), 2 + len(tags), *self._meta(tags), *given)
         (self._wire.push if anyway else self._wire.exchange)(command)
 
-    # ── names and answers ───────────────────────────────────────────────────────────────────────────
+    # ── names and answers ─────────────────────────────────────────────────────────────────────────
     @cached_property
     def _release(self) -> str:
-        """The release that this process is of: text without spaces and braces, nothing where nobody has said it."""
+        """The release that this process is of: text without spaces and braces, nothing where nobody
+        has said it.
+        """
         return str(getattr(settings, "CACHING_RELEASE", ""))
 
     def value_name(self, key: str) -> str:
-        """Return the name of a value of this release; the braces put it and its lock on one node of a cluster."""
+        """Return the name of a value of this release; the braces put it and its lock on one node of
+        a cluster.
+        """
         return full(f"{KEPT}:{self._release}{{{key}}}")
 
     def _lock(self, key: str) -> str:
@@ -250,20 +272,25 @@ class Shared:
 
     @staticmethod
     def _meta(tags: Iterable[str]) -> list[str]:
-        """Return the names of the clock, the token and the tags: in a Redis Cluster all on one node, for the
-        scripts."""
+        """Return the names of the clock, the token and the tags: in a Redis Cluster all on one
+        node, for the scripts.
+        """
         prefix = full("{caching}:")
         return [f"{prefix}clock", f"{prefix}token", *(f"{prefix}tag:{tag}" for tag in tags)]
 
     def _questions(self, key: str, guess: tuple[str, ...]) -> list[Command]:
-        """Return the question for a value and the times of the tags `guess`: one, where all keys are on one server."""
+        """Return the question for a value and the times of the tags `guess`: one, where all keys
+        are on one server.
+        """
         name = self.value_name(key)
         if not self._wire.clustered:
             return [("MGET", name, *self._meta(guess)[2:])]
         return [("MGET", name), self._times(guess)] if guess else [("MGET", name)]
 
     def _times(self, tags: tuple[str, ...]) -> Command:
-        """Return the question for the times of `tags`: in a cluster, for the clock and the node's name too."""
+        """Return the question for the times of `tags`: in a cluster, for the clock and the node's
+        name too.
+        """
         clock, _, *names = self._meta(tags)
         if self._wire.clustered:
             return "EVAL", self._here(TIMES), 1 + len(names), clock, *names
@@ -273,7 +300,9 @@ class Shared:
         return script.replace("@NODE@", "redis.call('CLUSTER', 'MYID')" if self._wire.clustered else "''")
 
     def _refuse(self, key: str) -> None:
-        """Delete what is under the name of a value and is none: what it says of its age would keep out a good one."""
+        """Delete what is under the name of a value and is none: what it says of its age would keep
+        out a good one.
+        """
         metrics.refused.labels("value").inc()
         log.warning("cached value refused: the seal is not of %s", key)
         self._wire.exchange(("DEL", self.value_name(key)))

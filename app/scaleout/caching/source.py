@@ -1,7 +1,8 @@
-"""What the cache has to know of where values are computed from: `settings.CACHING_SOURCE`, the dotted name of a module.
+"""What the cache has to know of where values are computed from: `settings.CACHING_SOURCE`, the
+dotted name of a module.
 
-A cache above a database with replicas needs it: what is computed after an invalidation must be read from a server
-that has the change. Without the setting there is one database, which always has it.
+A cache above a database with replicas needs it: what is computed after an invalidation must be read
+from a server that has the change. Without the setting there is one database, which always has it.
 """
 
 from __future__ import annotations
@@ -18,19 +19,26 @@ class Source(Protocol):
     """What the module has."""
 
     def token(self) -> str:
-        """Return the newest state of the database after a commit of this caller, or nothing if it is not known.
+        """Return the newest state of the database after a commit of this caller, or nothing if it
+        is not known.
 
         Tokens are of one length, and a newer one is greater as text.
         """
 
     def newest(self) -> str:
-        """Return the token of all that anybody has committed: whoever asks for it reads from where writes go."""
+        """Return the token of all that anybody has committed: whoever asks for it reads from where
+        writes go.
+        """
 
     def at_least(self, token: str) -> AbstractContextManager[bool]:
-        """Let reads in the block see the state `token`; give False where no server that is there has it."""
+        """Let reads in the block see the state `token`; give False where no server that is there
+        has it.
+        """
 
     def must_be_fresh(self) -> bool:
-        """Return whether the caller may not be shown anything that is a moment old: it has just written."""
+        """Return whether the caller may not be shown anything that is a moment old: it has just
+        written.
+        """
 
 
 class OneDatabase:

@@ -1,4 +1,6 @@
-"""What is computed before anyone asks for it: registered calls, several at a time, only what is about to expire."""
+"""What is computed before anyone asks for it: registered calls, several at a time, only what is
+about to expire.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""One thread a process listens for invalidations, asks Redis twice a second how it is, and sends what could not be
-sent."""
+"""One thread a process listens for invalidations, asks Redis twice a second how it is, and sends
+what could not be sent.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ CHANNEL = "{caching}:invalidated"
 
 
 def message(tags: Iterable[str], token: str) -> str:
-    """Return what is published of `tags`; a process of the release before this one reads it as tags only."""
+    """Return what is published of `tags`; a process of the release before this one reads it as tags
+    only.
+    """
     return " ".join(tags) + (f"  {token}" if token else "")
 
 

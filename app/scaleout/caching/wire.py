@@ -1,8 +1,10 @@
-"""Redis, asked over connections of this process's own, with a breaker: one that is away costs a call nothing.
+"""Redis, asked over connections of this process's own, with a breaker: one that is away costs a
+call nothing.
 
-The address and the password are those of the cache alias `default`. The connections are not the alias's: these give up
-after TIMEOUT, and send several commands in one go without the bookkeeping of a pool, which takes as long as Redis does.
-Of a cluster (caching.cluster) each command goes to the node of its key.
+The address and the password are those of the cache alias `default`. The connections are not the
+alias's: these give up after TIMEOUT, and send several commands in one go without the bookkeeping of
+a pool, which takes as long as Redis does. Of a cluster (caching.cluster) each command goes to the
+node of its key.
 """
 
 from __future__ import annotations
@@ -55,8 +57,9 @@ class Breaker:
         self._good_since = None
 
     def answered(self, seconds: float) -> bool:
-        """Note that Redis has answered the watch after `seconds`; close if it does so since GRACE. Return whether it
-        closed just now."""
+        """Note that Redis has answered the watch after `seconds`; close if it does so since GRACE.
+        Return whether it closed just now.
+        """
         now = time.monotonic()
         if not self.open or seconds > SLOW:
             self._good_since = None
@@ -87,7 +90,9 @@ class Wire:
         return bool(getattr(getattr(caches[ALIAS], "client", None), "clustered", False))
 
     def exchange(self, *commands: Command) -> list[Any]:
-        """Return the answers. Raises AwayError at once while the breaker is open, and within 2 TIMEOUT at worst."""
+        """Return the answers. Raises AwayError at once while the breaker is open, and within 2
+        TIMEOUT at worst.
+        """
         if self.breaker.open:
             raise AwayError
         began = time.monotonic()
@@ -103,7 +108,9 @@ class Wire:
         return answers
 
     def push(self, *commands: Command) -> list[Any]:
-        """Do the same whatever the breaker says, in the order of the commands. Raises redis.RedisError or OSError."""
+        """Do the same whatever the breaker says, in the order of the commands. Raises
+        redis.RedisError or OSError.
+        """
         if not self.clustered:
             return self._send(self._alone(), commands)
         return [
@@ -113,7 +120,9 @@ class Wire:
         ]
 
     def whole(self) -> bool:
-        """Return whether every primary of a cluster answers. While one does not, the breaker opens again and again."""
+        """Return whether every primary of a cluster answers. While one does not, the breaker opens
+        again and again.
+        """
         if not self.clustered or not self.breaker.open:
             return True
         try:
@@ -143,15 +152,17 @@ class Wire:
                     idle.pop()[0].disconnect()
 
     def connect(self, name: str, timeout: float) -> Any:
-        """Return a connection to where the key `name` is, opened when it is first used, that waits `timeout` seconds
-        for anything."""
+        """Return a connection to where the key `name` is, opened when it is first used, that waits
+        `timeout` seconds for anything.
+        """
         return _connection(self._home(name) if self.clustered else self._alone(), timeout)
 
     def _send(self, pool: Any, commands: Sequence[Command]) -> list[Any]:
         """Exchange `commands` for answers with one server."""
         idle = self._idle[pool]
         connection, loaded = _left(idle) or (_connection(pool, TIMEOUT), frozenset())
-        # A script is loaded once a connection, and called by its name: a server that restarts ends the connection.
+        # A script is loaded once a connection, and called by its name: a server that restarts ends
+        # the connection.
         new = [one for one in dict.fromkeys(c[1] for c in commands if c[0] == "EVAL") if one not in loaded]
         loads: list[Command] = [("SCRIPT LOAD", str(one)) for one in new]
         named = [("EVALSHA", _sha(str(c[1])), *c[2:]) if c[0] == "EVAL" else c for c in commands]
@@ -182,14 +193,17 @@ def _sha(script: str) -> str:
 
 
 def _left(idle: deque[Any]) -> Any:
-    """Return an idle connection that leads to Redis still, and the scripts that it has loaded, if there is one."""
+    """Return an idle connection that leads to Redis still, and the scripts that it has loaded, if
+    there is one.
+    """
     while True:
         try:
             connection, used, loaded = idle.pop()
         except IndexError:
             return None
-        # Closed by the server meanwhile, which ends those that are idle for long, and all when it starts anew? That
-        # does not mean that it is away. To look takes longer than Redis does, so not each time.
+        # Closed by the server meanwhile, which ends those that are idle for long, and all when it
+        # starts anew? That does not mean that it is away. To look takes longer than Redis does, so
+        # not each time.
         if time.monotonic() - used <= LOOK:
             return connection, loaded
         with suppress(RedisError, OSError):  # that is how it says that the other end has closed

@@ -1,4 +1,6 @@
-"""The one place where answers get their `Cache-Control`: by what they turned out to be, not by their path."""
+"""The one place where answers get their `Cache-Control`: by what they turned out to be, not by
+their path.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,13 @@ _KEPT_STATUS = (HTTPStatus.OK, HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANEN
 
 
 class CdnMiddleware:
-    """Say what may be kept of each answer. It stands outside of all that sets cookies or makes problems of errors.
+    """Say what may be kept of each answer. It stands outside of all that sets cookies or makes
+    problems of errors.
 
-    An answer that shows to be somebody's own is `private, no-store` whatever its view, or a service behind the gateway,
-    has said, unless that is as strict. A file (`for_all`) is nobody's own, whoever asks. Errors are `no-store`, pages
-    `no-cache`, what a view calls public is public, and anything else is as good as personal: what nobody has thought of
-    must not be kept.
+    An answer that shows to be somebody's own is `private, no-store` whatever its view, or a service
+    behind the gateway, has said, unless that is as strict. A file (`for_all`) is nobody's own,
+    whoever asks. Errors are `no-store`, pages `no-cache`, what a view calls public is public, and
+    anything else is as good as personal: what nobody has thought of must not be kept.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -59,7 +62,9 @@ class CdnMiddleware:
 
 
 def _control(request: HttpRequest, response: HttpResponseBase, wish: policy.Policy | None) -> str:
-    """Return the Cache-Control of an answer that is no error, and nobody's own as far as one can see."""
+    """Return the Cache-Control of an answer that is no error, and nobody's own as far as one can
+    see.
+    """
     if request.method not in _READS or response.status_code not in _KEPT_STATUS or response.streaming:
         return policy.PERSONAL  # what is streamed may look at the session when it is too late
     if wish is not None:
@@ -70,7 +75,9 @@ def _control(request: HttpRequest, response: HttpResponseBase, wish: policy.Poli
 
 
 def _is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Return whether the answer may depend on who asked, or tells the caller something that nobody else should get."""
+    """Return whether the answer may depend on who asked, or tells the caller something that nobody
+    else should get.
+    """
     if policy.is_for_all(response):
         return False
     session = getattr(request, "session", None)
@@ -86,7 +93,8 @@ def _is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
 
 
 def _is_strict(said: str) -> bool:
-    """Return whether no cache that several people share may keep an answer with this `Cache-Control`, in small letters.
+    """Return whether no cache that several people share may keep an answer with this
+    `Cache-Control`, in small letters.
 
     `private="X-Name"` is about that header alone.
     """

@@ -27,7 +27,9 @@ _FOR_ALL = "cdn_for_all"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A `Cache-Control`, what a CDN reads in its place, and the tags by which a CDN purges the answer."""
+    """A `Cache-Control`, what a CDN reads in its place, and the tags by which a CDN purges the
+    answer.
+    """
 
     control: str
     for_cdns: str = ""
@@ -81,11 +83,13 @@ def _says(policy: Policy) -> Decorator:
 def public(
     *, max_age: int, stale_while_revalidate: int = 0, stale_if_error: int = 0, tags: Tags = (), browser: int = 0
 ) -> Decorator:
-    """Let CDNs keep the view's good answers to GET and HEAD for `max_age` seconds, and a browser for `browser` seconds.
+    """Let CDNs keep the view's good answers to GET and HEAD for `max_age` seconds, and a browser
+    for `browser` seconds.
 
     A browser is not purged, so by default it asks each time whether what it has is still right.
-    `stale_while_revalidate`: seconds beyond `max_age` for which a CDN still shows an answer while it fetches a new one;
-    `stale_if_error`: the same where none can be had (RFC 5861). `tags`: what purges the answer. Raises ValueError.
+    `stale_while_revalidate`: seconds beyond `max_age` for which a CDN still shows an answer while
+    it fetches a new one; `stale_if_error`: the same where none can be had (RFC 5861). `tags`: what
+    purges the answer. Raises ValueError.
     """
     if isinstance(tags, str):
         raise ValueError(f"tags are several: ({tags!r},)")
@@ -100,7 +104,8 @@ def public(
     return _says(Policy(control, for_cdns, tags if callable(tags) else tuple(tags), is_public=True))
 
 
-# Anybody may keep the view's answers, but asks each time whether they are still right: as pages are.
+# Anybody may keep the view's answers, but asks each time whether they are still right: as pages
+# are.
 revalidated = _says(Policy(REVALIDATED))
 # Nobody may keep the view's answers: as what is no page is, if nothing is said.
 personal = _says(Policy(PERSONAL))

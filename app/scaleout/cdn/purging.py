@@ -1,11 +1,12 @@
 """Purging by tag and by URL, out of the request: one thread a process tells the edge, twice.
 
-Twice, because an answer may be on its way to the edge that was made before the change: it arrives after the purge, and
-is kept. What is computed AGAIN seconds after a change shows it, and nothing that was begun before is still on its way.
-A process that ends waits for that, but a server that was told to stop does not.
+Twice, because an answer may be on its way to the edge that was made before the change: it arrives
+after the purge, and is kept. What is computed AGAIN seconds after a change shows it, and nothing
+that was begun before is still on its way. A process that ends waits for that, but a server that was
+told to stop does not.
 
-An edge that is away costs a caller nothing. A purge that it does not get is lost, and the old answer goes when its
-`max-age` is over.
+An edge that is away costs a caller nothing. A purge that it does not get is lost, and the old
+answer goes when its `max-age` is over.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ _URL = re.compile(r"https?:(//[A-Za-z0-9.:\[\]-]+)(/[!-~]*)?", re.IGNORECASE)
 
 
 def of_url(url: str) -> str:
-    """Return what stands for `url` among the tags, none of which begins with a slash. Raises ValueError."""
+    """Return what stands for `url` among the tags, none of which begins with a slash. Raises
+    ValueError.
+    """
     found = _URL.fullmatch(url.partition("#")[0])
     if found is None:
         raise ValueError(f"{url!r} is no address such as https://site.example/news/7")
@@ -49,7 +52,9 @@ def of_url(url: str) -> str:
 
 
 def _batches(tags: Iterable[str]) -> Iterator[list[str]]:
-    """Yield what fits into one request: BATCH tags, and as many bytes as an answer's own may have."""
+    """Yield what fits into one request: BATCH tags, and as many bytes as an answer's own may
+    have.
+    """
     some: list[str] = []
     for tag in tags:
         if len(some) == BATCH or sum(map(len, some)) + len(some) + len(tag) > MOST_BYTES:
@@ -61,9 +66,11 @@ def _batches(tags: Iterable[str]) -> Iterator[list[str]]:
 
 
 class Edge:
-    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, or of a host and a path, and a secret.
+    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, or of a host and a path, and a
+    secret.
 
-    To an address with https:// only where the certificate is its own: by the system's authorities, or `SSL_CERT_FILE`.
+    To an address with https:// only where the certificate is its own: by the system's authorities,
+    or `SSL_CERT_FILE`.
     """
 
     def __init__(self, url: str, secret: str) -> None:
@@ -78,7 +85,9 @@ class Edge:
         self._headers = {"Authorization": f"Bearer {secret}"}
 
     def purge(self, tags: Iterable[str]) -> None:
-        """Let the edge forget what bears one of `tags`, or is one (`of_url`). Raises OSError, HTTPException."""
+        """Let the edge forget what bears one of `tags`, or is one (`of_url`). Raises OSError,
+        HTTPException.
+        """
         every = sorted(tags)
         urls = [one for one in every if one.startswith("//")]
         try:
@@ -112,7 +121,9 @@ class Edge:
 
 
 class Purger:
-    """The tags that the edge is still to be told of, and the thread that does it: started by the first of them."""
+    """The tags that the edge is still to be told of, and the thread that does it: started by the
+    first of them.
+    """
 
     def __init__(self, edge: Edge, again: float = AGAIN, pause: float = PAUSE) -> None:
         self._edge, self._again, self._pause = edge, again, pause
@@ -125,7 +136,9 @@ class Purger:
         self._failing = False
 
     def purge(self, tags: Iterable[str]) -> None:
-        """Let the edge forget, soon, what bears one of `tags`, as they stand in a header. Returns at once."""
+        """Let the edge forget, soon, what bears one of `tags`, as they stand in a header. Returns
+        at once.
+        """
         wrong = set(tags)
         due = time.monotonic() + self._again
         with self._wake:
@@ -144,7 +157,8 @@ class Purger:
             self._wake.notify()
 
     def end(self, seconds: float = LAST_TRY, *, hurried: bool = False) -> None:
-        """Send what waits, the second time when it is due, and let the thread end: within `seconds` after that.
+        """Send what waits, the second time when it is due, and let the thread end: within `seconds`
+        after that.
 
         The second time at once if it is `hurried`, and where the edge was away at the first.
         """
@@ -205,18 +219,23 @@ _making = threading.Lock()
 def purge(*tags: str) -> None:
     """Let the edge of `settings.CDN_PURGE_URL` forget what bears one of `tags`, within a moment.
 
-    Call it after the commit. Returns at once, and raises nothing if the edge is away, or there is none.
+    Call it after the commit. Returns at once, and raises nothing if the edge is away, or there is
+    none.
     """
     _purge({one if one == EVERYTHING else written(one) for one in tags})
 
 
 def purge_urls(*urls: str) -> None:
-    """The same for what visitors get at `urls`, with host and query, in all encodings. Raises ValueError."""
+    """The same for what visitors get at `urls`, with host and query, in all encodings. Raises
+    ValueError.
+    """
     _purge({of_url(one) for one in urls})
 
 
 def end(*, hurried: bool = False) -> None:
-    """Tell what is still to be told: for processes that end without Python's own end, and those who have no time."""
+    """Tell what is still to be told: for processes that end without Python's own end, and those who
+    have no time.
+    """
     if _current is not None:
         _current.end(hurried=hurried)
 
@@ -232,7 +251,8 @@ def _purge(wrong: set[str]) -> None:
 
 
 def _at_exit() -> None:
-    # Who handles SIGTERM is a server, and ends because it was told to. A command has the time to wait.
+    # Who handles SIGTERM is a server, and ends because it was told to. A command has the time to
+    # wait.
     end(hurried=signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
 
 

@@ -26,7 +26,9 @@ def written(tag: str) -> str:
 
 
 def put(response: HttpResponseBase, names: Iterable[str]) -> None:
-    """Set the header. An answer with more tags than fit in it could not be purged: it is asked for each time."""
+    """Set the header. An answer with more tags than fit in it could not be purged: it is asked for
+    each time.
+    """
     header = settings.CDN_TAG_HEADER
     line = SEPARATORS[header].join(sorted({written(name) for name in names if name != EVERYTHING}))
     if len(line) > MOST_BYTES:

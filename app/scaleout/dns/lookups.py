@@ -1,9 +1,10 @@
 """Name look-ups that never hold up a request.
 
-Docker's resolver knows the names of running containers. Before engine 23, for any other name on an internal
-network, it does not answer at all: so asking for a container that has just stopped would cost every caller the C
-library's whole time-out, at least a second. Here the first caller waits DEADLINE; after that the name
-fails at once, while one thread goes on asking until there is an answer again.
+Docker's resolver knows the names of running containers. Before engine 23, for any other name on an
+internal network, it does not answer at all: so asking for a container that has just stopped would
+cost every caller the C library's whole time-out, at least a second. Here the first caller waits
+DEADLINE; after that the name fails at once, while one thread goes on asking until there is an
+answer again.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Names:
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
-        """Do as `socket.getaddrinfo`, but raise gaierror after DEADLINE, and at once if the name is known to fail."""
+        """Do as `socket.getaddrinfo`, but raise gaierror after DEADLINE, and at once if the name is
+        known to fail.
+        """
         key = (host, port, family, type, proto, flags)
         with self._lock:
             lookup = self._under_way.get(key)

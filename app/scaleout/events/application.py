@@ -20,7 +20,9 @@ class Application(Celery):
 
     @property
     def longest(self) -> timedelta:
-        """How long a worker may hold a task: half of the visibility time-out, for it may wait for a process as well."""
+        """How long a worker may hold a task: half of the visibility time-out, for it may wait for a
+        process as well.
+        """
         return timedelta(seconds=self.conf.broker_transport_options["visibility_timeout"] / 2)
 
     def send_task(  # type: ignore[override]  # the stub names each option
@@ -32,10 +34,11 @@ class Application(Celery):
         eta: datetime | str | None = None,
         **options: Any,
     ) -> AsyncResult[Any]:
-        """Send it, or keep it until it is due: then in the transaction that is open on `default`, if one is.
+        """Send it, or keep it until it is due: then in the transaction that is open on `default`,
+        if one is.
 
-        Raises django.db.Error where it can't be kept. A retry is sent earlier than it asks for instead: Celery would
-        lose it.
+        Raises django.db.Error where it can't be kept. A retry is sent earlier than it asks for
+        instead: Celery would lose it.
         """
         eta = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
         wait = self._wait(countdown, eta)

@@ -14,10 +14,10 @@ VERSION = 1  # a consumer refuses a later one; fields that it does not know it i
 class Event:
     """Something that has happened to one aggregate.
 
-    `consumer`: the task that it is for. `outbox`: the alias of the database that it waits in until the producer knows
-    that it was received, and `queue` where the producer's workers want to be told. `sends`: how many times it was sent
-    with this one. `headers`: those of its message. `bulk`: one of many, which single ones
-    overtake. `version`: of the message.
+    `consumer`: the task that it is for. `outbox`: the alias of the database that it waits in until
+    the producer knows that it was received, and `queue` where the producer's workers want to be
+    told. `sends`: how many times it was sent with this one. `headers`: those of its message.
+    `bulk`: one of many, which single ones overtake. `version`: of the message.
     """
 
     id: UUID

@@ -1,7 +1,8 @@
 """What is due later waits in a table, and is given to the broker when it is due.
 
-A worker that is sent a task with a `countdown` holds it until then, and the broker gives what a worker holds for longer
-than its visibility time-out to another one: the task would run once for each time-out that passes.
+A worker that is sent a task with a `countdown` holds it until then, and the broker gives what a
+worker holds for longer than its visibility time-out to another one: the task would run once for
+each time-out that passes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _OWN = ("producer", "publisher", "connection", "router", "result_cls", "task_typ
 
 
 def keep_task(wait: timedelta, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> None:
-    """Keep a task until `wait` is over. Raises kombu.exceptions.EncodeError or TypeError for what JSON can't hold."""
+    """Keep a task until `wait` is over. Raises kombu.exceptions.EncodeError or TypeError for what
+    JSON can't hold.
+    """
     options = {key: value for key, value in options.items() if key not in _OWN and value is not None}
     if "queue" in options:
         options["queue"] = getattr(options["queue"], "name", options["queue"])
@@ -38,7 +41,8 @@ def keep_task(wait: timedelta, name: str, args: Any, kwargs: Any, options: dict[
 
 
 def send_due(alias: str) -> int:
-    """Give the broker the next task that is due in `alias`; return how many it took. Several at once share the work.
+    """Give the broker the next task that is due in `alias`; return how many it took. Several at
+    once share the work.
 
     One that is killed between the two lines sends it once more: a task is delivered at least once.
     """

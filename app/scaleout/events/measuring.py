@@ -1,6 +1,8 @@
-"""How much waits in the outboxes and in the queue: asked when Prometheus asks, whoever else is away.
+"""How much waits in the outboxes and in the queue: asked when Prometheus asks, whoever else is
+away.
 
-Not by a task: where the broker is away no task comes, and then it is most of all that one wants to know.
+Not by a task: where the broker is away no task comes, and then it is most of all that one wants to
+know.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ class _Look(threading.Thread):
 
 
 def measure() -> None:
-    """Tell Prometheus how much waits, and for how long. Returns in time: what is not known by then is not a number."""
+    """Tell Prometheus how much waits, and for how long. Returns in time: what is not known by then
+    is not a number.
+    """
     looks = [_look(alias) for alias in databases()]
     for queue in getattr(settings, "EVENTS_QUEUES", [settings.EVENTS_QUEUE]):
         waiting = length(queue)

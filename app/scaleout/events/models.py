@@ -1,5 +1,6 @@
-"""The outbox and the inbox. A database whose changes are told has the one, a database in which events have effects the
-other."""
+"""The outbox and the inbox. A database whose changes are told has the one, a database in which
+events have effects the other.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from django.db.models.functions import Cast, Now, NullIf
 class Outbox(models.Model):
     """An event on its way to one consumer. The row goes when the consumer has said that it has it.
 
-    It belongs to the database, not to a row: it is sent from where it was written, and whatever becomes of the row that
-    it tells of, the event stays true. A bucket changes its shard only when none of its events is left here.
+    It belongs to the database, not to a row: it is sent from where it was written, and whatever
+    becomes of the row that it tells of, the event stays true. A bucket changes its shard only when
+    none of its events is left here.
     """
 
     id = models.BigAutoField(primary_key=True, help_text="The order of the events of an aggregate.")
@@ -81,9 +83,11 @@ class Later(models.Model):
 
 
 class InboxEntry(models.Model):
-    """That a consumer has had the effect of an event: written in the same transaction as the effect.
+    """That a consumer has had the effect of an event: written in the same transaction as the
+    effect.
 
-    The base of every inbox. One for sharded rows is itself sharded, so that it moves with what it speaks of.
+    The base of every inbox. One for sharded rows is itself sharded, so that it moves with what it
+    speaks of.
     """
 
     consumer = models.TextField()

@@ -1,7 +1,9 @@
-"""The outbox: an event is written in the transaction of the change that it tells of, and sent after the commit.
+"""The outbox: an event is written in the transaction of the change that it tells of, and sent after
+the commit.
 
-What the rows of one consumer and one aggregate promise is their order: only the first is ever on its way, and the
-next one goes when the consumer has that. So a message that comes twice, or late, or never, changes no order.
+What the rows of one consumer and one aggregate promise is their order: only the first is ever on
+its way, and the next one goes when the consumer has that. So a message that comes twice, or late,
+or never, changes no order.
 """
 
 from __future__ import annotations
@@ -35,13 +37,14 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape of JSON, and not a b
 
 
 def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any) -> UUID:
-    """Tell the consumers of `name` (`settings.EVENTS`) what has happened to `aggregate`; return the event's id.
+    """Tell the consumers of `name` (`settings.EVENTS`) what has happened to `aggregate`; return the
+    event's id.
 
-    Only inside a transaction on `using`, whose commit makes it true; best at its end, for from here on others who tell
-    of the same aggregate wait for that. Afterwards it is sent at once if the broker takes it and the consumer's
-    queue is not full, and by the relay if not.
-    Raises TransactionManagementError outside of a transaction; TypeError and ValueError for data that JSON, or
-    PostgreSQL's, can't hold, or of more than SIZE bytes.
+    Only inside a transaction on `using`, whose commit makes it true; best at its end, for from here
+    on others who tell of the same aggregate wait for that. Afterwards it is sent at once if the
+    broker takes it and the consumer's queue is not full, and by the relay if not. Raises
+    TransactionManagementError outside of a transaction; TypeError and ValueError for data that
+    JSON, or PostgreSQL's, can't hold, or of more than SIZE bytes.
     """
     consumers = settings.EVENTS.get(name)
     if consumers is None:
@@ -83,7 +86,9 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
 
 
 def _json(data: dict[str, Any]) -> str:
-    """Return the data as text. An error of the database would have broken the caller's transaction."""
+    """Return the data as text. An error of the database would have broken the caller's
+    transaction.
+    """
     text = json.dumps(data, allow_nan=False, ensure_ascii=False)
     if _NUL.search(text):
         raise ValueError("an event can't hold the character NUL")
@@ -93,11 +98,12 @@ def _json(data: dict[str, Any]) -> str:
 
 
 def publish_many(name: str, told: Iterable[tuple[str, dict[str, Any]]], /, *, using: str = "default") -> None:
-    """Tell the consumers of `name` what has happened to many aggregates, each with its data; in bounded memory.
+    """Tell the consumers of `name` what has happened to many aggregates, each with its data; in
+    bounded memory.
 
-    The transaction must have locked a row of each of these aggregates, as every other publisher does: of the locks
-    that `publish` takes the server has only some thousands. They are sent by the relay, a few at a time, and by queues
-    of their own: single events overtake them.
+    The transaction must have locked a row of each of these aggregates, as every other publisher
+    does: of the locks that `publish` takes the server has only some thousands. They are sent by the
+    relay, a few at a time, and by queues of their own: single events overtake them.
     """
     headers: dict[str, str] = import_string(settings.EVENTS_HEADERS)()
     due_at, count = timezone.now(), 0
@@ -116,8 +122,8 @@ def publish_many(name: str, told: Iterable[tuple[str, dict[str, Any]]], /, *, us
 class Want:
     """What to claim: up to `limit` events for `consumer`, of the many (`bulk`) or the single ones.
 
-    `taken`: the consumer's queue is empty. `heard`: the queue of its answers is. What was sent is sent again only when
-    it was seen taken, and some time later heard.
+    `taken`: the consumer's queue is empty. `heard`: the queue of its answers is. What was sent is
+    sent again only when it was seen taken, and some time later heard.
     """
 
     consumer: str
@@ -131,8 +137,9 @@ type Claimed = tuple[int, Event]
 
 
 def claim(alias: str, wants: Sequence[Want], ago: float = 0.0) -> tuple[list[Claimed], dict[tuple[str, bool], int]]:
-    """Return events that are due, with the numbers of their rows: they are the caller's to send now. And how many rows
-    were looked at, by consumer and bulk. `ago`: seconds since the lengths of the queues were looked at.
+    """Return events that are due, with the numbers of their rows: they are the caller's to send
+    now. And how many rows were looked at, by consumer and bulk. `ago`: seconds since the lengths of
+    the queues were looked at.
 
     They are due again some time later, whatever becomes of the caller.
     """
@@ -153,7 +160,9 @@ def claim(alias: str, wants: Sequence[Want], ago: float = 0.0) -> tuple[list[Cla
 
 
 def dispatch(alias: str, claimed: Sequence[Claimed]) -> bool:
-    """Send what was claimed. What the broker does not take is due again at once; then return False."""
+    """Send what was claimed. What the broker does not take is due again at once; then return
+    False.
+    """
     for position, (_, event) in enumerate(claimed):
         if not _send(event, "relay"):
             _give_back(alias, claimed[position:])
@@ -162,9 +171,11 @@ def dispatch(alias: str, claimed: Sequence[Claimed]) -> bool:
 
 
 def _send_at_once(alias: str, written: Sequence[Claimed]) -> None:
-    """After the commit: send what was written. What has no room, or the broker does not take, is left to the relay.
+    """After the commit: send what was written. What has no room, or the broker does not take, is
+    left to the relay.
 
-    Where the broker does not say, nothing is sent either: it costs a request no more than one failure.
+    Where the broker does not say, nothing is sent either: it costs a request no more than one
+    failure.
     """
     left = [
         (number, event)
@@ -181,15 +192,17 @@ def _give_back(alias: str, claimed: Sequence[Claimed]) -> None:
 
 
 def received(alias: str, event_id: UUID, consumer: str) -> None:
-    """Note that the consumer has had the effect of the event, and send what waits behind it: the next one of its
-    aggregate, or of the many another one, so that their consumer always has some."""
+    """Note that the consumer has had the effect of the event, and send what waits behind it: the
+    next one of its aggregate, or of the many another one, so that their consumer always has some.
+    """
     with connections[alias].cursor() as cursor:
         cursor.execute(statements.RECEIVED, [event_id, consumer])
         row = cursor.fetchone()
     if row is None:
         return
     aggregate, bulk = row
-    # After the commit: a publisher of the next one at this moment sees that it has nothing to wait for, or is seen.
+    # After the commit: a publisher of the next one at this moment sees that it has nothing to wait
+    # for, or is seen.
     following = _next(alias, consumer, aggregate)
     if bulk and not following and room(consumer, bulk=True, seen=SEEN):
         following, _ = claim(alias, [Want(consumer, bulk=True, limit=1, taken=False, heard=False)])
@@ -219,7 +232,8 @@ def failed(  # noqa: PLR0913 - what an answer says
 ) -> bool:
     """Note that the consumer has failed with the event; return whether it is parked now.
 
-    `counts`: the event may be the reason. It is not while the consumer's database is away. `sends`: which copy of it.
+    `counts`: the event may be the reason. It is not while the consumer's database is away. `sends`:
+    which copy of it.
     """
     with connections[alias].cursor() as cursor:
         values: dict[str, Any] = {"event_id": event_id, "consumer": consumer, "error": error, "counts": int(counts)}

@@ -27,7 +27,8 @@ STRANGE = timedelta(minutes=10)  # longer than a release takes to replace anothe
 STRAYS = 1000  # in one run
 NO_CONSUMER = "settings.EVENTS names no such consumer"
 
-# Away, or read-only since another server is the primary now, which PostgreSQL reports as InternalError.
+# Away, or read-only since another server is the primary now, which PostgreSQL reports as
+# InternalError.
 AWAY = (OperationalError, InterfaceError, InternalError)
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ _turns = count()
 
 
 def relay(seconds: float = SECONDS) -> int:
-    """Send what is due in the outboxes of this process, and return how many events. Several at once share the work.
+    """Send what is due in the outboxes of this process, and return how many events. Several at once
+    share the work.
 
     Single events first, in all outboxes; then of the many.
     """
@@ -57,7 +59,9 @@ def relay(seconds: float = SECONDS) -> int:
 
 
 def _claims(alias: str, until: float, *, bulk: bool) -> Iterator[list[Claimed]]:
-    """Yield what is due in an outbox, a batch at a time, until no consumer has more that is due, or room for it."""
+    """Yield what is due in an outbox, a batch at a time, until no consumer has more that is due, or
+    room for it.
+    """
     left = consumers()
     first = next(_turns) % max(1, len(left))  # of consumers with one queue, too
     left = left[first:] + left[:first]
@@ -76,7 +80,9 @@ def _claims(alias: str, until: float, *, bulk: bool) -> Iterator[list[Claimed]]:
 
 
 def _limits(of: list[str], *, bulk: bool) -> dict[str, int]:
-    """Return how many events may be sent now to each consumer for which there is room. Several may have one queue."""
+    """Return how many events may be sent now to each consumer for which there is room. Several may
+    have one queue.
+    """
     limits, rooms = dict[str, int](), dict[str, int]()
     for one in of:
         queue = queue_for(one, bulk=bulk)
@@ -125,9 +131,11 @@ def tidy(seconds: float = SECONDS) -> int:
 
 
 def park_strays() -> int:
-    """Park what is for a consumer that there is no more, or it would wait unseen for ever; return how many events.
+    """Park what is for a consumer that there is no more, or it would wait unseen for ever; return
+    how many events.
 
-    Not what is young: while a release replaces another one, the older one does not know all consumers.
+    Not what is young: while a release replaces another one, the older one does not know all
+    consumers.
     """
     parked = 0
     for alias in databases():

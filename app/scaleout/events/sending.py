@@ -1,9 +1,11 @@
-"""Give a message to the broker: soon, or not at all, and without an error. What was not sent is sent by the relay.
+"""Give a message to the broker: soon, or not at all, and without an error. What was not sent is
+sent by the relay.
 
-Celery's own ways are made for a sender that has nothing better to do than to wait: kombu tries to connect for ever
-unless `max_retries` says how often, and a Redis that has stopped to answer is waited for as long as its time-outs say.
-A request must not pay for that after its commit. So this has connections of its own with short time-outs and without
-second tries, and leaves the broker alone for a moment after a failure.
+Celery's own ways are made for a sender that has nothing better to do than to wait: kombu tries to
+connect for ever unless `max_retries` says how often, and a Redis that has stopped to answer is
+waited for as long as its time-outs say. A request must not pay for that after its commit. So this
+has connections of its own with short time-outs and without second tries, and leaves the broker
+alone for a moment after a failure.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ from scaleout.events import metrics
 
 CONNECT, ANSWER = 0.25, 0.5  # seconds; the broker is on the same network
 PAUSE = 2.0  # seconds in which nobody in this process tries, after a failure
-# Messages in a queue beyond which no event is sent to it: its consumer has enough to do, what waits there would be sent
-# once more for each pause that passes, and the broker's memory is for all queues.
+# Messages in a queue beyond which no event is sent to it: its consumer has enough to do, what waits
+# there would be sent once more for each pause that passes, and the broker's memory is for all
+# queues.
 FULL = 500
 MANY = 100  # the same for a queue of many: a single event of the same aggregate waits for these
 SEEN = 1.0  # seconds for which a sender believes the length that was seen
@@ -64,11 +67,13 @@ _lengths: dict[str, tuple[float, int | None]] = {}  # by queue: when it was seen
 
 
 def send(task: str, queue: str | None = None, headers: dict[str, str] | None = None, **arguments: Any) -> bool:
-    """Send the task with this name to `queue`, by default its own; return whether the broker has it.
+    """Send the task with this name to `queue`, by default its own; return whether the broker has
+    it.
 
     `headers`: of the message, beside Celery's.
 
-    Raises nothing, and takes CONNECT + ANSWER seconds at most, twice that where a connection has to be made first.
+    Raises nothing, and takes CONNECT + ANSWER seconds at most, twice that where a connection has to
+    be made first.
     """
     return deliver(current_app, task, (), arguments, {"queue": queue or queue_of(task), "headers": headers})
 
@@ -96,7 +101,9 @@ def queue_of(task: str) -> str:
 
 
 def queue_for(consumer: str, *, bulk: bool) -> str:
-    """Return the queue of the events for `consumer`: of the single ones, or of the many (`bulk`)."""
+    """Return the queue of the events for `consumer`: of the single ones, or of the many
+    (`bulk`).
+    """
     return _of_many(queue_of(consumer)) if bulk else queue_of(consumer)
 
 
@@ -107,13 +114,17 @@ def answers_of(*, bulk: bool) -> str:
 
 
 def _of_many(queue: str) -> str:
-    """Return the queue beside `queue`, "<service>.<kind>", for what may wait. A name without a dot stands for all."""
+    """Return the queue beside `queue`, "<service>.<kind>", for what may wait. A name without a dot
+    stands for all.
+    """
     service, _, _ = queue.rpartition(".")
     return f"{service}.bulk" if service else queue
 
 
 def length(queue: str) -> int | None:
-    """Return how many messages of `queue` no worker has taken yet; None if the broker does not say."""
+    """Return how many messages of `queue` no worker has taken yet; None if the broker does not
+    say.
+    """
     if not _broken.allows():
         return None
     try:
@@ -129,7 +140,9 @@ def length(queue: str) -> int | None:
 
 
 def waiting(queue: str, seen: float = 0.0) -> int | None:
-    """Return the length of `queue` as it was at most `seen` seconds ago; None if the broker does not say."""
+    """Return the length of `queue` as it was at most `seen` seconds ago; None if the broker does
+    not say.
+    """
     at, count = _lengths.get(queue, (float("-inf"), None))
     if time.monotonic() - at >= seen:
         count = length(queue)
@@ -138,8 +151,9 @@ def waiting(queue: str, seen: float = 0.0) -> int | None:
 
 
 def room(consumer: str, *, bulk: bool, seen: float = 0.0) -> int:
-    """Return how many events for `consumer` may be sent now: none if the broker does not say, and of many none while
-    the answers to earlier ones wait."""
+    """Return how many events for `consumer` may be sent now: none if the broker does not say, and
+    of many none while the answers to earlier ones wait.
+    """
     counts = [waiting(queue_for(consumer, bulk=bulk), seen)]
     if bulk:
         counts.append(waiting(answers_of(bulk=True), seen))

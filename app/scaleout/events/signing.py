@@ -1,11 +1,12 @@
 """Whose an event is: signed where it is sent, checked where it is received.
 
-`settings.EVENTS_SIGN` names a function that returns the signature of bytes, or None where this process has no key: then
-it sends no event, and leaves that to the relay of one that has. `settings.EVENTS_VERIFY` names one that says whether a
-signature is of the service that owns the event's name. Without these settings each client of the queue is believed.
+`settings.EVENTS_SIGN` names a function that returns the signature of bytes, or None where this
+process has no key: then it sends no event, and leaves that to the relay of one that has.
+`settings.EVENTS_VERIFY` names one that says whether a signature is of the service that owns the
+event's name. Without these settings each client of the queue is believed.
 
-The signature is of the message as it is sent, its consumer and its outbox included, so no part of it can be exchanged.
-It goes in a header, which the release before does not know and leaves alone.
+The signature is of the message as it is sent, its consumer and its outbox included, so no part of
+it can be exchanged. It goes in a header, which the release before does not know and leaves alone.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def signed(event: Event) -> dict[str, str] | None:
 def believed(message: Any, consumer: str, signature: object) -> bool:
     """Return whether `message` is an event for `consumer` of the service that owns its name.
 
-    One that is not is counted and dropped without an answer: a forger could else let good events be parked. A good one
-    that came without a signature, of the release before, stays in its outbox, whose relay sends it again.
+    One that is not is counted and dropped without an answer: a forger could else let good events be
+    parked. A good one that came without a signature, of the release before, stays in its outbox,
+    whose relay sends it again.
     """
     path = getattr(settings, "EVENTS_VERIFY", "")
     if not path:

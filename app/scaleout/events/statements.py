@@ -1,26 +1,31 @@
-"""What the outbox does to its table, and how long it waits. By indexes alone, however the table has grown or shrunk."""
+"""What the outbox does to its table, and how long it waits. By indexes alone, however the table has
+grown or shrunk.
+"""
 
 from __future__ import annotations
 
-# Seconds until what was sent, and of which nothing was heard, is sent again: longer than a consumer with nothing
-# else to do takes. The waits grow up to LONGEST. In between the relay looks whether the consumer's queue is empty.
+# Seconds until what was sent, and of which nothing was heard, is sent again: longer than a consumer
+# with nothing else to do takes. The waits grow up to LONGEST. In between the relay looks whether
+# the consumer's queue is empty.
 SILENCE = 10
 LOOK = SILENCE / 2
 LONGEST = 120
-# Failures of the consumer until an event is parked: with the waits between them that is about four minutes.
+# Failures of the consumer until an event is parked: with the waits between them that is about four
+# minutes.
 FAILURES = 8
 
-# What is known of an event that was sent. It may be in the consumer's queue; the queue was empty since, so that a
-# worker has it or none has; none has it: the consumer failed with it, or the broker did not take it.
+# What is known of an event that was sent. It may be in the consumer's queue; the queue was empty
+# since, so that a worker has it or none has; none has it: the consumer failed with it, or the
+# broker did not take it.
 UNKNOWN, TAKEN, HEARD = 0, 1, 2
 
 _COLUMNS = "id, event_id, name, aggregate, consumer, data::text, headers::text, created_at, sends, bulk"
-# A wait after so many sends: 2, 4, 8, … seconds, a fifth more or less, so that what failed together does not come back
-# together.
+# A wait after so many sends: 2, 4, 8, … seconds, a fifth more or less, so that what failed together
+# does not come back together.
 _WAIT = "make_interval(secs => greatest({least}, least({longest}, 2 ^ least(sends, 10))) * (0.8 + 0.4 * random()))"
 ONE_OF_AN_AGGREGATE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
-# What waits behind another one is due at once: it goes when that one has gone. A statement of its own after the lock,
-# so that it sees what the last holder of the lock has committed.
+# What waits behind another one is due at once: it goes when that one has gone. A statement of its
+# own after the lock, so that it sees what the last holder of the lock has committed.
 WRITE = f"""
     INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, headers, created_at, due_at, sends)
     SELECT %(event_id)s, %(name)s, %(aggregate)s, %(consumer)s, %(data)s, %(headers)s, clock_timestamp(),
@@ -35,17 +40,19 @@ HURRY = """
     UPDATE events_outbox SET bulk = false, due_at = CASE WHEN sends = 0 THEN clock_timestamp() ELSE due_at END
      WHERE consumer = %(consumer)s AND aggregate = %(aggregate)s AND bulk
 """
-# The best plan, whatever the statistics say of a table that fills and empties within minutes: each row by an index. By
-# which one, the order says: a comparison of rows, ordered as its index is, can go by no other.
+# The best plan, whatever the statistics say of a table that fills and empties within minutes: each
+# row by an index. By which one, the order says: a comparison of rows, ordered as its index is, can
+# go by no other.
 BY_INDEX = """
     SELECT set_config('enable_' || way, 'off', true)
       FROM unnest(ARRAY['seqscan', 'bitmapscan', 'sort', 'incremental_sort', 'hashjoin', 'mergejoin']) AS way
 """
-# Of each want as many rows as it says are looked at, those that are due longest. What waits behind another one is
-# looked at again when it is twice as old. Of what was sent it is first noted that the queue is empty: then a worker has
-# it, or none. If some time later nothing was heard, and no answer waits, it is sent again. `ago`: seconds since it was
-# asked how long the queues are; what was sent since then is not due. Skipped: what another relay has in its hand.
-# The time of the statement, not the clock's: an index finds what is due at a time that stands still.
+# Of each want as many rows as it says are looked at, those that are due longest. What waits behind
+# another one is looked at again when it is twice as old. Of what was sent it is first noted that
+# the queue is empty: then a worker has it, or none. If some time later nothing was heard, and no
+# answer waits, it is sent again. `ago`: seconds since it was asked how long the queues are; what
+# was sent since then is not due. Skipped: what another relay has in its hand. The time of the
+# statement, not the clock's: an index finds what is due at a time that stands still.
 CLAIM = f"""
     WITH due AS MATERIALIZED (
         SELECT one.id, CASE WHEN one.waits THEN 'waits'
@@ -88,8 +95,9 @@ NEXT = f"""
        AND sends = 0 AND parked_at IS NULL
     RETURNING {_COLUMNS}
 """  # noqa: S608 - as above
-# Only what is said of the newest copy: older ones pile up while a consumer is away, and would all fail at once when it
-# is back with its first second a bad one. 0: said by a consumer of an older release.
+# Only what is said of the newest copy: older ones pile up while a consumer is away, and would all
+# fail at once when it is back with its first second a bad one. 0: said by a consumer of an older
+# release.
 FAILED = f"""
     UPDATE events_outbox
        SET failures = failures + %(counts)s, error = %(error)s, known = {HEARD},

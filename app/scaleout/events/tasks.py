@@ -1,4 +1,6 @@
-"""What the workers of a service do for its outbox. Their messages name no service: each goes to a queue by name."""
+"""What the workers of a service do for its outbox. Their messages name no service: each goes to a
+queue by name.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ log = logging.getLogger(__name__)
 def answer(  # noqa: PLR0913 - the words of a message
     alias: str, event_id: str, consumer: str, error: str = "", *, counts: bool = True, sends: int = 0
 ) -> None:
-    """Take note of what a consumer says of an event of the outbox in `alias`. Said twice it changes nothing."""
+    """Take note of what a consumer says of an event of the outbox in `alias`. Said twice it changes
+    nothing.
+    """
     if not error:
         outbox.received(alias, UUID(event_id), consumer)
     elif outbox.failed(alias, UUID(event_id), consumer, error, counts=counts, sends=sends):

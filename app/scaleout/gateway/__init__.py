@@ -1,4 +1,6 @@
-"""One entry for all services: `/api/<service>/<path>` goes to that service's same path, unchanged."""
+"""One entry for all services: `/api/<service>/<path>` goes to that service's same path,
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name at its first use: Django imports an application before its models can be."""
+    """Import a public name at its first use: Django imports an application before its models can
+    be.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,7 +1,8 @@
 """The replicas behind one name.
 
-Docker's DNS, like every other, answers a name with the addresses of all replicas. A library that looks the name up by
-itself takes the first that connects and stays with it; here each call picks one, and avoids those that just failed.
+Docker's DNS, like every other, answers a name with the addresses of all replicas. A library that
+looks the name up by itself takes the first that connects and stays with it; here each call picks
+one, and avoids those that just failed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Addresses:
         self._suspects: dict[Address, float] = {}
 
     def pick(self, tried: Collection[Address], patience: float = 1.0) -> tuple[Address, bool] | None:
-        """Return a replica that is not in `tried`, and whether there is another one besides; None if there is none.
+        """Return a replica that is not in `tried`, and whether there is another one besides; None
+        if there is none.
 
         While none is known it waits up to `patience` seconds for another thread that asks for them.
         """
@@ -54,7 +56,8 @@ class Addresses:
         self._suspects = {**suspects, address: now + SUSPECT}  # replaced, never changed: others are reading it
 
     def _current(self, now: float, patience: float) -> list[Address]:
-        # One thread asks; the others go on with what is known, and wait only if that is nothing, or too old.
+        # One thread asks; the others go on with what is known, and wait only if that is nothing, or
+        # too old.
         if now - self._asked > FRESH and self._refreshing.acquire(timeout=0 if self._usable() else patience):
             try:
                 if now - self._asked > FRESH:

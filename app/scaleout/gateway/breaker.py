@@ -18,10 +18,11 @@ class Open(Exception):  # noqa: N818 - a state
 
 
 class Breaker:
-    """Open after `failures` in a row; after `rest` seconds one call tries, and its outcome closes or opens it again.
+    """Open after `failures` in a row; after `rest` seconds one call tries, and its outcome closes
+    or opens it again.
 
-    It knows what this process has seen, no more. A call that began before the state last changed says nothing about
-    the state since: its outcome is not counted.
+    It knows what this process has seen, no more. A call that began before the state last changed
+    says nothing about the state since: its outcome is not counted.
     """
 
     def __init__(self, failures: int, rest: float, tell: Callable[[int], None] = lambda _state: None) -> None:

@@ -1,4 +1,6 @@
-"""A budget for second tries, so that they never multiply the load on a service that is in trouble."""
+"""A budget for second tries, so that they never multiply the load on a service that is in
+trouble.
+"""
 
 from __future__ import annotations
 

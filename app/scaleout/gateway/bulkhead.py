@@ -21,12 +21,13 @@ class Full(Exception):  # noqa: N818 - a state
 class Bulkhead:
     """Let `most` calls through at a time.
 
-    Whoever waits holds a thread as well. So `waiting` calls may wait as long as places become free, and all others only
-    where their turn comes in a SHORT time, as far as the length of the latest calls tells: that is so under load, where
-    places become free every few milliseconds, and not where the service is slow; they go when none has become free for
-    the time of a few calls, because a service that has just frozen would otherwise hold every thread for `patience`.
-    When no place has become free for `patience` seconds, or the last calls failed, the service is stuck: everyone who
-    comes is told so at once.
+    Whoever waits holds a thread as well. So `waiting` calls may wait as long as places become free,
+    and all others only where their turn comes in a SHORT time, as far as the length of the latest
+    calls tells: that is so under load, where places become free every few milliseconds, and not
+    where the service is slow; they go when none has become free for the time of a few calls,
+    because a service that has just frozen would otherwise hold every thread for `patience`. When no
+    place has become free for `patience` seconds, or the last calls failed, the service is stuck:
+    everyone who comes is told so at once.
     """
 
     def __init__(self, most: int, waiting: int, patience: float) -> None:
@@ -39,7 +40,9 @@ class Bulkhead:
         self._failures = 0
 
     def enter(self, until: float) -> None:
-        """Take a place, which must be given back. Raises Full, at `until` (monotonic) at the latest."""
+        """Take a place, which must be given back. Raises Full, at `until` (monotonic) at the
+        latest.
+        """
         with self._moves:
             turn = self._seconds * (self._waiting + 1) / self._most
             patient = self._waiting < self._may_wait

@@ -8,7 +8,9 @@ from django.http import HttpRequest
 
 
 def by_address(request: HttpRequest) -> str:
-    """Return the address that the load balancer saw; of IPv6 the network, since a caller has all of its addresses."""
+    """Return the address that the load balancer saw; of IPv6 the network, since a caller has all of
+    its addresses.
+    """
     text = request.META.get("HTTP_X_REAL_IP") or request.META.get("REMOTE_ADDR", "")
     try:
         address = ipaddress.ip_address(text)

@@ -15,13 +15,15 @@ from typing import Any
 
 from scaleout.gateway.addresses import Address
 
-# Seconds that an idle connection is used again: less than a replica drains, so that each is used while its replica
-# can still say that it is draining, or never again.
+# Seconds that an idle connection is used again: less than a replica drains, so that each is used
+# while its replica can still say that it is draining, or never again.
 IDLE = 4.0
 
 
 class TimedSocket(socket.socket):
-    """A socket whose reads and writes are over at `until` (monotonic), however slowly the bytes trickle in."""
+    """A socket whose reads and writes are over at `until` (monotonic), however slowly the bytes
+    trickle in.
+    """
 
     until = 0.0
 
@@ -47,7 +49,9 @@ class TimedSocket(socket.socket):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer, whatever hints came before it (RFC 9110, 15.2): http.client itself passes over 100 only."""
+    """An answer, whatever hints came before it (RFC 9110, 15.2): http.client itself passes over 100
+    only.
+    """
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -89,7 +93,9 @@ class Kept(threading.local):
         self._idle: dict[Address, tuple[Connection, float]] = {}
 
     def take(self, address: Address) -> Connection:
-        """Return a connection to `address`: an idle one, if it is young and the replica has not closed it."""
+        """Return a connection to `address`: an idle one, if it is young and the replica has not
+        closed it.
+        """
         connection, since = self._idle.pop(address, (None, 0.0))
         if connection is not None:
             if time.monotonic() - since < IDLE and _quiet(connection.sock):
@@ -110,7 +116,9 @@ class Kept(threading.local):
 
 
 def _quiet(sock: Any) -> bool:
-    """Return whether there is nothing to read: a byte or an end that nobody asked for spoils the connection."""
+    """Return whether there is nothing to read: a byte or an end that nobody asked for spoils the
+    connection.
+    """
     if sock is None:
         return False
     poll = select.poll()

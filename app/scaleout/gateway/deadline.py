@@ -1,8 +1,9 @@
-"""How long a caller will wait, passed on from service to service, so that no work is done for one who has gone.
+"""How long a caller will wait, passed on from service to service, so that no work is done for one
+who has gone.
 
-`X-Deadline` holds the seconds that are left when the header is sent, such as `1.734`: no two clocks need agree. What a
-request waits in a service's queue after that is not in it. But its caller closes the connection at the deadline, and a
-closed connection is seen before the work begins.
+`X-Deadline` holds the seconds that are left when the header is sent, such as `1.734`: no two clocks
+need agree. What a request waits in a service's queue after that is not in it. But its caller closes
+the connection at the deadline, and a closed connection is seen before the work begins.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _until: ContextVar[float | None] = ContextVar("gateway_deadline", default=None)
 
 
 def left(at_most: float) -> float:
-    """Return the seconds that a call to somebody else may take: what the caller still waits, and no more than this."""
+    """Return the seconds that a call to somebody else may take: what the caller still waits, and no
+    more than this.
+    """
     until = _until.get()
     return at_most if until is None else max(0.0, min(at_most, until - time.monotonic()))
 
@@ -48,13 +51,17 @@ def caller_gone(environ: dict[str, Any]) -> bool:
 
 
 class DeadlineMiddleware:
-    """For the services, not for the site's edge, where anyone may send the header: keep to the caller's deadline."""
+    """For the services, not for the site's edge, where anyone may send the header: keep to the
+    caller's deadline.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request; with 504 before any work if nobody waits. Raises BadRequest for what is no number."""
+        """Answer the request; with 504 before any work if nobody waits. Raises BadRequest for what
+        is no number.
+        """
         sent = request.headers.get(HEADER)
         if sent is not None and not _FORM.fullmatch(sent):
             raise BadRequest(f"{HEADER} is not a number of seconds")

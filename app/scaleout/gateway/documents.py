@@ -24,7 +24,9 @@ class Missing(Exception):  # noqa: N818 - said of the document
 
 
 def fetch(service: Service, seconds: float) -> Document:
-    """Return the document of a service, as any caller gets it. Raises Missing after `seconds` at the latest."""
+    """Return the document of a service, as any caller gets it. Raises Missing after `seconds` at
+    the latest.
+    """
     until = time.monotonic() + seconds
     request = Request.get(f"/api/{service.name}/openapi.json", [("Host", service.name)])
     try:
@@ -50,9 +52,10 @@ def _is_deep(document: Document) -> bool:
 def merge(documents: Mapping[str, Document]) -> Document:
     """Return the paths and components of all, each operation with its service's name as its tag.
 
-    Paths keep their prefix, so they are told apart already. A component that is another one in another service gets its
-    service's name before its own, and so does each reference to it. What holds for a whole document (`security`) is
-    written to its operations. What is no part of OpenAPI is left out, so that an odd document spoils no other.
+    Paths keep their prefix, so they are told apart already. A component that is another one in
+    another service gets its service's name before its own, and so does each reference to it. What
+    holds for a whole document (`security`) is written to its operations. What is no part of OpenAPI
+    is left out, so that an odd document spoils no other.
     """
     apart = _told_apart(documents)
     paths: Document = {}

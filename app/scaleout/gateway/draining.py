@@ -1,8 +1,8 @@
 """A replica that is about to stop tells whoever has a connection to it.
 
-Docker's DNS names a replica until it has gone, and gunicorn leaves connections to the kernel, which resets them, before
-it has gone. So a service that drains says so: in `/health/`, which the gateway asks before the first request on a new
-connection, and on each answer over one that it has kept.
+Docker's DNS names a replica until it has gone, and gunicorn leaves connections to the kernel, which
+resets them, before it has gone. So a service that drains says so: in `/health/`, which the gateway
+asks before the first request on a new connection, and on each answer over one that it has kept.
 """
 
 from __future__ import annotations

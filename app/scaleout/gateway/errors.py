@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
-    """The gateway answers itself, with `status` and a `detail` for the caller; `reason` is what the metrics call it."""
+    """The gateway answers itself, with `status` and a `detail` for the caller; `reason` is what the
+    metrics call it.
+    """
 
     def __init__(self, status: int, reason: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -17,7 +19,9 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
 
 
 class Failed(Exception):  # noqa: N818 - what the service did
-    """A service has not answered. `touched` says whether it may have begun to work on the request."""
+    """A service has not answered. `touched` says whether it may have begun to work on the
+    request.
+    """
 
     status = 502
     touched = True
@@ -31,7 +35,9 @@ class Unreachable(Failed):
 
 
 class Lost(Failed):
-    """The connection broke before the answer began. `stale`: it was an old one, which the service may have closed."""
+    """The connection broke before the answer began. `stale`: it was an old one, which the service
+    may have closed.
+    """
 
     def __init__(self, detail: str, *, stale: bool) -> None:
         super().__init__(detail)
@@ -55,4 +61,6 @@ class Broken(Failed):
 
 
 class Cut(Exception):  # noqa: N818 - what the service did
-    """The answer ended before its end, when its beginning was already passed on: the caller's connection is cut too."""
+    """The answer ended before its end, when its beginning was already passed on: the caller's
+    connection is cut too.
+    """

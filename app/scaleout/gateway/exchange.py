@@ -34,13 +34,17 @@ class Request:
 
 
 class Answer:
-    """An answer whose beginning has come: status, header, first bytes. Iterate over it for the body, then close it.
+    """An answer whose beginning has come: status, header, first bytes. Iterate over it for the
+    body, then close it.
 
-    `whole` says that all of it was read, `cut` that the service broke it off, `last` that the replica is draining.
+    `whole` says that all of it was read, `cut` that the service broke it off, `last` that the
+    replica is draining.
     """
 
     def __init__(self, method: str, response: http.client.HTTPResponse, sock: TimedSocket, most: int) -> None:
-        """Raise Broken if it cannot be passed on, OSError and http.client's errors if it does not come."""
+        """Raise Broken if it cannot be passed on, OSError and http.client's errors if it does not
+        come.
+        """
         self.status, self.reason = response.status, response.reason
         if not 200 <= self.status <= 599:
             raise Broken(f"the answer has the status {self.status}")
@@ -63,11 +67,15 @@ class Answer:
         self._first = self._read()
 
     def begin(self, until: float, wait: float, finish: Callable[[Answer], None]) -> None:
-        """Give the rest until `until`, and `wait` seconds for each piece; call `finish` once it is closed."""
+        """Give the rest until `until`, and `wait` seconds for each piece; call `finish` once it is
+        closed.
+        """
         self._until, self._wait, self._finish = until, wait, finish
 
     def read(self, until: float, most: int) -> bytes:
-        """Return the whole body and close it. Raises Cut, also after `most` bytes or at `until` (monotonic)."""
+        """Return the whole body and close it. Raises Cut, also after `most` bytes or at `until`
+        (monotonic).
+        """
         self._until = min(self._until, until)
         try:
             body = bytearray()
@@ -83,7 +91,9 @@ class Answer:
         return self
 
     def __next__(self) -> bytes:
-        """Return the next piece. Raises Cut where the service breaks off, is too slow or sends too much."""
+        """Return the next piece. Raises Cut where the service breaks off, is too slow or sends too
+        much.
+        """
         piece, self._first = self._first, b""
         if not piece:
             if (now := time.monotonic()) >= self._until:  # while the caller had the last piece
@@ -136,8 +146,9 @@ def open_connection(connection: Connection, seconds: float) -> TimedSocket:
 def ask_first(connection: Connection, sock: TimedSocket, path: str, until: float, *, choosy: bool) -> None:
     """Ask for `path` on a new connection, before anything else. Raises Silent, Unreachable.
 
-    The kernel of a replica that hangs, or stops, accepts connections as well; and a POST that was sent there could not
-    be sent to another one. `choosy`: there is another one, so an answer that is not 200 will not do.
+    The kernel of a replica that hangs, or stops, accepts connections as well; and a POST that was
+    sent there could not be sent to another one. `choosy`: there is another one, so an answer that
+    is not 200 will not do.
     """
     sock.until = until
     try:
@@ -153,7 +164,9 @@ def ask_first(connection: Connection, sock: TimedSocket, path: str, until: float
 
 
 def exchange(connection: Connection, sock: TimedSocket, request: Request, until: float, most: int) -> Answer:
-    """Send `request` and return the beginning of its answer. Raises Lost, Slow, Broken, and Refused for a bad body."""
+    """Send `request` and return the beginning of its answer. Raises Lost, Slow, Broken, and Refused
+    for a bad body.
+    """
     sock.until = until
     try:
         _send(connection, request, until)

@@ -1,7 +1,7 @@
 """Which headers pass, and which do not.
 
-Between two hops some headers belong to the hop. Others say who somebody is: those are set here or by the load balancer
-in front, and a caller's own are dropped, so that a service may believe them.
+Between two hops some headers belong to the hop. Others say who somebody is: those are set here or
+by the load balancer in front, and a caller's own are dropped, so that a service may believe them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from scaleout.gateway.errors import Broken
 
 Headers = list[tuple[str, str]]
 
-# RFC 9110, section 7.6.1, and its predecessors. Expect is answered by the server in front of this code.
+# RFC 9110, section 7.6.1, and its predecessors. Expect is answered by the server in front of this
+# code.
 _HOP = frozenset({
     "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
     "transfer-encoding", "upgrade", "http2-settings", "expect", "x-connection-options",
@@ -30,22 +31,26 @@ _UNTRUSTED = (
     "forwarded", "x-forwarded", "x-original-", "x-rewrite-", "x-scheme", "proxy",
     "remote-", "x-remote-", "x-user", "x-auth", "x-identity", "x-internal", "x-service", "x-staff",
 )  # fmt: skip
-# Of an answer: framing and what the server in front sets by itself; x-accel- would be orders to nginx.
+# Of an answer: framing and what the server in front sets by itself; x-accel- would be orders to
+# nginx.
 _NOT_BACK = frozenset({"content-length", "date", "server", "x-request-id", "x-draining"})
 _ORDERS = "x-accel-"
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# What a parser of mail finds missing in the header of a multipart answer, whose body it has not seen.
+# What a parser of mail finds missing in the header of a multipart answer, whose body it has not
+# seen.
 _NO_DEFECT = (StartBoundaryNotFoundDefect, MultipartInvariantViolationDefect)
 
 
 def to_service(environ: dict[str, Any], request: Mapping[str, str]) -> Headers:
-    """Return what goes to the service: the caller's headers without those of the hop, and the ones that are ours.
+    """Return what goes to the service: the caller's headers without those of the hop, and the ones
+    that are ours.
 
     `request`: the headers that say which request this is.
     """
-    # The load balancer in front has a connection of its own; it says here what stood in the caller's `Connection`.
+    # The load balancer in front has a connection of its own; it says here what stood in the
+    # caller's `Connection`.
     named = _named(f"{environ.get('HTTP_CONNECTION', '')},{environ.get('HTTP_X_CONNECTION_OPTIONS', '')}")
     passed: Headers = []
     for key, value in environ.items():
@@ -69,7 +74,9 @@ def to_service(environ: dict[str, Any], request: Mapping[str, str]) -> Headers:
 
 
 def from_service(message: HTTPMessage) -> Headers:
-    """Return what goes back to the caller, repeated headers as they are. Raises Broken for what is no header."""
+    """Return what goes back to the caller, repeated headers as they are. Raises Broken for what is
+    no header.
+    """
     if [defect for defect in message.defects if not isinstance(defect, _NO_DEFECT)] or (
         not message.is_multipart() and message.get_payload()
     ):
@@ -86,7 +93,9 @@ def from_service(message: HTTPMessage) -> Headers:
 
 
 def length(message: HTTPMessage) -> int | None:
-    """Return the length that the answer declares, None where it declares none. Raises Broken if it makes no sense."""
+    """Return the length that the answer declares, None where it declares none. Raises Broken if it
+    makes no sense.
+    """
     lengths, codings = message.get_all("Content-Length", []), message.get_all("Transfer-Encoding", [])
     if codings:
         if [coding.lower() for coding in codings] != ["chunked"] or lengths:

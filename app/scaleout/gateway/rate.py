@@ -1,8 +1,9 @@
 """How much a caller may ask for: one counter for all replicas, in Redis, in one round trip.
 
-The generic cell rate algorithm (ITU-T I.371) keeps one number for a caller: when the requests of the past will be paid
-for. So there is nothing to clean up, and whoever asks evenly is never refused. Who was idle may spend the quota at
-once and gets it back evenly: in one window up to twice as much, as at the edge of windows that begin anew.
+The generic cell rate algorithm (ITU-T I.371) keeps one number for a caller: when the requests of
+the past will be paid for. So there is nothing to clean up, and whoever asks evenly is never
+refused. Who was idle may spend the quota at once and gets it back evenly: in one window up to twice
+as much, as at the edge of windows that begin anew.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds without a question after one that had no answer
 
-# Redis's own clock, in microseconds: the replicas' clocks differ. Rendered by %.0f, since Lua would shorten the number.
+# Redis's own clock, in microseconds: the replicas' clocks differ. Rendered by %.0f, since Lua would
+# shorten the number.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -54,7 +56,8 @@ class Quota:
 
 
 class Rate:
-    """`quota` requests in `window` seconds for each caller, counted in the Redis, or Redis Cluster, of `redis()`.
+    """`quota` requests in `window` seconds for each caller, counted in the Redis, or Redis Cluster,
+    of `redis()`.
 
     It must have short time-outs: a limit that cannot be asked for is to cost next to nothing.
     """

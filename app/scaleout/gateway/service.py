@@ -14,14 +14,17 @@ from scaleout.gateway.connection import Kept
 from scaleout.gateway.errors import Failed, Lost, Refused, Slow, Unreachable
 from scaleout.gateway.exchange import Answer, Request, ask_first, exchange, open_connection
 
-# What may be sent a second time after the first may have reached a replica: as both load balancers have it.
+# What may be sent a second time after the first may have reached a replica: as both load balancers
+# have it.
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LEAST = 0.02  # seconds in which an answer can be hoped for
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Seconds and numbers. The load balancers give up after 2 s without a byte: the gateway must answer before."""
+    """Seconds and numbers. The load balancers give up after 2 s without a byte: the gateway must
+    answer before.
+    """
 
     total: float = 1.8  # until the answer begins, with everything
     connect: float = 0.25
@@ -66,7 +69,9 @@ class Service:
         return cls(name, str(parts.hostname), parts.port or 80, policy)
 
     def call(self, request: Request, until: float) -> Answer:
-        """Return the answer, which must be closed. Raises Failed, and Refused where nothing could be sent."""
+        """Return the answer, which must be closed. Raises Failed, and Refused where nothing could
+        be sent.
+        """
         try:
             ticket = self._breaker.enter()
         except breaker.Open as state:
@@ -74,7 +79,8 @@ class Service:
         well: bool | None = None
         try:
             try:
-                # The time of a try is left to the service: it did nothing wrong while others waited here.
+                # The time of a try is left to the service: it did nothing wrong while others waited
+                # here.
                 self._bulkhead.enter(until - self._policy.attempt)
             except bulkhead.Full as state:
                 raise self._unavailable("busy", "is busy", 1) from state
@@ -92,7 +98,9 @@ class Service:
         return answer
 
     def _try(self, request: Request, until: float) -> Answer:
-        """Ask one replica after the other. The place in the bulkhead is given back when the answer is closed."""
+        """Ask one replica after the other. The place in the bulkhead is given back when the answer
+        is closed.
+        """
         self._budget.earn()
         tried: set[addresses.Address] = set()
         failure: Failed = Unreachable("no address is known")
@@ -131,7 +139,8 @@ class Service:
         soon = min(until, now + policy.attempt) if hurry else until
         end = soon if request.method in _REPEATABLE else until
         try:
-            # A thread that was kept from running may be past its end by now: that is no time, and not less than none.
+            # A thread that was kept from running may be past its end by now: that is no time, and
+            # not less than none.
             sock = open_connection(connection, max(0.001, min(policy.connect, soon - now)))
             if policy.probe and not connection.used:
                 patience = min(end, now + policy.probe_seconds) if hurry else end

@@ -1,8 +1,9 @@
 """Which service a request is for, read from the request target as it came, and nothing else.
 
-By the time Django sees a path it is decoded: `%2f` is a slash and `%2e%2e` are two dots. A service decodes once more
-than whoever looked at the path before it, and there the trouble begins. So the undecoded target is what is judged, and
-what is passed on, byte for byte; whatever two readers could understand in two ways is refused.
+By the time Django sees a path it is decoded: `%2f` is a slash and `%2e%2e` are two dots. A service
+decodes once more than whoever looked at the path before it, and there the trouble begins. So the
+undecoded target is what is judged, and what is passed on, byte for byte; whatever two readers could
+understand in two ways is refused.
 """
 
 from __future__ import annotations
@@ -26,14 +27,18 @@ _PARAMETERS = re.compile(r"(?:;|%(?:25)*3b).*", re.IGNORECASE)
 
 
 def of(request: HttpRequest) -> str:
-    """Return the request target as it came. gunicorn has it; of another server it is Django's rendering of the path."""
+    """Return the request target as it came. gunicorn has it; of another server it is Django's
+    rendering of the path.
+    """
     environ: dict[str, Any] = request.META
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     return str(raw) if raw else request.get_full_path()
 
 
 def service(target: str, services: Collection[str]) -> str:
-    """Return the service that `target` is for. Raises Refused: 400 if it is malformed, 404 for an unknown service."""
+    """Return the service that `target` is for. Raises Refused: 400 if it is malformed, 404 for an
+    unknown service.
+    """
     path = target.partition("?")[0]
     if _NOT_PRINTABLE.search(target) or not path.startswith("/"):
         raise _malformed("Only an absolute path of printable ASCII characters is a request target here.")

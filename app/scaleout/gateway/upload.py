@@ -15,12 +15,15 @@ class Upload:
     """Read the body from the server once; `begun` says whether that is still to come."""
 
     def __init__(self, environ: dict[str, Any], most: int) -> None:
-        """Raise Refused: 413 if the caller says that there are more than `most` bytes, 400 if it says no number."""
+        """Raise Refused: 413 if the caller says that there are more than `most` bytes, 400 if it
+        says no number.
+        """
         declared = environ.get("CONTENT_LENGTH") or None
         if declared is not None and not re.fullmatch(r"[0-9]{1,18}", declared):
             raise Refused(400, "body", "The length of the body is not a number.")
         self.length = int(declared) if declared is not None else None
-        # Only a server that ends the stream by itself, as gunicorn does, passes a body without a length.
+        # Only a server that ends the stream by itself, as gunicorn does, passes a body without a
+        # length.
         self.chunked = self.length is None and bool(
             environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated")
         )
@@ -30,7 +33,9 @@ class Upload:
             raise _too_large(most)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the body. Raises Refused: 413 where it is too large after all, 400 where it ends too soon."""
+        """Yield the body. Raises Refused: 413 where it is too large after all, 400 where it ends
+        too soon.
+        """
         size = 0
         while self.chunked or size < (self.length or 0):
             self.begun = True

@@ -39,7 +39,9 @@ _READ_HERE = frozenset({"cache-control", "vary"})
 
 
 class PassedOn(StreamingHttpResponse):
-    """The answer of a service. It is nobody's to rewrite: a problem stays the service's own, and so does a text."""
+    """The answer of a service. It is nobody's to rewrite: a problem stays the service's own, and so
+    does a text.
+    """
 
     passed_on = True
 
@@ -56,7 +58,9 @@ class PassedOn(StreamingHttpResponse):
                 self.headers[header] = value
 
     def items(self) -> Any:
-        """Return the headers; those that came several times, such as Set-Cookie, go out several times."""
+        """Return the headers; those that came several times, such as Set-Cookie, go out several
+        times.
+        """
         return [*self.headers.items(), *self._repeated]
 
 
@@ -93,7 +97,9 @@ class Gateway:
         return response
 
     def documents(self, seconds: float) -> tuple[Document, list[str]]:
-        """Return the services' OpenAPI documents as one, and who gave none. Each is given `seconds`."""
+        """Return the services' OpenAPI documents as one, and who gave none. Each is given
+        `seconds`.
+        """
         found, missing = dict[str, Document](), list[str]()
         for name, service in self._services.items():
             try:
@@ -104,7 +110,9 @@ class Gateway:
         return merge(found), missing
 
     def refuses(self, request: HttpRequest) -> int | None:
-        """Count a request that the site itself answers; return in how many seconds to come back, None for now."""
+        """Count a request that the site itself answers; return in how many seconds to come back,
+        None for now.
+        """
         quota = self._rate.take(self._caller(request)) if self._rate else None
         return None if quota is None or quota.allowed else quota.seconds
 

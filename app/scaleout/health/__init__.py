@@ -1,4 +1,6 @@
-"""Whether this replica can serve, known before it is asked: threads ask, so that the answer never waits."""
+"""Whether this replica can serve, known before it is asked: threads ask, so that the answer never
+waits.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name at its first use: Django imports an application before its models can be."""
+    """Import a public name at its first use: Django imports an application before its models can
+    be.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

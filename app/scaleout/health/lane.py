@@ -1,8 +1,9 @@
-"""Gunicorn's threaded worker, with a way for the questions about health that a busy pool can't starve.
+"""Gunicorn's threaded worker, with a way for the questions about health that a busy pool can't
+starve.
 
-A pool whose threads are all at work answers late. Asked through it, a replica that is only slow looks like a dead one
-and is removed, and the others get its load. So `/health/` has threads of its own, and says whether the pool makes
-progress.
+A pool whose threads are all at work answers late. Asked through it, a replica that is only slow
+looks like a dead one and is removed, and the others get its load. So `/health/` has threads of its
+own, and says whether the pool makes progress.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ THREADS = 2  # the answers come from memory
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """The threaded worker. A new connection takes a thread when its first bytes are there, not before."""
+    """The threaded worker. A new connection takes a thread when its first bytes are there, not
+    before.
+    """
 
     def init_process(self) -> None:
         """Make the lane and run."""
@@ -55,7 +58,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _first(sock: socket.socket) -> bytes | None:
-    """Return the first bytes that wait in `sock` without taking them; None if nothing has come yet."""
+    """Return the first bytes that wait in `sock` without taking them; None if nothing has come
+    yet.
+    """
     try:
         return sock.recv(len(LANE), socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError as error:

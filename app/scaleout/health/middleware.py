@@ -1,7 +1,7 @@
 """`/health/` and `/health/live`, answered before anything else can fail.
 
-They stand before the check of the Host header, sessions and routing, so that a load balancer's probe
-asks for nothing but this replica's health.
+They stand before the check of the Host header, sessions and routing, so that a load balancer's
+probe asks for nothing but this replica's health.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from scaleout.health.probes import CacheProbe
 
 
 class Condition(Protocol):
-    """What `settings.HEALTH_DATABASES`, the dotted name of a function, returns: at once and from memory."""
+    """What `settings.HEALTH_DATABASES`, the dotted name of a function, returns: at once and from
+    memory.
+    """
 
     @property
     def readable(self) -> bool:
@@ -34,9 +36,9 @@ class Condition(Protocol):
 class HealthMiddleware:
     """Answer what a load balancer and an operator ask.
 
-    healthy: everything works. degraded: something is lost, but pages are served (a primary that is away
-    still leaves the replicas to read from). unhealthy: no database can be read, the replica is draining, or the threads
-    that serve requests are stuck.
+    healthy: everything works. degraded: something is lost, but pages are served (a primary that is
+    away still leaves the replicas to read from). unhealthy: no database can be read, the replica is
+    draining, or the threads that serve requests are stuck.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

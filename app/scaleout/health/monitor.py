@@ -1,4 +1,6 @@
-"""Watch what this process depends on, so that asking for its health costs nothing and never waits."""
+"""Watch what this process depends on, so that asking for its health costs nothing and never
+waits.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ class Probe(Protocol):
 class Monitor:
     """Call `probe` every second in a thread of its own and remember when it last went well.
 
-    A probe that hangs leaves the last good answer to grow old, so a hung dependency shows as well as
-    a dead one. The thread starts with the first question: after gunicorn has forked, never before.
+    A probe that hangs leaves the last good answer to grow old, so a hung dependency shows as well
+    as a dead one. The thread starts with the first question: after gunicorn has forked, never
+    before.
     """
 
     def __init__(self, name: str, probe: Probe) -> None:
@@ -51,7 +54,9 @@ class Monitor:
         self._first = threading.Event()
 
     def ok(self) -> bool:
-        """Return whether the last seconds' probes went well. Waits at most FIRST, and only the first time."""
+        """Return whether the last seconds' probes went well. Waits at most FIRST, and only the
+        first time.
+        """
         self._start()
         self._first.wait(FIRST)
         return time.monotonic() - self._good < STALE

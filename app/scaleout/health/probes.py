@@ -9,7 +9,9 @@ class CacheProbe:
     """Ask Redis."""
 
     def __call__(self) -> None:
-        """Return if Redis answers within the cache's own socket time-outs; raise redis.RedisError if not."""
+        """Return if Redis answers within the cache's own socket time-outs; raise redis.RedisError
+        if not.
+        """
         get_redis_connection("default").ping()
 
     def close(self) -> None:

@@ -11,7 +11,9 @@ STUCK = 3.0  # seconds: the load balancers wait 2 s for an answer, so no caller 
 
 
 class Pool:
-    """The threads of this process that serve requests. `threads` is 0 where they are not counted."""
+    """The threads of this process that serve requests. `threads` is 0 where they are not
+    counted.
+    """
 
     def __init__(self) -> None:
         self.threads = 0
@@ -29,7 +31,9 @@ class Pool:
             self._move(-1)
 
     def stuck(self) -> bool:
-        """Return whether every thread is at work, and for STUCK seconds none has begun or ended a request."""
+        """Return whether every thread is at work, and for STUCK seconds none has begun or ended a
+        request.
+        """
         with self._lock:
             return 0 < self.threads <= self._busy and time.monotonic() - self._moved > STUCK
 

@@ -32,7 +32,8 @@ def _verified(request: HttpRequest, token: str) -> Caller:
 
 
 def user_key(request: HttpRequest) -> str | None:
-    """Return a text that stands for the user of the request's token; None without a good token of a user.
+    """Return a text that stands for the user of the request's token; None without a good token of a
+    user.
 
     For what comes before the view, such as `settings.REPLICATION_USER`.
     """

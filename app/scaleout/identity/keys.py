@@ -1,8 +1,8 @@
 """Who signs, and whom to believe: Ed25519 keys in PEM.
 
-Each service that signs has a key pair of its own; the private half is in no other service. A key is named (`kid`) by
-its RFC 7638 thumbprint, so that nobody has to invent names, and a file of public keys may hold several: the old one and
-the new one while keys are being changed.
+Each service that signs has a key pair of its own; the private half is in no other service. A key is
+named (`kid`) by its RFC 7638 thumbprint, so that nobody has to invent names, and a file of public
+keys may hold several: the old one and the new one while keys are being changed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Signer:
 
 @dataclass(frozen=True)
 class Keyring:
-    """What one service signs with (None, if it only verifies), and by `kid` each issuer and key that it believes."""
+    """What one service signs with (None, if it only verifies), and by `kid` each issuer and key
+    that it believes.
+    """
 
     service: str
     signer: Signer | None
@@ -56,7 +58,9 @@ def signer(pem: str) -> Signer:
 
 
 def public_keys(pem: str) -> dict[str, Ed25519PublicKey]:
-    """Return the public keys in `pem` by their names. Raises ValueError if there is none, or one of another kind."""
+    """Return the public keys in `pem` by their names. Raises ValueError if there is none, or one of
+    another kind.
+    """
     found: dict[str, Ed25519PublicKey] = {}
     for block in _PUBLIC.findall(pem):
         try:

@@ -1,11 +1,13 @@
 """Which logins have ended, told to every service through Redis.
 
-A token is checked without a look-up: the services keep a copy of the list of logins that ended while a token of theirs
-may still live, and ask for what is new every few seconds, one thread for all. So a token is refused everywhere a few
-seconds after its login has ended. What one process publishes it refuses at once.
+A token is checked without a look-up: the services keep a copy of the list of logins that ended
+while a token of theirs may still live, and ask for what is new every few seconds, one thread for
+all. So a token is refused everywhere a few seconds after its login has ended. What one process
+publishes it refuses at once.
 
-While Redis is away a process knows what it knew, and one that has just started knows nothing: a token that was revoked
-meanwhile is good until it expires, 15 minutes at most. Refusing every token would let Redis stop the shop.
+While Redis is away a process knows what it knew, and one that has just started knows nothing: a
+token that was revoked meanwhile is good until it expires, 15 minutes at most. Refusing every token
+would let Redis stop the shop.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ FRESH = 5.0  # seconds that the copy is used
 PAUSE = 1.0  # seconds without a question after one that had no answer
 OVERLAP = 60  # seconds that are asked for again: the clock of a new Redis may be behind
 
-# By Redis's clock. What is there keeps its time, or a list that is published again and again would never end.
+# By Redis's clock. What is there keeps its time, or a list that is published again and again would
+# never end.
 _PUBLISH = f"""
 local now = tonumber(redis.call('TIME')[1])
 for _, id in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'NX', now, id) end
@@ -55,7 +58,8 @@ class Revoked:
         """Return whether the login has ended, as far as this process knows."""
         now = time.monotonic()
         if now >= self._ask_at:
-            # One thread asks. The others wait only where nothing was asked for so long that the copy is no good.
+            # One thread asks. The others wait only where nothing was asked for so long that the
+            # copy is no good.
             waits = now - self._ask_at > 2 * FRESH
             if self._lock.acquire(timeout=0.25 if waits else 0):
                 try:
@@ -96,7 +100,9 @@ revoked = Revoked()
 
 
 def publish(logins: Sequence[str]) -> None:
-    """Tell all services that these logins have ended. Where Redis is away only this process knows, and it is logged."""
+    """Tell all services that these logins have ended. Where Redis is away only this process knows,
+    and it is logged.
+    """
     if not logins:
         return
     revoked.add(logins)

@@ -1,7 +1,8 @@
 """Count attempts in Redis, over all replicas, and refuse those that are too many.
 
-Each subject is counted by one script, so that two replicas never let the same attempt through. Without Redis nobody is
-refused: the hash of a password is slow enough that guessing stays slow, and a cache that is away must keep nobody out.
+Each subject is counted by one script, so that two replicas never let the same attempt through.
+Without Redis nobody is refused: the hash of a password is slow enough that guessing stays slow, and
+a cache that is away must keep nobody out.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from scaleout.identity.scripts import run
 
 log = logging.getLogger(__name__)
 
-# A key counts for a window that begins with its first attempt; returns the seconds to wait, 0 for none. What is refused
-# is not counted: else it would stand there when those which were not refused are given back.
+# A key counts for a window that begins with its first attempt; returns the seconds to wait, 0 for
+# none. What is refused is not counted: else it would stand there when those which were not refused
+# are given back.
 _COUNT = """
 local count = tonumber(redis.call('GET', KEYS[1]) or 0)
 if count >= tonumber(ARGV[1]) then return math.max(redis.call('TTL', KEYS[1]), 1) end
@@ -34,21 +36,27 @@ if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('DECR', KEYS[1]) < 1 then r
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `most` attempts in `seconds` for one subject. `name` keeps the counts of two limits apart."""
+    """At most `most` attempts in `seconds` for one subject. `name` keeps the counts of two limits
+    apart.
+    """
 
     name: str
     most: int
     seconds: int
 
     def key(self, subject: str) -> str:
-        """Return where the attempts of `subject` are counted: a hash, since an address is nobody's business."""
+        """Return where the attempts of `subject` are counted: a hash, since an address is nobody's
+        business.
+        """
         return f"throttle:{self.name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def attempt(*subjects: tuple[Limit, str]) -> int:
-    """Count an attempt of each subject in turn, up to one that is refused; return for how many seconds it is, or 0.
+    """Count an attempt of each subject in turn, up to one that is refused; return for how many
+    seconds it is, or 0.
 
-    So name first whoever makes the attempt, and then what it is about: who is refused must not lock others out.
+    So name first whoever makes the attempt, and then what it is about: who is refused must not lock
+    others out.
     """
     try:
         redis = get_redis_connection("default")

@@ -6,9 +6,9 @@
 | refresh | `users`       | `refresh`          | the login's id| 30 days          |
 | service | who calls     | the called service | who calls     | 30 seconds       |
 
-The key decides the issuer, not the token: so a service's key signs that service's calls and nothing else, and only the
-key of `users` can say who a user is. A user's token of a login names it (`sid`), and is refused once that has ended
-(`scaleout.identity.revocation`).
+The key decides the issuer, not the token: so a service's key signs that service's calls and nothing
+else, and only the key of `users` can say who a user is. A user's token of a login names it (`sid`),
+and is refused once that has ended (`scaleout.identity.revocation`).
 """
 
 from __future__ import annotations
@@ -54,13 +54,17 @@ class Caller:
 
 
 def for_user(user_id: int, *, is_staff: bool, login: str = "") -> str:
-    """Return a token of a user, for USER_SECONDS. Only the service `users` can make one that is believed."""
+    """Return a token of a user, for USER_SECONDS. Only the service `users` can make one that is
+    believed.
+    """
     claims = {"aud": AUDIENCE, "sub": str(user_id), "staff": is_staff}
     return _sign(claims | ({"sid": login} if login else {}), USER_SECONDS)
 
 
 def for_refresh(login: int, generation: int) -> str:
-    """Return the refresh token of a login and a generation, for REFRESH_SECONDS. It is good for nothing else."""
+    """Return the refresh token of a login and a generation, for REFRESH_SECONDS. It is good for
+    nothing else.
+    """
     return _sign({"aud": REFRESH, "sub": str(login), "gen": generation}, REFRESH_SECONDS)
 
 

@@ -1,4 +1,6 @@
-"""One JSON object a line on standard output, from the loggers of the standard library and of structlog alike."""
+"""One JSON object a line on standard output, from the loggers of the standard library and of
+structlog alike.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,16 @@ def formatter() -> logging.Formatter:
 
 
 def tells_more(record: logging.LogRecord) -> bool:
-    """Return whether the record has a traceback: Django also logs each 4xx and 5xx, which the access log has."""
+    """Return whether the record has a traceback: Django also logs each 4xx and 5xx, which the
+    access log has.
+    """
     return bool(record.exc_info)
 
 
 def routine() -> Collection[str]:
-    """Return the names of the tasks that run every few seconds, of which a success is not worth a line."""
+    """Return the names of the tasks that run every few seconds, of which a success is not worth a
+    line.
+    """
     return getattr(settings, "ROUTINE_TASKS", ())
 
 
@@ -64,7 +70,8 @@ def is_no_pulse(record: logging.LogRecord) -> bool:
 
 
 def configuration(level: str) -> dict[str, Any]:
-    """Return the logging configuration: everything at `level` and above, as JSON, on standard output.
+    """Return the logging configuration: everything at `level` and above, as JSON, on standard
+    output.
 
     structlog's own loggers write through it too, from now on.
     """

@@ -1,7 +1,7 @@
 """Prometheus metrics that are counted once, however many workers a replica has.
 
-The names are django-prometheus's, so that its dashboards work. Its own middlewares fill twenty metrics a
-request; these are the four that answer a question.
+The names are django-prometheus's, so that its dashboards work. Its own middlewares fill twenty
+metrics a request; these are the four that answer a question.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _slot = "master"
 def use_slot(name: str) -> None:
     """Keep this process's values in the files of slot `name`.
 
-    A slot is the number of a worker, and a worker that is replaced hands its slot on: so its counts go
-    on, and the number of files does not grow (prometheus/client_python#568).
+    A slot is the number of a worker, and a worker that is replaced hands its slot on: so its counts
+    go on, and the number of files does not grow (prometheus/client_python#568).
     """
     global _slot  # noqa: PLW0603 - one process, one slot
     _slot = name
@@ -78,7 +78,9 @@ class MetricsMiddleware:
 
 
 def exposition() -> bytes:
-    """Return the metrics of this replica: the sum over all its workers, in Prometheus's text format."""
+    """Return the metrics of this replica: the sum over all its workers, in Prometheus's text
+    format.
+    """
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
@@ -87,8 +89,9 @@ def exposition() -> bytes:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with this replica's metrics, or 404 to whoever comes through a load balancer.
 
-    What `settings.METRICS_MEASURES` names is called before: functions that set gauges, soon and without an error.
-    The load balancers refuse `/metrics` themselves and mark what they pass on; this is the second lock.
+    What `settings.METRICS_MEASURES` names is called before: functions that set gauges, soon and
+    without an error. The load balancers refuse `/metrics` themselves and mark what they pass on;
+    this is the second lock.
     """
     if "X-Forwarded-For" in request.headers:
         return HttpResponse(status=404)

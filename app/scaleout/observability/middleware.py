@@ -20,8 +20,9 @@ _QUIET = ("/health/", "/metrics")
 
 
 class RequestIdMiddleware:
-    """Take over the caller's `X-Request-ID` and trace if they are valid, else make them; put the id on the answer, and
-    all of it in the log."""
+    """Take over the caller's `X-Request-ID` and trace if they are valid, else make them; put the id
+    on the answer, and all of it in the log.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -29,7 +30,8 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         started = time.perf_counter()
-        # Not by request.headers, which takes four times as long: it renames all headers when it is asked for one.
+        # Not by request.headers, which takes four times as long: it renames all headers when it is
+        # asked for one.
         span = trace.follow(lambda name: request.META.get(META[name]))
         token = trace.enter(span)
         try:

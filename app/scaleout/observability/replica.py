@@ -12,7 +12,9 @@ _TIMEOUT = 1.0  # seconds
 
 
 def replica_name() -> str:
-    """Return `<service>-<number>` by Docker's reverse DNS, or the host name where that has no answer."""
+    """Return `<service>-<number>` by Docker's reverse DNS, or the host name where that has no
+    answer.
+    """
     host = socket.gethostname()
     try:
         address = socket.gethostbyname(host)
@@ -28,8 +30,8 @@ def replica_name() -> str:
 def _pointer(address: str) -> str:
     """Ask Docker's resolver for the PTR record of `address` (RFC 1035).
 
-    The C library cannot be asked: it finds the address in /etc/hosts first, with the container's id.
-    Raises OSError if there is no answer, ValueError if there is no name in it.
+    The C library cannot be asked: it finds the address in /etc/hosts first, with the container's
+    id. Raises OSError if there is no answer, ValueError if there is no name in it.
     """
     labels = [*reversed(address.split(".")), "in-addr", "arpa"]
     question = b"".join(bytes([len(label)]) + label.encode() for label in labels) + b"\0" + struct.pack(">HH", 12, 1)
@@ -41,7 +43,8 @@ def _pointer(address: str) -> str:
         answer = resolver.recv(512)
     if struct.unpack_from(">H", answer)[0] != identifier or struct.unpack_from(">H", answer, 6)[0] < 1:
         raise ValueError("no name")
-    # The answer follows the question: a name (a pointer of two bytes, or the name in full), then ten bytes.
+    # The answer follows the question: a name (a pointer of two bytes, or the name in full), then
+    # ten bytes.
     position = 12 + len(question)
     position += 2 if answer[position] >= 0xC0 else len(question) - 4
     return _name(answer, position + 10)

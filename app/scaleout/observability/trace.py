@@ -1,8 +1,10 @@
-"""Which request this is, wherever its work is done: its id, its trace, and the part of it that is done here.
+"""Which request this is, wherever its work is done: its id, its trace, and the part of it that is
+done here.
 
-An id comes with the request or is made at the first hop, and goes with every call, task and event that follows from it.
-The trace is as in W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/): `traceparent` names it and the
-caller's span; each hop has a span of its own, which it names to those that it calls.
+An id comes with the request or is made at the first hop, and goes with every call, task and event
+that follows from it. The trace is as in W3C Trace Context, level 1
+(https://www.w3.org/TR/trace-context-1/): `traceparent` names it and the caller's span; each hop has
+a span of its own, which it names to those that it calls.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from dataclasses import dataclass
 
 # The load balancers use the same two rules.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# A version after 00 may have more behind the flags. Of these only the first bit, "sampled", means anything here.
+# A version after 00 may have more behind the flags. Of these only the first bit, "sampled", means
+# anything here.
 _PARENT = re.compile(
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f](?P<flag>[0-9a-f])(-.*)?"
 )
@@ -62,7 +65,9 @@ def headers() -> dict[str, str]:
 
 
 def follow(sent: Callable[[str], object]) -> Span:
-    """Return a new hop of the request that the headers tell of. What is missing or invalid is made anew."""
+    """Return a new hop of the request that the headers tell of. What is missing or invalid is made
+    anew.
+    """
     request_id, parent, state = (_text(sent(name)) for name in ("X-Request-ID", "traceparent", "tracestate"))
     if not _REQUEST_ID.fullmatch(request_id):
         request_id = uuid.uuid4().hex

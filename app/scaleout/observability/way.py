@@ -1,8 +1,9 @@
-"""One request's way through all containers, in the order of time: `python -m scaleout.observability.way ID WHERE`.
+"""One request's way through all containers, in the order of time: `python -m
+scaleout.observability.way ID WHERE`.
 
-`make trace` runs it. Reads their logs on standard input, each line with the container's name and a tab before it. It
-needs Python and nothing else. What is in a log was written by whoever called: it is shown without anything that a
-terminal would obey.
+`make trace` runs it. Reads their logs on standard input, each line with the container's name and a
+tab before it. It needs Python and nothing else. What is in a log was written by whoever called: it
+is shown without anything that a terminal would obey.
 """
 
 from __future__ import annotations
@@ -48,9 +49,12 @@ class Step:
 
 
 def read(identifier: str, lines: Iterable[str]) -> list[Step]:
-    """Return what the lines tell of the request or the trace with this id, in the order in which it began."""
+    """Return what the lines tell of the request or the trace with this id, in the order in which it
+    began.
+    """
     steps = [step for line in lines if (step := _step(identifier, *line.rstrip("\n").partition("\t")))]
-    # Of two that began at once, by a clock that counts milliseconds, the longer one is around the other.
+    # Of two that began at once, by a clock that counts milliseconds, the longer one is around the
+    # other.
     return sorted(steps, key=lambda step: (step.began, -step.milliseconds))
 
 
@@ -91,13 +95,17 @@ def table(steps: list[Step]) -> Iterable[str]:
 
 
 def harmless(text: str) -> str:
-    """Return the text without characters that a terminal does not show but does, and not too long."""
+    """Return the text without characters that a terminal does not show but does, and not too
+    long.
+    """
     shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 def main(identifier: str, where: str) -> int:
-    """Print the table, or say that there is nothing `where` it was looked for; return the exit code."""
+    """Print the table, or say that there is nothing `where` it was looked for; return the exit
+    code.
+    """
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]  # it is a file
     steps = read(identifier, sys.stdin)
     if not steps:

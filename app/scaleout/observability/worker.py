@@ -1,7 +1,7 @@
 """Metrics of a Celery worker: how long its tasks take, and a port from which Prometheus takes them.
 
-Each process of the pool counts in files of its own; the main process adds them up when it is asked, as for the workers
-of gunicorn.
+Each process of the pool counts in files of its own; the main process adds them up when it is asked,
+as for the workers of gunicorn.
 """
 
 from __future__ import annotations

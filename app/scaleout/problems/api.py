@@ -1,7 +1,8 @@
 """django-ninja whose every error is a problem.
 
-An endpoint says which errors it gives: `response={200: Out, **problems(404, 409)}`. What any endpoint can give (a bad
-request, a database that is away) is added to the OpenAPI document by itself.
+An endpoint says which errors it gives: `response={200: Out, **problems(404, 409)}`. What any
+endpoint can give (a bad request, a database that is away) is added to the OpenAPI document by
+itself.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from scaleout.problems.responses import Problem, problem_response
 NO_NUL = r"^[^\x00]*$"
 _TOLD = 5  # errors of one request that are told
 _LONGEST = 100  # characters of a field's name that are told: it may be the caller's
-# What every endpoint can answer: a bad request, and what it or a gateway before it answers where there is no answer.
+# What every endpoint can answer: a bad request, and what it or a gateway before it answers where
+# there is no answer.
 _ANY = (400, 429, 502, 503, 504)
 _LATER = (429, 503)  # which say when to come back
 _AFTER = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
@@ -49,7 +51,9 @@ def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
 
 
 def of_text(form: Callable[[str], str]) -> Callable[[Any], Any]:
-    """Return `form` for a pydantic BeforeValidator: what is no text passes as it is, to be refused for that."""
+    """Return `form` for a pydantic BeforeValidator: what is no text passes as it is, to be refused
+    for that.
+    """
     return lambda value: form(value) if isinstance(value, str) else value
 
 
@@ -63,7 +67,9 @@ class JsonParser(Parser):
         return json.loads(request.body, object_pairs_hook=_object)
 
     def parse_querydict(self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest) -> Any:
-        """Return the parameters of a query. An empty one counts as not given: so `?cursor=` is the first page."""
+        """Return the parameters of a query. An empty one counts as not given: so `?cursor=` is the
+        first page.
+        """
         given = super().parse_querydict(data, list_fields, request)
         return {name: value for name, value in given.items() if value != ""}
 
@@ -82,7 +88,9 @@ class Api(NinjaAPI):
         )
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
-        """Return the name that a generated client gives the operation: it stays when the package moves."""
+        """Return the name that a generated client gives the operation: it stays when the package
+        moves.
+        """
         package_and_module = operation.view_func.__module__.split(".")[-2:]
         return "_".join([*package_and_module, operation.view_func.__name__])
 
@@ -128,7 +136,9 @@ class Api(NinjaAPI):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of JSON. One with a name twice means one thing to some readers and another to others."""
+    """Make an object of JSON. One with a name twice means one thing to some readers and another to
+    others.
+    """
     made = dict(pairs)
     if len(made) < len(pairs):
         raise Problem(400, "An object in the body has two values for one name.")
@@ -165,7 +175,9 @@ def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
 
 
 def _name(place: tuple[str | int, ...]) -> str:
-    """Return where an error is: `body.items.0.quantity`. The second word of a body's is the view's own."""
+    """Return where an error is: `body.items.0.quantity`. The second word of a body's is the view's
+    own.
+    """
     source, *words = place
     words = words[1:] if source == "body" else words
     return ".".join(map(str, [source, *words]))[:_LONGEST]

@@ -39,7 +39,9 @@ class ProblemMiddleware:
         return problem_response(request, status, _details(status), kept)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer a `Problem` as it says, and a database that is away with 503 and when to come back."""
+        """Answer a `Problem` as it says, and a database that is away with 503 and when to come
+        back.
+        """
         if isinstance(exception, Problem):
             return problem_response(request, exception.status, exception.detail, exception.headers)
         return unavailable(request, exception)

@@ -11,10 +11,12 @@ from scaleout.problems.responses import Problem
 
 def require_match(request: HttpRequest, etag: str) -> None:
     """Raise Problem 412 if `If-Match` names another state than `etag`, and 428 if it is missing and
-    `settings.REQUIRE_IF_MATCH`. Call it where the row is locked; an empty `etag` is that of what has none.
+    `settings.REQUIRE_IF_MATCH`. Call it where the row is locked; an empty `etag` is that of what
+    has none.
 
-    Tags are compared without their `W/`: the load balancers make each tag weak, so a strong comparison would refuse
-    every caller. A tag is a digest of the answer, so equal ones mean equal answers.
+    Tags are compared without their `W/`: the load balancers make each tag weak, so a strong
+    comparison would refuse every caller. A tag is a digest of the answer, so equal ones mean equal
+    answers.
     """
     given = request.headers.get("If-Match")
     if given is None:

@@ -13,7 +13,9 @@ UNAVAILABLE = "The database does not answer at the moment. Try again shortly."
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
-    """Raise it in a view to answer with `status` and a `detail` that tells the caller what to do."""
+    """Raise it in a view to answer with `status` and a `detail` that tells the caller what to
+    do.
+    """
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -25,7 +27,9 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
 def problem_response(
     request: HttpRequest, status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> JsonResponse:
-    """Return the problem as an answer. `request_id` is the request's, where a middleware has set one."""
+    """Return the problem as an answer. `request_id` is the request's, where a middleware has set
+    one.
+    """
     return JsonResponse(
         {
             "type": "about:blank",
@@ -41,7 +45,8 @@ def problem_response(
 
 
 def unavailable(request: HttpRequest, error: BaseException | None) -> JsonResponse | None:
-    """Return 503 and when to come back, if `error` says that a database is away; None if it says anything else.
+    """Return 503 and when to come back, if `error` says that a database is away; None if it says
+    anything else.
 
     An error with a `detail` says by itself what to do, and is not to be sent again at once.
     InternalError is what a write gets on a node that has just ceased to be the primary.

@@ -1,8 +1,9 @@
 """Reads that have seen their reader's own writes.
 
-After a write the position of the primary's log travels with the caller. A replica that has *replayed* that position
-(not only received it) shows the write. With `synchronous_commit = remote_apply` PostgreSQL itself promises as much, but
-there every writer waits for the replicas; here only the one reader that cares is sent elsewhere.
+After a write the position of the primary's log travels with the caller. A replica that has
+*replayed* that position (not only received it) shows the write. With `synchronous_commit =
+remote_apply` PostgreSQL itself promises as much, but there every writer waits for the replicas;
+here only the one reader that cares is sent elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ log = logging.getLogger(__name__)
 
 
 def place(alias: str) -> tuple[str, int] | None:
-    """Return the server that the replica `alias` leads to, and how far it is known to have replayed the log.
+    """Return the server that the replica `alias` leads to, and how far it is known to have replayed
+    the log.
 
     None if it is away, or lags. One of another backend is taken as it is.
     """
@@ -34,15 +36,19 @@ def place(alias: str) -> tuple[str, int] | None:
 
 
 def replayed(alias: str) -> int:
-    """Return how far the replica `alias` is known to have replayed the log; -1 if it is away, or lags."""
+    """Return how far the replica `alias` is known to have replayed the log; -1 if it is away, or
+    lags.
+    """
     found = place(alias)
     return found[1] if found else -1
 
 
 def ask(alias: str) -> int:
-    """Return how far the replica `alias` has replayed the log now. Raises OperationalError if it does not answer.
+    """Return how far the replica `alias` has replayed the log now. Raises OperationalError if it
+    does not answer.
 
-    A server that was promoted meanwhile has no replay position any more; what it has written counts.
+    A server that was promoted meanwhile has no replay position any more; what it has written
+    counts.
     """
     connection = connections[alias]
     with connection.cursor() as cursor:
@@ -53,11 +59,12 @@ def ask(alias: str) -> int:
 
 
 def position() -> int:
-    """Return what a later read of this caller must have seen: call it after the commit of what was written.
+    """Return what a later read of this caller must have seen: call it after the commit of what was
+    written.
 
-    It is the end of the log in memory: with `synchronous_commit = off` a commit may not be written out yet. Where the
-    primary is lost between the commit and this question, the answer is a position that no replica reaches, so the
-    caller reads the primary until it forgets the position.
+    It is the end of the log in memory: with `synchronous_commit = off` a commit may not be written
+    out yet. Where the primary is lost between the commit and this question, the answer is a
+    position that no replica reaches, so the caller reads the primary until it forgets the position.
     """
     trail = state.current()
     if (trail.wrote or trail.stray) and not connections[PRIMARY].in_atomic_block:
@@ -72,9 +79,11 @@ def position() -> int:
 
 
 def bounded(after: int) -> int:
-    """Return the position `after` that a caller sent, or less: it can have seen no more than there is by now.
+    """Return the position `after` that a caller sent, or less: it can have seen no more than there
+    is by now.
 
-    Otherwise an invented position would send its caller's reads to the primary, as often as it likes.
+    Otherwise an invented position would send its caller's reads to the primary, as often as it
+    likes.
     """
     cluster = getattr(connections[PRIMARY], "cluster", None)
     return cluster.bounded(after) if after and cluster else after
@@ -86,7 +95,9 @@ def told() -> bool:
 
 
 def headers() -> dict[str, str]:
-    """Return the header to send with a call to another service, so that it reads what this caller has written."""
+    """Return the header to send with a call to another service, so that it reads what this caller
+    has written.
+    """
     after = position()
     return {HEADER: lsn.render(after)} if after else {}
 

@@ -1,7 +1,9 @@
-"""The servers of one PostgreSQL cluster, watched from this process: who is the primary, and who may be read.
+"""The servers of one PostgreSQL cluster, watched from this process: who is the primary, and who may
+be read.
 
-Each process asks each server every half second over a connection of its own. So the choice of a server costs a request
-nothing, a dead server costs it at most what is written at HUNG, and there is no proxy in between that could fail.
+Each process asks each server every half second over a connection of its own. So the choice of a
+server costs a request nothing, a dead server costs it at most what is written at HUNG, and there is
+no proxy in between that could fail.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ log = logging.getLogger(__name__)
 INTERVAL = 0.5  # seconds between two questions
 SILENT = 1.0  # seconds without an answer after which nothing new is asked of a server
 HUNG = 1.5  # seconds without an answer of the primary after which the callers that wait for it get an error
-# The same of a standby: with INTERVAL and a second try of the read this stays below what the gateway waits, 1.8 s.
+# The same of a standby: with INTERVAL and a second try of the read this stays below what the
+# gateway waits, 1.8 s.
 STANDBY_HUNG = 1.0
 FIRST = 0.8  # seconds that the first caller waits for the first answers
 LOOK = 0.1  # seconds between two looks at the servers that have not answered yet
 AGAIN = 0.02  # seconds between two questions while the first caller waits for a standby to catch up
 AHEAD = 16 * 1024 * 1024  # bytes that a reader may be ahead of what the primary has said last
 PATIENCE = 0.2  # seconds for an answer of the primary about a position that is further ahead
-# Seconds after which the primary has written every position that it gave out, also with synchronous_commit off.
+# Seconds after which the primary has written every position that it gave out, also with
+# synchronous_commit off.
 WRITTEN = 1.0
 DOUBTED = 1000  # positions that are remembered
 
@@ -39,9 +43,10 @@ type Closer = Callable[[str, bool], object]
 class Cluster:
     """The servers `hosts`, in the order in which standbys are numbered.
 
-    A standby that lags more than `max_lag_seconds` or `max_lag_bytes` is removed until it has caught up. Its lag in
-    seconds is the age of the oldest change that it has not replayed: no two clocks are compared, and a primary that
-    writes nothing makes no standby lag. Without a primary a standby is compared with the best of those in use.
+    A standby that lags more than `max_lag_seconds` or `max_lag_bytes` is removed until it has
+    caught up. Its lag in seconds is the age of the oldest change that it has not replayed: no two
+    clocks are compared, and a primary that writes nothing makes no standby lag. Without a primary a
+    standby is compared with the best of those in use.
     """
 
     def __init__(
@@ -67,11 +72,12 @@ class Cluster:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    # ── who is who ──────────────────────────────────────────────────────────────────────────────────
+    # ── who is who ────────────────────────────────────────────────────────────────────────────────
     def primary(self) -> str | None:
         """Return the host that takes writes; None while there is none.
 
-        An old primary that comes back may believe in itself for a moment: the later timeline is right.
+        An old primary that comes back may believe in itself for a moment: the later timeline is
+        right.
         """
         self._known()
         leader = self._leader()
@@ -82,12 +88,16 @@ class Cluster:
         return [server.host for server in self._known().values() if self._usable(server)]
 
     def standby(self, number: int) -> str | None:
-        """Return the host of standby `number`, or where that is away, of another; None where all are."""
+        """Return the host of standby `number`, or where that is away, of another; None where all
+        are.
+        """
         usable = self.standbys()
         return usable[number % len(usable)] if usable else None
 
     def any_standby(self) -> str | None:
-        """Return a host that is up and can be read, however far behind; None where there is none."""
+        """Return a host that is up and can be read, however far behind; None where there is
+        none.
+        """
         return next((server.host for server in self._known().values() if server.up and server.standby), None)
 
     def position(self, host: str) -> int:
@@ -102,8 +112,9 @@ class Cluster:
     def bounded(self, position: int) -> int:
         """Return `position`, or how far the primary has written by now where that is less.
 
-        The primary is asked only if `position` is far from what it said last: then it is made up, or stands for a
-        write whose position is not known, or comes from another cluster. A near one is believed for WRITTEN seconds.
+        The primary is asked only if `position` is far from what it said last: then it is made up,
+        or stands for a write whose position is not known, or comes from another cluster. A near one
+        is believed for WRITTEN seconds.
         """
         self._known()
         leader = self._leader()
@@ -120,7 +131,9 @@ class Cluster:
         return min(position, leader.position)
 
     def _never_written(self, position: int, leader: Server) -> bool:
-        """Return whether the primary was asked WRITTEN seconds after `position` was seen first, and is not there."""
+        """Return whether the primary was asked WRITTEN seconds after `position` was seen first, and
+        is not there.
+        """
         seen = self._doubted.get(position)
         if seen is None:
             if len(self._doubted) >= DOUBTED:
@@ -143,9 +156,11 @@ class Cluster:
             for server in self._servers.values()
         )
 
-    # ── what callers tell ───────────────────────────────────────────────────────────────────────────
+    # ── what callers tell ─────────────────────────────────────────────────────────────────────────
     def suspect(self, host: str) -> None:
-        """Leave `host` out until it has answered a question that is asked now: a query has just failed there."""
+        """Leave `host` out until it has answered a question that is asked now: a query has just
+        failed there.
+        """
         server = self._servers[host]
         server.up = False
         server.error = "a query has failed"
@@ -156,7 +171,9 @@ class Cluster:
         self._servers[host].register(connection)
 
     def on_change(self, closer: Closer) -> None:
-        """Call `closer` with the host of each server that is lost or promoted, and whether it is promoted."""
+        """Call `closer` with the host of each server that is lost or promoted, and whether it is
+        promoted.
+        """
         self._closers.append(closer)
 
     def stop(self) -> None:
@@ -171,9 +188,11 @@ class Cluster:
             thread.join(INTERVAL + HUNG)
         self._pid = 0
 
-    # ── watching ────────────────────────────────────────────────────────────────────────────────────
+    # ── watching ──────────────────────────────────────────────────────────────────────────────────
     def _known(self) -> dict[str, Server]:
-        """Return the servers; the first caller starts the threads: after gunicorn has forked, never before."""
+        """Return the servers; the first caller starts the threads: after gunicorn has forked, never
+        before.
+        """
         if self._pid != os.getpid():
             with self._lock:
                 if self._pid != os.getpid():
@@ -193,7 +212,8 @@ class Cluster:
         deadline = time.monotonic() + FIRST
         for server in watched:
             server.settled.wait(max(0.0, deadline - time.monotonic()))
-        # The age of what a standby lacks is not known yet: it is usable once it has what the primary had at first.
+        # The age of what a standby lacks is not known yet: it is usable once it has what the
+        # primary had at first.
         while (late := [one for one in watched if self._lags(one)]) and time.monotonic() < deadline:
             for server in late:
                 server.wake.set()
@@ -290,8 +310,8 @@ class Cluster:
     def _reference(self) -> int:
         """Return the position that a standby must have reached.
 
-        Without a primary that of the best standby in use; without one, all that is known, so that no standby that was
-        removed or away takes itself back.
+        Without a primary that of the best standby in use; without one, all that is known, so that
+        no standby that was removed or away takes itself back.
         """
         leader = self._leader()
         if leader is not None:
@@ -299,18 +319,22 @@ class Cluster:
         return max((one.position for one in self._servers.values() if self._usable(one)), default=self._history.end)
 
     def _note_history(self, server: Server, since: float | None) -> None:
-        """Note the position of the primary, or without one of a standby, given when `server` answered before."""
+        """Note the position of the primary, or without one of a standby, given when `server`
+        answered before.
+        """
         leader, now = self._leader(), time.monotonic()
         if server.standby and leader is not None:
             return
         if not server.standby:
             if leader is not None and leader.timeline > server.timeline:
                 return
-            # What it has not written is lost, with an old primary, or because a backup was restored.
+            # What it has not written is lost, with an old primary, or because a backup was
+            # restored.
             if server.timeline > self._timeline or server.position < self._history.end:
                 self._timeline = server.timeline
                 self._history.cut(server.position)
-        # What the first answer tells was written at an unknown time: too long ago for a standby that lacks it.
+        # What the first answer tells was written at an unknown time: too long ago for a standby
+        # that lacks it.
         self._history.note(now - 2 * self._max_lag_seconds if since is None else since, now, server.position)
 
     def _lag(self, server: Server, now: float) -> tuple[float, int]:

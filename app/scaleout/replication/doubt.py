@@ -1,9 +1,10 @@
 """A write whose server is lost before it answers: only the server knows whether it is stored.
 
-It is lost at the COMMIT of a transaction, or at a statement that is its own transaction. A server may have written the
-commit and die, be cut off, or have its process ended while it waits for a standby; the caller sees a closed connection
-in each case. A failure is certain, and the write is not stored, if the connection was closed before anything was sent,
-or if the server has answered with an error.
+It is lost at the COMMIT of a transaction, or at a statement that is its own transaction. A server
+may have written the commit and die, be cut off, or have its process ended while it waits for a
+standby; the caller sees a closed connection in each case. A failure is certain, and the write is
+not stored, if the connection was closed before anything was sent, or if the server has answered
+with an error.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from scaleout.replication.server import readable
 
 @contextmanager
 def write(wrapper: Any, *, ends: bool) -> Iterator[None]:
-    """Send a statement that writes, or a COMMIT, on `wrapper`, Django's connection; `ends`: it ends its transaction.
+    """Send a statement that writes, or a COMMIT, on `wrapper`, Django's connection; `ends`: it ends
+    its transaction.
 
-    Raises quorum.Unconfirmed if the connection is lost after that was sent, and notes it for the answer to the request.
+    Raises quorum.Unconfirmed if the connection is lost after that was sent, and notes it for the
+    answer to the request.
     """
     with quorum.write(wrapper):
         connection = wrapper.connection

@@ -12,8 +12,8 @@ FINENESS = 64  # an age is too high by at most this part of itself
 class History:
     """Positions of the log and the times before which nothing beyond the previous one was written.
 
-    Nothing is forgotten. Old entries are merged, so a year takes less than 1,100 of them; a merged entry keeps the
-    older time, so an age is never too low.
+    Nothing is forgotten. Old entries are merged, so a year takes less than 1,100 of them; a merged
+    entry keeps the older time, so an age is never too low.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,9 @@ class History:
         return entries[-1][1] if entries else 0
 
     def note(self, since: float, now: float, position: int) -> None:
-        """Note that the log has reached `position`, and that what is new in it was written at `since` or later."""
+        """Note that the log has reached `position`, and that what is new in it was written at
+        `since` or later.
+        """
         with self._lock:
             entries = self._entries
             if entries and position <= entries[-1][1]:
@@ -48,7 +50,9 @@ class History:
             self._entries = [*kept, (lost[0][0], position)] if lost else kept
 
     def missed_since(self, position: int) -> float | None:
-        """Return the time of the oldest entry beyond `position`; None where nothing is beyond it."""
+        """Return the time of the oldest entry beyond `position`; None where nothing is beyond
+        it.
+        """
         entries = self._entries
         index = bisect_right(entries, position, key=itemgetter(1))
         return entries[index][0] if index < len(entries) else None

@@ -1,4 +1,6 @@
-"""Positions in PostgreSQL's write-ahead log (LSN) as 64-bit numbers, so that they compare as what they are."""
+"""Positions in PostgreSQL's write-ahead log (LSN) as 64-bit numbers, so that they compare as what
+they are.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ _FORM = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 
 def parse(text: str) -> int:
-    """Return the position that PostgreSQL writes as `text`, such as `16/B374D848`. Raises ValueError for any other."""
+    """Return the position that PostgreSQL writes as `text`, such as `16/B374D848`. Raises
+    ValueError for any other.
+    """
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError(f"not a position in the log: {text[:40]!r}")

@@ -21,16 +21,18 @@ log = logging.getLogger(__name__)
 COOKIE = "read_after"
 _META = f"HTTP_{causal.HEADER.upper().replace('-', '_')}"
 _NAME = re.compile(rf"{COOKIE}(_[0-9a-f]{{1,16}})?")
-# Seconds that a browser remembers a write. Longer than a replica may lag before it is left out anyway.
+# Seconds that a browser remembers a write. Longer than a replica may lag before it is left out
+# anyway.
 REMEMBERED = 60
 
 
 class ReplicationMiddleware:
-    """Hand the position of the caller's last write through, and run a read once more when its server died under it.
+    """Hand the position of the caller's last write through, and run a read once more when its
+    server died under it.
 
-    A browser carries the position in a cookie, any other caller in `X-Read-After`: take it from the answer to a write
-    and send it with the reads that must see that write. `X-Database` names the aliases that were
-    asked, `X-Database-Server` the server that each one led to, in the same order.
+    A browser carries the position in a cookie, any other caller in `X-Read-After`: take it from the
+    answer to a write and send it with the reads that must see that write. `X-Database` names the
+    aliases that were asked, `X-Database-Server` the server that each one led to, in the same order.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -51,7 +53,8 @@ class ReplicationMiddleware:
         if _in_doubt(response, trail):
             response = _unconfirmed(request)
             if trail.wrote:
-                # The next read is to show whether it is stored. The primary is not asked: it may be the one that hangs.
+                # The next read is to show whether it is stored. The primary is not asked: it may be
+                # the one that hangs.
                 self._hand_out(request, response, lsn.MAXIMUM)
         elif trail.wrote:
             self._hand_out(request, response, causal.position())
@@ -66,9 +69,11 @@ class ReplicationMiddleware:
         return response
 
     def _begin(self, request: HttpRequest) -> state.Trail:
-        """Begin with what the caller says that it has seen, or where it says nothing, with what its user has written.
+        """Begin with what the caller says that it has seen, or where it says nothing, with what its
+        user has written.
 
-        A request that may write reads the primary then: so it costs one question to Redis, after it.
+        A request that may write reads the primary then: so it costs one question to Redis, after
+        it.
         """
         after, kept = _position_of(request), self._positions
         pinned = False
@@ -89,13 +94,16 @@ class ReplicationMiddleware:
             self._positions.keep(request, after)
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
-        """Note a failure that no query has noted, such as that of a connection of another backend."""
+        """Note a failure that no query has noted, such as that of a connection of another
+        backend.
+        """
         if isinstance(exception, OperationalError | InterfaceError):
             state.current().done.failed = True
 
 
 def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.Trail) -> bool:
-    """Return whether the whole request may run once more: a read failed for want of its server, and did nothing else.
+    """Return whether the whole request may run once more: a read failed for want of its server, and
+    did nothing else.
 
     An answer that has begun, and that then fails, comes here as a good one: it is never repeated.
     """
@@ -116,7 +124,8 @@ def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.T
 def _in_doubt(response: HttpResponseBase, trail: state.Trail) -> bool:
     """Return whether a write may be stored that `response` knows nothing of.
 
-    A view that has caught the loss of its server, and answers that all is well, has looked by itself.
+    A view that has caught the loss of its server, and answers that all is well, has looked by
+    itself.
     """
     return trail.done.unconfirmed or (trail.done.lost and response.status_code >= HTTPStatus.BAD_REQUEST)
 
@@ -132,8 +141,9 @@ def _unconfirmed(request: HttpRequest) -> HttpResponse:
 def _set(request: HttpRequest, response: HttpResponse, after: int) -> None:
     """Set the header and the cookies of a write's position.
 
-    A browser may write twice at once, and the answer with the older position may come last: so each position has a
-    cookie of its own beside the one that says that this browser has written, and the answers to both are kept.
+    A browser may write twice at once, and the answer with the older position may come last: so each
+    position has a cookie of its own beside the one that says that this browser has written, and the
+    answers to both are kept.
     """
     response[causal.HEADER] = lsn.render(after)
     for name in (COOKIE, f"{COOKIE}_{after:x}"):

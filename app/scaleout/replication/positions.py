@@ -1,8 +1,10 @@
-"""Positions kept in Redis by user, for clients that keep neither cookies nor `X-Read-After`: scripts, mobile clients.
+"""Positions kept in Redis by user, for clients that keep neither cookies nor `X-Read-After`:
+scripts, mobile clients.
 
-Off unless `settings.REPLICATION_POSITIONS` names a cache of django-redis. `settings.REPLICATION_USER` is the path of a
-function that returns the user of a request as text, or None. It must read no database: it is called before the session
-and the authentication of Django. One question to Redis for a read of a user, one for a write, none without a user.
+Off unless `settings.REPLICATION_POSITIONS` names a cache of django-redis.
+`settings.REPLICATION_USER` is the path of a function that returns the user of a request as text, or
+None. It must read no database: it is called before the session and the authentication of Django.
+One question to Redis for a read of a user, one for a write, none without a user.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from scaleout.replication import metrics
 log = logging.getLogger(__name__)
 
 SECONDS = 60  # that a position is kept: longer than a replica may lag and still be read
-# Seconds for which a greater position stays. It is a parallel write's; later it can only be one of another cluster, or
-# stand for a write whose position was not known.
+# Seconds for which a greater position stays. It is a parallel write's; later it can only be one of
+# another cluster, or stand for a write whose position was not known.
 PARALLEL = 10
 PAUSE = 1.0  # seconds without a question after one that had no answer
 
@@ -65,7 +67,9 @@ class Positions:
             return 0
 
     def keep(self, request: HttpRequest, position: int) -> None:
-        """Keep the position of a write of the request's user; of two that write at once, the greater one."""
+        """Keep the position of a write of the request's user; of two that write at once, the
+        greater one.
+        """
         user = self._user(request)
         if user is not None:
             given = (f"{position:016x}", SECONDS, (SECONDS - PARALLEL) * 1000)

@@ -1,8 +1,9 @@
 """Writes that wait for a standby: bounded in time, and in number.
 
-A commit is answered when a standby has it. While none answers it waits until Patroni does without them, 11 s or more,
-and `statement_timeout` does not end that wait. So for a request it is ended after LONGEST: the change is on the
-primary's disk then, but a failover could lose it, and the answer says so. One thread of the process is left for reads.
+A commit is answered when a standby has it. While none answers it waits until Patroni does without
+them, 11 s or more, and `statement_timeout` does not end that wait. So for a request it is ended
+after LONGEST: the change is on the primary's disk then, but a failover could lose it, and the
+answer says so. One thread of the process is left for reads.
 
 Ending the wait is a cancelled query to PostgreSQL, which answers with a warning:
 https://www.postgresql.org/docs/17/warm-standby.html#SYNCHRONOUS-REPLICATION
@@ -25,8 +26,8 @@ from scaleout.replication import metrics, state
 LONGEST = 1.0  # seconds from a request's first write to its end; the load balancers give up after 2 s without a byte
 SLOW = 0.2  # seconds of one statement or commit after which the server is asked what it waits for
 _WARNING = "canceling wait for synchronous replication"
-# The commits of this role, in whichever container, that wait for a standby. For how long the server does not say: a
-# statement may have waited for a lock before.
+# The commits of this role, in whichever container, that wait for a standby. For how long the server
+# does not say: a statement may have waited for a lock before.
 _WAITING = """
     SELECT pid, query_start::text FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'SyncRep'
 """
@@ -38,13 +39,17 @@ _END = """
 
 
 class Unconfirmed(OperationalError):  # noqa: N818 - a state
-    """A write is on the primary only, or the primary was lost at its commit. To repeat it could store it twice."""
+    """A write is on the primary only, or the primary was lost at its commit. To repeat it could
+    store it twice.
+    """
 
     detail = "The change may have been stored: its confirmation did not arrive. Look before you send it again."
 
 
 class TooManyWriters(OperationalError):  # noqa: N818 - a state
-    """This statement or commit was not begun: too many threads of this process wait for a standby by now."""
+    """This statement or commit was not begun: too many threads of this process wait for a standby
+    by now.
+    """
 
 
 @dataclass
@@ -89,7 +94,9 @@ class Writes:
             return [write for write in self._now.values() if write.since <= latest]
 
     def judge(self, connection: Any) -> None:
-        """If some are slow, ask the server whether commits wait for a standby; if so, end what has taken too long."""
+        """If some are slow, ask the server whether commits wait for a standby; if so, end what has
+        taken too long.
+        """
         slow = self.slow()
         now = time.monotonic()
         waiting = connection.execute(_WAITING).fetchall() if slow else []
@@ -109,9 +116,11 @@ class Writes:
 
 @contextmanager
 def write(wrapper: Any) -> Iterator[None]:
-    """Write, or commit what was written, on `wrapper`, Django's connection; within bounds if a request does it.
+    """Write, or commit what was written, on `wrapper`, Django's connection; within bounds if a
+    request does it.
 
-    Raises TooManyWriters, and Unconfirmed where an earlier commit of this request was not confirmed.
+    Raises TooManyWriters, and Unconfirmed where an earlier commit of this request was not
+    confirmed.
     """
     cluster, done = getattr(wrapper, "cluster", None), state.current().done
     bounded = done.in_request and wrapper.alias in done.written and wrapper.connection is not None

@@ -21,16 +21,19 @@ def use_primary() -> AbstractContextManager[object]: ...
 @overload
 def use_primary[V: View](view: V) -> V: ...
 def use_primary(view: Any = None) -> Any:
-    """Send reads to the primary, for what must not be a moment old: those inside `with use_primary():`, or all reads of
-    a view with the decorator `@use_primary`."""
+    """Send reads to the primary, for what must not be a moment old: those inside `with
+    use_primary():`, or all reads of a view with the decorator `@use_primary`.
+    """
     return state.block(on_primary=True) if view is None else pinned(view)
 
 
 @contextmanager
 def at_least(position: int) -> Iterator[bool]:
-    """Send the reads inside this block to a server that has replayed `position`; yield whether they go to one.
+    """Send the reads inside this block to a server that has replayed `position`; yield whether they
+    go to one.
 
-    They do not where the primary is away and no replica has come so far yet: then they go where any read goes.
+    They do not where the primary is away and no replica has come so far yet: then they go where any
+    read goes.
     """
     trail = state.current()
     if trail.wrote or (position <= trail.after and not trail.stray):
@@ -45,12 +48,13 @@ def at_least(position: int) -> Iterator[bool]:
 
 
 class ReplicaRouter:
-    """Choose the primary for writes and for the reads that need it, and for the others one replica a request.
+    """Choose the primary for writes and for the reads that need it, and for the others one replica
+    a request.
 
-    Reads that need it: inside `atomic()` and `use_primary()`, after a write of the same request or task, and of an
-    application in `settings.PRIMARY_READ_APPS`. A replica serves a reader only if it has replayed what the reader has
-    written before; `settings.REPLICA_WEIGHTS` says how much of the others' reads each one gets;
-    one of weight 0 gets those only that name it.
+    Reads that need it: inside `atomic()` and `use_primary()`, after a write of the same request or
+    task, and of an application in `settings.PRIMARY_READ_APPS`. A replica serves a reader only if
+    it has replayed what the reader has written before; `settings.REPLICA_WEIGHTS` says how much of
+    the others' reads each one gets; one of weight 0 gets those only that name it.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
@@ -82,16 +86,19 @@ class ReplicaRouter:
 
 
 def second_choice() -> str | None:
-    """Return the primary if it is there, for a read whose replica has died: another one may be about to."""
+    """Return the primary if it is there, for a read whose replica has died: another one may be
+    about to.
+    """
     cluster = getattr(connections[PRIMARY], "cluster", None)
     return PRIMARY if cluster is not None and cluster.primary() is not None else None
 
 
 def _alias_of(trail: state.Trail, instance: Model) -> str | None:
-    """Return where `instance` was read by this very request, so that it sees one moment of what belongs together.
+    """Return where `instance` was read by this very request, so that it sees one moment of what
+    belongs together.
 
-    None for an object that another request has read, such as a cached or pickled one, and for one of a replica that
-    is behind what this reader must see by now.
+    None for an object that another request has read, such as a cached or pickled one, and for one
+    of a replica that is behind what this reader must see by now.
     """
     alias = instance._state.db
     if alias is None or alias not in settings.DATABASES:
@@ -109,7 +116,9 @@ def _from_primary(trail: state.Trail, reason: str) -> str:
 
 
 def _choose(trail: state.Trail) -> None:
-    """Choose a replica that this reader may read, and its server, or the primary where there is none."""
+    """Choose a replica that this reader may read, and its server, or the primary where there is
+    none.
+    """
     if trail.done.again and second_choice() is not None:
         trail.replica, trail.host = _from_primary(trail, "second try"), None
         return

@@ -18,7 +18,8 @@ from scaleout.replication.quorum import Writes
 
 type Connection = psycopg.Connection[tuple[object, ...]]
 
-# Its role; how far it has replayed (a standby) or written (a primary) the log; and a primary's timeline.
+# Its role; how far it has replayed (a standby) or written (a primary) the log; and a primary's
+# timeline.
 QUESTION = (
     "SELECT pg_is_in_recovery(),"
     " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,"
@@ -27,14 +28,17 @@ QUESTION = (
 
 
 def readable(connection: Connection) -> bool:
-    """Return whether something has arrived on an idle connection: as a rule, that the server has closed it."""
+    """Return whether something has arrived on an idle connection: as a rule, that the server has
+    closed it.
+    """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
 def cut(connection: Connection) -> None:
-    """Break `connection` under a query that hangs: the thread that waits for it gets an error at once.
+    """Break `connection` under a query that hangs: the thread that waits for it gets an error at
+    once.
 
     A server that is paused still acknowledges packets, so no TCP time-out would ever end the wait.
     """
@@ -43,7 +47,9 @@ def cut(connection: Connection) -> None:
 
 
 class Server:
-    """What is known of one server, and the connections of this process to it. Written by its own thread only."""
+    """What is known of one server, and the connections of this process to it. Written by its own
+    thread only.
+    """
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -81,7 +87,9 @@ class Server:
             self.asked_at = None
 
     def silent_for(self, now: float) -> float:
-        """Return for how many seconds the question under way has had no answer; 0.0 where there is one."""
+        """Return for how many seconds the question under way has had no answer; 0.0 where there is
+        one.
+        """
         asked_at, probe = self.asked_at, self._probe
         if asked_at is None:
             return 0.0
@@ -105,7 +113,9 @@ class Server:
             cut(connection)
 
     def judge(self, writes: Writes) -> None:
-        """Look what the slow ones of `writes` wait for. What fails is noticed by the next question."""
+        """Look what the slow ones of `writes` wait for. What fails is noticed by the next
+        question.
+        """
         if self._probe is not None:
             with contextlib.suppress(psycopg.Error):
                 writes.judge(self._probe)

@@ -1,4 +1,6 @@
-"""What one request, task or command has done to the databases so far, and what its reads must have seen."""
+"""What one request, task or command has done to the databases so far, and what its reads must have
+seen.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,8 @@ class Done:
 class Trail:
     """One request's or task's way through the databases, as one block of it sees it.
 
-    A block (`at_least`, `use_primary`) has a Trail of its own in its context, so that two coroutines at once do not
-    take each other's for theirs.
+    A block (`at_least`, `use_primary`) has a Trail of its own in its context, so that two
+    coroutines at once do not take each other's for theirs.
     """
 
     after: int = 0  # the position in the log that a replica must have replayed to be read
@@ -86,7 +88,9 @@ _trail: ContextVar[Trail | None] = ContextVar("replication_trail", default=None)
 
 
 def current() -> Trail:
-    """Return the trail of the request, task or thread that asks; a new one where there is none yet."""
+    """Return the trail of the request, task or thread that asks; a new one where there is none
+    yet.
+    """
     trail = _trail.get()
     if trail is None:
         trail = Trail(stray=threading.current_thread() is not threading.main_thread())
@@ -95,9 +99,11 @@ def current() -> Trail:
 
 
 def begin(after: int = 0) -> Trail:
-    """Start afresh, with reads that have seen `after`: called at the start of each request and task.
+    """Start afresh, with reads that have seen `after`: called at the start of each request and
+    task.
 
-    A background thread that belongs to no request calls it too: otherwise its reads go to the primary.
+    A background thread that belongs to no request calls it too: otherwise its reads go to the
+    primary.
     """
     trail = Trail(after)
     _trail.set(trail)
@@ -113,7 +119,9 @@ def enter(**changes: Any) -> Trail:
 
 
 def leave(inner: Trail) -> None:
-    """Go back to the trail before `inner`, unless that has ended: another request may close a generator."""
+    """Go back to the trail before `inner`, unless that has ended: another request may close a
+    generator.
+    """
     if _trail.get() is inner:
         _trail.set(inner.outer)
 

@@ -9,8 +9,9 @@ from functools import lru_cache
 _READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
 _CALL = re.compile(r'(\w+)"?\s*\(')
 _INSIDE = re.compile(r"\b(INTO|ANALYZE)\b", re.IGNORECASE)  # SELECT INTO, EXPLAIN ANALYZE
-# What stands before a parenthesis in a query of Django's ORM and writes nothing: keywords, types, and functions of
-# PostgreSQL: the usual ones, those that search in text, and those about the server.
+# What stands before a parenthesis in a query of Django's ORM and writes nothing: keywords, types,
+# and functions of PostgreSQL: the usual ones, those that search in text, and those about the
+# server.
 _NAMES = """
     all and any array as between by case distinct else except exists filter from group having ilike in intersect
     is join lateral like limit not offset on or order over partition row select similar some then union using
@@ -38,7 +39,8 @@ _HARMLESS = frozenset(_NAMES.split())
 
 
 def may_write(sql: object) -> bool:
-    """Return whether `sql` may change the database. In doubt it may: a function that is not known might.
+    """Return whether `sql` may change the database. In doubt it may: a function that is not known
+    might.
 
     A wrong yes costs a read of the primary, a wrong no would be a stale read.
     """

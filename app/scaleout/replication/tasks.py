@@ -1,8 +1,9 @@
-"""A task reads what the one who sent it has written, and the tasks that it sends see what it has written.
+"""A task reads what the one who sent it has written, and the tasks that it sends see what it has
+written.
 
-Its connections go back to their pools before and after it, as a request's do. Celery's own way is to close them with
-their pools, so that each task logs in anew; `CELERY_DB_REUSE_MAX = sys.maxsize` in Celery's settings puts it off for
-ever.
+Its connections go back to their pools before and after it, as a request's do. Celery's own way is
+to close them with their pools, so that each task logs in anew; `CELERY_DB_REUSE_MAX = sys.maxsize`
+in Celery's settings puts it off for ever.
 """
 
 from __future__ import annotations

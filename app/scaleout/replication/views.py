@@ -62,14 +62,18 @@ def _rendered(response: Any) -> HttpResponseBase:
 
 
 def pinned(view: View) -> View:
-    """Let a view read the primary, from its start to the end of the request: the decorator `use_primary`."""
+    """Let a view read the primary, from its start to the end of the request: the decorator
+    `use_primary`.
+    """
     return _inside(_pinned, view)
 
 
 def read_only[V: View](view: V) -> V:
-    """Let a view write to no database. A decorator; raises WriteRefused at the statement that may write.
+    """Let a view write to no database. A decorator; raises WriteRefused at the statement that may
+    write.
 
-    A TemplateResponse is rendered inside it. What a middleware writes afterwards, such as a session, is not refused.
+    A TemplateResponse is rendered inside it. What a middleware writes afterwards, such as a
+    session, is not refused.
     """
     return _inside(_promise, view)  # type: ignore[return-value]  # it is called as the view is
 

@@ -1,4 +1,6 @@
-"""An S3 store as Django's storage, with an end to every wait: `"BACKEND": "scaleout.s3.MediaStorage"`."""
+"""An S3 store as Django's storage, with an end to every wait: `"BACKEND":
+"scaleout.s3.MediaStorage"`.
+"""
 
 from scaleout.s3.storage import MediaStorage
 

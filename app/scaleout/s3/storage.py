@@ -41,13 +41,17 @@ class MediaStorage(S3Storage):  # type: ignore[misc]  # django-storages has no t
         return f"{settings.MEDIA_URL}{name}"
 
     def presigned_put(self, url: str, *, content_type: str, length: int, seconds: int) -> str:
-        """Return `url`, which must lead to the bucket, as one that takes a PUT of this type and length for a while."""
+        """Return `url`, which must lead to the bucket, as one that takes a PUT of this type and
+        length for a while.
+        """
         request = AWSRequest("PUT", url, headers={"Content-Type": content_type, "Content-Length": str(length)})
         credentials = self._create_session().get_credentials()
         S3SigV4QueryAuth(credentials, "s3", self.region_name, expires=seconds).add_auth(request)
         return str(request.url)
 
     def older(self, prefix: str, than: datetime, most: int) -> list[str]:
-        """Return the names of objects below `prefix` that were stored before `than`, looking at `most`."""
+        """Return the names of objects below `prefix` that were stored before `than`, looking at
+        `most`.
+        """
         found = self.bucket.objects.filter(Prefix=prefix).limit(most)
         return [one.key for one in found if one.last_modified < than]

@@ -19,8 +19,9 @@ from scaleout.sharding.transactions import fenced
 class ShardedModel(models.Model):
     """A row that lives on the shard of its bucket, which its id carries.
 
-    `shard_key` names the attribute that says what the row belongs to: `user_id` puts all orders of a user into the
-    user's bucket. A model whose shard key is `id` begins buckets: each new row's is chosen at random.
+    `shard_key` names the attribute that says what the row belongs to: `user_id` puts all orders of
+    a user into the user's bucket. A model whose shard key is `id` begins buckets: each new row's is
+    chosen at random.
     """
 
     shard_key: ClassVar[str] = "id"
@@ -28,7 +29,8 @@ class ShardedModel(models.Model):
     id = models.BigIntegerField(primary_key=True, editable=False)
 
     objects: ClassVar[ShardedManager[Self]] = ShardedManager()
-    # What Django itself asks: for a foreign key, `refresh_from_db()`, `save()`. Unlike `objects` it is never filtered.
+    # What Django itself asks: for a foreign key, `refresh_from_db()`, `save()`. Unlike `objects` it
+    # is never filtered.
     _rows: ClassVar[BaseManager[Self]] = BaseManager()
 
     class Meta:
@@ -38,7 +40,8 @@ class ShardedModel(models.Model):
     @property
     def bucket(self) -> int | None:
         """The bucket of this object; None while it has neither an id nor a shard key."""
-        # Not by getattr: an attribute that is not loaded would be looked up, and for that the bucket is needed.
+        # Not by getattr: an attribute that is not loaded would be looked up, and for that the
+        # bucket is needed.
         known = self.__dict__.get("id")
         if known is None:
             known = self.__dict__.get(self.shard_key)
@@ -74,12 +77,14 @@ class ShardedModel(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the object on its shard; give it an id first if it has none.
 
-        Waits up to 1.5 s for a bucket that is moving; raises BucketMoved if that is not enough, or in a transaction.
+        Waits up to 1.5 s for a bucket that is moving; raises BucketMoved if that is not enough, or
+        in a transaction.
         """
         if self.id is not None:
             fenced(lambda: self._save_on_shard(*args, **kwargs))
             return
-        # False for a deleted object, which is inserted like a new one. Django sets it when the row is inserted.
+        # False for a deleted object, which is inserted like a new one. Django sets it when the row
+        # is inserted.
         adding, self._state.adding = self._state.adding, True
 
         def once() -> None:
@@ -107,6 +112,6 @@ class ShardedModel(models.Model):
         return fenced(lambda: super(ShardedModel, self).delete(*args, **kwargs))
 
 
-# Models inherit the manager from this class. From its Meta they would also take the name into their migrations,
-# whose models do not have it.
+# Models inherit the manager from this class. From its Meta they would also take the name into their
+# migrations, whose models do not have it.
 del ShardedModel.Meta.base_manager_name

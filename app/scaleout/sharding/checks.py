@@ -1,4 +1,6 @@
-"""What a model may not do when its rows are sharded: said at the start, not by a query that finds nothing."""
+"""What a model may not do when its rows are sharded: said at the start, not by a query that finds
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -103,10 +105,12 @@ def _check_key(model: Any) -> Iterable[CheckMessage]:
 
 
 def _check_unique(model: Any) -> Iterable[CheckMessage]:
-    """Refuse what is unique over several buckets: each shard's index sees its own rows only, and those of copies.
+    """Refuse what is unique over several buckets: each shard's index sees its own rows only, and
+    those of copies.
 
-    A copy that a move has left at its source would refuse rows of other buckets, and a move to a shard that has the
-    same value would fail. Where a column carries the bucket, rows of two buckets never meet.
+    A copy that a move has left at its source would refuse rows of other buckets, and a move to a
+    shard that has the same value would fail. Where a column carries the bucket, rows of two buckets
+    never meet.
     """
     for name, columns in _unique_over(model):
         if not any(map(carries_bucket, columns)):

@@ -17,19 +17,27 @@ class ShardKeyRequired(ShardingError):  # noqa: N818
 
 
 class CrossShardTransaction(ShardingError):  # noqa: N818
-    """A transaction would hold writes on two shards: no database could undo the one when the other fails."""
+    """A transaction would hold writes on two shards: no database could undo the one when the other
+    fails.
+    """
 
 
 class CrossShardRelation(ShardingError, ValueError):  # noqa: N818
-    """Two objects that belong to different buckets are to be related: one of them may move away from the other."""
+    """Two objects that belong to different buckets are to be related: one of them may move away
+    from the other.
+    """
 
 
 class MapIncomplete(ImproperlyConfigured):
-    """The map does not name a known shard for each bucket: `prepare` has not run, or a shard is not configured."""
+    """The map does not name a known shard for each bucket: `prepare` has not run, or a shard is not
+    configured.
+    """
 
 
 class BucketMoved(OperationalError):  # noqa: N818
-    """The bucket takes no writes where the map says: it is about to move. Another try, a moment later, will do."""
+    """The bucket takes no writes where the map says: it is about to move. Another try, a moment
+    later, will do.
+    """
 
 
 class MapUnavailable(OperationalError):  # noqa: N818

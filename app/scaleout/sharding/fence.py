@@ -1,9 +1,10 @@
 """The fence: a table that takes writes only for the buckets that its shard holds.
 
-A process may hold an old map for a moment; the database has the last word. A trigger looks at the bucket of each row
-that is written and locks it until the transaction ends, so that nobody can move a bucket under a writer. A bucket that
-is not active here is refused with the SQLSTATE SB001, which arrives as `BucketMoved`. Migrations are let through where
-that does no harm: see `migrations/0005_migrations.py`.
+A process may hold an old map for a moment; the database has the last word. A trigger looks at the
+bucket of each row that is written and locks it until the transaction ends, so that nobody can move
+a bucket under a writer. A bucket that is not active here is refused with the SQLSTATE SB001, which
+arrives as `BucketMoved`. Migrations are let through where that does no harm: see
+`migrations/0005_migrations.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ OTHER_BUCKET = "SB003"
 
 
 class FenceTable(Operation):
-    """Fence `table`. With `key`, the column of the shard key, a row's id must also be of its key's bucket."""
+    """Fence `table`. With `key`, the column of the shard key, a row's id must also be of its key's
+    bucket.
+    """
 
     reduces_to_sql = True
     reversible = True
@@ -103,7 +106,9 @@ def unfenced(alias: str, tables: list[str]) -> list[str]:
 
 
 def let_migrations_through(using: str, **_kwargs: Any) -> None:
-    """Open the fence for a session that migrates a shard, also for rows that a move has left there or brings."""
+    """Open the fence for a session that migrates a shard, also for rows that a move has left there
+    or brings.
+    """
     _set_migration(using, "on")
 
 

@@ -11,9 +11,11 @@ from scaleout.sharding.models import BucketMap, ShardIdentity, ShardMismatchErro
 
 
 def fill_map(alias: str, shards: Mapping[int, str]) -> bool:
-    """Spread the buckets evenly over `shards` if the map in `alias` is empty; return whether it was.
+    """Spread the buckets evenly over `shards` if the map in `alias` is empty; return whether it
+    was.
 
-    From then on the table is the truth: a shard that is added later holds nothing until buckets are moved to it.
+    From then on the table is the truth: a shard that is added later holds nothing until buckets are
+    moved to it.
     """
     numbers = sorted(shards)
     if BucketMap.objects.using(alias).exists():
@@ -28,9 +30,11 @@ def fill_map(alias: str, shards: Mapping[int, str]) -> bool:
 
 
 def fill_shard(alias: str, buckets: list[int]) -> bool:
-    """Make the rows of `buckets` in the shard `alias` if it has none at all; return whether it had none.
+    """Make the rows of `buckets` in the shard `alias` if it has none at all; return whether it had
+    none.
 
-    Not one by one where rows are missing: a bucket that is on its way has a row already, or is not here on purpose.
+    Not one by one where rows are missing: a bucket that is on its way has a row already, or is not
+    here on purpose.
     """
     with connections[alias].cursor() as cursor:
         cursor.execute(
@@ -44,7 +48,8 @@ def fill_shard(alias: str, buckets: list[int]) -> bool:
 def fill(alias: str, shards: Mapping[int, str]) -> None:
     """Name each shard and fill the map in `alias`, then the shards, as the map says.
 
-    Raises ShardMismatchError if a database is not the shard that it was taken for, or has lost what it held.
+    Raises ShardMismatchError if a database is not the shard that it was taken for, or has lost what
+    it held.
     """
     held = _held(alias)
     for number, shard in shards.items():
@@ -63,7 +68,9 @@ def fill(alias: str, shards: Mapping[int, str]) -> None:
 
 
 def _complete(shards: list[str]) -> None:
-    """Give a base to the buckets that a mover of an older release, which knows none, has made active."""
+    """Give a base to the buckets that a mover of an older release, which knows none, has made
+    active.
+    """
     for shard in shards:
         with connections[shard].cursor() as cursor:
             cursor.execute("SELECT FROM sharding_bucket WHERE base IS NULL AND state = 'active' LIMIT 1")

@@ -1,13 +1,15 @@
-"""Ids that say where their row lives: unique for ever, also after a rollback, and made without a central counter.
+"""Ids that say where their row lives: unique for ever, also after a rollback, and made without a
+central counter.
 
-    id = high << 21 | bucket << 11 | low        32 + 10 + 11 bits = 53, so that JavaScript reads it exactly
+    id = high << 21 | bucket << 11 | low 32 + 10 + 11 bits = 53, so that JavaScript reads it exactly
 
-`high << 11 | low` (the body of an id) is a number of the shard's sequence plus the bucket's `base`. A sequence is not
-part of any transaction: a rollback gives nothing back, and no caller waits for the transaction of another one. No clock
-is involved. When a bucket moves, its new shard gets a base above all that the old shard gave (`moving/steps.py`), so
-the ids of a bucket only grow.
+`high << 11 | low` (the body of an id) is a number of the shard's sequence plus the bucket's `base`.
+A sequence is not part of any transaction: a rollback gives nothing back, and no caller waits for
+the transaction of another one. No clock is involved. When a bucket moves, its new shard gets a base
+above all that the old shard gave (`moving/steps.py`), so the ids of a bucket only grow.
 
-Releases before this one made the body from the seconds since 2026 and a counter; those are smaller than FIRST.
+Releases before this one made the body from the seconds since 2026 and a counter; those are smaller
+than FIRST.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ BUCKET_BITS = 10
 HIGH_BITS = 32
 BUCKETS = 1 << BUCKET_BITS
 LARGEST = (1 << (HIGH_BITS + BUCKET_BITS + SEQUENCE_BITS)) - 1
-# The first base. Upper half of the bodies: an older release, which counts seconds, gets there in 2094.
+# The first base. Upper half of the bodies: an older release, which counts seconds, gets there in
+# 2094.
 FIRST = 1 << (HIGH_BITS + SEQUENCE_BITS - 1)
 
-# The lock lasts until the end of the transaction, as that of a writer: a move hands the base over after it. It also
-# gives the transaction a number, so that its commit waits until the sequence is on disk and on the standbys.
+# The lock lasts until the end of the transaction, as that of a writer: a move hands the base over
+# after it. It also gives the transaction a number, so that its commit waits until the sequence is
+# on disk and on the standbys.
 _TAKE = """
     SELECT base + nextval('sharding_ids')
       FROM (SELECT base FROM sharding_bucket WHERE bucket = %s AND state = 'active' FOR KEY SHARE) AS held,
@@ -42,7 +46,9 @@ def compose(body: int, bucket: int) -> int:
 
 
 def bucket_of(id_: int) -> int:
-    """Return the bucket of an id. Any whole number has one, so that an id that was never made is simply not found."""
+    """Return the bucket of an id. Any whole number has one, so that an id that was never made is
+    simply not found.
+    """
     return id_ >> SEQUENCE_BITS & (BUCKETS - 1)
 
 

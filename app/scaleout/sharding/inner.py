@@ -1,8 +1,8 @@
 """Queries inside of a query: a subquery sees the rows of one shard, so it may ask for no others.
 
-The same holds for the parts of a union. Three kinds are right on the shard that is asked. Those that name it
-themselves; those that are tied to the outer row, whose bucket is there; and those that say `.using()` for it. All
-others are refused, for their answer would lack rows.
+The same holds for the parts of a union. Three kinds are right on the shard that is asked. Those
+that name it themselves; those that are tied to the outer row, whose bucket is there; and those that
+say `.using()` for it. All others are refused, for their answer would lack rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from scaleout.sharding.route import buckets_of_query, carries_bucket, conditions
 
 
 def refuse_foreign(query: Query, alias: str | None) -> None:
-    """Raise ShardKeyRequired for a query inside of `query` that is not complete on the shard `alias`.
+    """Raise ShardKeyRequired for a query inside of `query` that is not complete on the shard
+    `alias`.
 
     None stands for each shard in turn, as `scatter()` asks them.
     """
@@ -41,7 +42,9 @@ def refuse_in(expressions: Iterable[Any], alias: str | None) -> None:
 
 
 def refuse_values(query: Query, values: Iterable[Any], alias: str | None) -> None:
-    """Do the same for values that are about to be used with `query`, of which some may be expressions."""
+    """Do the same for values that are about to be used with `query`, of which some may be
+    expressions.
+    """
     refuse_in((value.resolve_expression(query.clone()) for value in values if _holds_query(value)), alias)
 
 
@@ -67,7 +70,9 @@ def _expressions(query: Query) -> Iterator[Any]:
 
 
 def _queries(expression: Any) -> Iterator[tuple[Query, In[Any] | None]]:
-    """Yield the queries in an expression; with each the condition `IN` whose list it is, if it is one."""
+    """Yield the queries in an expression; with each the condition `IN` whose list it is, if it is
+    one.
+    """
     if isinstance(expression, Query):
         yield expression, None
     elif isinstance(expression, In) and (inner := _query_of(expression.rhs)) is not None:
@@ -131,7 +136,9 @@ def _has_table(alias: str | None, model: Any) -> bool:
 
 
 def _is_tied(inner: Query) -> bool:
-    """Return whether the rows of `inner` are in the bucket of the row outside: their ids or shard keys are equal."""
+    """Return whether the rows of `inner` are in the bucket of the row outside: their ids or shard
+    keys are equal.
+    """
     for condition in conditions(inner.where):
         ends = (condition.lhs, condition.rhs) if isinstance(condition, Exact) else ()
         if ends and all(isinstance(end, Col) and carries_bucket(end.target) for end in ends):
@@ -142,7 +149,9 @@ def _is_tied(inner: Query) -> bool:
 
 
 def _is_list_of_own(inner: Query, lookup: In[Any]) -> bool:
-    """Return whether `inner` lists ids or shard keys for one outside: of these only those in its bucket matter."""
+    """Return whether `inner` lists ids or shard keys for one outside: of these only those in its
+    bucket matter.
+    """
     names = [lookup.lhs, *inner.select]
     grouped = inner.group_by if isinstance(inner.group_by, tuple) else inner.select
     return (

@@ -1,9 +1,10 @@
 """Which shard holds a bucket: the map, as this process knows it.
 
-The map is a table in the context's own database. Each process remembers it for LEASE seconds, counted from before it
-was read; after that it asks for the version again before it answers, and for the map only when the version is another
-one. Whoever moves a bucket changes the map and then waits longer than LEASE before its new shard takes a write: so what
-an old map answers is never wrong, only about to be.
+The map is a table in the context's own database. Each process remembers it for LEASE seconds,
+counted from before it was read; after that it asks for the version again before it answers, and for
+the map only when the version is another one. Whoever moves a bucket changes the map and then waits
+longer than LEASE before its new shard takes a write: so what an old map answers is never wrong,
+only about to be.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ LEASE = 0.5  # seconds
 PAUSE = (
     0.2  # seconds after a failure in which nobody asks again: else a queue of callers would wait one after the other
 )
-# Linux stops time.monotonic() while a machine is suspended: a map would look fresh that is hours old.
+# Linux stops time.monotonic() while a machine is suspended: a map would look fresh that is hours
+# old.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 # The target, the buckets, the source.
 REASSIGN = "UPDATE sharding_bucketmap SET shard = %s WHERE bucket = ANY(%s) AND shard = %s"
@@ -35,7 +37,9 @@ def _now() -> float:
 
 
 class ShardMap:
-    """The map of one context. `alias` is the database that holds it, `shards` the alias of each shard by its number."""
+    """The map of one context. `alias` is the database that holds it, `shards` the alias of each
+    shard by its number.
+    """
 
     def __init__(self, alias: str, shards: Mapping[int, str]) -> None:
         self.alias = alias
@@ -90,8 +94,8 @@ class ShardMap:
             self._read_at = now
 
     def _read(self) -> None:
-        # The version first: if the map changes in between, the next look finds another version and reads it again.
-        # In a transaction, which says that this read of the primary is meant.
+        # The version first: if the map changes in between, the next look finds another version and
+        # reads it again. In a transaction, which says that this read of the primary is meant.
         with transaction.atomic(using=self.alias, savepoint=False), connections[self.alias].cursor() as cursor:
             cursor.execute("SELECT version FROM sharding_mapversion")
             row = cursor.fetchone()
@@ -111,10 +115,11 @@ class ShardMap:
 
 
 def reassign(alias: str, buckets: Iterable[int], source: int, target: int) -> int:
-    """Say in the map in `alias` that `buckets`, which shard `source` held, are held by `target`; return how many were.
+    """Say in the map in `alias` that `buckets`, which shard `source` held, are held by `target`;
+    return how many were.
 
-    The table's trigger gives the map a new version in the same transaction. Every process knows it LEASE seconds after
-    the commit.
+    The table's trigger gives the map a new version in the same transaction. Every process knows it
+    LEASE seconds after the commit.
     """
     with connections[alias].cursor() as cursor:
         cursor.execute(REASSIGN, [target, sorted(buckets), source])
@@ -125,7 +130,9 @@ _current: ShardMap | None = None
 
 
 def current() -> ShardMap:
-    """Return the map of this process's context (`settings.SHARDS`). Raises MapIncomplete where there are no shards."""
+    """Return the map of this process's context (`settings.SHARDS`). Raises MapIncomplete where
+    there are no shards.
+    """
     global _current  # noqa: PLW0603 - one map for a process, and nothing to hand it through
     if not settings.SHARDS:
         raise MapIncomplete("this service has no shards: ask the service that owns the rows")

@@ -68,7 +68,9 @@ class _Look(threading.Thread):
 
 
 def measure() -> None:
-    """Measure the map's database and each shard. Returns in time: what is not known by then is not a number."""
+    """Measure the map's database and each shard. Returns in time: what is not known by then is not
+    a number.
+    """
     if not settings.SHARDS:
         return
     looks = [_look("default", _MOVE, [metrics.age])]

@@ -1,4 +1,6 @@
-"""What Prometheus gets about moves. Measured by each replica of a service; of several the newest is as good as any."""
+"""What Prometheus gets about moves. Measured by each replica of a service; of several the newest is
+as good as any.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The tables of the toolkit itself: the map in the context's own database, the buckets and the name in each shard."""
+"""The tables of the toolkit itself: the map in the context's own database, the buckets and the name
+in each shard.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ class ShardMismatchError(Exception):
 class ShardIdentity(models.Model):
     """One row: the name of the shard that this database is.
 
-    Two shards look alike from outside. A volume or a host name that was mixed up would put users on the
-    wrong shard without a single error; so each shard says who it is, and is asked before it is used.
+    Two shards look alike from outside. A volume or a host name that was mixed up would put users on
+    the wrong shard without a single error; so each shard says who it is, and is asked before it is
+    used.
     """
 
     name = models.CharField(max_length=63, primary_key=True)
@@ -40,7 +43,9 @@ class ShardIdentity(models.Model):
 
 
 class BucketMap(models.Model):
-    """Which shard holds a bucket. Triggers give each change a new version of the map, whoever makes it."""
+    """Which shard holds a bucket. Triggers give each change a new version of the map, whoever makes
+    it.
+    """
 
     bucket = models.SmallIntegerField(primary_key=True)
     shard = models.SmallIntegerField()
@@ -66,7 +71,9 @@ class Bucket(models.Model):
     """A bucket in the shard that holds it: whether it takes writes, and where its ids begin."""
 
     class State(models.TextChoices):
-        """`active` takes reads and writes, `blocked` reads only; `incoming` is being copied, `moved` is left behind."""
+        """`active` takes reads and writes, `blocked` reads only; `incoming` is being copied,
+        `moved` is left behind.
+        """
 
         ACTIVE = "active"
         BLOCKED = "blocked"
@@ -86,8 +93,9 @@ class Bucket(models.Model):
             models.CheckConstraint(
                 name="sharding_bucket_state", condition=Q(state__in=["active", "blocked", "incoming", "moved"])
             ),
-            # Because of this index a change of the state (or of `logged`) locks the row FOR UPDATE, which waits for
-            # the locks FOR KEY SHARE of those that write (the fence) or take ids; other columns do not wait.
+            # Because of this index a change of the state (or of `logged`) locks the row FOR UPDATE,
+            # which waits for the locks FOR KEY SHARE of those that write (the fence) or take ids;
+            # other columns do not wait.
             models.UniqueConstraint(name="sharding_bucket_with_state", fields=["bucket", "state", "logged"]),
         )
 
@@ -97,7 +105,9 @@ class Bucket(models.Model):
 
 
 class Change(models.Model):
-    """In each shard: a row of a `logged` bucket that was written. The fence notes it, the mover copies it again."""
+    """In each shard: a row of a `logged` bucket that was written. The fence notes it, the mover
+    copies it again.
+    """
 
     id = models.BigAutoField(primary_key=True)
     name = models.TextField(help_text="The table.")
@@ -116,7 +126,9 @@ class Move(models.Model):
     """A move of buckets from one shard to another: how far it is. Beside the map."""
 
     class Step(models.TextChoices):
-        """In this order, the last two aside. The bucket's writes are refused from `blocked` to `flipped`."""
+        """In this order, the last two aside. The bucket's writes are refused from `blocked` to
+        `flipped`.
+        """
 
         PLANNED = "planned"
         COPYING = "copying"

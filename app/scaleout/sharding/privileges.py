@@ -1,4 +1,5 @@
-"""What the application's role may not do, although its owner lets it write to each new table (postgres/database.sql).
+"""What the application's role may not do, although its owner lets it write to each new table
+(postgres/database.sql).
 
 A mistake in a view, or an injection, must not be able to say which shard holds what.
 """
@@ -9,7 +10,8 @@ from django.conf import settings
 from django.db import connections, transaction
 from psycopg import sql
 
-# By table: the columns that it may update. Nothing is inserted or deleted there, except into `INSERTED`.
+# By table: the columns that it may update. Nothing is inserted or deleted there, except into
+# `INSERTED`.
 GUARDED: dict[str, tuple[str, ...]] = {
     "django_migrations": (),
     "sharding_bucketmap": (),
@@ -24,9 +26,12 @@ INSERTED = {"sharding_change"}  # by the fence, in the writer's name
 
 
 def restrict(alias: str) -> None:
-    """Take from `<owner>_app` what it does not need in the database `alias`, which `<owner>_owner` has opened."""
+    """Take from `<owner>_app` what it does not need in the database `alias`, which `<owner>_owner`
+    has opened.
+    """
     role = sql.Identifier(settings.DATABASES[alias]["USER"].removesuffix("_owner") + "_app")
-    # At once: this runs with each `docker compose up`, and in between an application that writes would be refused.
+    # At once: this runs with each `docker compose up`, and in between an application that writes
+    # would be refused.
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         for (name,) in cursor.fetchall():

@@ -25,7 +25,9 @@ BATCH = 500  # conditions of one query
 
 
 def keep_held(query: Query) -> None:
-    """Leave out the rows of buckets that the shard does not show: before a slice, and in each part of a union."""
+    """Leave out the rows of buckets that the shard does not show: before a slice, and in each part
+    of a union.
+    """
     for part in query.combined_queries:
         keep_held(part)
     if not query.combinator:
@@ -42,7 +44,8 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     def db(self) -> str:
         """The alias of the shard.
 
-        Raises ShardKeyRequired if the conditions do not name one shard, or if a query inside of this one needs others.
+        Raises ShardKeyRequired if the conditions do not name one shard, or if a query inside of
+        this one needs others.
         """
         alias = self._db or self._find()
         refuse_foreign(self.query, alias)
@@ -65,7 +68,9 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return aliases.pop()
 
     def _fetch_all(self) -> None:
-        """Ask each shard for its part where Django collects what many objects relate to (`prefetch_related`)."""
+        """Ask each shard for its part where Django collects what many objects relate to
+        (`prefetch_related`).
+        """
         rows: Any = self
         if rows._result_cache is None and self._db is None and "instance" in rows._hints:
             known, buckets = maps.current(), buckets_of_query(self.query) or set()
@@ -76,7 +81,9 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         super()._fetch_all()
 
     def _part(self, alias: str, known: maps.ShardMap) -> Self:
-        """Return what this query finds on one of its shards; a copy that a move has left there is not in it."""
+        """Return what this query finds on one of its shards; a copy that a move has left there is
+        not in it.
+        """
         part = self._at(alias)
         narrow(part.query.where, lambda bucket: known.alias_of(bucket) == alias)
         return part
@@ -92,9 +99,11 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return super(ShardedQuerySet, where).in_bulk(id_list, field_name=field_name)
 
     def using(self, alias: str | None) -> Self:
-        """Return what that shard holds of these rows, without copies that a move brings or has left behind.
+        """Return what that shard holds of these rows, without copies that a move brings or has left
+        behind.
 
-        Inside of another query this one keeps its shard. One that has this shard already stays as it is.
+        Inside of another query this one keeps its shard. One that has this shard already stays as
+        it is.
         """
         chosen = self._at(alias)
         if alias != self._db and alias in shard_aliases():
@@ -102,7 +111,9 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return chosen
 
     def _at(self, alias: str | None) -> Self:
-        """Return these rows of a shard, whatever the state of their buckets: where it is known that they are held."""
+        """Return these rows of a shard, whatever the state of their buckets: where it is known that
+        they are held.
+        """
         chosen = super().using(alias)
         for query in (chosen.query, *chosen.query.combined_queries):
             query._db = alias  # as Django does where it takes a query set as a value
@@ -113,12 +124,13 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         refuse_values(self.query, [*args, *kwargs.values()], self.db)
         return super().aggregate(*args, **kwargs)
 
-    # ── all shards ──────────────────────────────────────────────────────────────────────────────────
+    # ── all shards ────────────────────────────────────────────────────────────────────────────────
     def scatter(self, limit: int = 100, after: int = 0, deadline: float | None = None) -> Page[M]:
-        """Ask all shards at once for the `limit` rows that follow the id `after`, in the order of their ids.
+        """Ask all shards at once for the `limit` rows that follow the id `after`, in the order of
+        their ids.
 
-        Ends within `deadline` seconds, or DEADLINE of `scatter.py`: what a shard did not give by then is missing, and
-        the page says `partial`.
+        Ends within `deadline` seconds, or DEADLINE of `scatter.py`: what a shard did not give by
+        then is missing, and the page says `partial`.
         """
         return scatter(self, limit, after, deadline)
 
@@ -126,9 +138,11 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         """Count the rows on all shards; return the count, and whether a part is missing."""
         return scatter_count(self, deadline)
 
-    # ── writes ──────────────────────────────────────────────────────────────────────────────────────
+    # ── writes ────────────────────────────────────────────────────────────────────────────────────
     def new_id(self, **key: int) -> int:
-        """Return an id for a row that is made later: `Order.objects.new_id(user_id=7)`, `User.objects.new_id()`."""
+        """Return an id for a row that is made later: `Order.objects.new_id(user_id=7)`,
+        `User.objects.new_id()`.
+        """
 
         def once() -> int:
             bucket = _bucket(self.model(**key))
@@ -179,8 +193,9 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     ) -> list[M]:
         """Insert the objects, which get ids where they have none, in one transaction.
 
-        Raises CrossShardTransaction if they belong to several shards, unless `across_shards` says that it may be one
-        transaction for each shard, of which some can fail when others have been committed.
+        Raises CrossShardTransaction if they belong to several shards, unless `across_shards` says
+        that it may be one transaction for each shard, of which some can fail when others have been
+        committed.
         """
         made = list(objs)
         left = list(made)
@@ -203,7 +218,9 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return made
 
     def bulk_update(self, objs: Iterable[M], fields: Iterable[str], *args: Any, **kwargs: Any) -> int:
-        """Do as Django does, on one shard. Raises CrossShardTransaction if the objects belong to several."""
+        """Do as Django does, on one shard. Raises CrossShardTransaction if the objects belong to
+        several.
+        """
         changed = list(objs)
 
         def once() -> int:
@@ -279,7 +296,9 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
 
 class AnyRowQuerySet[M: models.Model](ShardedQuerySet[M]):
-    """What Django itself asks where it knows the shard of an object: the fence decides on the writes."""
+    """What Django itself asks where it knows the shard of an object: the fence decides on the
+    writes.
+    """
 
     def using(self, alias: str | None) -> Self:
         """Do as Django does."""
@@ -287,7 +306,9 @@ class AnyRowQuerySet[M: models.Model](ShardedQuerySet[M]):
 
 
 def _bucket(instance: Any) -> int:
-    """Return the bucket of an object; a new one that begins a bucket keeps the one that was chosen for it."""
+    """Return the bucket of an object; a new one that begins a bucket keeps the one that was chosen
+    for it.
+    """
     if instance.id is None and instance.shard_key == "id":
         return int(instance.__dict__.setdefault("_new_bucket", instance.choose_bucket()))
     return int(instance.choose_bucket())

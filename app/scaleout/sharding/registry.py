@@ -11,7 +11,8 @@ from scaleout.sharding.base import ShardedModel
 
 
 def models_on(alias: str) -> list[type[ShardedModel]]:
-    """Return the sharded models whose tables the shard `alias` has; what a foreign key names comes before it.
+    """Return the sharded models whose tables the shard `alias` has; what a foreign key names comes
+    before it.
 
     Rows are copied in this order and deleted in the reverse one.
     """
@@ -31,7 +32,8 @@ def models_on(alias: str) -> list[type[ShardedModel]]:
 
 
 def outbox_table() -> str | None:
-    """Return the table of the model that `settings.SHARDING_OUTBOX` names ("events.Outbox"), None where it is not set.
+    """Return the table of the model that `settings.SHARDING_OUTBOX` names ("events.Outbox"), None
+    where it is not set.
 
     Each shard has it. A move waits until nothing of its buckets is left in it.
     """
@@ -40,7 +42,9 @@ def outbox_table() -> str | None:
 
 
 def _has_table(model: type[ShardedModel]) -> bool:
-    """Return whether the table is the model's own and made by migrations: a proxy has that of another model."""
+    """Return whether the table is the model's own and made by migrations: a proxy has that of
+    another model.
+    """
     return model._meta.managed and not model._meta.proxy
 
 

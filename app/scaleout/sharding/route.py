@@ -33,13 +33,17 @@ def key_required(model: type[Model]) -> ShardKeyRequired:
 
 
 def shard_aliases() -> set[str]:
-    """Return the aliases of all shards that this process can reach, those of other contexts included."""
+    """Return the aliases of all shards that this process can reach, those of other contexts
+    included.
+    """
     groups = [settings.SHARDS, *getattr(settings, "SHARD_GROUPS", {}).values()]
     return {alias for shards in groups for alias in shards.values()}
 
 
 def carries_bucket(field: Field[Any, Any]) -> bool:
-    """Return whether the values of a field have the bucket of their row: its id, its shard key, its relations."""
+    """Return whether the values of a field have the bucket of their row: its id, its shard key, its
+    relations.
+    """
     model: Any = field.model
     if not is_sharded(model):
         return False
@@ -63,7 +67,9 @@ def refuse_other_bucket(field: Any, value: Any, buckets: Collection[int] | None)
 
 
 def _named(condition: Any) -> dict[Any, int] | None:
-    """Return the values that a condition has for ids, shard keys or relations, each with its bucket."""
+    """Return the values that a condition has for ids, shard keys or relations, each with its
+    bucket.
+    """
     if not isinstance(condition, Exact | In):
         return None
     several = isinstance(condition.lhs, ColPairs)  # as `prefetch_related` has it
@@ -100,8 +106,9 @@ def conditions(node: WhereNode) -> Iterator[Any]:
 def buckets_of_query(query: Query) -> set[int] | None:
     """Return the buckets that rows of `query` can be in; None where its conditions do not say.
 
-    Only what certainly holds counts: an equation or a list of values for an id or a shard key, joined by AND.
-    Relations lead from bucket to the same bucket, so a condition on a joined sharded table counts as well.
+    Only what certainly holds counts: an equation or a list of values for an id or a shard key,
+    joined by AND. Relations lead from bucket to the same bucket, so a condition on a joined sharded
+    table counts as well.
     """
     if query.combinator:
         parts = [buckets_of_query(part) for part in query.combined_queries]
@@ -113,7 +120,9 @@ def buckets_of_query(query: Query) -> set[int] | None:
 
 
 def narrow(node: WhereNode, wanted: Callable[[int], bool]) -> None:
-    """Leave in the lists of `node`, which is changed, the ids and shard keys whose bucket is `wanted`."""
+    """Leave in the lists of `node`, which is changed, the ids and shard keys whose bucket is
+    `wanted`.
+    """
     if node.negated or (node.connector != AND and len(node.children) > 1):
         return
     for position, child in enumerate(node.children):

@@ -14,9 +14,11 @@ from scaleout.sharding.route import is_sharded, key_required
 
 
 class ShardRouter:
-    """Send what belongs to an object to the shard of the object's bucket. Other models are none of its business.
+    """Send what belongs to an object to the shard of the object's bucket. Other models are none of
+    its business.
 
-    Queries find their shard by themselves (`ShardedQuerySet`); only what has no conditions comes here.
+    Queries find their shard by themselves (`ShardedQuerySet`); only what has no conditions comes
+    here.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
@@ -40,7 +42,9 @@ class ShardRouter:
     db_for_write = db_for_read
 
     def allow_relation(self, first: Model, second: Model, **_hints: Any) -> bool | None:
-        """Allow relations inside a bucket. Raises CrossShardRelation for two objects of different buckets."""
+        """Allow relations inside a bucket. Raises CrossShardRelation for two objects of different
+        buckets.
+        """
         if not isinstance(first, ShardedModel) or not isinstance(second, ShardedModel):
             return False if is_sharded(type(first)) or is_sharded(type(second)) else None
         if first.bucket is not None and second.bucket is not None and first.bucket != second.bucket:
@@ -51,5 +55,7 @@ class ShardRouter:
         return True
 
     def _get_shard(self, key: int) -> str:
-        """Return the alias of the shard that holds `key` (a user's id, or any id): the name that textbooks give it."""
+        """Return the alias of the shard that holds `key` (a user's id, or any id): the name that
+        textbooks give it.
+        """
         return maps.current().alias_for(key)

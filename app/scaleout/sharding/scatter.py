@@ -1,8 +1,9 @@
 """Ask all shards at once, and say so when one did not answer.
 
-Each shard is asked by a thread of its own small pool: one that hangs keeps nobody from the others. In one snapshot the
-shard tells its rows and which buckets it shows, so that the rows of a bucket that is on its way from one shard to
-another are neither missed nor counted twice without anybody noticing.
+Each shard is asked by a thread of its own small pool: one that hangs keeps nobody from the others.
+In one snapshot the shard tells its rows and which buckets it shows, so that the rows of a bucket
+that is on its way from one shard to another are neither missed nor counted twice without anybody
+noticing.
 """
 
 from __future__ import annotations
@@ -49,9 +50,11 @@ os.register_at_fork(after_in_child=_pools.clear)  # threads do not live on in a 
 
 @dataclass(frozen=True)
 class Page[M]:
-    """Rows of all shards in the order of their ids. `next` is what to ask `after` for the next page, None at the end.
+    """Rows of all shards in the order of their ids. `next` is what to ask `after` for the next
+    page, None at the end.
 
-    `partial`: rows may be missing, those of the shards `missing` or of a bucket that was just moving.
+    `partial`: rows may be missing, those of the shards `missing` or of a bucket that was just
+    moving.
     """
 
     items: list[M]
@@ -151,7 +154,9 @@ def _gather_whole[T](deadline: float | None, question: Question[T]) -> _Gathered
 
 
 def _shown[M: Model](query: ShardedQuerySet[M], alias: str, hides: bool) -> ShardedQuerySet[M]:
-    """Return the rows of `query` on the shard, without those that are half copied or left behind there."""
+    """Return the rows of `query` on the shard, without those that are half copied or left behind
+    there.
+    """
     return query.using(alias) if hides else query._at(alias)
 
 
@@ -187,7 +192,9 @@ def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadlin
 
 
 def scatter_count(query: ShardedQuerySet[Any], deadline: float | None) -> tuple[int, bool]:
-    """Return how many rows `query` has on all shards, and whether a part is missing (or, in a move, counted twice)."""
+    """Return how many rows `query` has on all shards, and whether a part is missing (or, in a move,
+    counted twice).
+    """
     _refuse_shaped(query)
     gathered = _gather_whole(deadline, lambda alias, hides: _shown(query.order_by(), alias, hides).count())
     return sum(gathered.answers.values()), bool(gathered.missing) or gathered.twice or not gathered.whole

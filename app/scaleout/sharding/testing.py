@@ -1,6 +1,7 @@
 """Shards in Django's own `TestCase`: the map and the buckets, in the transactions of the test.
 
-The transactions that `TestCase` opens on all databases do not count as the project's own (`transactions.py`).
+The transactions that `TestCase` opens on all databases do not count as the project's own
+(`transactions.py`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def _rolled_back(alias: str) -> Iterator[None]:
 
 
 class ShardedTestCase(TestCase):
-    """A `TestCase` whose shards are filled. Name further databases with `databases = {*..., "other"}`."""
+    """A `TestCase` whose shards are filled. Name further databases with `databases = {*...,
+    "other"}`.
+    """
 
     databases = {MAP, *settings.SHARDS.values()}  # noqa: RUF012 - Django's form
 

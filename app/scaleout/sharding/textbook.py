@@ -1,4 +1,6 @@
-"""The names that textbooks use, for models whose shard key is a user's id. The router's is `ShardRouter._get_shard`."""
+"""The names that textbooks use, for models whose shard key is a user's id. The router's is
+`ShardRouter._get_shard`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,16 @@ from scaleout.sharding.queryset import ShardedQuerySet
 
 
 class ByUser[M: models.Model](ShardedManager[M]):
-    """`for_user` and `get_by_user_id`, beside the conditions that find their shard by themselves."""
+    """`for_user` and `get_by_user_id`, beside the conditions that find their shard by
+    themselves.
+    """
 
     def for_user(self, user_id: int) -> ShardedQuerySet[M]:
         """Return what belongs to the user: one shard."""
         return self.for_key(user_id)
 
     def get_by_user_id(self, user_id: int) -> M:
-        """Return the one row that belongs to the user. Raises DoesNotExist and MultipleObjectsReturned."""
+        """Return the one row that belongs to the user. Raises DoesNotExist and
+        MultipleObjectsReturned.
+        """
         return self.for_key(user_id).get()

@@ -16,8 +16,9 @@ from scaleout.sharding.errors import BucketMoved, CrossShardTransaction
 from scaleout.sharding.fence import OTHER_BUCKET, SQLSTATE
 from scaleout.sharding.ids import bucket_of
 
-# Seconds that a write waits for a bucket that is about to move: longer than a move blocks it, and short enough for the
-# 503 to come before whoever passes requests on gives up (the load balancers after 2 s).
+# Seconds that a write waits for a bucket that is about to move: longer than a move blocks it, and
+# short enough for the 503 to come before whoever passes requests on gives up (the load balancers
+# after 2 s).
 PATIENCE = 1.5
 PAUSE = 0.05  # seconds between two tries
 _ONE_BUCKET = "buckets move one by one, so shard_atomic() covers what belongs to one shard key"
@@ -26,7 +27,9 @@ _READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN"
 
 
 def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the project is in a transaction. What Django's `TestCase` opens around a test does not count."""
+    """Return whether the project is in a transaction. What Django's `TestCase` opens around a test
+    does not count.
+    """
     blocks: list[Any] = connection.atomic_blocks
     return any(not block._from_testcase for block in blocks)
 
@@ -42,14 +45,18 @@ def open_shards() -> list[str]:
 
 
 def shards_of_test() -> list[BaseDatabaseWrapper]:
-    """Return the shards on which this thread is in a transaction of Django's `TestCase`, and in none of its own."""
+    """Return the shards on which this thread is in a transaction of Django's `TestCase`, and in
+    none of its own.
+    """
     shards = set(settings.SHARDS.values())
     opened = [one for one in connections.all(initialized_only=True) if one.alias in shards and one.atomic_blocks]
     return [one for one in opened if not _in_transaction(one)]
 
 
 def refuse_second(alias: str) -> None:
-    """Raise CrossShardTransaction if this thread is in a transaction on another database than the shard `alias`."""
+    """Raise CrossShardTransaction if this thread is in a transaction on another database than the
+    shard `alias`.
+    """
     if others := [other for other in _opened() if other != alias]:
         raise CrossShardTransaction(
             f"a write to {alias} inside a transaction on {', '.join(others)}: nothing could undo both. End the"
@@ -79,10 +86,12 @@ def watch(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
 
 
 def fenced[T](write: Callable[[], T]) -> T:
-    """Return what `write` returns; if a bucket moves under it, read the map anew and do it again, for PATIENCE seconds.
+    """Return what `write` returns; if a bucket moves under it, read the map anew and do it again,
+    for PATIENCE seconds.
 
-    Not inside a transaction on a shard, which the database has broken off, and without a wait inside any other one,
-    which would hold its locks meanwhile. In the end raises BucketMoved. `write` must ask the map by itself.
+    Not inside a transaction on a shard, which the database has broken off, and without a wait
+    inside any other one, which would hold its locks meanwhile. In the end raises BucketMoved.
+    `write` must ask the map by itself.
     """
     inside = bool(open_shards())
     patience = 0.0 if _opened() else PATIENCE
@@ -103,7 +112,8 @@ def fenced[T](write: Callable[[], T]) -> T:
 
 @contextmanager
 def _undone_in_test() -> Iterator[None]:
-    """Undo a refused write in a transaction of Django's `TestCase`, which would be broken; elsewhere do nothing.
+    """Undo a refused write in a transaction of Django's `TestCase`, which would be broken;
+    elsewhere do nothing.
 
     Not by Django's cursors: a test may count their statements.
     """
@@ -124,12 +134,13 @@ def _undone_in_test() -> Iterator[None]:
 
 @contextmanager
 def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
-    """Run the block in one transaction on the shard that holds `key` (a user's id, say) and all that belongs to it.
+    """Run the block in one transaction on the shard that holds `key` (a user's id, say) and all
+    that belongs to it.
 
-    With `alone` it first waits for the end of every other transaction that says `alone` for this key.
-    Yields the alias; the bucket does not move before the end. Raises BucketMoved if it has moved or is about to move.
-    Raises CrossShardTransaction inside a transaction on another database or for another bucket, and for a write to
-    another bucket inside of it: the fence looks.
+    With `alone` it first waits for the end of every other transaction that says `alone` for this
+    key. Yields the alias; the bucket does not move before the end. Raises BucketMoved if it has
+    moved or is about to move. Raises CrossShardTransaction inside a transaction on another database
+    or for another bucket, and for a write to another bucket inside of it: the fence looks.
     """
     alias = maps.current().alias_for(key)
     refuse_second(alias)
@@ -148,8 +159,9 @@ def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
 def _claim(alias: str, key: int, alone: bool) -> None:
     """Let the transaction be for the bucket of `key` only, and `alone` as `shard_atomic` says.
 
-    It holds the bucket from here on, as each write does: the bucket cannot move while it reads, or writes what no fence
-    is around, an event for instance. Raises BucketMoved where the bucket takes no writes.
+    It holds the bucket from here on, as each write does: the bucket cannot move while it reads, or
+    writes what no fence is around, an event for instance. Raises BucketMoved where the bucket takes
+    no writes.
     """
     bucket = str(bucket_of(key))
     claimed = "set_config('sharding.bucket', coalesce(nullif(current_setting('sharding.bucket', true), ''), %s), true)"

@@ -1,4 +1,6 @@
-"""Refuse what has waited too long to be useful, before it costs anything; what matters least goes first."""
+"""Refuse what has waited too long to be useful, before it costs anything; what matters least goes
+first.
+"""
 
 from scaleout.shedding.middleware import SheddingMiddleware
 

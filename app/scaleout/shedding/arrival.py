@@ -10,10 +10,11 @@ _STAMP = re.compile(r"t=([0-9]{13})")
 
 
 def waited(stamp: str, now: float, try_seconds: float) -> float | None:
-    """Return the seconds since `stamp` (`t=` and milliseconds since 1970); None if it is missing or makes no sense.
+    """Return the seconds since `stamp` (`t=` and milliseconds since 1970); None if it is missing or
+    makes no sense.
 
-    The load balancer waits `try_seconds` for an answer and may then try once more, with the same stamp: what is older
-    than one try waits for its second.
+    The load balancer waits `try_seconds` for an answer and may then try once more, with the same
+    stamp: what is older than one try waits for its second.
     """
     found = _STAMP.fullmatch(stamp)
     if not found:

@@ -1,4 +1,6 @@
-"""Answer 503 at once for a request whose caller has gone, or that would only delay what matters more."""
+"""Answer 503 at once for a request whose caller has gone, or that would only delay what matters
+more.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ DETAIL = "The site has more to do than it can. Try again shortly."
 class SheddingMiddleware:
     """Compare how long a request has waited with what its kind may wait.
 
-    `settings.SHEDDING`: `TRY_SECONDS`, how long the load balancer waits for an answer, and `KINDS`, in which the first
-    whose `paths` fit counts: {name: {"paths": [prefixes], "seconds": most}}. The less a kind may wait, the sooner it is
-    refused when there is too much to do. Stand before all that costs something, and behind what answers for health.
+    `settings.SHEDDING`: `TRY_SECONDS`, how long the load balancer waits for an answer, and `KINDS`,
+    in which the first whose `paths` fit counts: {name: {"paths": [prefixes], "seconds": most}}. The
+    less a kind may wait, the sooner it is refused when there is too much to do. Stand before all
+    that costs something, and behind what answers for health.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -14,8 +14,8 @@ from scaleout.text.forms import line
 def address(text: str, longest: int) -> str:
     """Return an e-mail address: lower case, NFKC, the domain in its IDNA 2008 form (`xn--…`).
 
-    Raises ValidationError if it is none, or has a character that does not show. A quoted local part and an IP
-    address as the domain are refused: each can be written in many ways.
+    Raises ValidationError if it is none, or has a character that does not show. A quoted local part
+    and an IP address as the domain are refused: each can be written in many ways.
     """
     try:
         local, _, domain = unicodedata.normalize("NFKC", line(text)).lower().rpartition("@")

@@ -1,4 +1,6 @@
-"""Texts, names, identifiers, passwords and what is searched for, each in the one form that is kept or compared."""
+"""Texts, names, identifiers, passwords and what is searched for, each in the one form that is kept
+or compared.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from precis_i18n import get_profile
 
 _MARKS_MAX = 30  # in a row, as in UAX #15's stream-safe format: CPython sorts a run of them in quadratic time
 _JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji are written with them
-# They show nothing and are letters or marks to Unicode, not format characters: fillers, and the grapheme joiner.
+# They show nothing and are letters or marks to Unicode, not format characters: fillers, and the
+# grapheme joiner.
 _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"
 _BLANK = "\u2800"  # a Braille pattern without a dot
 _OPAQUE = get_profile("OpaqueString")
@@ -27,8 +30,8 @@ def nfc(text: str) -> str:
 def line(text: str) -> str:
     """Return a name of one line: NFC, without space around it.
 
-    Raises ValueError for a control character, for one that only changes how others are shown (a soft hyphen, a
-    direction mark, a filler), and for a name of which nothing shows.
+    Raises ValueError for a control character, for one that only changes how others are shown (a
+    soft hyphen, a direction mark, a filler), and for a name of which nothing shows.
     """
     text = nfc(text).strip()
     if hidden := next(filter(_is_hidden, text), None):
@@ -41,9 +44,11 @@ def line(text: str) -> str:
 
 
 def identifier(text: str) -> str:
-    """Return an identifier, such as a SKU, by PRECIS's OpaqueString (RFC 8265): NFC, each space as U+0020.
+    """Return an identifier, such as a SKU, by PRECIS's OpaqueString (RFC 8265): NFC, each space as
+    U+0020.
 
-    Raises ValueError for what `line` refuses, and for characters that are unassigned or are not for identifiers.
+    Raises ValueError for what `line` refuses, and for characters that are unassigned or are not for
+    identifiers.
     """
     text = line(text)
     try:
@@ -53,13 +58,17 @@ def identifier(text: str) -> str:
 
 
 def secret(text: str) -> str:
-    """Return a password as it is hashed: NFC, each space as U+0020 (RFC 8265). Refuses only what `nfc` does."""
+    """Return a password as it is hashed: NFC, each space as U+0020 (RFC 8265). Refuses only what
+    `nfc` does.
+    """
     spaces = (" " if unicodedata.category(one) == "Zs" else one for one in text)
     return text if text.isascii() else nfc("".join(spaces))
 
 
 def sought(text: str) -> str:
-    """Return what is searched for in the form in which names are kept: what they cannot contain is left out."""
+    """Return what is searched for in the form in which names are kept: what they cannot contain is
+    left out.
+    """
     return nfc("".join(one for one in text if not _is_hidden(one))).strip()
 
 

@@ -90,7 +90,8 @@ def place(
 ) -> Status[dict[str, Any]]:
     """Place an order: 201. The same key again: the same order, 200; with other items: 422.
 
-    An order that is there already needs no other service, so a caller who has lost the answer always gets it.
+    An order that is there already needs no other service, so a caller who has lost the answer
+    always gets it.
     """
     user_id = bearer.user(request)
     order, new = Order.objects.for_user(user_id).filter(idempotency_key=idempotency_key).first(), False

@@ -1,4 +1,6 @@
-"""Orders and their items: in the bucket of the user who placed them. And what the products are called."""
+"""Orders and their items: in the bucket of the user who placed them. And what the products are
+called.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,8 @@ class OrderManager(ByUser["Order"]):
     def place(self, user_id: int, lines: Sequence[Line], currency: str, idempotency_key: str) -> tuple[Order, bool]:
         """Return the order that this user placed with this key, and whether it is new.
 
-        The order, its items and the event that tells of it are written in one transaction, at most once for a key.
-        Raises UserDeletedError: a token is good for a while after its user is gone.
+        The order, its items and the event that tells of it are written in one transaction, at most
+        once for a key. Raises UserDeletedError: a token is good for a while after its user is gone.
         """
 
         def once() -> tuple[Order, bool]:
@@ -55,8 +57,8 @@ class OrderManager(ByUser["Order"]):
                     },
                 )
                 if new and Inbox.objects.filter(user_id=user_id, consumer=USER_EVENTS).exists():
-                    # The deletion was handled before. If it comes later, it waits for this transaction (`alone`)
-                    # and then archives this order as well.
+                    # The deletion was handled before. If it comes later, it waits for this
+                    # transaction (`alone`) and then archives this order as well.
                     raise UserDeletedError
                 if new:
                     OrderItem.objects.bulk_create(
@@ -144,8 +146,9 @@ class OrderItem(ShardedModel):
 
 
 class Inbox(ShardedModel, InboxEntry):
-    """What the orders of a user have been told of. It moves with them: so an event that comes again after a move finds
-    that it was received."""
+    """What the orders of a user have been told of. It moves with them: so an event that comes again
+    after a move finds that it was received.
+    """
 
     shard_key = "user_id"
 
@@ -156,8 +159,9 @@ class Inbox(ShardedModel, InboxEntry):
 
 
 class ProductName(models.Model):
-    """What a product is called: as the products service last said. In the context's own database, since products belong
-    to no user."""
+    """What a product is called: as the products service last said. In the context's own database,
+    since products belong to no user.
+    """
 
     product_id = models.BigIntegerField(primary_key=True)
     name = models.TextField()

@@ -26,8 +26,9 @@ class Price:
 
 
 def prices(product_ids: Iterable[int]) -> dict[int, Price]:
-    """Return the price of each product, all by one call. Raises UnknownProduct, and calls.Unavailable if they are not
-    told in time."""
+    """Return the price of each product, all by one call. Raises UnknownProduct, and
+    calls.Unavailable if they are not told in time.
+    """
     wanted = list(product_ids)
     answer = calls.get("products", f"/api/products/?ids={','.join(map(str, wanted))}", seconds=SECONDS)
     try:
@@ -41,8 +42,9 @@ def prices(product_ids: Iterable[int]) -> dict[int, Price]:
 
 
 def remember(prices: Mapping[int, Price]) -> None:
-    """Keep the names of products that are ordered for the first time. A name that is known is kept up to date by
-    events, so what was just read, perhaps from a cache, does not replace it."""
+    """Keep the names of products that are ordered for the first time. A name that is known is kept
+    up to date by events, so what was just read, perhaps from a cache, does not replace it.
+    """
     new = prices.keys() - names(prices).keys()
     ProductName.objects.using("default").bulk_create(
         [ProductName(product_id=one, name=prices[one].name) for one in sorted(new)], ignore_conflicts=True

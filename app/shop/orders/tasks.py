@@ -10,11 +10,14 @@ from shop.orders.models import Inbox, Order, ProductName
 
 
 def once_for_user(event: Event, effect: Effect) -> bool:
-    """Run the effect once, on the shard of the user whom the event is about, wherever that is by now."""
+    """Run the effect once, on the shard of the user whom the event is about, wherever that is by
+    now.
+    """
     user_id = event.data["user_id"]
 
     def attempt() -> bool:
-        # Of two at once the second waits for the end of the first; and no order is placed in between.
+        # Of two at once the second waits for the end of the first; and no order is placed in
+        # between.
         with shard_atomic(user_id, alone=True):
             _, new = Inbox.objects.get_or_create(user_id=user_id, consumer=event.consumer, event_id=event.id)
             if new:
@@ -32,7 +35,9 @@ def handle_user_event(event: Event) -> None:
 
 @consumer(once_for_user, name="orders.tasks.handle_stock_event", needs={"order_id": int, "user_id": int})
 def handle_stock_event(event: Event) -> None:
-    """The products are taken from the stock, or there are not enough. What was cancelled meanwhile stays so."""
+    """The products are taken from the stock, or there are not enough. What was cancelled meanwhile
+    stays so.
+    """
     status = {"order_confirmed": Order.Status.CONFIRMED, "order_rejected": Order.Status.REJECTED}[event.name]
     Order.objects.filter(pk=event.data["order_id"], status=Order.Status.PLACED).update(status=status)
 

@@ -37,7 +37,9 @@ def _text(body: dict[str, Any]) -> str:
 
 
 def search(slug: str, featured: bool | None, query: str, after: int, limit: int) -> str:
-    """A page of products. Not cached with a query: there are as many as people think of. Raises Problem (404)."""
+    """A page of products. Not cached with a query: there are as many as people think of. Raises
+    Problem (404).
+    """
     category = None
     if slug:
         category = CategoryTree().by_slug.get(slug)

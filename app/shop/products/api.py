@@ -112,7 +112,9 @@ class Tree(Schema):
 
 
 class Filters(Schema):
-    """Read as text by `shop.products.params`, where an empty one counts as not given. Described here."""
+    """Read as text by `shop.products.params`, where an empty one counts as not given. Described
+    here.
+    """
 
     category: str = Field("", description="A slug; includes the categories below.")
     featured: str = Field("", description="true or false.")
@@ -150,7 +152,9 @@ def make(request: HttpRequest, body: NewProduct) -> Status[dict[str, Any]]:
 
 @api.patch("{product_id}", auth=staff, response={200: ProductOut, **problems(401, 403, 404, 409, 412, 428)})
 def change(request: HttpRequest, product_id: str, body: Change) -> dict[str, Any]:
-    """Change a product, for staff. 409: the SKU is another product's. 412: it is not as `If-Match` says."""
+    """Change a product, for staff. 409: the SKU is another product's. 412: it is not as `If-Match`
+    says.
+    """
     require_staff(request)
     with transaction.atomic():
         # Locked, so that of two changes at once none undoes the other's fields.

@@ -36,8 +36,9 @@ def _largest() -> int:
 
 
 def may_exist(key: int) -> bool:
-    """Whether a product can have this id. So an id that was never given out costs no query, and no place in the cache:
-    only what was deleted is kept there as missing."""
+    """Whether a product can have this id. So an id that was never given out costs no query, and no
+    place in the cache: only what was deleted is kept there as missing.
+    """
     with unshown():  # or the answer would have its tags, and each new product purge every page
         return key <= _largest()
 
@@ -45,7 +46,8 @@ def may_exist(key: int) -> bool:
 def several(keys: Collection[int]) -> list[Product]:
     """Those of these products that there are, by id, in one query.
 
-    At the primary: an order asks, of a product that staff may have made or priced anew a moment ago.
+    At the primary: an order asks, of a product that staff may have made or priced anew a moment
+    ago.
     """
     depends(tags.ALL, tags.CATEGORIES, *map(tags.product, keys))
     with use_primary():
@@ -64,7 +66,9 @@ def products() -> QuerySet[Product]:
 
 
 def matching(query: str) -> Q:
-    """Products whose text has these words (websearch syntax), or whose name contains them as they stand."""
+    """Products whose text has these words (websearch syntax), or whose name contains them as they
+    stand.
+    """
     by_name = {"name__icontains": query} if len(query) >= SUBSTRING_MIN else {"name__istartswith": query}
     return Q(search=SearchQuery(query, config="english", search_type="websearch")) | Q(**by_name)
 
@@ -77,7 +81,9 @@ def find(
     after: int = 0,
     limit: int = PAGE_SIZE,
 ) -> Page:
-    """The page of products with an id above ``after``: one query, and never more than ``limit + 1`` rows."""
+    """The page of products with an id above ``after``: one query, and never more than ``limit + 1``
+    rows.
+    """
     tags.depends_on_list(category, featured)
     found = products().filter(pk__gt=after)
     if category is not None:

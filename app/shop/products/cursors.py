@@ -1,6 +1,7 @@
 """Page cursors: opaque, URL-safe, and any damage to one is noticed.
 
-A cursor is no secret and gives no right, so a checksum is enough: no key has to be shared between services.
+A cursor is no secret and gives no right, so a checksum is enough: no key has to be shared between
+services.
 """
 
 import base64

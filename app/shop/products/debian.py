@@ -69,8 +69,8 @@ def stanzas(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
 def product(fields: dict[str, str]) -> dict[str, Any]:
     """A stanza as a record for import_catalog.
 
-    The index has no prices, so one is made from the package's size, the same one at each run: a cent for each
-    started 10 KiB, at least one. Raises BadIndexError.
+    The index has no prices, so one is made from the package's size, the same one at each run: a
+    cent for each started 10 KiB, at least one. Raises BadIndexError.
     """
     try:
         package, size = fields["Package"], int(fields["Size"])
@@ -90,7 +90,9 @@ def product(fields: dict[str, str]) -> dict[str, Any]:
 
 
 def products(lines: Iterable[bytes], seen: set[str]) -> Iterator[dict[str, Any]]:
-    """A record for each package name that is not in ``seen`` yet: of several versions the first counts."""
+    """A record for each package name that is not in ``seen`` yet: of several versions the first
+    counts.
+    """
     for fields in stanzas(lines):
         record = product(fields)
         if record["name"] not in seen:

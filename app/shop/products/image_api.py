@@ -1,4 +1,6 @@
-"""A product's image: sent here by staff, or put into the store by their browser and taken over from there."""
+"""A product's image: sent here by staff, or put into the store by their browser and taken over from
+there.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Announced(Schema):
 
 
 class Upload(Schema):
-    """A request for the browser to make: with these headers, and the announced bytes as its body."""
+    """A request for the browser to make: with these headers, and the announced bytes as its
+    body.
+    """
 
     method: Literal["PUT"] = "PUT"
     url: str
@@ -64,7 +68,9 @@ class Upload(Schema):
 
 @router.post("{product_id}/image", response={200: ProductOut, **problems(401, 403, 404, 413, 415, 422)})
 def send(request: HttpRequest, product_id: str, image: Annotated[UploadedFile, File()]) -> dict[str, Any]:
-    """Give a product the image in the field `image`, for staff. The variants of it follow within seconds."""
+    """Give a product the image in the field `image`, for staff. The variants of it follow within
+    seconds.
+    """
     until = _until()
     require_staff(request)
     key = _existing(product_id)
@@ -75,7 +81,9 @@ def send(request: HttpRequest, product_id: str, image: Annotated[UploadedFile, F
 
 @router.post("{product_id}/image-upload", response={201: Upload, **problems(401, 403, 404)})
 def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Upload]:
-    """Say where a browser may put an image, of up to 8 MiB, without going through the services. For staff."""
+    """Say where a browser may put an image, of up to 8 MiB, without going through the services. For
+    staff.
+    """
     require_staff(request)
     token = names.fresh_token()
     base = settings.MEDIA_UPLOAD_URL or _own_bucket(request)
@@ -94,7 +102,8 @@ def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Up
 def _own_bucket(request: HttpRequest) -> str:
     """Return the bucket's URL on this site. Raises Problem 400 for a host that no setting names.
 
-    Where ALLOWED_HOSTS names none that is any host but this machine and the addresses of its own network.
+    Where ALLOWED_HOSTS names none that is any host but this machine and the addresses of its own
+    network.
     """
     name, _ = split_domain_port(request.get_host())
     named = [host for host in settings.SITE_HOSTS if host != "*"]
@@ -152,8 +161,11 @@ def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
 
 
 def _announce(name: str) -> None:
-    """Have the variants made, by a task that is sent in a second or two or not at all: then beat has them made."""
-    # Of this request it gets the headers alone: that it wrote would let the thread ask the database for its position.
+    """Have the variants made, by a task that is sent in a second or two or not at all: then beat
+    has them made.
+    """
+    # Of this request it gets the headers alone: that it wrote would let the thread ask the database
+    # for its position.
     _announcer.submit(_send, trace.headers(), name)
 
 

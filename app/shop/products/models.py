@@ -14,7 +14,9 @@ URL_MAX = 500
 
 
 class Category(models.Model):
-    """A node of the tree. The slug is unique over the whole tree: ``outdoor/tents`` is ``outdoor-tents``."""
+    """A node of the tree. The slug is unique over the whole tree: ``outdoor/tents`` is
+    ``outdoor-tents``.
+    """
 
     parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
     slug = models.SlugField(max_length=SLUG_MAX, unique=True)
@@ -66,7 +68,8 @@ class Product(models.Model):
     )
 
     objects = ProductManager()
-    # Of all columns: what is deferred is read through it. And of whole changes that other models' managers make.
+    # Of all columns: what is deferred is read through it. And of whole changes that other models'
+    # managers make.
     complete = models.Manager.from_queryset(CachingQuerySet)()
 
     class Meta:
@@ -82,14 +85,15 @@ class Product(models.Model):
             models.CheckConstraint(name="product_sold_not_negative", condition=Q(sold__gte=0)),
         )
         indexes = (
-            # A page of one category: the next 24 ids after the cursor, read in order from the index.
+            # A page of one category: the next 24 ids after the cursor, read in order from the
+            # index.
             models.Index(name="product_by_category", fields=["category", "id"]),
             models.Index(name="product_featured", fields=["id"], condition=Q(featured=True)),
             models.Index(
                 name="product_stored_image", fields=["image_url"], condition=Q(image_url__startswith="products/")
             ),
-            # A search reads the pending list too, so it is kept short. With none at all, loading 68,820
-            # products took 24 s instead of 5 s.
+            # A search reads the pending list too, so it is kept short. With none at all, loading
+            # 68,820 products took 24 s instead of 5 s.
             GinIndex(name="product_search", fields=["search"], gin_pending_list_limit=512),
             GinIndex(
                 OpClass(Upper("name"), name="gin_trgm_ops"),
@@ -103,7 +107,9 @@ class Product(models.Model):
 
 
 class StoredImage(models.Model):
-    """An object of the store, with its variants; known from before it is there until after it has gone."""
+    """An object of the store, with its variants; known from before it is there until after it has
+    gone.
+    """
 
     name = models.CharField(max_length=100, primary_key=True)
     unused_since = models.DateTimeField(null=True, help_text="Since when no product was seen to show it.")

@@ -1,6 +1,7 @@
 """Amounts in minor units, and how to write them (ISO 4217)."""
 
-# Every code in use with its number of decimals. Funds, precious metals and test codes (X..) are left out.
+# Every code in use with its number of decimals. Funds, precious metals and test codes (X..) are
+# left out.
 _TWO = """
 AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC
 CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR

@@ -1,7 +1,8 @@
 """What shows what: the tags of cached values, and what a change of rows invalidates.
 
-A page bears the tag of each product that it has read, so a product that changes or goes takes with it what shows it.
-One that comes is on no page yet: for it a page bears the tags of the lists that it would be on.
+A page bears the tag of each product that it has read, so a product that changes or goes takes with
+it what shows it. One that comes is on no page yet: for it a page bears the tags of the lists that
+it would be on.
 """
 
 from collections.abc import Collection, Iterable
@@ -33,7 +34,9 @@ def read(products: Iterable[Product]) -> None:
 
 
 def depends_on_list(category: Node | None, featured: bool | None) -> None:
-    """Say that the value that is being computed shows a list: what comes onto it makes the value wrong."""
+    """Say that the value that is being computed shows a list: what comes onto it makes the value
+    wrong.
+    """
     if category is not None:
         depends(ALL, *(shelf(node.id) for node in category.subtree()))
     if featured:
@@ -45,8 +48,9 @@ def depends_on_list(category: Node | None, featured: bool | None) -> None:
 def of_products(
     ids: Collection[int], *, shelves: Iterable[object] = (), featured: bool = False, lists: bool = False
 ) -> set[str]:
-    """What is invalid when these products have changed, were put into the categories `shelves`, became featured, or
-    came into or went from any list."""
+    """What is invalid when these products have changed, were put into the categories `shelves`,
+    became featured, or came into or went from any list.
+    """
     categories = {one for one in shelves if isinstance(one, int)}
     if len(ids) > MANY or len(categories) < len(set(shelves)):  # an expression: nobody knows which
         return {ALL}

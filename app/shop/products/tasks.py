@@ -1,8 +1,10 @@
-"""What products does when others tell what has happened, and what the worker does for the products' images.
+"""What products does when others tell what has happened, and what the worker does for the products'
+images.
 
 Each may be delivered twice, and killed anywhere.
 
-The store is imported when it is needed: beat and the other workers know these tasks too, and never run them.
+The store is imported when it is needed: beat and the other workers know these tasks too, and never
+run them.
 """
 
 from celery import shared_task
@@ -17,7 +19,8 @@ from shop.products.models import Product
 def handle_order_event(event: Event) -> None:
     """An order is placed: take all that it wants from the stock, or nothing, and say which."""
     wanted = {item["product_id"]: item["quantity"] for item in event.data["items"]}
-    # Locked in the order of their ids, as by every writer that takes several: so none waits in a circle.
+    # Locked in the order of their ids, as by every writer that takes several: so none waits in a
+    # circle.
     rows = Product.objects.using("default").filter(pk__in=wanted).order_by("pk")
     found = list(rows.select_for_update(of=("self",), no_key=True))
     short = sorted(wanted.keys() - {one.pk for one in found if one.stock >= wanted[one.pk]})

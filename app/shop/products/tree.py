@@ -48,7 +48,9 @@ class CategoryTree:
     """All categories, ordered by position and name among siblings."""
 
     def __init__(self, *, count_products: bool = False, using: str | None = None) -> None:
-        """Runs one query. With ``count_products`` it also counts, which reads an index of every product."""
+        """Runs one query. With ``count_products`` it also counts, which reads an index of every
+        product.
+        """
         depends("categories", *(("lists", "products") if count_products else ()))  # products.tags, which needs this
         categories: QuerySet[Category] = Category.objects.using(using).order_by("position", "name", "id")
         if count_products:
@@ -77,7 +79,9 @@ class CategoryTree:
         self._open_circles()
 
     def _open_circles(self) -> None:
-        """Make a tree of what was linked to a circle by hand: nothing must walk around it for ever."""
+        """Make a tree of what was linked to a circle by hand: nothing must walk around it for
+        ever.
+        """
         reached = {node.id for root in self.roots for node in root.subtree()}
         for node in self.by_id.values():
             if node.id not in reached and node.parent is not None:

@@ -7,8 +7,8 @@ from scaleout.problems import Problem
 
 from shop.products import answers, catalog, params
 
-# A change purges what shows it from the edge. The seconds are for a browser, which nobody can tell, and for an edge
-# that was not told; an hour for a site that is down.
+# A change purges what shows it from the edge. The seconds are for a browser, which nobody can tell,
+# and for an edge that was not told; an hour for a site that is down.
 kept = public(max_age=30, stale_while_revalidate=30, stale_if_error=3600, tags=shown)
 
 
@@ -18,8 +18,9 @@ def answer(body: str) -> HttpResponse:
 
 @kept
 def product_list(request: HttpRequest) -> HttpResponse:
-    """A page of products; a category includes its descendants, and one that does not exist is a 404. With `ids`, those
-    of them that there are."""
+    """A page of products; a category includes its descendants, and one that does not exist is a
+    404. With `ids`, those of them that there are.
+    """
     try:
         if ids := params.ids(request.GET):
             return answer(answers.several(ids))

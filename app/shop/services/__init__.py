@@ -1,4 +1,6 @@
-"""The services: which there are (`registry`), how they call each other (`calls`), what they offer (`api_docs`)."""
+"""The services: which there are (`registry`), how they call each other (`calls`), what they offer
+(`api_docs`).
+"""
 
 from shop.services.registry import (
     APIS,

@@ -1,7 +1,7 @@
 """`/api/docs`: the operations of all services on one page, from one OpenAPI document.
 
-The page is the same whatever happens. The document has what the services say at the moment: one that is down or hung
-is named as missing, and the others are there in time.
+The page is the same whatever happens. The document has what the services say at the moment: one
+that is down or hung is named as missing, and the others are there in time.
 """
 
 from __future__ import annotations

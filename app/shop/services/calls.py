@@ -1,7 +1,9 @@
-"""Calls from one service to another: signed, in time, and through what protects the gateway's callers as well.
+"""Calls from one service to another: signed, in time, and through what protects the gateway's
+callers as well.
 
-So a service that hangs takes only some of the threads of those that call it, and after a few failures none; a replica
-that fails is avoided; and the time that the caller's caller still waits is the most that is waited here.
+So a service that hangs takes only some of the threads of those that call it, and after a few
+failures none; a replica that fails is avoided; and the time that the caller's caller still waits is
+the most that is waited here.
 """
 
 from __future__ import annotations

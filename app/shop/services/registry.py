@@ -1,5 +1,7 @@
-"""The services, each described once. Settings derive from this list; compose.yaml, Prometheus and the scripts are
-checked against it by tests/test_services.py. docs/add-a-service.md is the checklist for a new one."""
+"""The services, each described once. Settings derive from this list; compose.yaml, Prometheus and
+the scripts are checked against it by tests/test_services.py. docs/add-a-service.md is the checklist
+for a new one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ SHOP = "shop"  # the database of what is not sharded
 
 @dataclass(frozen=True)
 class Service:
-    """One service. `database`: the context that it opens; `calls`: the services that it may call."""
+    """One service. `database`: the context that it opens; `calls`: the services that it may
+    call.
+    """
 
     name: str
     port: int
@@ -23,7 +27,9 @@ class Service:
 
     @property
     def has_worker(self) -> bool:
-        """Whether it has a worker and queues of its own: no other worker has the password of its database."""
+        """Whether it has a worker and queues of its own: no other worker has the password of its
+        database.
+        """
         return self.database != SHOP
 
     @property
@@ -47,10 +53,11 @@ APIS = tuple(name for name, one in SERVICES.items() if one.api)
 ISSUERS = tuple(name for name, one in SERVICES.items() if one.issues_tokens)
 WORKERS = tuple(name for name, one in SERVICES.items() if one.has_worker)
 OWNERS = (SHOP, *WORKERS)
-# The queues of each, "<owner>.<kind>": what became of its events, events for it, ordinary tasks, and events of which
-# there are many. A worker takes from them in this order.
+# The queues of each, "<owner>.<kind>": what became of its events, events for it, ordinary tasks,
+# and events of which there are many. A worker takes from them in this order.
 KINDS = ("answers", "events", "tasks", "bulk")
-# The one queue that the release before this one has. Workers still read it; remove it with the next release.
+# The one queue that the release before this one has. Workers still read it; remove it with the next
+# release.
 BEFORE = {SHOP: "celery", **{name: name for name in WORKERS}}
 QUEUES = (*(f"{owner}.{kind}" for owner in OWNERS for kind in KINDS), *BEFORE.values())
 SHARDED = frozenset(one.database for one in SERVICES.values() if one.sharded)
@@ -61,7 +68,8 @@ CHOICES = (*SERVICES, "worker", *(SERVICES[name].worker for name in WORKERS), "b
 CACHE_USERS = (*SERVICES, "worker", "users-worker", "migrate")
 
 
-# Those that sign the events of their context: who writes its outbox from requests, and who relays it.
+# Those that sign the events of their context: who writes its outbox from requests, and who relays
+# it.
 EVENT_SIGNERS = ("users", "users-worker", "orders", "orders-worker", "products", "worker")
 # Those that receive events, and whose.
 EVENT_SOURCES = {"worker": ("orders",), "orders-worker": ("users", "shop")}
@@ -84,7 +92,9 @@ def queues(of: str) -> list[str]:
 
 
 def address(service: str) -> str:
-    """Return the URL of a service, without a path. Docker's DNS answers with all of its replicas."""
+    """Return the URL of a service, without a path. Docker's DNS answers with all of its
+    replicas.
+    """
     return f"http://{service}:{PORTS[service]}"
 
 

@@ -1,4 +1,6 @@
-"""The request's body: all of it is there before a view begins, and all of it is read before the answer goes out."""
+"""The request's body: all of it is there before a view begins, and all of it is read before the
+answer goes out.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,9 @@ _BROKEN = (OSError, ParseException)  # what gunicorn raises for chunks that are 
 class DrainBodyMiddleware:
     """Read the rest of the body before the answer goes out.
 
-    A view that answers without reading a large body leaves it in the socket; closing that socket then resets the
-    connection, and the load balancer says 502 for a request that was served. The load balancers limit the
-    size of a body and how long it takes, so this is bounded.
+    A view that answers without reading a large body leaves it in the socket; closing that socket
+    then resets the connection, and the load balancer says 502 for a request that was served. The
+    load balancers limit the size of a body and how long it takes, so this is bounded.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -44,17 +46,21 @@ class DrainBodyMiddleware:
 
 
 class WholeBodyMiddleware:
-    """Read the body before the view begins: a request whose body ends too soon, or is too large, changes nothing.
+    """Read the body before the view begins: a request whose body ends too soon, or is too large,
+    changes nothing.
 
-    A load balancer may pass a body on while it arrives, and end it. One that comes in chunks has a length for all
-    that follows: Django would take it for an empty one, since it looks at Content-Length only.
+    A load balancer may pass a body on while it arrives, and end it. One that comes in chunks has a
+    length for all that follows: Django would take it for an empty one, since it looks at
+    Content-Length only.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request, with 413 where the body is too large. Raises BadRequest for one that ends too soon."""
+        """Answer the request, with 413 where the body is too large. Raises BadRequest for one that
+        ends too soon.
+        """
         meta, most = request.META, settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
         chunked = "HTTP_TRANSFER_ENCODING" in meta
         length = most + 1 if chunked else int(meta.get("CONTENT_LENGTH") or 0)

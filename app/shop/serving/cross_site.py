@@ -16,8 +16,9 @@ OURS = frozenset({"same-origin", "none"})  # "none": the user has typed the addr
 class CrossSiteMiddleware:
     """Answer 403 to a browser's request from another origin that would change something.
 
-    A browser says where a request comes from by `Sec-Fetch-Site`, an older one by `Origin`; a program that says neither
-    has no cookies of another person. A request with `Authorization` does not live on what the browser adds by itself.
+    A browser says where a request comes from by `Sec-Fetch-Site`, an older one by `Origin`; a
+    program that says neither has no cookies of another person. A request with `Authorization` does
+    not live on what the browser adds by itself.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,4 +1,6 @@
-"""The Content-Security-Policy of pages, which alone need to load anything. The load balancer adds one to all else."""
+"""The Content-Security-Policy of pages, which alone need to load anything. The load balancer adds
+one to all else.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ NAME = "Content-Security-Policy"
 
 
 class PagePolicyMiddleware:
-    """Let a page load this site's files and images, those of its CDN, and nothing else. A view may say otherwise."""
+    """Let a page load this site's files and images, those of its CDN, and nothing else. A view may
+    say otherwise.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

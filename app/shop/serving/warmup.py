@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 
 def load_everything() -> None:
-    """Import the views and compile the templates, which Django puts off until the first request wants them."""
+    """Import the views and compile the templates, which Django puts off until the first request
+    wants them.
+    """
     import_module(settings.ROOT_URLCONF)
     if settings.DEBUG:  # a mistake in a template is shown by the pages that use it
         return
@@ -32,10 +34,11 @@ def load_everything() -> None:
 
 
 def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
-    """Ask `application` for the busiest pages (`settings.WARM_UP_PATHS`) once, so that its connections are open.
+    """Ask `application` for the busiest pages (`settings.WARM_UP_PATHS`) once, so that its
+    connections are open.
 
-    A page that fails is only logged: a replica that starts while a database is away must start all the same.
-    The time is bounded by the pages' own time-outs.
+    A page that fails is only logged: a replica that starts while a database is away must start all
+    the same. The time is bounded by the pages' own time-outs.
     """
     if settings.DEBUG:  # who has just changed the code waits for it
         return

@@ -21,10 +21,10 @@ class Counter(models.Model):
     def add(cls, name: str, step: int = 1) -> int:
         """Add `step` to the counter `name` and return the new value, exactly once for each call.
 
-        One statement, which is its own transaction: reading, adding and writing back would lose every addition that
-        another replica makes in between, and a replica that freezes between two statements would keep the row locked.
-        Those who wait for a row are let in in no order, so under load some would wait for seconds; an advisory lock
-        has a queue.
+        One statement, which is its own transaction: reading, adding and writing back would lose
+        every addition that another replica makes in between, and a replica that freezes between two
+        statements would keep the row locked. Those who wait for a row are let in in no order, so
+        under load some would wait for seconds; an advisory lock has a queue.
         """
         with connection.cursor() as cursor:
             cursor.execute(

@@ -1,19 +1,21 @@
 """Sessions in database and cache that never go back in time, though the cache was away for a while.
 
-Django's `cached_db` engine writes both and reads the cache. Where the cache could not be written (Redis paused, or cut
-off from this replica) it still holds the session as it was before; once it answers again, that old session is read and
-then saved over the newer row. Here the browser is told so: from a failed write of the cache until a good one, a cookie
-sends its reads to the database.
+Django's `cached_db` engine writes both and reads the cache. Where the cache could not be written
+(Redis paused, or cut off from this replica) it still holds the session as it was before; once it
+answers again, that old session is read and then saved over the newer row. Here the browser is told
+so: from a failed write of the cache until a good one, a cookie sends its reads to the database.
 
-Nor do two who save at once, or one who saves and one who ends the session, leave another thing in the cache than in the
-database: the row is locked until the cache is written. An ended session leaves its mark in the cache, so that no
-reader of the row from before puts it there again.
+Nor do two who save at once, or one who saves and one who ends the session, leave another thing in
+the cache than in the database: the row is locked until the cache is written. An ended session
+leaves its mark in the cache, so that no reader of the row from before puts it there again.
 
-Neither the cache nor the table holds an id that could be used as a cookie: both know a session by the hash of its id.
-What the cache holds is JSON, signed with SECRET_KEY for this session's name; anything else there is as good as nothing.
-A row of a release before this one has the plain id until its session is saved.
+Neither the cache nor the table holds an id that could be used as a cookie: both know a session by
+the hash of its id. What the cache holds is JSON, signed with SECRET_KEY for this session's name;
+anything else there is as good as nothing. A row of a release before this one has the plain id until
+its session is saved.
 
-What is not noticed: a node of a Redis Cluster that dies after it has taken a write and before its replica has it.
+What is not noticed: a node of a Redis Cluster that dies after it has taken a write and before its
+replica has it.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 COOKIE = "session_source"
-# Seconds that the cache may keep a session: the most that an entry is believed which could not be taken back (a session
-# that was ended while the cache was away).
+# Seconds that the cache may keep a session: the most that an entry is believed which could not be
+# taken back (a session that was ended while the cache was away).
 CACHE_SECONDS = 300
 _ENDED = {"_ended": True}
 _NAME = 40  # characters of a name: as many as the table takes, and more than a plain id has
@@ -68,8 +70,9 @@ def names_of(key: str) -> list[str]:
 class SessionStore(cached_db.SessionStore):
     """Django's `cached_db`, which notices a write that the cache has missed.
 
-    With `settings.OLD_SESSIONS` it suits replicas of the release before: rows have plain ids, the cache also gets what
-    those read, and is not read here, since they do not write what this release reads.
+    With `settings.OLD_SESSIONS` it suits replicas of the release before: rows have plain ids, the
+    cache also gets what those read, and is not read here, since they do not write what this release
+    reads.
     """
 
     cache_key_prefix = "sessions:"
@@ -85,7 +88,9 @@ class SessionStore(cached_db.SessionStore):
         return bool(self.model.objects.filter(session_key__in=names_of(session_key)).exists())
 
     def load(self) -> dict[str, Any]:
-        """Return the session from the cache, or from the database where the cache has none or is behind."""
+        """Return the session from the cache, or from the database where the cache has none or is
+        behind.
+        """
         data = None if self.cache_is_behind or settings.OLD_SESSIONS else self._cached()
         if data == _ENDED:
             self._session_key = None  # as of an unknown one
@@ -98,7 +103,9 @@ class SessionStore(cached_db.SessionStore):
         return data
 
     def save(self, must_create: bool = False) -> None:
-        """Save the session in the database, then in the cache. Raises UpdateError where it has ended."""
+        """Save the session in the database, then in the cache. Raises UpdateError where it has
+        ended.
+        """
         if self.session_key is None:
             self.create()
             return
@@ -114,7 +121,7 @@ class SessionStore(cached_db.SessionStore):
             self.model.objects.using(router.db_for_write(self.model)).filter(session_key__in=names_of(key)).delete()
             self._put(key, _ENDED, CACHE_SECONDS)
 
-    # ── the table ───────────────────────────────────────────────────────────────────────────────────
+    # ── the table ─────────────────────────────────────────────────────────────────────────────────
     def _get_session_from_db(self) -> Any:
         names = names_of(self.session_key or "")
         row = self.model.objects.filter(session_key__in=names, expire_date__gt=timezone.now()).first()
@@ -137,7 +144,7 @@ class SessionStore(cached_db.SessionStore):
         elif not rows.filter(session_key__in=names_of(key)).update(**({} if settings.OLD_SESSIONS else name), **values):
             raise UpdateError
 
-    # ── the cache ───────────────────────────────────────────────────────────────────────────────────
+    # ── the cache ─────────────────────────────────────────────────────────────────────────────────
     def _cached(self) -> dict[str, Any] | None:
         """Return what the cache has; None if that is nothing, or nothing of ours."""
         name = self.cache_key
@@ -164,7 +171,9 @@ class SessionStore(cached_db.SessionStore):
         return all(_ask(lambda redis: redis.set(_full(one), it, ex=lasts)) is True for one, it in given)  # noqa: B023
 
     def _offer(self, data: dict[str, Any], age: int) -> None:
-        """Give the cache what was read, unless it has the session: a newer one may have been saved."""
+        """Give the cache what was read, unless it has the session: a newer one may have been
+        saved.
+        """
         name, lasts = self.cache_key, max(1, int(self._cached_for(age)))
         text = signing.dumps(data, salt=name)
         added = _ask(lambda redis: redis.set(_full(name), text, nx=True, ex=lasts) or False)

@@ -27,16 +27,19 @@ log = logging.getLogger(__name__)
     max_retries=12,
 )
 def count(name: str) -> None:
-    """Add one to the counter `name`. Delivered twice, it is counted twice: a queue promises at least once."""
+    """Add one to the counter `name`. Delivered twice, it is counted twice: a queue promises at
+    least once.
+    """
     Counter.add(name)
 
 
 @shared_task(name="stateless.tasks.clear_expired_sessions")
 def clear_expired_sessions() -> int:
-    """Delete sessions that have expired and return how many: a batch at a time, so that locks stay short.
+    """Delete sessions that have expired and return how many: a batch at a time, so that locks stay
+    short.
 
-    What one run does not manage is the next one's. Two at once share the work; a session that is used again at
-    this moment is left alone.
+    What one run does not manage is the next one's. Two at once share the work; a session that is
+    used again at this moment is left alone.
     """
     deleted, until = 0, time.monotonic() + SECONDS
     while time.monotonic() < until:

@@ -22,7 +22,8 @@ def counter(request: HttpRequest) -> JsonResponse:
     """POST adds one; both answer `{"count": n}`."""
     if request.method == "POST":
         return JsonResponse({"count": Counter.add(_NAME)})
-    # Whoever names the write that it must see may read a replica that shows it; any other gets the exact number.
+    # Whoever names the write that it must see may read a replica that shows it; any other gets the
+    # exact number.
     with nullcontext() if told() else use_primary():
         row = Counter.objects.filter(name=_NAME).first()
     return JsonResponse({"count": row.value if row else 0})

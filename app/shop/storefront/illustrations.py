@@ -8,7 +8,9 @@ GENERIC = "storefront/parcel.svg"
 
 
 def illustration(slug: str) -> str:
-    """The static file's name. A slug begins with its parent's: ``outdoor-tents`` is below ``outdoor``."""
+    """The static file's name. A slug begins with its parent's: ``outdoor-tents`` is below
+    ``outdoor``.
+    """
     while slug and slug not in _DRAWN:
         slug = slug.rpartition("-")[0]
     return f"{_FOLDER}/{slug}.svg" if slug else GENERIC

@@ -1,4 +1,6 @@
-"""The shop's pages. One that is not cached runs a small number of queries, which does not grow with the catalogue."""
+"""The shop's pages. One that is not cached runs a small number of queries, which does not grow with
+the catalogue.
+"""
 
 from urllib.parse import urlencode
 

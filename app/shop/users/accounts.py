@@ -1,23 +1,23 @@
 """Making, changing and deleting users, with an address that only one user has over all shards.
 
-The directory is in one database and the user's row in another, so no transaction covers both. Each step is safe to stop
-after, for whoever comes next finds out from the row what the step was for:
+The directory is in one database and the user's row in another, so no transaction covers both. Each
+step is safe to stop after, for whoever comes next finds out from the row what the step was for:
 
-| entry    | the user's row            | means                                            | what `settle` does         |
+| entry | the user's row | means | what `settle` does |
 |----------|---------------------------|--------------------------------------------------|----------------------------|
-| pending  | is there                  | registered, but nobody has said so yet           | activates it               |
-| pending  | is missing, 30 s later    | whoever registered has gone                      | the next may take it       |
-| pending  | is missing, an hour later | the same, and nobody wanted it                   | frees it                   |
-| changing | has this address          | changed, but nobody has said so yet              | activates it, frees old    |
-| changing | has another, 30 s later   | the request that changed it has gone             | frees it, after a fence    |
-| active   | is missing                | deleted, but nobody has said so yet              | frees it                   |
-| active   | has another               | changed, and the new entry is not active yet     | activates that, frees this |
+| pending | is there | registered, but nobody has said so yet | activates it | | pending | is
+missing, 30 s later | whoever registered has gone | the next may take it | | pending | is missing,
+an hour later | the same, and nobody wanted it | frees it | | changing | has this address | changed,
+but nobody has said so yet | activates it, frees old | | changing | has another, 30 s later | the
+request that changed it has gone | frees it, after a fence | | active | is missing | deleted, but
+nobody has said so yet | frees it | | active | has another | changed, and the new entry is not
+active yet | activates that, frees this |
 
-A pending entry is taken over *with its id*: if the first one only slept and goes on, both insert the same primary key,
-and the shard lets one of them. A changing entry is freed after a fence: the row's `email_version` is raised, so a
-change that only slept finds another version and writes nothing. So there is never a user whose address the directory
-does not know. Two changes of one user may overtake each other: an activation removes only what is active and was
-reserved earlier.
+A pending entry is taken over *with its id*: if the first one only slept and goes on, both insert
+the same primary key, and the shard lets one of them. A changing entry is freed after a fence: the
+row's `email_version` is raised, so a change that only slept finds another version and writes
+nothing. So there is never a user whose address the directory does not know. Two changes of one user
+may overtake each other: an activation removes only what is active and was reserved earlier.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class EmailTaken(Exception):  # noqa: N818 - said of the address
 
 
 class EmailReserved(EmailTaken):
-    """Somebody is just registering the address, or changing to it. If they do not go through with it, it is free in
-    30 s."""
+    """Somebody is just registering the address, or changing to it. If they do not go through with
+    it, it is free in 30 s.
+    """
 
 
 def normalise(email: str) -> str:
@@ -67,13 +68,17 @@ def _as_before(email: str) -> str:
 
 
 def _with_letters(email: str) -> str:
-    """Return a normalised address as earlier releases kept it if it was given with the domain's letters."""
+    """Return a normalised address as earlier releases kept it if it was given with the domain's
+    letters.
+    """
     local, _, domain = email.rpartition("@")
     return f"{local}@{idna.decode(domain)}"
 
 
 def register(email: str, name: str, password: str, *, is_staff: bool = False) -> User:
-    """Make a user. Raises ValidationError for a bad address, EmailTaken (or EmailReserved) if it has a user."""
+    """Make a user. Raises ValidationError for a bad address, EmailTaken (or EmailReserved) if it
+    has a user.
+    """
     email = normalise(email)
     _refuse_other_spelling(email)
     user = User(email=email, name=name, password=make_password(secret(password)), is_staff=is_staff)
@@ -96,7 +101,9 @@ def register(email: str, name: str, password: str, *, is_staff: bool = False) ->
 
 
 def find(email: str) -> User | None:
-    """Return the user who has the address. One who has it as an earlier release kept it is found by what was given."""
+    """Return the user who has the address. One who has it as an earlier release kept it is found by
+    what was given.
+    """
     spellings = [_as_before(email)]
     with suppress(ValidationError):
         spellings += [normalise(email), _with_letters(normalise(email))]
@@ -112,7 +119,9 @@ def rename(user_id: int, name: str) -> None:
 
 
 def change_email(user_id: int, email: str) -> None:
-    """Give a user another address; the old one is free afterwards. Raises as `register`, and User.DoesNotExist."""
+    """Give a user another address; the old one is free afterwards. Raises as `register`, and
+    User.DoesNotExist.
+    """
     email = normalise(email)
     if (left := _entries().filter(email=email).first()) is not None:
         settle(left)  # now, since its fence would undo what is read next
@@ -142,8 +151,8 @@ def change_email(user_id: int, email: str) -> None:
 
 def delete(user_id: int) -> bool:
     """Delete a user, tell of it, and free the address; return whether there was one."""
-    # First of all no entry is pending any more: one that is can be taken over with its id, and the id of somebody who
-    # was deleted must never be another one's.
+    # First of all no entry is pending any more: one that is can be taken over with its id, and the
+    # id of somebody who was deleted must never be another one's.
     _entries().filter(user_id=user_id, state=State.PENDING).update(state=State.ACTIVE)
     there, ended = fenced(lambda: _delete_row(user_id))
     revocation.publish(ended)
@@ -160,7 +169,9 @@ def _delete_row(user_id: int) -> tuple[bool, list[str]]:
 
 
 def settle(entry: EmailDirectory) -> bool:
-    """Finish what was begun with an entry, as the table above says; return whether it still stands."""
+    """Finish what was begun with an entry, as the table above says; return whether it still
+    stands.
+    """
     row = User.objects.filter(pk=entry.user_id).first()
     if entry.state == State.PENDING:
         if row is not None:
@@ -184,12 +195,16 @@ def settle(entry: EmailDirectory) -> bool:
 
 
 def _unchanged_row(user: User) -> QuerySet[User]:
-    """Return the user's row if its address has not been changed since it was read, not even there and back."""
+    """Return the user's row if its address has not been changed since it was read, not even there
+    and back.
+    """
     return User.objects.filter(pk=user.pk, email=user.email, email_version=user.email_version)
 
 
 def _fence(row: User) -> bool:
-    """Let no change of the address succeed that has read the row before; return whether none has."""
+    """Let no change of the address succeed that has read the row before; return whether none
+    has.
+    """
     return bool(_unchanged_row(row).update(email_version=F("email_version") + 1))
 
 
@@ -216,7 +231,9 @@ def _overdue(entries: QuerySet[EmailDirectory], age: timedelta = PATIENCE) -> Qu
 
 
 def _reserve(email: str, user_id: int, state: EmailDirectory.State) -> EmailDirectory:
-    """Return an entry for the address that nobody else touches for 30 s. One that is taken over has another id."""
+    """Return an entry for the address that nobody else touches for 30 s. One that is taken over has
+    another id.
+    """
     for _ in range(2):
         entry, new = _entries().get_or_create(email=email, defaults={"user_id": user_id, "state": state})
         if new:
@@ -234,7 +251,8 @@ def _reserve(email: str, user_id: int, state: EmailDirectory.State) -> EmailDire
 
 def _take_over(entry: EmailDirectory, state: EmailDirectory.State) -> EmailDirectory:
     if state == State.CHANGING:
-        # The id is the changer's, and the entry's cannot be used for it: whoever sleeps on it could still wake up.
+        # The id is the changer's, and the entry's cannot be used for it: whoever sleeps on it could
+        # still wake up.
         raise EmailReserved
     if not _overdue(_unchanged(entry)).update(created_at=Now()):
         raise EmailReserved if _unchanged(entry).exists() else EmailTaken
@@ -242,7 +260,9 @@ def _take_over(entry: EmailDirectory, state: EmailDirectory.State) -> EmailDirec
 
 
 def _read_again(entry: EmailDirectory) -> EmailDirectory:
-    """Return the entry with the database's time. Raises EmailReserved if somebody has deleted it meanwhile."""
+    """Return the entry with the database's time. Raises EmailReserved if somebody has deleted it
+    meanwhile.
+    """
     found = _entries().filter(email=entry.email, user_id=entry.user_id).first()
     if found is None:
         raise EmailReserved
@@ -250,7 +270,9 @@ def _read_again(entry: EmailDirectory) -> EmailDirectory:
 
 
 def _activate(entry: EmailDirectory) -> bool:
-    """Say that the user has the address, and none of before; return whether it was still the user's to have."""
+    """Say that the user has the address, and none of before; return whether it was still the user's
+    to have.
+    """
     with transaction.atomic(using="default"):
         mine = _entries().filter(user_id=entry.user_id)
         if not mine.filter(email=entry.email).update(state=State.ACTIVE):

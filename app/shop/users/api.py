@@ -66,7 +66,9 @@ class UserOrders(Schema):
 
 @api.post("", auth=None, response={201: UserOut, 202: Accepted, **problems(409)})
 def register(request: HttpRequest, body: NewUser) -> Status[Any]:
-    """Make a user. 409: the address has one. 202, where the site does not say which addresses have one: log in."""
+    """Make a user. 409: the address has one. 202, where the site does not say which addresses have
+    one: log in.
+    """
     if settings.USERS_REGISTRATIONS:
         limit = throttle.Limit("registration", most=settings.USERS_REGISTRATIONS, seconds=3600)
         login_api.refuse_many((limit, callers.by_address(request)), "Too many registrations.")
@@ -104,7 +106,9 @@ def user(request: HttpRequest, user_id: int) -> User:
 
 @api.patch("{int:user_id}", response={200: UserOut, **problems(401, 403, 404, 409, 412)})
 def change(request: HttpRequest, user_id: int, body: Change) -> User:
-    """Change the name, the address, or both. 403: one's own address needs the password. 409: another user has it."""
+    """Change the name, the address, or both. 403: one's own address needs the password. 409:
+    another user has it.
+    """
     found = visible(request, user_id)
     require_match(request, "")
     try:

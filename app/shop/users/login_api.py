@@ -26,7 +26,8 @@ BY_BOTH = throttle.Limit("login", most=10, seconds=300)
 # Wide: an office behind one address; and many addresses that guess at one account.
 BY_CLIENT = throttle.Limit("login-client", most=100, seconds=60)
 BY_ACCOUNT = throttle.Limit("login-account", most=100, seconds=300)
-# A client that has logged in to the account is not counted with the others: so no guesser can keep the owner out.
+# A client that has logged in to the account is not counted with the others: so no guesser can keep
+# the owner out.
 KNOWN, KNOWN_SECONDS = "login-known", 30 * 86_400
 PASSWORDS = throttle.Limit("password", most=10, seconds=300)  # by the user whose token comes with it
 
@@ -56,7 +57,9 @@ class TokenOut(Schema):
 
 @router.post("token", auth=None, response={200: TokenOut, **problems(401, 429)})
 def token(request: HttpRequest, body: Credentials) -> dict[str, Any]:
-    """Log in. The answer to a wrong password and to an unknown address is the same, and takes as long."""
+    """Log in. The answer to a wrong password and to an unknown address is the same, and takes as
+    long.
+    """
     client, account = callers.by_address(request), _normalised(body.email)
     both = f"{client}|{account}"
     counted = [(BY_CLIENT, client), (BY_BOTH, both)]
@@ -84,7 +87,9 @@ def token(request: HttpRequest, body: Credentials) -> dict[str, Any]:
 
 @router.post("token/refresh", auth=None, response={200: TokenOut, **problems(401)})
 def refresh(request: HttpRequest, body: Refresh) -> dict[str, Any]:
-    """Take a refresh token; give the next one and a token. One that was used before ends its login."""
+    """Take a refresh token; give the next one and a token. One that was used before ends its
+    login.
+    """
     try:
         return _tokens(*logins.refresh(*tokens.read_refresh(body.refresh_token)))
     except (tokens.BadToken, logins.LoggedOut):
@@ -93,7 +98,9 @@ def refresh(request: HttpRequest, body: Refresh) -> dict[str, Any]:
 
 @router.post("logout", auth=None, response={204: None, **problems(401)})
 def logout(request: HttpRequest, body: Refresh) -> Status[None]:
-    """End the login of a refresh token, used or not. Every service refuses its tokens within a minute."""
+    """End the login of a refresh token, used or not. Every service refuses its tokens within a
+    minute.
+    """
     try:
         login, _ = tokens.read_refresh(body.refresh_token)
     except tokens.BadToken:
@@ -112,7 +119,9 @@ def logout_everywhere(request: HttpRequest, user_id: int) -> Status[None]:
 
 @router.post("{int:user_id}/password", response={200: TokenOut, **problems(401, 403, 404)})
 def change_password(request: HttpRequest, user_id: int, body: NewPasswordIn) -> dict[str, Any]:
-    """Change one's own password. Every login ends but the new one of the answer. 403: the current one is wrong."""
+    """Change one's own password. Every login ends but the new one of the answer. 403: the current
+    one is wrong.
+    """
     user = visible(request, user_id)
     if caller(request).user_id != user_id:
         raise PermissionDenied("only the user knows the password")
@@ -126,7 +135,9 @@ def change_password(request: HttpRequest, user_id: int, body: NewPasswordIn) -> 
 
 
 def require_password(user: User, password: str | None) -> None:
-    """Raise Problem 403 unless this is the user's password, 429 after ten that were not. Without Redis none counts."""
+    """Raise Problem 403 unless this is the user's password, 429 after ten that were not. Without
+    Redis none counts.
+    """
     if password is None:
         raise Problem(403, "This needs the current password: send it as current_password.")
     refuse_many((PASSWORDS, str(user.id)), "Too many wrong passwords.")

@@ -1,12 +1,13 @@
 """Logins, their refresh tokens, and their end.
 
-A refresh token names a login and a generation; it is signed, so the database holds nothing that could be used as one.
-Each use raises the generation. A token that was used before is a copy in other hands, unless it is the last one and
-was used less than 30 s ago: then the answer was lost, or two tabs refreshed at once, and both get the same successor.
-Any other use ends the login, for the thief and for the owner.
+A refresh token names a login and a generation; it is signed, so the database holds nothing that
+could be used as one. Each use raises the generation. A token that was used before is a copy in
+other hands, unless it is the last one and was used less than 30 s ago: then the answer was lost, or
+two tabs refreshed at once, and both get the same successor. Any other use ends the login, for the
+thief and for the owner.
 
-The database knows which logins have ended. `scaleout.identity.revocation` tells the services: after the commit, and
-again by `users.tasks.tend_logins`, in case this process is killed in between.
+The database knows which logins have ended. `scaleout.identity.revocation` tells the services: after
+the commit, and again by `users.tasks.tend_logins`, in case this process is killed in between.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class LoggedOut(Exception):  # noqa: N818 - said of the login
 
 
 def begin(user: User) -> Login:
-    """Begin a login of a user whose password was just looked at. Raises LoggedOut if it has been changed since."""
+    """Begin a login of a user whose password was just looked at. Raises LoggedOut if it has been
+    changed since.
+    """
 
     def once() -> Login | None:
         with shard_atomic(user.id):
@@ -52,7 +55,9 @@ def begin(user: User) -> Login:
 
 
 def refresh(login_id: int, generation: int) -> tuple[User, Login]:
-    """Use a refresh token; return whose it is, and the login with the next generation. Raises LoggedOut."""
+    """Use a refresh token; return whose it is, and the login with the next generation. Raises
+    LoggedOut.
+    """
 
     def once() -> tuple[User | None, Login | None]:
         with shard_atomic(login_id):
@@ -98,7 +103,9 @@ def end_all(user_id: int) -> None:
 
 
 def revoke_all(user_id: int) -> list[str]:
-    """Mark each login of a user as ended, in the caller's transaction; return what to publish after it."""
+    """Mark each login of a user as ended, in the caller's transaction; return what to publish after
+    it.
+    """
     ended = [str(one.pk) for one in Login.objects.select_for_update().filter(user_id=user_id, revoked_at=None)]
     Login.objects.filter(user_id=user_id, revoked_at=None).update(revoked_at=Now())
     return ended

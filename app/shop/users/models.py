@@ -1,4 +1,6 @@
-"""Users, spread over the shards, and the directory that keeps their addresses unique over all of them."""
+"""Users, spread over the shards, and the directory that keeps their addresses unique over all of
+them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ NAME_MAX = 200
 
 
 def password_forms(password: str) -> list[str]:
-    """Return what a password may be hashed as: its one form, and as it was given, which earlier releases hashed."""
+    """Return what a password may be hashed as: its one form, and as it was given, which earlier
+    releases hashed.
+    """
     return list(dict.fromkeys([secret(password), password]))
 
 
@@ -61,8 +65,9 @@ class EmailDirectory(models.Model):
     """Whose an address is, in the context's own database: unique over all shards."""
 
     class State(models.TextChoices):
-        """`pending`: to be registered with an id that has no row yet, or has it by now. `changing`: a user with a row
-        wants this address in place of another. `active`: the user has it."""
+        """`pending`: to be registered with an id that has no row yet, or has it by now. `changing`:
+        a user with a row wants this address in place of another. `active`: the user has it.
+        """
 
         PENDING = "pending"
         CHANGING = "changing"
@@ -90,7 +95,9 @@ class EmailDirectory(models.Model):
 
 
 class Login(ShardedModel):
-    """A login of a user. Its refresh tokens name it and a `generation`. `shop.users.logins` makes and changes it."""
+    """A login of a user. Its refresh tokens name it and a `generation`. `shop.users.logins` makes
+    and changes it.
+    """
 
     shard_key = "user_id"
 

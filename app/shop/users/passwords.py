@@ -1,4 +1,6 @@
-"""Which passwords are taken: Django's validators (AUTH_PASSWORD_VALIDATORS), asked about this user."""
+"""Which passwords are taken: Django's validators (AUTH_PASSWORD_VALIDATORS), asked about this
+user.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from shop.users.models import User
 
 
 def refuse_weak(password: str, *, email: str, name: str) -> None:
-    """Raise Problem 400 for a password that is common, all digits, or much like the address or the name."""
+    """Raise Problem 400 for a password that is common, all digits, or much like the address or the
+    name.
+    """
     try:
         password_validation.validate_password(password, User(email=email, name=name))  # type: ignore[arg-type]  # any object with these fields
     except ValidationError as error:

@@ -1,4 +1,6 @@
-"""Finish what a crash has left half done: in the directory of addresses, and of logins that ended."""
+"""Finish what a crash has left half done: in the directory of addresses, and of logins that
+ended.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ log = logging.getLogger(__name__)
 
 @shared_task(name="users.tasks.repair_directory")
 def repair_directory(after: str = "") -> int:
-    """Settle the entries that have been pending or changing for longer than anybody takes; return how many.
+    """Settle the entries that have been pending or changing for longer than anybody takes; return
+    how many.
 
     Doing it twice, or at once on two workers, does no harm.
     """
@@ -42,7 +45,8 @@ def repair_directory(after: str = "") -> int:
 
 @shared_task(name="users.tasks.tend_logins")
 def tend_logins() -> tuple[int, int]:
-    """Publish the logins that ended lately once more, and delete those that no token can name; return how many.
+    """Publish the logins that ended lately once more, and delete those that no token can name;
+    return how many.
 
     A shard that is away has its turn in the next round.
     """

@@ -21,12 +21,15 @@ from scaleout.sharding.registry import models_on
 # Any number will do, as long as nothing else uses it. Held for the session, in the first database.
 LOCK = 7_241_001
 PATIENCE = 120.0  # seconds until another one that is at work has ended, and until all databases answer
-# Databases at once: on few servers, so that one slow database holds up no other and the servers are not flooded.
+# Databases at once: on few servers, so that one slow database holds up no other and the servers are
+# not flooded.
 AT_ONCE = 8
 
 
 class Command(BaseCommand):
-    """Migrate all databases side by side where there is something to do, fill the maps, load the demo catalogue."""
+    """Migrate all databases side by side where there is something to do, fill the maps, load the
+    demo catalogue.
+    """
 
     help = "Migrate every database and load the demo catalogue. Quick when there is nothing to do."
 
@@ -50,7 +53,9 @@ class Command(BaseCommand):
         self.stdout.write(f"ready after {time.monotonic() - started:.1f} s")
 
     def _migrate(self, alias: str) -> str | None:
-        """Migrate one database; return what went wrong. Runs in a thread, with connections of its own."""
+        """Migrate one database; return what went wrong. Runs in a thread, with connections of its
+        own.
+        """
         try:
             executor = MigrationExecutor(connections[alias])
             if executor.migration_plan(executor.loader.graph.leaf_nodes()):
@@ -74,7 +79,9 @@ class Command(BaseCommand):
 
 
 def _wait_for(aliases: list[str]) -> None:
-    """Wait until each database can be written to: they start beside this when everything is started again at once."""
+    """Wait until each database can be written to: they start beside this when everything is started
+    again at once.
+    """
     until = time.monotonic() + PATIENCE
     for alias in aliases:
         while True:
@@ -111,7 +118,8 @@ def _lock() -> None:
 def _homeless() -> list[str]:
     """Return the labels of the applications with tables that no database is to have.
 
-    Their migrations would be recorded as applied, so that naming the application later would not make its tables.
+    Their migrations would be recorded as applied, so that naming the application later would not
+    make its tables.
     """
     homes = {one.partition(".")[0] for labels in settings.DATABASE_APPS.values() for one in labels}
     tables = {one._meta.app_label for one in apps.get_models() if one._meta.managed and not one._meta.proxy}

@@ -1,4 +1,6 @@
-"""`manage.py tasks dead|resend|drop`: tasks that were set aside by scaleout.broker, and what a person does."""
+"""`manage.py tasks dead|resend|drop`: tasks that were set aside by scaleout.broker, and what a
+person does.
+"""
 
 from __future__ import annotations
 

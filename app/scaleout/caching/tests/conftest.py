@@ -109,8 +109,8 @@ class Cluster:
     def spawn(self, number: int = 1, *, patience: float = 10.0, **environment: str) -> list[Worker]:
         """Start processes, and wait until they listen.
 
-        `patience`: how many times longer than in production they wait for Redis. A busy machine has a slow one, and
-        only some tests are about what that is worth.
+        `patience`: how many times longer than in production they wait for Redis. A busy machine has
+        a slow one, and only some tests are about what that is worth.
         """
         given = {"TEST_REDIS": str(self.socket), "FOLDER": str(self.folder), "PATIENCE": str(patience), **environment}
         new = [Worker(given) for _ in range(number)]

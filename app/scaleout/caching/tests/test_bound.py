@@ -1,4 +1,6 @@
-"""What is heard of a bound model: its proxies, children and many-to-many relations, and of no other model."""
+"""What is heard of a bound model: its proxies, children and many-to-many relations, and of no other
+model.
+"""
 
 from __future__ import annotations
 

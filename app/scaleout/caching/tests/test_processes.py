@@ -1,4 +1,6 @@
-"""Several processes, one Redis: what one changes, no other shows old; whatever happens to Redis or to one of them."""
+"""Several processes, one Redis: what one changes, no other shows old; whatever happens to Redis or
+to one of them.
+"""
 
 from __future__ import annotations
 

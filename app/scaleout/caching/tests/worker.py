@@ -1,8 +1,8 @@
 """One of several processes that share a cache: commands come in by a pipe, and answers go out.
 
-What the cached function reads stands in a file, and each computation adds a line to another: so they are there whatever
-becomes of Redis. Its folder is in FOLDER, Redis's socket in TEST_REDIS, and in PATIENCE how many times longer than in
-production it waits for Redis.
+What the cached function reads stands in a file, and each computation adds a line to another: so
+they are there whatever becomes of Redis. Its folder is in FOLDER, Redis's socket in TEST_REDIS, and
+in PATIENCE how many times longer than in production it waits for Redis.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def truth() -> str:
 
 
 def compute(seconds: float) -> str:
-    """Read, then take so long: what was read may be old by then. The sleep is the work; nothing is waited for."""
+    """Read, then take so long: what was read may be old by then. The sleep is the work; nothing is
+    waited for.
+    """
     found = truth()
     with (FOLDER / "computed").open("a") as file:  # who sees the line knows that it has read
         file.write(f"{os.getpid()}\n")

@@ -77,7 +77,9 @@ class FakeEdge:
 
 
 def certify(file: Path) -> Path:
-    """Write a certificate for 127.0.0.1 that vouches for itself, with its key, and return the file."""
+    """Write a certificate for 127.0.0.1 that vouches for itself, with its key, and return the
+    file.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "edge")]), datetime.now(UTC)
     certificate = (

@@ -123,7 +123,7 @@ def test_a_service_that_has_said_nothing_is_taken_to_be_personal(client: Client)
     assert client.get("/service?status=503").headers["Cache-Control"] == "no-store"
 
 
-# ── ETag and Vary ───────────────────────────────────────────────────────────────────────────────────
+# ── ETag and Vary ─────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("path", ["/public", "/page", "/data/revalidated"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_who_has_the_answer_already_gets_304(client: Client, method: str, path: str) -> None:
@@ -188,7 +188,7 @@ def test_what_may_be_kept_varies_by_the_encoding_alone(client: Client, path: str
     assert client.get(path).headers["Vary"] == "Accept-Encoding"
 
 
-# ── tags ────────────────────────────────────────────────────────────────────────────────────────────
+# ── tags ──────────────────────────────────────────────────────────────────────────────────────────
 def test_the_tags_stand_in_the_header_of_the_cdn(client: Client, settings: Settings) -> None:
     odd, seven = client.get("/public").headers["Surrogate-Key"].split(" ")
     assert seven == "product:7"

@@ -5,7 +5,8 @@ class Migration(migrations.Migration):
     dependencies = [("events", "0001_initial")]
 
     operations = [
-        # With a default of the database: the processes of the release before this one write rows too.
+        # With a default of the database: the processes of the release before this one write rows
+        # too.
         migrations.AddField(
             model_name="outbox",
             name="headers",

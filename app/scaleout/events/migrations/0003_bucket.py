@@ -6,8 +6,8 @@ class Migration(migrations.Migration):
     dependencies = [("events", "0002_headers")]
 
     operations = [
-        # The default is stable, so PostgreSQL adds the column without rewriting the table. It is null in each row that
-        # exists: of which bucket these are is not known.
+        # The default is stable, so PostgreSQL adds the column without rewriting the table. It is
+        # null in each row that exists: of which bucket these are is not known.
         migrations.AddField(
             model_name="outbox",
             name="bucket",

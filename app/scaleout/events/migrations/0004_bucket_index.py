@@ -10,7 +10,8 @@ class Migration(migrations.Migration):
     operations = [
         migrations.SeparateDatabaseAndState(
             [
-                # Django's AddIndexConcurrently fails for ever once it was interrupted: the index is there, and invalid.
+                # Django's AddIndexConcurrently fails for ever once it was interrupted: the index is
+                # there, and invalid.
                 migrations.RunSQL(
                     [
                         f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}",

@@ -5,7 +5,8 @@ class Migration(migrations.Migration):
     dependencies = [("events", "0005_later")]
 
     operations = [
-        # Constants: PostgreSQL adds the columns without rewriting the table, and the release before leaves them out.
+        # Constants: PostgreSQL adds the columns without rewriting the table, and the release before
+        # leaves them out.
         migrations.AddField(
             model_name="outbox",
             name="bulk",

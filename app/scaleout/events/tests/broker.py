@@ -32,9 +32,11 @@ def route(queue: str | None) -> None:
 
 
 class Broker:
-    """A Redis that keeps what it has in a file, as the queue's does, but each message before it answers.
+    """A Redis that keeps what it has in a file, as the queue's does, but each message before it
+    answers.
 
-    The queue's writes to its disk once a second, and can lose what it took just before it was killed.
+    The queue's writes to its disk once a second, and can lose what it took just before it was
+    killed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -116,7 +118,9 @@ def environment(broker: Broker) -> dict[str, str]:
 
 
 class Worker:
-    """A Celery worker with one process, which takes the tasks of events/tests/tasks.py and the answers to them."""
+    """A Celery worker with one process, which takes the tasks of events/tests/tasks.py and the
+    answers to them.
+    """
 
     def __init__(self, broker: Broker, queues: str = "celery") -> None:
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is open for as long as the worker runs

@@ -1,4 +1,5 @@
-"""A process of a test: `process.py work` is a Celery worker, `process.py publish` one that dies after its commit.
+"""A process of a test: `process.py work` is a Celery worker, `process.py publish` one that dies
+after its commit.
 
 NAMES: the databases by alias. BROKER: the URL of the broker.
 """

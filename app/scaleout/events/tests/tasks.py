@@ -76,7 +76,9 @@ def handle(event: Event) -> None:
 
 @shared_task(bind=True, name="scaleout.events.tests.tasks.note")
 def note(self: Task[Any, Any], label: str, again: float = 0) -> None:
-    """Write down which try this is. `again`: seconds after which to try once more, the first time."""
+    """Write down which try this is. `again`: seconds after which to try once more, the first
+    time.
+    """
     with connections["default"].cursor() as cursor:
         cursor.execute(f"INSERT INTO {TABLE} (label) VALUES (%s)", [f"{label} {self.request.retries}"])  # noqa: S608
     if again and not self.request.retries:

@@ -1,4 +1,6 @@
-"""An event has its effect once, whatever becomes of the worker, the broker and the answer. With a real worker."""
+"""An event has its effect once, whatever becomes of the worker, the broker and the answer. With a
+real worker.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def waiting() -> int:
 
 
 def send_again(broker: Broker) -> None:
-    """Let time pass, and send what is not received; if the worker has nothing to do, or it would have it many times."""
+    """Let time pass, and send what is not received; if the worker has nothing to do, or it would
+    have it many times.
+    """
     if broker.length("celery") == 0:
         with connections["default"].cursor() as cursor:
             cursor.execute("UPDATE events_outbox SET due_at = due_at - interval '1 hour', known = 1")
@@ -51,7 +55,7 @@ def await_all_received(broker: Broker, seconds: float = START) -> None:
     eventually(received, seconds, "every event to be received")
 
 
-# ── once ────────────────────────────────────────────────────────────────────────────────────────────
+# ── once ──────────────────────────────────────────────────────────────────────────────────────────
 def test_the_same_event_ten_times_has_one_effect(broker: Broker, effects: type[Effects], worker: Worker) -> None:
     tell("a")
     for _ in range(9):
@@ -137,7 +141,7 @@ def test_a_whole_worker_that_is_killed_in_the_middle_of_an_event_leaves_one_effe
     assert effects.seen() == ["a"]
 
 
-# ── what cannot be done ─────────────────────────────────────────────────────────────────────────────
+# ── what cannot be done ───────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("how", ["fail", "die"])
 def test_an_event_that_always_fails_is_parked_and_only_its_own_aggregate_waits_for_a_person(
     broker: Broker, effects: type[Effects], worker: Worker, how: str
@@ -276,7 +280,7 @@ def test_the_inbox_forgets_what_nobody_can_send_any_more_and_nothing_else(broker
     assert Inbox.objects.using("default").get().event_id == young.event_id
 
 
-# ── the broker ──────────────────────────────────────────────────────────────────────────────────────
+# ── the broker ────────────────────────────────────────────────────────────────────────────────────
 def test_a_broker_that_is_killed_under_load_costs_no_event_and_doubles_none(
     broker: Broker, effects: type[Effects], worker: Worker
 ) -> None:

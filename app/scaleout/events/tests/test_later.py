@@ -93,7 +93,9 @@ def test_what_json_cannot_hold_is_refused_at_its_sender(broker: Broker) -> None:
 def test_a_task_that_tries_again_after_the_visibility_time_out_runs_as_often_as_it_says(
     broker: Broker, effects: type[Effects], worker: Worker
 ) -> None:
-    """The first time it asks for another one in 200 s; the worker keeps nothing, and the second one is the last."""
+    """The first time it asks for another one in 200 s; the worker keeps nothing, and the second one
+    is the last.
+    """
     sent = note.apply_async(args=("a",), kwargs={"again": 200}, queue="celery")
     eventually(lambda: kept() == 1, START, "the second try to be kept")
     eventually(lambda: not broker.holds(), START, "the worker to hold nothing")

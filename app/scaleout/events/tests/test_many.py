@@ -54,7 +54,9 @@ def test_two_thousand_events_are_two_thousand_sends_and_single_ones_overtake_the
     import_many()
 
     def done() -> bool:
-        """Do as the worker's pulse does; and now and then tell a single event, and look what was done before it."""
+        """Do as the worker's pulse does; and now and then tell a single event, and look what was
+        done before it.
+        """
         relay()
         assert broker.length("tests.bulk") <= sending.MANY + 1
         if len(singles) < 5 and len(effects.seen()) > MANY // 6 * (len(singles) + 1):

@@ -37,7 +37,9 @@ def labels(broker: Broker) -> list[str]:
 
 
 def pass_time(known: int = 1) -> None:
-    """Let so much time pass that what was sent is due again. 1: and the queue was seen empty since."""
+    """Let so much time pass that what was sent is due again. 1: and the queue was seen empty
+    since.
+    """
     for alias in ("default", "shard1"):
         with connections[alias].cursor() as cursor:
             cursor.execute("UPDATE events_outbox SET due_at = due_at - interval '1 hour', known = %s", [known])
@@ -47,7 +49,7 @@ def waiting() -> int:
     return Outbox.objects.using("default").count()
 
 
-# ── publish ─────────────────────────────────────────────────────────────────────────────────────────
+# ── publish ───────────────────────────────────────────────────────────────────────────────────────
 def test_an_event_is_sent_after_the_commit_of_its_change_and_not_before(broker: Broker) -> None:
     with transaction.atomic():
         made = publish("happened", aggregate="one", label="a")
@@ -134,7 +136,7 @@ def test_an_event_says_which_request_it_follows_from_whoever_sends_it(broker: Br
     assert sent() == ["second"]
 
 
-# ── order ───────────────────────────────────────────────────────────────────────────────────────────
+# ── order ─────────────────────────────────────────────────────────────────────────────────────────
 def test_the_next_event_of_an_aggregate_goes_when_the_first_was_received(broker: Broker) -> None:
     for label in ("a", "b", "c"):
         tell(label)
@@ -195,7 +197,7 @@ def test_the_order_of_two_transactions_is_that_of_their_commits(broker: Broker) 
     assert [row.data["label"] for row in rows] == ["first", "second"]
 
 
-# ── buckets ─────────────────────────────────────────────────────────────────────────────────────────
+# ── buckets ───────────────────────────────────────────────────────────────────────────────────────
 def test_an_event_has_the_bucket_of_its_transaction(broker: Broker) -> None:
     def tell_all(bucket: str | None) -> None:
         with transaction.atomic(using="shard1"):
@@ -223,7 +225,7 @@ def test_an_event_has_the_bucket_of_its_transaction(broker: Broker) -> None:
     assert [row.bucket for row in rows.all()] == [None] * 3
 
 
-# ── what is left ────────────────────────────────────────────────────────────────────────────────────
+# ── what is left ──────────────────────────────────────────────────────────────────────────────────
 def test_a_process_that_is_killed_between_commit_and_send_loses_no_event(broker: Broker) -> None:
     process = subprocess.run(
         [sys.executable, str(APP / "scaleout" / "events" / "tests" / "process.py"), "publish"],
@@ -358,7 +360,7 @@ def test_what_is_for_a_consumer_that_there_is_no_more_is_parked_when_no_older_re
     assert (parked.get().consumer, parked.get().error) == ("elsewhere.tasks.handle", NO_CONSUMER)
 
 
-# ── many ────────────────────────────────────────────────────────────────────────────────────────────
+# ── many ──────────────────────────────────────────────────────────────────────────────────────────
 def test_many_events_are_written_with_their_change_and_sent_by_the_relay_a_few_at_a_time(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,7 +423,7 @@ def test_a_server_that_is_the_primary_no_more_does_not_keep_the_relay_from_the_o
     assert relay() == 1
 
 
-# ── the broker ──────────────────────────────────────────────────────────────────────────────────────
+# ── the broker ────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_a_broker_that_is_away_holds_nobody_up_and_is_sent_everything_when_it_is_back(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, settings: Settings, how: str
@@ -447,7 +449,8 @@ def test_a_broker_that_is_away_holds_nobody_up_and_is_sent_everything_when_it_is
     {"kill": broker.start, "freeze": broker.thaw}[how]()
     monkeypatch.setattr(sending, "PAUSE", 0.0)
     assert relay() == 21
-    # What the frozen one had in its socket it may take as well: then that comes twice, and the inbox drops it.
+    # What the frozen one had in its socket it may take as well: then that comes twice, and the
+    # inbox drops it.
     assert set(labels(broker)) == {"before", *map(str, range(20))}
 
 

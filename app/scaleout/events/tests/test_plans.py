@@ -1,4 +1,6 @@
-"""What the relay and the metrics look at does not grow with the backlog, whatever the statistics say of the table."""
+"""What the relay and the metrics look at does not grow with the backlog, whatever the statistics
+say of the table.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def fill(consumer: str, count: int, aggregates: int = 1_000_000) -> None:
 
 @pytest.fixture(params=["none", "of another time"], autouse=True)
 def _statistics(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[None]:
-    """A backlog of one consumer; and no statistics, or those of a time when the table held events of the other one."""
+    """A backlog of one consumer; and no statistics, or those of a time when the table held events
+    of the other one.
+    """
     ask("ALTER TABLE events_outbox SET (autovacuum_enabled = off)")
     if request.param != "none":
         fill(HANDLE, 2000, aggregates=3)
@@ -59,7 +63,9 @@ def rows(node: dict[str, Any]) -> float:
 
 
 def looked_at(sql: str, values: Any = None) -> float:
-    """Run a statement as the relay does, roll it back, and return how many rows it has looked at."""
+    """Run a statement as the relay does, roll it back, and return how many rows it has looked
+    at.
+    """
     with transaction.atomic(), connections["default"].cursor() as cursor:
         cursor.execute(statements.BY_INDEX)
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values)

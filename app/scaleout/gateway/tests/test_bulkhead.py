@@ -67,7 +67,9 @@ def test_where_calls_take_long_one_waits_and_the_others_are_sent_away_at_once() 
             bulkhead.leave(well=True)
 
     def waits(after: float) -> list[bool]:
-        """Return of three who come while all places are taken whether they still wait `after` some seconds."""
+        """Return of three who come while all places are taken whether they still wait `after` some
+        seconds.
+        """
         bulkhead.enter(soon())
         bulkhead.enter(soon())
         with ThreadPoolExecutor(3) as pool:

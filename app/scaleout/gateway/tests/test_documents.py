@@ -125,7 +125,7 @@ def test_the_security_of_a_whole_document_is_that_of_each_of_its_operations_whic
     assert merged["post"]["security"] == []
 
 
-# ── fetching ────────────────────────────────────────────────────────────────────────────────────────
+# ── fetching ──────────────────────────────────────────────────────────────────────────────────────
 def service(upstream: Upstream) -> Service:
     return Service("users", "127.0.0.1", upstream.port, Policy())
 

@@ -139,7 +139,7 @@ def answering(edge: Edge, raw: bytes, line: str = "GET /api/users/ HTTP/1.1", *l
     return edge.ask(line, *lines)
 
 
-# ── requests ────────────────────────────────────────────────────────────────────────────────────────
+# ── requests ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_body_that_is_too_large_is_413_and_is_not_sent(edge: Edge) -> None:
     assert edge.users.seen == []
 
 
-# ── answers ─────────────────────────────────────────────────────────────────────────────────────────
+# ── answers ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_several_cookies_stay_several_and_headers_keep_their_bytes(edge: Edge) -> None:
@@ -419,7 +419,7 @@ def test_an_answer_that_breaks_off_is_seen_to_break_off(edge: Edge, framing: str
     assert (got.status, got.whole) == (200, False)
 
 
-# ── the site ────────────────────────────────────────────────────────────────────────────────────────
+# ── the site ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_hung_service_leaves_the_rest_of_the_site_its_threads() -> None:

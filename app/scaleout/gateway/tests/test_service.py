@@ -108,7 +108,7 @@ def upstreams() -> Iterator[Callable[..., Upstream]]:
 type Start = Callable[..., Upstream]
 
 
-# ── down, slow, broken ──────────────────────────────────────────────────────────────────────────────
+# ── down, slow, broken ────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_service_without_an_address_is_unreachable_and_counted_as_such() -> None:
@@ -290,7 +290,7 @@ def test_an_answer_beyond_the_limit_is_cut_off(upstreams: Start) -> None:
         site.ask()
 
 
-# ── second tries ────────────────────────────────────────────────────────────────────────────────────
+# ── second tries ──────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
@@ -341,7 +341,7 @@ def test_an_answer_of_the_service_is_final_even_if_it_is_500(upstreams: Start) -
     assert sum(len(replica.seen) for replica in replicas) == 1
 
 
-# ── connections ─────────────────────────────────────────────────────────────────────────────────────
+# ── connections ───────────────────────────────────────────────────────────────────────────────────
 
 
 def test_connections_are_kept_and_used_again(upstreams: Start) -> None:
@@ -400,7 +400,9 @@ def test_a_connection_that_the_service_has_closed_while_idle_is_noticed(upstream
 
 
 def dies_when_used_again() -> Callable[[socket.socket, Seen], None]:
-    """Answer the first request of a connection, and close it at the second: the race that no check can see."""
+    """Answer the first request of a connection, and close it at the second: the race that no check
+    can see.
+    """
     used: list[socket.socket] = []
 
     def respond(sock: socket.socket, _seen: Seen) -> None:
@@ -464,7 +466,7 @@ def test_an_answer_that_a_middleware_throws_away_gives_its_place_back(upstreams:
     assert site.ask().status == 200
 
 
-# ── breaker and bulkhead ────────────────────────────────────────────────────────────────────────────
+# ── breaker and bulkhead ──────────────────────────────────────────────────────────────────────────
 
 
 def test_a_service_that_is_down_is_left_alone_and_asked_again_after_a_while(upstreams: Start) -> None:
@@ -536,7 +538,7 @@ def test_under_load_everyone_is_served_though_few_at_a_time(upstreams: Start, mo
     assert most == 2
 
 
-# ── bodies and refusals ─────────────────────────────────────────────────────────────────────────────
+# ── bodies and refusals ───────────────────────────────────────────────────────────────────────────
 
 
 def test_nothing_is_sent_for_a_request_that_is_refused(upstreams: Start) -> None:
@@ -600,7 +602,7 @@ def test_the_service_is_told_how_long_it_has_and_a_second_one_gets_what_is_left(
     assert 0.5 < second <= 0.7
 
 
-# ── a replica that hangs, or is about to stop ───────────────────────────────────────────────────────
+# ── a replica that hangs, or is about to stop ─────────────────────────────────────────────────────
 
 
 def probed(status: bytes = b"200 OK", more: bytes = b"") -> Callable[[socket.socket, Seen], None]:

@@ -1,4 +1,6 @@
-"""Little HTTP servers that do exactly what they are told, well or badly, and remember what they were sent."""
+"""Little HTTP servers that do exactly what they are told, well or badly, and remember what they
+were sent.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ RELEASE = Path(os.environ["POOL_TEST_RELEASE"])
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer `/health/` with whether the pool is stuck; `/hang` when the file RELEASE is there; all else at once."""
+    """Answer `/health/` with whether the pool is stuck; `/hang` when the file RELEASE is there; all
+    else at once.
+    """
     while environ["PATH_INFO"] == "/hang" and not RELEASE.exists():
         time.sleep(0.02)  # between two looks at the file
     body = b"stuck" if environ["PATH_INFO"] == "/health/" and progress.pool.stuck() else b"ok"

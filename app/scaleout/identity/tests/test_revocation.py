@@ -1,4 +1,6 @@
-"""Which logins have ended: known to every process within seconds, and without Redis what was known before."""
+"""Which logins have ended: known to every process within seconds, and without Redis what was known
+before.
+"""
 
 from __future__ import annotations
 

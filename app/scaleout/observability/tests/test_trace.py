@@ -29,7 +29,7 @@ def whose() -> dict[str, str]:
     return trace.headers()
 
 
-# ── the id ──────────────────────────────────────────────────────────────────────────────────────────
+# ── the id ────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("valid", ["a", "A-b_c.9", "x" * 128])
 def test_a_valid_id_of_the_caller_is_kept(valid: str) -> None:
     assert followed(X_Request_ID=valid).request_id == valid
@@ -40,7 +40,7 @@ def test_an_invalid_id_is_replaced(invalid: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", followed(X_Request_ID=invalid).request_id)
 
 
-# ── the trace ───────────────────────────────────────────────────────────────────────────────────────
+# ── the trace ─────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("parent", "sampled"),
     [
@@ -114,14 +114,14 @@ def test_outside_of_a_request_each_thing_that_is_sent_begins_a_trace() -> None:
     assert trace.current() is None
 
 
-# ── requests ────────────────────────────────────────────────────────────────────────────────────────
+# ── requests ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.django_db(databases="__all__")
 def test_a_request_that_has_ended_leaves_nothing_behind() -> None:
     assert Client().get("/health/live", headers={"X-Request-ID": "mine", "traceparent": GOOD}).status_code == 200
     assert trace.current() is None
 
 
-# ── tasks ───────────────────────────────────────────────────────────────────────────────────────────
+# ── tasks ─────────────────────────────────────────────────────────────────────────────────────────
 def published() -> dict[str, Any]:
     """Send the task, and return the headers of its message."""
     queue = "observability-tests"

@@ -1,1 +1,3 @@
-"""Django's PostgreSQL backend, with a pool for each server: `ENGINE = "scaleout.replication.backend"`."""
+"""Django's PostgreSQL backend, with a pool for each server: `ENGINE =
+"scaleout.replication.backend"`.
+"""

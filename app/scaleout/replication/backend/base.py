@@ -1,9 +1,10 @@
-"""Connections go to the server that has the alias's role now; one to a server that is lost is never lent.
+"""Connections go to the server that has the alias's role now; one to a server that is lost is never
+lent.
 
-Django's own pool has one host list for an alias. After a failover it holds connections to servers in their former
-roles, each dead host in the list costs a new connection two seconds, and its check is a query before each request,
-which a demoted server answers as well. Here there is a pool for each server, shared by the aliases that lead there;
-the cluster says which one to use.
+Django's own pool has one host list for an alias. After a failover it holds connections to servers
+in their former roles, each dead host in the list costs a new connection two seconds, and its check
+is a query before each request, which a demoted server answers as well. Here there is a pool for
+each server, shared by the aliases that lead there; the cluster says which one to use.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ PATIENCE = 0.5  # seconds for a connection to a standby; the read can be answere
 
 type Pool = ConnectionPool[Connection]
 type Address = tuple[str, str]  # host and port
-# Database, role and the options of a session, whether the server is read as a standby, and the server.
+# Database, role and the options of a session, whether the server is read as a standby, and the
+# server.
 type Key = tuple[str, str, str, bool, Address]
 
 _lock = threading.Lock()
@@ -43,7 +45,8 @@ _inherited: list[Any] = []  # what belongs to the parent of this process: never 
 
 
 def _close_pools(server: Address, *, promoted: bool) -> None:
-    """Forget the pools to a server that is lost: a new one knows no old failures and waits for no back-off.
+    """Forget the pools to a server that is lost: a new one knows no old failures and waits for no
+    back-off.
 
     To one that is promoted only those whose sessions were meant for a standby.
     """
@@ -79,7 +82,9 @@ os.register_at_fork(after_in_child=_forget)
 
 
 class _Noting:
-    """Note what a cursor does past the ways that Django shows to the watcher of the queries: in doubt it writes."""
+    """Note what a cursor does past the ways that Django shows to the watcher of the queries: in
+    doubt it writes.
+    """
 
     cursor: Any
     db: Any
@@ -162,7 +167,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def host(self) -> str | None:
-        """The server that the open connection goes to, or the next one will; None where none can be used."""
+        """The server that the open connection goes to, or the next one will; None where none can be
+        used.
+        """
         if self.connection is not None and self._host is not None:
             return self._host
         cluster, trail = self.cluster, state.current()
@@ -175,7 +182,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @staticmethod
     def _chosen(cluster: clusters.Cluster, trail: state.Trail) -> str | None:
-        """Return the server that the reader has chosen, or if that is lost by now, one that has replayed as much."""
+        """Return the server that the reader has chosen, or if that is lost by now, one that has
+        replayed as much.
+        """
         assert trail.host is not None  # noqa: S101 - for mypy
         if not cluster.up(trail.host):
             trail.after = max(trail.after, cluster.position(trail.host))
@@ -190,7 +199,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def pooled(self) -> bool:
-        """Whether this process serves: a command opens one connection by libpq's own means instead."""
+        """Whether this process serves: a command opens one connection by libpq's own means
+        instead.
+        """
         return self.alias != NO_DB_ALIAS and bool(self.settings_dict["OPTIONS"].get("pool"))
 
     def _parameters(self, host: str) -> dict[str, Any]:
@@ -212,7 +223,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def pool(self) -> Pool | None:
-        """The pool to the server that is in use, shared by all aliases of one database and role that lead to it."""
+        """The pool to the server that is in use, shared by all aliases of one database and role
+        that lead to it.
+        """
         if not self.pooled or self._host is None:
             return None
         return self._owner.pool_to(self._host)
@@ -231,7 +244,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return _pools[key]
 
     def _owner_at(self, host: str) -> DatabaseWrapper:
-        """Return whose pool leads to `host`: a standby's alias uses the primary's pool where it ends up there."""
+        """Return whose pool leads to `host`: a standby's alias uses the primary's pool where it
+        ends up there.
+        """
         primary = connections[state.PRIMARY]
         if "STANDBY" in self.settings_dict and host == self.cluster.primary() and isinstance(primary, DatabaseWrapper):
             mine, other = self.settings_dict, primary.settings_dict
@@ -261,8 +276,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         )
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Open a connection to the server that has the role of this alias. Raises psycopg.OperationalError at once
-        where there is none."""
+        """Open a connection to the server that has the role of this alias. Raises
+        psycopg.OperationalError at once where there is none.
+        """
         if not self.pooled:
             return super().get_new_connection(conn_params)
         self._host = None
@@ -304,7 +320,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return CursorDebugWrapper(cursor, self)
 
     def _set_autocommit(self, autocommit: bool) -> None:
-        """Tell the driver only if it does not know: that takes time, and Django does it at each request."""
+        """Tell the driver only if it does not know: that takes time, and Django does it at each
+        request.
+        """
         if self.connection.autocommit != autocommit:
             super()._set_autocommit(autocommit)  # type: ignore[misc]  # not in the stubs
 
@@ -323,7 +341,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def _servers(hosts: str, ports: str) -> dict[str, Address]:
-    """Return the servers that libpq's lists of hosts and ports name. Raises ImproperlyConfigured for unequal lists."""
+    """Return the servers that libpq's lists of hosts and ports name. Raises ImproperlyConfigured
+    for unequal lists.
+    """
     names, numbers = hosts.split(","), ports.split(",")
     if len(numbers) == 1:
         numbers *= len(names)
@@ -345,5 +365,6 @@ def stop_watching() -> None:
         pool.close(timeout=1.0)
 
 
-# A pool that is left to the interpreter's end waits 5 s for each of its threads, which cannot run any more.
+# A pool that is left to the interpreter's end waits 5 s for each of its threads, which cannot run
+# any more.
 atexit.register(stop_watching)

@@ -33,7 +33,9 @@ class Postgres:
         return str(self.folder)
 
     def command(self, name: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs, or another; as the user postgres where this is root, who may not."""
+        """Run one of PostgreSQL's programs, or another; as the user postgres where this is root,
+        who may not.
+        """
         lead = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
         program = str(BIN / name) if (BIN / name).exists() else name
         subprocess.run(
@@ -63,7 +65,9 @@ class Postgres:
         self.command("pg_ctl", "promote", "-w", "-D", str(self.data))
 
     def execute(self, sql: str) -> str:
-        """Run one statement over a connection of its own and return the first value, if there is one."""
+        """Run one statement over a connection of its own and return the first value, if there is
+        one.
+        """
         with psycopg.connect(
             host=self.host, port=PORT, user="tester", dbname="postgres", autocommit=True
         ) as connection:
@@ -104,7 +108,9 @@ def _own(*folders: Path) -> None:
 
 @functools.cache
 def _made() -> tuple[Path, Path]:
-    """Return the data of a primary and of a standby that do not run: each trio of this process gets copies of them."""
+    """Return the data of a primary and of a standby that do not run: each trio of this process gets
+    copies of them.
+    """
     folder = Path(tempfile.mkdtemp(prefix="made-"))
     atexit.register(shutil.rmtree, folder)
     primary, standby = Postgres(folder / "primary"), Postgres(folder / "standby")

@@ -211,7 +211,8 @@ def test_a_standby_that_was_away_is_not_read_before_it_has_caught_up(
     trio.one.execute("CREATE TABLE written (number int)")
     trio.one.stop()
     three = trio.three.execute("SELECT pg_last_wal_replay_lsn()")
-    # Not only its position: while the primary is not missed yet, the watch notes what the primary says alone.
+    # Not only its position: while the primary is not missed yet, the watch notes what the primary
+    # says alone.
     eventually(lambda: cluster._history.end >= lsn.parse(three), 2, "the last position of three")
     if alone:
         trio.three.stop()

@@ -1,4 +1,6 @@
-"""A write whose server is lost before it answers: the answer says that it may be stored, and not to repeat it."""
+"""A write whose server is lost before it answers: the answer says that it may be stored, and not to
+repeat it.
+"""
 
 from __future__ import annotations
 
@@ -188,7 +190,9 @@ def asked(name: str, method: str = "post", client: Client | None = None) -> Any:
 
 
 def lost_at_the_commit(trio: Trio, name: str, method: str = "post", how: Any = terminate) -> Any:
-    """Return the answer of a view whose server is lost while its commit waits for a standby, and let that be stored."""
+    """Return the answer of a view whose server is lost while its commit waits for a standby, and
+    let that be stored.
+    """
     for server in (trio.two, trio.three):
         server.freeze()
     thread = threading.Thread(target=lose, args=[trio, how])

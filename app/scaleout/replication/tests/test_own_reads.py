@@ -1,4 +1,6 @@
-"""A reader sees its own write, whichever way the read takes: over a primary and two real standbys."""
+"""A reader sees its own write, whichever way the read takes: over a primary and two real
+standbys.
+"""
 
 from __future__ import annotations
 

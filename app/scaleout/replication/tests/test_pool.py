@@ -1,4 +1,6 @@
-"""The pools of one process: over a fork, with all connections in use, and after threads that close nothing."""
+"""The pools of one process: over a fork, with all connections in use, and after threads that close
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def wrong_answers(connection: DatabaseWrapper, right: str) -> int:
 
 
 def in_child(connection: DatabaseWrapper, send: int) -> None:
-    """Query as the parent does at the same time, with a connection that it may have used and with a new one."""
+    """Query as the parent does at the same time, with a connection that it may have used and with a
+    new one.
+    """
     said = "nothing"
     try:
         eventually(lambda: connection.cluster.primary() is not None, 20, "the watch of the child to have an answer")

@@ -1,4 +1,6 @@
-"""A user whose client keeps nothing reads its own writes all the same: real servers, a real Redis."""
+"""A user whose client keeps nothing reads its own writes all the same: real servers, a real
+Redis.
+"""
 
 from __future__ import annotations
 

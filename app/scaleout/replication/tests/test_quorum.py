@@ -1,4 +1,6 @@
-"""Commits that no standby confirms: a primary that waits for two real standbys, which are stopped."""
+"""Commits that no standby confirms: a primary that waits for two real standbys, which are
+stopped.
+"""
 
 from __future__ import annotations
 

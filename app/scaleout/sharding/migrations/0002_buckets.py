@@ -22,8 +22,8 @@ CREATE TRIGGER sharding_row_version BEFORE INSERT OR UPDATE ON sharding_bucketma
   FOR EACH ROW EXECUTE FUNCTION sharding_row_version();
 """
 
-# The fence. FOR KEY SHARE, not FOR SHARE: taking an id updates the same row, and two transactions that both hold
-# FOR SHARE would then wait for each other.
+# The fence. FOR KEY SHARE, not FOR SHARE: taking an id updates the same row, and two transactions
+# that both hold FOR SHARE would then wait for each other.
 FENCE = """
 CREATE FUNCTION sharding_fence() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

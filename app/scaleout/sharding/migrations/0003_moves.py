@@ -1,4 +1,6 @@
-"""What moving buckets needs: the moves beside the map, and in each shard a log of what is written meanwhile."""
+"""What moving buckets needs: the moves beside the map, and in each shard a log of what is written
+meanwhile.
+"""
 
 from importlib import import_module
 

@@ -11,7 +11,9 @@ UPDATE sharding_bucket SET base = 1::bigint << 42 WHERE state IN ('active', 'blo
 
 
 class Migration(migrations.Migration):
-    """Make it. The release before knows neither and continues to use `last`: its ids are in the lower half."""
+    """Make it. The release before knows neither and continues to use `last`: its ids are in the
+    lower half.
+    """
 
     dependencies = [("sharding", "0003_moves")]
     operations = [

@@ -1,4 +1,6 @@
-"""A migration may change rows that a move has left behind or is about to bring; a transaction can be for one bucket."""
+"""A migration may change rows that a move has left behind or is about to bring; a transaction can
+be for one bucket.
+"""
 
 from importlib import import_module
 
@@ -7,7 +9,8 @@ from django.db import migrations
 # In a session of the tables' owner with `sharding.migration` on:
 # - what is `moved` can be written: it is a copy that is not read any more;
 # - what is `incoming` can be written, and is noted: the mover sees it and copies the bucket again;
-# - what is `blocked` is waited for, without a lock on the bucket, which would hold up the mover. Where no mover is
+# - what is `blocked` is waited for, without a lock on the bucket, which would hold up the mover.
+#   Where no mover is
 #   alive (its lock is free) it can be written; the mover that resumes looks at it again.
 FENCE = """
 CREATE OR REPLACE FUNCTION sharding_fence() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,4 +1,6 @@
-"""Take away what a move has made: at its target when it is aborted, at its source when it is over for good."""
+"""Take away what a move has made: at its target when it is aborted, at its source when it is over
+for good.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,11 @@ def release(source: Connection, buckets: Sequence[int]) -> None:
 
 
 def discard(shard: Connection, tables: Sequence[Table], bucket: int, state: str) -> None:
-    """Delete a bucket and its rows, if it is in `state`: `incoming` what was half copied, `moved` what was left.
+    """Delete a bucket and its rows, if it is in `state`: `incoming` what was half copied, `moved`
+    what was left.
 
-    The rows first, in batches: where this is broken off, the bucket is still there and the next run deletes the rest.
+    The rows first, in batches: where this is broken off, the bucket is still there and the next run
+    deletes the rest.
     """
 
     def hold() -> None:

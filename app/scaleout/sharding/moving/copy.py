@@ -1,7 +1,8 @@
 """Copy the rows of a bucket, and afterwards the rows that were written meanwhile.
 
-A bucket is copied in one snapshot: so the copy keeps foreign keys and unique constraints whatever is written at the
-same time. The log says which rows to look at again, not what was done to them: each round takes their present state.
+A bucket is copied in one snapshot: so the copy keeps foreign keys and unique constraints whatever
+is written at the same time. The log says which rows to look at again, not what was done to them:
+each round takes their present state.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def _columns(connection: Connection, name: str) -> dict[str, str]:
 
 
 def _refuse_acting_keys(target: Connection, names: Sequence[str]) -> None:
-    """Raise MoveError for a foreign key that deletes or changes rows by itself: it would do so to copied ones too."""
+    """Raise MoveError for a foreign key that deletes or changes rows by itself: it would do so to
+    copied ones too.
+    """
     acting = target.execute(
         "SELECT conrelid::regclass::text, conname FROM pg_constraint"
         " WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd')"
@@ -63,7 +66,9 @@ def _refuse_acting_keys(target: Connection, names: Sequence[str]) -> None:
 
 
 def find_tables(source: Connection, target: Connection, names: Iterable[str]) -> list[Table]:
-    """Return the tables `names`. Raises MoveError unless they have the same columns on both shards."""
+    """Return the tables `names`. Raises MoveError unless they have the same columns on both
+    shards.
+    """
     found = []
     names = list(names)
     _refuse_acting_keys(target, names)
@@ -89,7 +94,9 @@ def _stream(source: Connection, target: Connection, table: Table, where: sql.Com
 
 
 def _hold(target: Connection, buckets: Sequence[int]) -> None:
-    """Let nobody change the buckets' state until the transaction ends. Raises MoveError unless they are incoming."""
+    """Let nobody change the buckets' state until the transaction ends. Raises MoveError unless they
+    are incoming.
+    """
     found = target.execute(
         "SELECT bucket FROM sharding_bucket WHERE bucket = ANY(%s) AND state = 'incoming' FOR KEY SHARE",
         [list(buckets)],
@@ -107,7 +114,9 @@ def remove(connection: Connection, tables: Sequence[Table], buckets: Sequence[in
 def remove_in_batches(
     connection: Connection, tables: Sequence[Table], bucket: int, holds: Callable[[], object]
 ) -> None:
-    """Delete the rows of `bucket`, BATCH in a transaction, which `holds` begins: it locks the bucket, or raises."""
+    """Delete the rows of `bucket`, BATCH in a transaction, which `holds` begins: it locks the
+    bucket, or raises.
+    """
     for table in reversed(tables):
         which = sql.SQL("SELECT id FROM {} WHERE {}").format(table.quoted, of_buckets([bucket]))
         ids = [id_ for (id_,) in connection.execute(which)]
@@ -122,9 +131,11 @@ def _remove_rows(connection: Connection, table: Table, ids: Sequence[int]) -> No
 
 
 def copy_bucket(source: Connection, target: Connection, tables: Sequence[Table], bucket: int) -> None:
-    """Make the rows of `bucket` on the target those of one moment on the source, whatever was there before.
+    """Make the rows of `bucket` on the target those of one moment on the source, whatever was there
+    before.
 
-    The source's snapshot is open only while its rows are read: a server ends a transaction that is idle for a minute.
+    The source's snapshot is open only while its rows are read: a server ends a transaction that is
+    idle for a minute.
     """
     remove_in_batches(target, tables, bucket, lambda: _hold(target, [bucket]))
     with as_mover(target):

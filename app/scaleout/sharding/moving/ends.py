@@ -1,7 +1,8 @@
 """Migrations and moves: rows go from shard to shard only where both have had the same migrations.
 
-Else a data migration would change a row twice, or not at all. A migration that finds rows of a move at the target
-changes them too, and the fence notes it; from then on the move rests until it is resumed and copies them again.
+Else a data migration would change a row twice, or not at all. A migration that finds rows of a move
+at the target changes them too, and the fence notes it; from then on the move rests until it is
+resumed and copies them again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def changed_there(target: Connection, buckets: Sequence[int]) -> list[int]:
 
 
 def refuse_migrated(source: Connection, target: Connection, buckets: Sequence[int]) -> None:
-    """Raise MoveError if the two shards have had different migrations, or if one has changed rows of the move."""
+    """Raise MoveError if the two shards have had different migrations, or if one has changed rows
+    of the move.
+    """
     here, there = ({tuple(row) for row in end.execute(_MIGRATIONS)} for end in (source, target))
     if different := here ^ there:
         name = ".".join(min(different))

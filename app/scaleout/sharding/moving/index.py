@@ -1,4 +1,6 @@
-"""An index by bucket, for as long as there are moves: without it each bucket would cost a look at the whole table."""
+"""An index by bucket, for as long as there are moves: without it each bucket would cost a look at
+the whole table.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def _name(table: Table) -> str:
 
 
 def make(connection: Connection, tables: Iterable[Table]) -> None:
-    """Make the indexes, without holding up writers. One whose making was broken off is made again."""
+    """Make the indexes, without holding up writers. One whose making was broken off is made
+    again.
+    """
     for table in tables:
         name = sql.Identifier(_name(table))
         valid = connection.execute(

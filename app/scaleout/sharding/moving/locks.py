@@ -1,4 +1,6 @@
-"""Change a bucket's state without standing in the writers' way: how long to wait for them, and how often to try."""
+"""Change a bucket's state without standing in the writers' way: how long to wait for them, and how
+often to try.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from psycopg import errors
 from scaleout.sharding.moving.session import Connection
 
 TRIES = 8
-# Shorter than PostgreSQL's deadlock_timeout (1 s): where mover and writer wait for each other, the mover gives way.
+# Shorter than PostgreSQL's deadlock_timeout (1 s): where mover and writer wait for each other, the
+# mover gives way.
 LOCK_TIMEOUT = "400ms"
 TOO_SLOW = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
 REST = 0.2  # seconds for those who waited

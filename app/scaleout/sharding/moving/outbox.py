@@ -1,8 +1,10 @@
-"""The outbox of a shard: what the buckets of a move have left in it must be gone before they change sides.
+"""The outbox of a shard: what the buckets of a move have left in it must be gone before they change
+sides.
 
-An event that is still there would be overtaken by a later one of the same aggregate, which the target writes and sends.
-Events without a bucket may be of any bucket. Those that were there when the buckets were blocked count, later ones do
-not: a writer locks its bucket until its commit, so its events are there before the bucket is blocked.
+An event that is still there would be overtaken by a later one of the same aggregate, which the
+target writes and sends. Events without a bucket may be of any bucket. Those that were there when
+the buckets were blocked count, later ones do not: a writer locks its bucket until its commit, so
+its events are there before the bucket is blocked.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from scaleout.sharding.moving.state import short_ranges
 
 @dataclass(frozen=True)
 class Left:
-    """How many events there are of each bucket (None: not known of which), and how many of all are parked."""
+    """How many events there are of each bucket (None: not known of which), and how many of all are
+    parked.
+    """
 
     by_bucket: dict[int | None, int]
     parked: int
@@ -58,7 +62,8 @@ class Outbox:
             " GROUP BY bucket"
         ).format(table=self._table)
         with shard.transaction():
-            # What the planner knows of an outbox is soon wrong: it fills and empties within minutes.
+            # What the planner knows of an outbox is soon wrong: it fills and empties within
+            # minutes.
             shard.execute("SET LOCAL enable_seqscan = off")
             rows = shard.execute(counts, {"buckets": list(buckets), "last": last}).fetchall()
         return Left({bucket: count for bucket, count, _ in rows}, sum(parked for _, _, parked in rows))

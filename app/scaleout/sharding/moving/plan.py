@@ -45,9 +45,11 @@ def rows_of(shards: Mapping[int, str], held: Mapping[int, int], tables: Sequence
 def even(
     shards: Sequence[int], held: Mapping[int, int], weights: Mapping[int, int], without: int | None = None
 ) -> list[Wanted]:
-    """Return the moves that even out what the shards carry: as few buckets as it takes. `without`: one to be emptied.
+    """Return the moves that even out what the shards carry: as few buckets as it takes. `without`:
+    one to be emptied.
 
-    Always from who carries most to who carries least, the heaviest bucket that does not turn them round.
+    Always from who carries most to who carries least, the heaviest bucket that does not turn them
+    round.
     """
     carried = {shard: 0 for shard in shards if shard != without}
     having: dict[int, list[int]] = {shard: [] for shard in shards}
@@ -93,6 +95,8 @@ def parse(text: str) -> list[int]:
 
 
 def grouped(held: Mapping[int, int], buckets: Sequence[int], target: int) -> list[Wanted]:
-    """Return the moves that bring `buckets` to `target`, one for each shard that holds some of them."""
+    """Return the moves that bring `buckets` to `target`, one for each shard that holds some of
+    them.
+    """
     sources = sorted({held[bucket] for bucket in buckets} - {target})
     return [Wanted(source, target, [bucket for bucket in buckets if held[bucket] == source]) for source in sources]

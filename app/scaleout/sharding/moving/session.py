@@ -1,7 +1,8 @@
 """The mover's own connections. On each it holds a lock, so that there is one mover for a database.
 
-A connection that is lost is never opened again in the same run: with it goes the lock, and whoever took it over in
-between must not be disturbed. What a mover does in a database therefore always happens under that database's lock.
+A connection that is lost is never opened again in the same run: with it goes the lock, and whoever
+took it over in between must not be disturbed. What a mover does in a database therefore always
+happens under that database's lock.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ LOCK = 7_241_002
 PATIENCE = "2s"
 # What this program does not use of Django's parameters.
 _DJANGOS = ("pool", "cursor_factory", "context", "prepare_threshold")
-# A mover whose host vanished, or which is frozen, keeps its locks no longer than this; one that was killed a second,
-# even in the middle of a statement.
+# A mover whose host vanished, or which is frozen, keeps its locks no longer than this; one that was
+# killed a second, even in the middle of a statement.
 _SETTINGS = """
     SET TIME ZONE 'UTC';
     SET client_connection_check_interval = '1s';
@@ -36,7 +37,9 @@ class MoveError(Exception):
 
 
 def connect(alias: str) -> Connection:
-    """Return a connection to the database `alias`, without the lock. Raises MoveError if there is none."""
+    """Return a connection to the database `alias`, without the lock. Raises MoveError if there is
+    none.
+    """
     given = connections[alias].get_connection_params()
     parameters = {name: value for name, value in given.items() if name not in _DJANGOS}
     try:
@@ -54,7 +57,9 @@ class Sessions:
         self._open: dict[str, Connection] = {}
 
     def __getitem__(self, alias: str) -> Connection:
-        """Return the connection to the database `alias`. Raises MoveError if another mover is at work there."""
+        """Return the connection to the database `alias`. Raises MoveError if another mover is at
+        work there.
+        """
         if alias not in self._open:
             self._open[alias] = self._connect(alias)
         return self._open[alias]
@@ -92,7 +97,9 @@ def snapshot(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def as_mover(connection: Connection) -> Iterator[None]:
-    """Write, in one transaction, what only the mover may write. Foreign keys are looked at when it ends."""
+    """Write, in one transaction, what only the mover may write. Foreign keys are looked at when it
+    ends.
+    """
     with connection.transaction():
         connection.execute("SET LOCAL sharding.mover = 'on'")
         connection.execute("SET CONSTRAINTS ALL DEFERRED")

@@ -1,4 +1,6 @@
-"""How far a move is, in tables beside the map. A step is said to be begun by a commit of its own."""
+"""How far a move is, in tables beside the map. A step is said to be begun by a commit of its
+own.
+"""
 
 from __future__ import annotations
 

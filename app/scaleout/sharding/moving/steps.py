@@ -1,4 +1,6 @@
-"""The steps of a move. Each can be broken off anywhere and is begun again; what it has done is done once."""
+"""The steps of a move. Each can be broken off anywhere and is begun again; what it has done is done
+once.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,10 @@ def _nothing(_what: str, _done: int, _of: int) -> None:
 class Mover:
     """Moves buckets of the context whose map is in the database `context`.
 
-    `tables`: the sharded tables; what a foreign key names comes first. `report` gets the step, how much of it is
-    done, and of how much; what it raises breaks the move off. `outbox`: the table of the events that each shard sends,
-    with the columns `id`, `bucket` and `parked_at`; the map is changed when those of the buckets are gone.
+    `tables`: the sharded tables; what a foreign key names comes first. `report` gets the step, how
+    much of it is done, and of how much; what it raises breaks the move off. `outbox`: the table of
+    the events that each shard sends, with the columns `id`, `bucket` and `parked_at`; the map is
+    changed when those of the buckets are gone.
     """
 
     def __init__(
@@ -66,8 +69,8 @@ class Mover:
         self._outbox = None if outbox is None else Outbox(outbox)
         self._sessions = Sessions()
         self._slow = self._differed = 0
-        # The rows that were copied again since all others were compared; None before that. Whoever resumes a move does
-        # not know them, and compares anew.
+        # The rows that were copied again since all others were compared; None before that. Whoever
+        # resumes a move does not know them, and compares anew.
         self._touched: dict[str, set[int]] | None = None
 
     def __enter__(self) -> Self:
@@ -91,7 +94,7 @@ class Mover:
             refuse_migrated(*self._ends(job), job.buckets)
         return find_tables(*self._ends(job), self._names)
 
-    # ── what a command does ─────────────────────────────────────────────────────────────────────────
+    # ── what a command does ───────────────────────────────────────────────────────────────────────
     def unfinished(self) -> Job | None:
         """Return the move that was begun and is not over."""
         return next(iter(jobs(self._context, set(Step) - set(OVER))), None)
@@ -107,7 +110,9 @@ class Mover:
             return jobs(connection, Step)
 
     def start(self, source: int, target: int, buckets: Sequence[int]) -> Job:
-        """Plan a move. Raises MoveError for what cannot be moved, and while another one is unfinished."""
+        """Plan a move. Raises MoveError for what cannot be moved, and while another one is
+        unfinished.
+        """
         if one := self.unfinished():
             raise MoveError(f"{one} is unfinished ({one.step}): `reshard resume` or `reshard abort` it first")
         if source == target or target not in self._shards or source not in self._shards:
@@ -119,7 +124,9 @@ class Mover:
         return create(self._context, source, target, sorted(set(buckets)))
 
     def run(self, job: Job) -> Job:
-        """Do what is left of `job`. Raises MoveError if it cannot go on; the same call resumes it."""
+        """Do what is left of `job`. Raises MoveError if it cannot go on; the same call resumes
+        it.
+        """
         steps: dict[Step, Callable[[Job], None]] = {
             Step.PLANNED: self._prepare,
             Step.COPYING: self._copy,
@@ -157,7 +164,9 @@ class Mover:
         return job
 
     def clean(self, job: Job) -> Job:
-        """Delete what a finished move has left behind on its source: the way back costs a copy from then on."""
+        """Delete what a finished move has left behind on its source: the way back costs a copy from
+        then on.
+        """
         if job.step != Step.ACTIVE:
             raise MoveError(f"move {job.id} is {job.step}: only a finished move has something to clean")
         with self._said(job):
@@ -184,7 +193,9 @@ class Mover:
 
     @contextmanager
     def _released(self, job: Job) -> Iterator[None]:
-        """Let nobody wait for a move that stopped before the flip: where the target is lost, users write on."""
+        """Let nobody wait for a move that stopped before the flip: where the target is lost, users
+        write on.
+        """
         try:
             yield
         except (psycopg.Error, MoveError, KeyboardInterrupt):
@@ -193,7 +204,7 @@ class Mover:
                     self._release(job, Step.CATCHING_UP)
             raise
 
-    # ── the steps ───────────────────────────────────────────────────────────────────────────────────
+    # ── the steps ─────────────────────────────────────────────────────────────────────────────────
     def _prepare(self, job: Job) -> None:
         source, target = self._ends(job)
         tables = self._tables(job)
@@ -311,7 +322,8 @@ class Mover:
     def _activate(self, job: Job) -> None:
         source, target = self._ends(job)
         time.sleep(WAIT)  # since the commit of the flip, or for longer
-        # In this order no question to all shards counts a row twice; one that finds a bucket nowhere asks again.
+        # In this order no question to all shards counts a row twice; one that finds a bucket
+        # nowhere asks again.
         source.execute(
             "UPDATE sharding_bucket SET state = 'moved', logged = false, base = NULL WHERE bucket = ANY(%s)"
             " AND state IN ('blocked', 'moved')",
@@ -327,9 +339,11 @@ class Mover:
             target.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [job.buckets])
         go(self._context, job, Step.ACTIVE)
 
-    # ── ways back ───────────────────────────────────────────────────────────────────────────────────
+    # ── ways back ─────────────────────────────────────────────────────────────────────────────────
     def _release(self, job: Job, step: Step) -> None:
-        """Let the source take writes again. First of all the step: from then on nobody flips the map."""
+        """Let the source take writes again. First of all the step: from then on nobody flips the
+        map.
+        """
         go(self._context, job, step)
         self._unblock(job)
 
@@ -376,7 +390,9 @@ class Mover:
                 index.drop(end, [Table(name, ()) for name in self._names])
 
     def _forget_migrated(self, job: Job) -> None:
-        """Copy the buckets again of which a migration has changed rows at the target: the source has had it as well."""
+        """Copy the buckets again of which a migration has changed rows at the target: the source
+        has had it as well.
+        """
         _, target = self._ends(job)
         if changed := changed_there(target, job.buckets):
             set_copied(self._context, job, changed, copied=False)
@@ -384,9 +400,11 @@ class Mover:
                 self._release(job, Step.COPYING)
             target.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [changed])
 
-    # ── events ──────────────────────────────────────────────────────────────────────────────────────
+    # ── events ────────────────────────────────────────────────────────────────────────────────────
     def _await_delivery(self, job: Job) -> None:
-        """Wait for the events that are in the source's outbox now. Raises MoveError where that takes too long."""
+        """Wait for the events that are in the source's outbox now. Raises MoveError where that
+        takes too long.
+        """
         if self._outbox is None:
             return
         source, _ = self._ends(job)
@@ -404,7 +422,9 @@ class Mover:
             time.sleep(LOOK)
 
     def _undelivered(self, job: Job, until: float) -> Left | None:
-        """Return what the source's outbox still has of the buckets, which are blocked, at `until`; None if nothing."""
+        """Return what the source's outbox still has of the buckets, which are blocked, at `until`;
+        None if nothing.
+        """
         if self._outbox is None:
             return None
         source, _ = self._ends(job)
@@ -415,9 +435,11 @@ class Mover:
             time.sleep(LOOK / 10)
         return None
 
-    # ── small things ────────────────────────────────────────────────────────────────────────────────
+    # ── small things ──────────────────────────────────────────────────────────────────────────────
     def _hand_over(self, job: Job) -> None:
-        """Let the target give greater ids than the source has given, which is blocked and gives none now."""
+        """Let the target give greater ids than the source has given, which is blocked and gives
+        none now.
+        """
         source, target = self._ends(job)
         given = source.execute(
             "SELECT bucket, last, base + (SELECT last_value FROM sharding_ids)"

@@ -1,8 +1,8 @@
 """Compare every row of some buckets on two shards, without carrying the rows from one to the other.
 
-Most of it while users write: the rows that the source's log names are left out on both sides, and all others must be
-the same, for whoever changes one after the source's snapshot is in the log. So what is left for the moment in which
-nobody may write are the rows that were logged meanwhile.
+Most of it while users write: the rows that the source's log names are left out on both sides, and
+all others must be the same, for whoever changes one after the source's snapshot is in the log. So
+what is left for the moment in which nobody may write are the rows that were logged meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ type Fingerprints = dict[tuple[str, int], tuple[int, str]]
 
 
 def _fingerprints(connection: Connection, tables: Sequence[Table], which: sql.Composable, rows: Rows) -> Fingerprints:
-    """Return by table and bucket the number of rows, and the sum of their hashes, which no order changes."""
+    """Return by table and bucket the number of rows, and the sum of their hashes, which no order
+    changes.
+    """
     found: Fingerprints = {}
     for table in tables:
         answer = connection.execute(
@@ -45,7 +47,9 @@ def _differing(here: Callable[[], Fingerprints], there: Callable[[], Fingerprint
 def differing(
     source: Connection, target: Connection, tables: Sequence[Table], buckets: Sequence[int]
 ) -> list[tuple[str, int]]:
-    """Return the tables and buckets that are not the same on both shards, but for the rows that the log names."""
+    """Return the tables and buckets that are not the same on both shards, but for the rows that the
+    log names.
+    """
     which = sql.SQL("{} AND id <> ALL(%s)").format(of_buckets(buckets))
     with ExitStack() as reading:
         reading.enter_context(snapshot(source))

@@ -14,7 +14,8 @@ from scaleout.sharding.tests.shelves import TABLES
 def main(databases: list[str], command: str, step: str, count: int) -> None:
     """Run, abort or clean the unfinished move until it reports `step` for the `count`th time.
 
-    `databases`: those of the tests' map and shards. OUTBOX in the environment: the table of the events.
+    `databases`: those of the tests' map and shards. OUTBOX in the environment: the table of the
+    events.
     """
     for alias, name in zip(["default", *settings.SHARDS.values()], databases, strict=True):
         settings.DATABASES[alias]["NAME"] = name

@@ -1,4 +1,6 @@
-"""One of the processes that take ids at once: process.py NUMBER IDS. SHARD_NAMES: the databases of the shards."""
+"""One of the processes that take ids at once: process.py NUMBER IDS. SHARD_NAMES: the databases of
+the shards.
+"""
 
 from __future__ import annotations
 

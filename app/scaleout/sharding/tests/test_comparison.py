@@ -1,7 +1,8 @@
-"""The ORM over shards gives the answers that it gives over one plain database, or refuses: operations at random.
+"""The ORM over shards gives the answers that it gives over one plain database, or refuses:
+operations at random.
 
-An ordinary run is short and always the same. `COMPARE_SECONDS=600` runs it for that time, with other seeds each time,
-and prints them; `COMPARE_SEED=7` repeats one.
+An ordinary run is short and always the same. `COMPARE_SECONDS=600` runs it for that time, with
+other seeds each time, and prints them; `COMPARE_SEED=7` repeats one.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ BREAK = st.tuples(st.integers(1, 14), st.sampled_from(["", "frozen", "frozen", "
 
 @pytest.fixture(scope="module", autouse=True)
 def plain(django_db_setup: None) -> Iterator[None]:
-    """The alias of the plain database; before the fixtures of a test, which look at its list of databases."""
+    """The alias of the plain database; before the fixtures of a test, which look at its list of
+    databases.
+    """
     twins.add_plain()
     yield
     twins.remove_plain()
@@ -110,7 +113,7 @@ class Machine(RuleBasedStateMachine):
                     side.hold("Leaf", leaf, book)
         self.compare()
 
-    # ── what is done ────────────────────────────────────────────────────────────────────────────────
+    # ── what is done ──────────────────────────────────────────────────────────────────────────────
     @rule(operations=st.lists(STEP, min_size=1, max_size=8))
     def act(self, operations: list[Operation]) -> None:
         """Do some operations, each in a transaction of its own."""
@@ -182,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         if not self.moves.unfinished:
             self.both(Operation(writes.bulk_create_across, {"whom": whom}, ()))
 
-    # ── questions to all shards ─────────────────────────────────────────────────────────────────────
+    # ── questions to all shards ───────────────────────────────────────────────────────────────────
     @rule(kind=st.sampled_from(["Author", "Book", "Leaf"]), limit=st.integers(1, 4), rank=st.integers(0, 9))
     def ask_all(self, kind: str, limit: int, rank: int) -> None:
         """Go through all pages; what no shard shows may be missing if they say so."""
@@ -228,7 +231,7 @@ class Machine(RuleBasedStateMachine):
         found = [row for alias in ALIASES for one, row in self.shards._rows_at(alias) if one == kind]
         return {row["rank"]: row["id"] for row in found}
 
-    # ── both sides ──────────────────────────────────────────────────────────────────────────────────
+    # ── both sides ────────────────────────────────────────────────────────────────────────────────
     def both(self, operation: Operation) -> None:
         """Do it on the shards; if they do not refuse it, on the plain database as well."""
         run = Run(self.shards)
@@ -243,7 +246,9 @@ class Machine(RuleBasedStateMachine):
         self.compare(operation)
 
     def transaction(self, who: int, block: Block, how: str, narrow: bool) -> None:
-        """Do the transaction on both sides; where the shards refuse an operation, the twin is broken off there."""
+        """Do the transaction on both sides; where the shards refuse an operation, the twin is
+        broken off there.
+        """
         if not self.shards.held["Author"]:
             return
         run = Run(self.shards)

@@ -1,4 +1,6 @@
-"""Ids: they carry their bucket, fit 53 bits, only grow, and never come twice, whatever is rolled back."""
+"""Ids: they carry their bucket, fit 53 bits, only grow, and never come twice, whatever is rolled
+back.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"]),
     pytest.mark.usefixtures("shelves"),
 ]
-# What the release before runs for an id, inside the caller's transaction: the clock's seconds, or a counter.
+# What the release before runs for an id, inside the caller's transaction: the clock's seconds, or a
+# counter.
 OLD = """
     UPDATE sharding_bucket
        SET last = greatest(last + 1, ((extract(epoch FROM clock_timestamp())::bigint - 1767225600) << 11))
@@ -139,7 +142,8 @@ def test_a_moved_bucket_gives_greater_ids_than_before_there_and_back() -> None:
             mover.run(mover.start(source, target, [bucket]))
         with pytest.raises(BucketMoved):
             take(settings.SHARDS[source], bucket)
-        # The other buckets of both shards take ids at the same time; that brings the sequences nowhere near.
+        # The other buckets of both shards take ids at the same time; that brings the sequences
+        # nowhere near.
         take(settings.SHARDS[source], maps.current().buckets_of(source)[-1], 100)
         seen += take(settings.SHARDS[target], bucket, 2)
         with transaction.atomic(using=settings.SHARDS[target]):
@@ -169,7 +173,9 @@ def test_a_bucket_that_an_older_release_moved_gives_no_ids_before_prepare_has_ru
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A shard of its own with one bucket, whose WAL stays in memory until a commit waits for the disk."""
+    """A shard of its own with one bucket, whose WAL stays in memory until a commit waits for the
+    disk.
+    """
     with Server(tmp_path / "primary") as made:
         made.execute("CREATE TABLE sharding_bucket (bucket smallint PRIMARY KEY, state text, base bigint)")
         made.execute("INSERT INTO sharding_bucket VALUES (0, 'active', 0)")
@@ -178,7 +184,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def bodies(server: Server, count: int) -> list[int]:
-    """Take ids one by one, each in a transaction of its own: what the caller holds was committed."""
+    """Take ids one by one, each in a transaction of its own: what the caller holds was
+    committed.
+    """
     with server.connect() as connection:
         return [row[0] for _ in range(count) for row in connection.execute(ids._TAKE, [0, 1]).fetchall()]
 
@@ -187,7 +195,8 @@ def bodies(server: Server, count: int) -> list[int]:
 def test_a_shard_that_crashes_gives_no_id_again(server: Server, crashes: int) -> None:
     seen: list[int] = []
     for _ in range(crashes):
-        # This transaction moves the sequence's mark in the WAL, is never committed, and so waits for no disk.
+        # This transaction moves the sequence's mark in the WAL, is never committed, and so waits
+        # for no disk.
         with closing(server.connect()) as lost:
             lost.autocommit = False
             lost.execute("SELECT nextval('sharding_ids') FROM generate_series(1, 40)")

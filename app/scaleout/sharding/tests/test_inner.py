@@ -1,4 +1,6 @@
-"""A query inside of a query is answered with the rows of its own shard, or refused; a wrong answer never comes."""
+"""A query inside of a query is answered with the rows of its own shard, or refused; a wrong answer
+never comes.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ pytestmark = [
     pytest.mark.usefixtures("shelves"),
 ]
 
-# What an author on shard 0 asks about one on shard 1, or about one who is not named. Each gave a wrong answer.
+# What an author on shard 0 asks about one on shard 1, or about one who is not named. Each gave a
+# wrong answer.
 type Asking = Callable[[Author, Author], object]
 
 

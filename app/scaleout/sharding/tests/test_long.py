@@ -1,4 +1,6 @@
-"""A move of large buckets: no server ends a transaction of the mover as idle, and no statement takes long."""
+"""A move of large buckets: no server ends a transaction of the mover as idle, and no statement
+takes long.
+"""
 
 from __future__ import annotations
 

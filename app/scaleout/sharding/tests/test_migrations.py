@@ -1,4 +1,6 @@
-"""Data migrations, at any time in the life of a move: each row is changed once, whatever the order."""
+"""Data migrations, at any time in the life of a move: each row is changed once, whatever the
+order.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def migrate(alias: str) -> None:
 
 
 def finish(resumed: Mover) -> None:
-    """Resume the move until it is over: it stops once where a migration has changed rows at the target."""
+    """Resume the move until it is over: it stops once where a migration has changed rows at the
+    target.
+    """
     job = resumed.all()[-1]
     resumed.clean(resumed.run(job))
 

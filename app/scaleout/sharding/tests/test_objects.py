@@ -1,4 +1,6 @@
-"""An object of a sharded model is in memory what it is with one database: after a failure, in bulk, in relations."""
+"""An object of a sharded model is in memory what it is with one database: after a failure, in bulk,
+in relations.
+"""
 
 from __future__ import annotations
 

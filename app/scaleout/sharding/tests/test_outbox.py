@@ -90,7 +90,7 @@ class Later:
         self._timer.join(30)
 
 
-# ── before the buckets are blocked ──────────────────────────────────────────────────────────────────
+# ── before the buckets are blocked ────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("known", [True, False], ids=["of a bucket", "of no known bucket"])
 def test_a_move_blocks_nothing_before_what_was_there_is_gone(known: bool) -> None:
     put(buckets()[1] if known else None)
@@ -179,7 +179,7 @@ def test_a_move_that_was_killed_asks_again_before_the_map_is_changed(
     assert flipped[0] > gone.at
 
 
-# ── while they are blocked ──────────────────────────────────────────────────────────────────────────
+# ── while they are blocked ────────────────────────────────────────────────────────────────────────
 def test_what_was_written_just_before_the_buckets_were_blocked_is_waited_for() -> None:
     """Within the budget: writes wait once."""
     waits: list[Later] = []
@@ -236,7 +236,9 @@ def test_events_that_never_go_while_the_buckets_are_blocked_end_the_move(monkeyp
 
 @pytest.mark.parametrize("writes", [True, False], ids=["writes", "only publishes"])
 def test_a_transaction_that_is_still_open_has_its_events_counted(writes: bool) -> None:
-    """It holds its bucket, so the mover gives way to it, and sees what it has written when it has ended."""
+    """It holds its bucket, so the mover gives way to it, and sees what it has written when it has
+    ended.
+    """
     key = author_on(0).pk
     written, go = threading.Event(), threading.Event()
     flipped: list[float] = []
@@ -270,7 +272,7 @@ def test_a_transaction_that_is_still_open_has_its_events_counted(writes: bool) -
     assert flipped[0] > waits[0].at
 
 
-# ── what a look costs ───────────────────────────────────────────────────────────────────────────────
+# ── what a look costs ─────────────────────────────────────────────────────────────────────────────
 def test_a_look_reads_what_is_left_of_the_buckets_and_not_the_whole_outbox() -> None:
     ask(SOURCE, f"INSERT INTO {NAME} (bucket) SELECT 500 + n %% 500 FROM generate_series(1, 100000) AS n")  # noqa: S608 - our own name
     put(buckets()[0])

@@ -1,4 +1,6 @@
-"""Buckets move while users write, and whatever breaks a move off, no row is lost, doubled or in the wrong place."""
+"""Buckets move while users write, and whatever breaks a move off, no row is lost, doubled or in the
+wrong place.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def library(count: int, buckets: list[int] | None = None) -> list[Author]:
 
 
 def everything() -> Counter[tuple[str, Any]]:
-    """Return each row as its owner has it: the shard that the map names. A row that nobody asks for is not in it."""
+    """Return each row as its owner has it: the shard that the map names. A row that nobody asks for
+    is not in it.
+    """
     maps.current().expire()
     found: Counter[tuple[str, Any]] = Counter()
     for alias in settings.SHARDS.values():
@@ -73,7 +77,9 @@ def everything() -> Counter[tuple[str, Any]]:
 
 
 def clean_and_whole() -> bool:
-    """Return whether each bucket is active where the map says, and nothing of a move is left anywhere."""
+    """Return whether each bucket is active where the map says, and nothing of a move is left
+    anywhere.
+    """
     maps.current().expire()
     for number, alias in settings.SHARDS.items():
         held = ask(alias, "SELECT bucket FROM sharding_bucket WHERE state = 'active' AND NOT logged ORDER BY bucket")
@@ -218,7 +224,9 @@ KILLS = [
 
 
 def some(steps_of_all: list[tuple[str, int]], *now: tuple[str, int]) -> list[Any]:
-    """Return all steps, those but `now` marked `long`: a step of each kind is tried each time, the others seldom."""
+    """Return all steps, those but `now` marked `long`: a step of each kind is tried each time, the
+    others seldom.
+    """
     assert set(now) <= set(steps_of_all)
     return [pytest.param(*one, marks=[] if one in now else [pytest.mark.long]) for one in steps_of_all]
 

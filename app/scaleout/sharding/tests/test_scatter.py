@@ -102,7 +102,9 @@ def test_a_row_that_two_shards_show_is_given_once_and_as_its_holder_has_it() -> 
 def test_what_a_move_has_hidden_or_doubled_is_asked_for_again_and_the_answer_is_whole(
     before: str, after: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first question finds the bucket on no shard, or on two; the move ends between the two questions."""
+    """The first question finds the bucket on no shard, or on two; the move ends between the two
+    questions.
+    """
     author = author_on(0)
     bucket = bucket_of(author.id)
     with connections["shard2"].cursor() as cursor:

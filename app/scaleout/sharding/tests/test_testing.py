@@ -19,7 +19,9 @@ from scaleout.sharding.transactions import shard_atomic
 
 @pytest.mark.usefixtures("shelves_made")
 class TestInOrder(ShardedTestCase):
-    """The tests of a class see its data, and nothing of each other; they run in the order of their names."""
+    """The tests of a class see its data, and nothing of each other; they run in the order of their
+    names.
+    """
 
     author: Author
 

@@ -131,7 +131,9 @@ def test_many_rows_of_two_buckets_of_which_one_has_just_moved_are_all_inserted()
 
 
 def test_a_bucket_cannot_be_blocked_under_a_transaction_that_has_written_nothing_yet() -> None:
-    """Its event would be written after the mover has looked for events, or its write sent to the new shard."""
+    """Its event would be written after the mover has looked for events, or its write sent to the
+    new shard.
+    """
     author = author_on(0)
     bucket = bucket_of(author.pk)
     blocked = threading.Event()

@@ -1,6 +1,8 @@
-"""The orders service: placed once for each key, priced by the products service, seen by whom they belong to.
+"""The orders service: placed once for each key, priced by the products service, seen by whom they
+belong to.
 
-The products service that is asked is the real one: it serves in a thread of these tests, on a port of its own.
+The products service that is asked is the real one: it serves in a thread of these tests, on a port
+of its own.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ def assert_problem(answer: Any, status: int, says: str = "") -> None:
     assert says in answer.json()["detail"]
 
 
-# ── placing ─────────────────────────────────────────────────────────────────────────────────────────
+# ── placing ───────────────────────────────────────────────────────────────────────────────────────
 def test_an_order_has_the_prices_of_the_products_service(
     client: Client, settings: Settings, shop: Callable[..., int]
 ) -> None:
@@ -191,7 +193,9 @@ def test_a_key_is_a_users_own(client: Client, settings: Settings, shop: Callable
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty callers and the products service in one process: on a busy machine they wait for each other."""
+    """Twenty callers and the products service in one process: on a busy machine they wait for each
+    other.
+    """
     monkeypatch.setattr(products, "SECONDS", 20.0)
     policy = Policy(connect=20.0, attempt=1.0, concurrency=20)
     monkeypatch.setattr(calls, "_service", cache(lambda name, url: Service.at(name, url, policy)))
@@ -292,7 +296,7 @@ def test_without_a_price_the_answer_is_503_in_time_and_there_is_no_order(
     assert not Order.objects.for_user(ADA).exists()
 
 
-# ── looking ─────────────────────────────────────────────────────────────────────────────────────────
+# ── looking ───────────────────────────────────────────────────────────────────────────────────────
 def fill(user_id: int, count: int) -> list[int]:
     """Make orders and return their numbers, the latest first."""
     orders = Order.objects.bulk_create(
@@ -384,7 +388,7 @@ def test_the_number_of_queries_does_not_grow_with_the_orders(client: Client, set
         assert grown == dict.fromkeys(aliases, 0) | {shard: 2, "default": 1}
 
 
-# ── shards ──────────────────────────────────────────────────────────────────────────────────────────
+# ── shards ────────────────────────────────────────────────────────────────────────────────────────
 def test_a_missing_shard_is_503_for_its_own_users_only(
     client: Client, settings: Settings, shop: Callable[..., int]
 ) -> None:
@@ -424,7 +428,7 @@ def test_an_order_whose_bucket_is_moving_is_503_and_is_placed_when_it_has_moved(
     assert place(client, bearer(settings, ADA), items).status_code == 201
 
 
-# ── what is sent by mistake or on purpose ───────────────────────────────────────────────────────────
+# ── what is sent by mistake or on purpose ─────────────────────────────────────────────────────────
 BODIES: list[bytes] = [
     b"", b"{", b"null", b"[]", b"\xff", b"[" * 100_000, b'{"items": ' * 50_000, b'{"items": null}', b'{"items": []}',
     b'{"items": [{"product_id": 1, "quantity": 1, "quantity": 2}]}',

@@ -60,7 +60,7 @@ def left() -> int:
     return sum(Outbox.objects.using(alias).count() for alias in databases())
 
 
-# ── order_placed ────────────────────────────────────────────────────────────────────────────────────
+# ── order_placed ──────────────────────────────────────────────────────────────────────────────────
 def test_an_order_takes_stock_is_counted_as_sold_and_confirmed(product: Product, deliver: Deliver) -> None:
     order = place(product.pk, 3)
     assert (order.status, stock(product)) == ("placed", (10, 0))
@@ -121,7 +121,7 @@ def test_an_order_that_was_cancelled_meanwhile_stays_so(product: Product, delive
     assert status(order) == "cancelled"
 
 
-# ── a bucket that moves ─────────────────────────────────────────────────────────────────────────────
+# ── a bucket that moves ───────────────────────────────────────────────────────────────────────────
 def test_an_event_that_comes_again_after_its_bucket_has_moved_has_no_second_effect(
     product: Product, deliver: Deliver
 ) -> None:
@@ -183,7 +183,7 @@ def test_a_product_of_which_more_was_sold_than_32_bits_hold_is_sold_on(product: 
     assert (status(order), stock(product)) == ("confirmed", (9, 2**31))
 
 
-# ── what others tell ────────────────────────────────────────────────────────────────────────────────
+# ── what others tell ──────────────────────────────────────────────────────────────────────────────
 def test_an_order_that_is_being_placed_while_its_user_is_deleted_is_archived_too(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

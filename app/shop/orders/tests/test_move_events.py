@@ -1,4 +1,6 @@
-"""The events of a user are received in their order, also where the user's bucket moves in between."""
+"""The events of a user are received in their order, also where the user's bucket moves in
+between.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def _patient(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
 
 
 class Consumer:
-    """What a broker and the workers of another service do: each message takes a while, some take long."""
+    """What a broker and the workers of another service do: each message takes a while, some take
+    long.
+    """
 
     def __init__(self, slow: float = 0.0) -> None:
         self.received: dict[str, list[int]] = defaultdict(list)

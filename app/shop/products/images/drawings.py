@@ -10,7 +10,8 @@ _FINE = 2  # times as large while it is drawn, so that the edges are smooth
 
 type Shape = tuple[str, str, tuple[float, ...]]
 
-# SKU: background, ground, and from back to front the shapes: polygons, ellipses (boxes), rounded boxes and lines.
+# SKU: background, ground, and from back to front the shapes: polygons, ellipses (boxes), rounded
+# boxes and lines.
 _DRAWN: dict[str, tuple[str, str, list[Shape]]] = {
     "TNT-LARK2": ("#d8e5dc", "#4f7f6b", [
         ("ellipse", "#f3c46b", (300, 36, 352, 88)), ("polygon", "#a9c6b1", (0, 246, 110, 96, 270, 246)),

@@ -1,7 +1,8 @@
-"""Where an image ends. A file that goes on after it is something else as well: an archive, a script, a second image.
+"""Where an image ends. A file that goes on after it is something else as well: an archive, a
+script, a second image.
 
-Each function takes a file that Pillow has recognised, returns the offset after the image's last byte, and raises
-ValueError or IndexError where the file ends sooner.
+Each function takes a file that Pillow has recognised, returns the offset after the image's last
+byte, and raises ValueError or IndexError where the file ends sooner.
 """
 
 from __future__ import annotations

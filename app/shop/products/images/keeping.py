@@ -1,7 +1,8 @@
 """Objects, and what the database knows of them.
 
-An object is in the database before it is in the store: so whatever is killed in between, nothing is in the store that
-nobody knows of. Nothing points to it before it is whole. What no product shows for a day is removed.
+An object is in the database before it is in the store: so whatever is killed in between, nothing is
+in the store that nobody knows of. Nothing points to it before it is whole. What no product shows
+for a day is removed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 def keep(picture: pictures.Picture, seconds: float = SECONDS) -> str:
     """Store a picture and return its name. Raises store.Unavailable."""
     name, until = names.of_content(picture.data), time.monotonic() + seconds
-    # Where it is being removed at this moment this waits until it is gone, and then it is stored again.
+    # Where it is being removed at this moment this waits until it is gone, and then it is stored
+    # again.
     try:
         with transaction.atomic():
             _allow("lock_timeout", seconds)
@@ -52,7 +54,8 @@ def keep(picture: pictures.Picture, seconds: float = SECONDS) -> str:
 
 
 def make_variants(name: str) -> None:
-    """Store the variants of an image and let the products that show it say so. Done twice, it changes nothing.
+    """Store the variants of an image and let the products that show it say so. Done twice, it
+    changes nothing.
 
     Raises store.Unavailable; FileNotFoundError where the image itself is lost.
     """
@@ -66,7 +69,9 @@ def make_variants(name: str) -> None:
 
 
 def finish_variants() -> None:
-    """Make the variants whose task was lost. Raises the last error, after it has tried the others."""
+    """Make the variants whose task was lost. Raises the last error, after it has tried the
+    others.
+    """
     until = time.monotonic() + ROUND
     with use_primary():
         found = _shown().filter(image_width=0).values_list("image_url", flat=True).distinct()
@@ -85,7 +90,9 @@ def finish_variants() -> None:
 
 
 def sweep() -> None:
-    """Remove what no product has shown for a day, and uploads that nobody took over. Raises store.Unavailable."""
+    """Remove what no product has shown for a day, and uploads that nobody took over. Raises
+    store.Unavailable.
+    """
     until, now = time.monotonic() + ROUND, timezone.now()
     shown = Exists(_shown().filter(image_url=OuterRef("name")))
     StoredImage.objects.filter(shown, unused_since__isnull=False).update(unused_since=None)
@@ -102,7 +109,8 @@ def sweep() -> None:
 def _remove_one(unused: Q) -> bool:
     """Remove an image with its variants; return whether there was one."""
     with transaction.atomic():
-        # The store may be slow: longer than a session may be idle in a transaction otherwise, which would end the lock.
+        # The store may be slow: longer than a session may be idle in a transaction otherwise, which
+        # would end the lock.
         _allow("idle_in_transaction_session_timeout", 5 * LONGEST)
         # Locked, so that nobody who stores the same again finds it half gone.
         image = StoredImage.objects.select_for_update(skip_locked=True, of=("self",)).filter(unused).first()

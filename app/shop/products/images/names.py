@@ -1,4 +1,6 @@
-"""The names of objects, and the addresses that browsers find them by. Nothing here needs the store."""
+"""The names of objects, and the addresses that browsers find them by. Nothing here needs the
+store.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
-# Of an image that is stored `image_url` holds the name, which no import can make: it begins with neither http nor /.
+# Of an image that is stored `image_url` holds the name, which no import can make: it begins with
+# neither http nor /.
 PREFIX = "products/"
 INCOMING = "incoming/"
 WIDTHS = (320, 640, 1280)  # of the variants, in pixels
@@ -50,12 +53,16 @@ def is_address_of_stored(url: str) -> bool:
 
 
 def url(image_url: str) -> str:
-    """Return the address of an image: what an import has said, or where the store's objects are read."""
+    """Return the address of an image: what an import has said, or where the store's objects are
+    read.
+    """
     return f"{settings.MEDIA_URL}{image_url}" if is_stored(image_url) else image_url
 
 
 def srcset(image_url: str, width: int) -> str:
-    """Return the variants and the image itself by width, empty where there are no variants (yet: `width` is 0)."""
+    """Return the variants and the image itself by width, empty where there are no variants (yet:
+    `width` is 0).
+    """
     smaller = [(one, variant(image_url, one)) for one in widths(width)]
     if not is_stored(image_url) or not smaller:
         return ""

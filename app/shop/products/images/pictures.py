@@ -1,4 +1,6 @@
-"""From anybody's bytes to a picture of our own: decoded, turned upright, encoded anew, with nothing but its pixels."""
+"""From anybody's bytes to a picture of our own: decoded, turned upright, encoded anew, with nothing
+but its pixels.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +58,8 @@ class Picture(NamedTuple):
 def normalise(data: bytes) -> Picture:
     """Return the picture in `data`. Raises BadImageError, Busy.
 
-    What it is, is what it can be decoded as; its name and its declared type say nothing. Its size is read and judged
-    before it is decoded.
+    What it is, is what it can be decoded as; its name and its declared type say nothing. Its size
+    is read and judged before it is decoded.
     """
     if len(data) > MOST_BYTES:
         raise BadImageError(413, f"The image is larger than {MOST_BYTES} bytes.")
@@ -84,7 +86,9 @@ def _orientation(image: Image.Image) -> Any:
 
 
 def _with_colours(image: Image.Image) -> Image.Image:
-    """Return an image of a palette, or of black and white, with colours instead: those can't be averaged."""
+    """Return an image of a palette, or of black and white, with colours instead: those can't be
+    averaged.
+    """
     if image.mode not in ("1", "P", "PA"):
         return image
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -106,7 +110,9 @@ def encode(image: Image.Image, effort: int = 1) -> bytes:
 
 
 def _of_eight_bits(image: Image.Image) -> Image.Image:
-    """Return a greyscale image of 16 bits scaled to 8: Pillow would clip it, which leaves a white one."""
+    """Return a greyscale image of 16 bits scaled to 8: Pillow would clip it, which leaves a white
+    one.
+    """
     if not image.mode.startswith("I"):
         return image
     image.info.pop("transparency", None)  # a value of 16 bits, which says nothing of what is left

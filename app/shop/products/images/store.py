@@ -1,4 +1,5 @@
-"""Calls to the object store, each with a deadline: to look up its name, to connect, to send, all of it.
+"""Calls to the object store, each with a deadline: to look up its name, to connect, to send, all of
+it.
 
 This module takes a moment to import, since boto does: only those who write to the store need it.
 """
@@ -40,7 +41,9 @@ def put(name: str, data: bytes, seconds: float) -> None:
 
 
 def get(name: str, most: int, seconds: float) -> bytes:
-    """Return an object, or of one that is longer `most` bytes and one more. Raises FileNotFoundError, Unavailable."""
+    """Return an object, or of one that is longer `most` bytes and one more. Raises
+    FileNotFoundError, Unavailable.
+    """
 
     def read() -> bytes:
         with default_storage.open(name) as file:

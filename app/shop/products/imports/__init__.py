@@ -1,2 +1,3 @@
-"""Loading a catalogue from a file: source (bytes to lines), records (lines to fields), rows (fields checked),
-loader (rows into the database, all or nothing)."""
+"""Loading a catalogue from a file: source (bytes to lines), records (lines to fields), rows (fields
+checked), loader (rows into the database, all or nothing).
+"""

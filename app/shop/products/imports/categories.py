@@ -1,4 +1,6 @@
-"""Category paths of a file, matched with the tree; what is missing is created with a name from its slug."""
+"""Category paths of a file, matched with the tree; what is missing is created with a name from its
+slug.
+"""
 
 from shop.products.imports.rows import RejectedError
 from shop.products.models import Category
@@ -6,7 +8,9 @@ from shop.products.tree import CategoryTree
 
 
 class CategoryPaths:
-    """``outdoor/tents`` has the slug ``outdoor-tents`` below ``outdoor``. For use inside a transaction."""
+    """``outdoor/tents`` has the slug ``outdoor-tents`` below ``outdoor``. For use inside a
+    transaction.
+    """
 
     def __init__(self, using: str) -> None:
         self._using = using
@@ -17,7 +21,9 @@ class CategoryPaths:
             self._known[node.slug] = node.parent.id if node.parent else None
 
     def id_of(self, path: str) -> int:
-        """The category's id, created where it is missing. Raises RejectedError if a slug stands elsewhere."""
+        """The category's id, created where it is missing. Raises RejectedError if a slug stands
+        elsewhere.
+        """
         missing: list[tuple[str, str]] = []
         parent: int | None = None
         parts = path.split("/")

@@ -40,8 +40,8 @@ _KEEP_LAST = """
     )
     SELECT line, sku, by, count(*) OVER () FROM replaced ORDER BY line LIMIT %s
 """
-# New SKUs first, then the update: so a product that somebody else adds at this moment is updated, not lost,
-# and no id is used up by a row that exists.
+# New SKUs first, then the update: so a product that somebody else adds at this moment is updated,
+# not lost, and no id is used up by a row that exists.
 _INSERT = """
     WITH created AS (
     INSERT INTO products_product (sku, name, category_id, price_amount, description, currency, stock, sold,
@@ -62,8 +62,9 @@ _NEW = """s.name, s.category_id, s.price_amount, COALESCE(s.description, p.descr
           COALESCE(s.image_url, p.image_url)"""
 _OLD = ", ".join(f"p.{column.strip()}" for column in _COLUMNS.split(","))
 _CHANGED = f"p.sku = s.sku AND ({_OLD}) IS DISTINCT FROM ({_NEW})"
-# Always in the order of ids, as every writer that takes several products does: so none waits in a circle. What is
-# locked here is what is changed below, and nothing else: who changes another row meanwhile does it after the import.
+# Always in the order of ids, as every writer that takes several products does: so none waits in a
+# circle. What is locked here is what is changed below, and nothing else: who changes another row
+# meanwhile does it after the import.
 _LOCK_ROWS = f"""
     CREATE TEMPORARY TABLE import_locked ON COMMIT DROP AS
     SELECT p.id, s.category_id, s.category_id <> p.category_id AS moves,
@@ -111,7 +112,9 @@ class Reports:
 
 
 def load(records: Iterable[Record], reports: Reports) -> Result:
-    """Loads every valid record, or nothing if anything but a single record fails. Raises BusyError."""
+    """Loads every valid record, or nothing if anything but a single record fails. Raises
+    BusyError.
+    """
     result = Result()
     with transaction.atomic(using=DATABASE), connections[DATABASE].cursor() as cursor:
         cursor.execute("SELECT set_config(name, %s, true) FROM unnest(%s::text[]) AS name", [_PATIENCE, _TIMEOUTS])
@@ -143,7 +146,8 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
         result.updated = cursor.rowcount
         invalidate(*wrong)  # after the commit
         if result.created + result.updated >= BATCH:
-            # Or the next searches are planned for the table as it was. For a role that may not, only a warning.
+            # Or the next searches are planned for the table as it was. For a role that may not,
+            # only a warning.
             cursor.execute("ANALYZE products_product")
         result.unchanged = staged - result.replaced - result.created - result.updated
     return result

@@ -23,7 +23,9 @@ class Record:
 
 
 class Records:
-    """The records of a source. ``absent`` and ``ignored`` name columns of a CSV, as its header has them."""
+    """The records of a source. ``absent`` and ``ignored`` name columns of a CSV, as its header has
+    them.
+    """
 
     def __init__(self, source: Source) -> None:
         """Raises SourceError if a CSV has no usable header."""
@@ -80,7 +82,9 @@ class Records:
             yield Record(begun, fields, fault)
 
     def _header(self, line: str) -> tuple[list[str], str]:
-        """The column names and the delimiter: a comma, or what spreadsheets write in other countries."""
+        """The column names and the delimiter: a comma, or what spreadsheets write in other
+        countries.
+        """
         best: list[str] = []
         for delimiter in (",", ";", "\t"):
             try:

@@ -94,7 +94,9 @@ def _description(name: str, value: object) -> str:
 
 
 def _number(name: str, value: object, largest: int) -> int:
-    """A whole number, or its digits. Prices are minor units, so ``12.90`` is a mistake, not a price."""
+    """A whole number, or its digits. Prices are minor units, so ``12.90`` is a mistake, not a
+    price.
+    """
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,30}", value.strip()):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):

@@ -57,7 +57,9 @@ class Source:
         return min(self._raw.tell() / self._size, 1.0) if self._size else None
 
     def lines(self) -> Iterator[tuple[int, str | None]]:
-        """Line number and text, None for a line that is too long. Bytes that are not UTF-8 become surrogates."""
+        """Line number and text, None for a line that is too long. Bytes that are not UTF-8 become
+        surrogates.
+        """
         number = 0
         try:
             while line := self._stream.readline(LINE_MAX + 1):

@@ -27,7 +27,9 @@ def _urls(settings: Settings) -> None:
 
 
 def category_at(path: str) -> Category:
-    """The category at a path such as outdoor/tents, made with those above it where it is missing."""
+    """The category at a path such as outdoor/tents, made with those above it where it is
+    missing.
+    """
     parent: Category | None = None
     parts = path.split("/")
     for depth, part in enumerate(parts, start=1):

@@ -1,4 +1,6 @@
-"""The API's answers bear the tags by which a change purges them from a CDN: all that show it, and no other."""
+"""The API's answers bear the tags by which a change purges them from a CDN: all that show it, and
+no other.
+"""
 
 from __future__ import annotations
 

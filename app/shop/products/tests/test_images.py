@@ -39,12 +39,15 @@ committed = pytest.mark.django_db(transaction=True, databases=["default", "repli
 
 @pytest.fixture(autouse=True)
 def announced(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[str]:
-    """An empty store, and the images whose variants a worker was asked for: there is no queue here."""
+    """An empty store, and the images whose variants a worker was asked for: there is no queue
+    here.
+    """
     # The storage is made anew when the setting has changed.
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{Kept.__module__}.Kept"}}
     asked: list[str] = []
     monkeypatch.setattr(image_api, "_announce", asked.append)
-    # What would be done after the answer is done before it here, so that a test need not wait for it.
+    # What would be done after the answer is done before it here, so that a test need not wait for
+    # it.
     monkeypatch.setattr(store, "in_background", lambda work: work())
     return asked
 
@@ -317,7 +320,9 @@ def test_a_store_that_is_down_is_a_problem(client: Client, make_product: MakePro
 
 @pytest.fixture
 def announcing(announced: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The queue is told as it is outside of the tests, and at the end nothing is on its way to it."""
+    """The queue is told as it is outside of the tests, and at the end nothing is on its way to
+    it.
+    """
     monkeypatch.setattr(image_api, "_announce", announce)
     monkeypatch.setattr(sending, "_broken", sending._Broken())
     yield

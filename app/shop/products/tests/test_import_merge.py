@@ -233,7 +233,9 @@ def test_a_product_that_is_changed_while_an_import_has_others_locked_is_left_as_
     tell = publish_many
 
     def sell(*args: Any, **options: Any) -> None:
-        """Let an order take some of A, which stands in the file as it is, as soon as the import has B locked."""
+        """Let an order take some of A, which stands in the file as it is, as soon as the import has
+        B locked.
+        """
         tell(*args, **options)
         with ThreadPoolExecutor(1) as elsewhere:
             elsewhere.submit(change).result(DEADLINE)

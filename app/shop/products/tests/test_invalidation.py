@@ -1,4 +1,6 @@
-"""Whatever way products are changed, what shows them is wrong after the commit, and nothing else is."""
+"""Whatever way products are changed, what shows them is wrong after the commit, and nothing else
+is.
+"""
 
 import json
 from collections.abc import Callable

@@ -28,7 +28,9 @@ def says(name: str) -> Respond:
 
 @pytest.fixture
 def site(settings: Settings) -> Any:
-    """A function that puts these services behind the gateway; what is not named answers as it should."""
+    """A function that puts these services behind the gateway; what is not named answers as it
+    should.
+    """
     with ExitStack() as stack:
 
         def start(**responds: Respond) -> None:

@@ -146,7 +146,9 @@ def test_a_connection_that_the_other_side_has_closed_costs_no_call(monkeypatch: 
     answered = threading.Event()
 
     def once(connection: socket.socket) -> None:
-        """Promise to keep the connection, answer one request, and read the next one without an answer."""
+        """Promise to keep the connection, answer one request, and read the next one without an
+        answer.
+        """
         connections.append(1)
         servers.request(connection)
         connection.sendall(servers.HEAD + b"Content-Length: 2\r\n\r\n{}")

@@ -42,7 +42,9 @@ def put(key: str | None, data: dict[str, Any]) -> None:
 
 
 def pause_redis() -> float:
-    """Let Redis answer nobody for PAUSE seconds and return the moment (monotonic) at which it answers again."""
+    """Let Redis answer nobody for PAUSE seconds and return the moment (monotonic) at which it
+    answers again.
+    """
     get_redis_connection("default").client_pause(int(PAUSE * 1000), all=True)
     return time.monotonic() + PAUSE
 

@@ -26,7 +26,9 @@ def picture(product: Product) -> str:
 
 @register.simple_tag
 def picture_sizes(product: Product, sizes: str) -> str:
-    """The attributes that let a browser choose among the variants of the image; nothing where there are none."""
+    """The attributes that let a browser choose among the variants of the image; nothing where there
+    are none.
+    """
     found = names.srcset(product.image_url, product.image_width)
     return format_html(' srcset="{}" sizes="{}"', found, sizes) if found else ""
 

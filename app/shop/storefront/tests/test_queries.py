@@ -1,4 +1,6 @@
-"""How often each list of the catalogue asks the database: with one product or forty, for the first time and again."""
+"""How often each list of the catalogue asks the database: with one product or forty, for the first
+time and again.
+"""
 
 from __future__ import annotations
 

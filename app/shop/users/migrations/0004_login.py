@@ -1,4 +1,6 @@
-"""The logins, which refresh tokens name. The release before makes none: its tokens end by themselves."""
+"""The logins, which refresh tokens name. The release before makes none: its tokens end by
+themselves.
+"""
 
 import django.db.models.functions.datetime
 import django.db.models.manager

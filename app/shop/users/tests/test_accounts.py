@@ -64,7 +64,9 @@ def users() -> list[User]:
 
 
 def consistent() -> bool:
-    """Return whether each user has one active entry with the address of the row, and each entry has a user."""
+    """Return whether each user has one active entry with the address of the row, and each entry has
+    a user.
+    """
     return {(user.id, user.email, "active") for user in users()} == set(
         directory.values_list("user_id", "email", "state")
     )
@@ -411,7 +413,7 @@ def _fails_second(function: Callable[[], object]) -> Callable[[], object]:
     return call
 
 
-# ── one address, whichever way it is written ────────────────────────────────────────────────────────
+# ── one address, whichever way it is written ──────────────────────────────────────────────────────
 LETTERS, IDNA = "bob@münchen.example", "bob@xn--mnchen-3ya.example"
 
 
@@ -475,7 +477,7 @@ def test_the_command_brings_each_address_into_its_one_form_and_names_those_it_ca
     assert find("ada@example.org") == plain
 
 
-# ── one password, whichever way it is typed ─────────────────────────────────────────────────────────
+# ── one password, whichever way it is typed ───────────────────────────────────────────────────────
 def test_a_password_is_the_same_in_each_form() -> None:
     typed = {"NFC": normalize("NFC", "übergrößenträger"), "NFD": normalize("NFD", "übergrößenträger")}
     for number, password in enumerate(typed.values()):

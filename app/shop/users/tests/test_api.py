@@ -62,7 +62,7 @@ def eve() -> User:
     return accounts.register("eve@example.org", "Eve", "wrong battery")
 
 
-# ── registering and logging in ──────────────────────────────────────────────────────────────────────
+# ── registering and logging in ────────────────────────────────────────────────────────────────────
 def test_a_user_is_made_and_logs_in_and_the_token_is_the_users(client: Client) -> None:
     made = post(client, "", ADA | {"email": " Ada@Example.org "})
     assert made.status_code == 201
@@ -243,7 +243,7 @@ def test_a_client_that_is_refused_does_not_lock_out_others(client: Client) -> No
     assert post(client, "token", {"email": ADA["email"], "password": ADA["password"]}).status_code == 200
 
 
-# ── whose record ────────────────────────────────────────────────────────────────────────────────────
+# ── whose record ──────────────────────────────────────────────────────────────────────────────────
 def requests_for(user_id: int) -> list[tuple[str, str]]:
     return [
         ("GET", f"{USERS}{user_id}"),
@@ -309,7 +309,7 @@ def test_a_user_who_is_deleted_is_gone_and_the_address_is_free(client: Client) -
     assert post(client, "", ADA).status_code == 201
 
 
-# ── the list ────────────────────────────────────────────────────────────────────────────────────────
+# ── the list ──────────────────────────────────────────────────────────────────────────────────────
 def test_staff_go_through_all_users_of_all_shards_in_the_order_of_their_ids(client: Client) -> None:
     made = sorted(accounts.register(f"{number}@example.org", "n", "long enough").id for number in range(25))
     assert len({current().number(bucket_of(one)) for one in made}) == 3
@@ -388,7 +388,7 @@ def test_a_bucket_that_is_moving_is_503_for_its_users_writes(client: Client) -> 
     assert client.get(f"{USERS}{user.id}", headers=bearer(user.id)).status_code == 200
 
 
-# ── what is sent by mistake or on purpose ───────────────────────────────────────────────────────────
+# ── what is sent by mistake or on purpose ─────────────────────────────────────────────────────────
 BODIES: list[bytes] = [
     b"", b"{", b"null", b"[]", b"7", b'"text"', b"\xff\xfe", b"\x00", b"[" * 100_000, b'{"a":' * 50_000,
     b'{"email": 1, "name": {}, "password": []}', b'{"email": NaN}', b"1" * 5000,

@@ -1,4 +1,6 @@
-"""What follows from a login: refreshing, logging out, a new password; and that all of it ends everywhere."""
+"""What follows from a login: refreshing, logging out, a new password; and that all of it ends
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,7 @@ def of(given: dict[str, Any]) -> str:
     return tokens.verify(given["token"]).login
 
 
-# ── refreshing ──────────────────────────────────────────────────────────────────────────────────────
+# ── refreshing ────────────────────────────────────────────────────────────────────────────────────
 def test_a_refresh_token_gives_another_token_and_the_next_refresh_token(ada: User) -> None:
     first = log_in()
     assert first["refresh_expires_in"] == 30 * 86_400
@@ -163,7 +165,7 @@ def test_a_bucket_that_is_moving_refuses_a_refresh_for_now_and_ends_nothing(ada:
     assert refresh(first).status_code == 200
 
 
-# ── logging out ─────────────────────────────────────────────────────────────────────────────────────
+# ── logging out ───────────────────────────────────────────────────────────────────────────────────
 def test_a_logout_ends_this_login_at_every_process_and_no_other(ada: User) -> None:
     mine, other = log_in(), log_in()
     login = of(mine)
@@ -241,7 +243,7 @@ def test_a_shard_that_is_away_keeps_no_other_logins_from_being_published() -> No
     assert {True, False} == set(gone)
 
 
-# ── the password ────────────────────────────────────────────────────────────────────────────────────
+# ── the password ──────────────────────────────────────────────────────────────────────────────────
 def change(user: User, token: str, current_password: str, new: str) -> Any:
     return post(f"{user.id}/password", {"current_password": current_password, "new_password": new}, token)
 

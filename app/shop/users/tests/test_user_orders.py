@@ -1,4 +1,6 @@
-"""A user's page with the orders, and without them when the orders service is away. The other side is a real server."""
+"""A user's page with the orders, and without them when the orders service is away. The other side
+is a real server.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`manage.py events parked|resend|discard`: what could not be delivered, and what a person does about it."""
+"""`manage.py events parked|resend|discard`: what could not be delivered, and what a person does
+about it.
+"""
 
 from __future__ import annotations
 

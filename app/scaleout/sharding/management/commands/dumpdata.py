@@ -1,4 +1,6 @@
-"""Django's dumpdata, which says what it leaves out: without --database it sees one database, and no sharded row."""
+"""Django's dumpdata, which says what it leaves out: without --database it sees one database, and no
+sharded row.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ class Command(dumpdata.Command):
     """As Django's."""
 
     def handle(self, *labels: str, **options: Any) -> None:
-        """Dump, after a warning if a wanted model is sharded and not in the database that is asked."""
+        """Dump, after a warning if a wanted model is sharded and not in the database that is
+        asked.
+        """
         left_out = [
             model._meta.label
             for model in apps.get_models()

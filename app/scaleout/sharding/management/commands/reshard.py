@@ -1,4 +1,6 @@
-"""Move buckets between the shards of a context while users write: plan, move, resume, status, abort, clean."""
+"""Move buckets between the shards of a context while users write: plan, move, resume, status,
+abort, clean.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,7 @@ class Command(BaseCommand):
             raise CommandError(f"the map in {self._context} is not whole, or names unknown shards: run prepare")
         return held
 
-    # ── actions ─────────────────────────────────────────────────────────────────────────────────────
+    # ── actions ───────────────────────────────────────────────────────────────────────────────────
     def _plan(self, options: dict[str, Any]) -> None:
         held = self._held()
         rows = rows_of(self._shards, held, self._tables)

@@ -36,7 +36,9 @@ class Kill:
 
 @dataclass
 class Block:
-    """A transaction, or in another block a savepoint, whose errors of the database the outer one survives."""
+    """A transaction, or in another block a savepoint, whose errors of the database the outer one
+    survives.
+    """
 
     steps: Steps
     end: str  # commit, raise, set_rollback
@@ -44,7 +46,9 @@ class Block:
 
 @dataclass
 class Run:
-    """One run of a block on one side. `done` counts the operations that were not refused; `stop` says where to end."""
+    """One run of a block on one side. `done` counts the operations that were not refused; `stop`
+    says where to end.
+    """
 
     side: Side
     stop: int | None = None

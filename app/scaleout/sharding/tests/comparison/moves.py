@@ -41,7 +41,9 @@ class Moves:
 
     @property
     def shown_nowhere(self) -> set[int]:
-        """Return the buckets that no shard shows: for a moment after the flip, between source and target."""
+        """Return the buckets that no shard shows: for a moment after the flip, between source and
+        target.
+        """
         job = self._job
         if job is None or job.step != Step.FLIPPED:
             return set()

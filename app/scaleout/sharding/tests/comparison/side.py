@@ -1,4 +1,6 @@
-"""One of the two sides, and what of its answers can be compared: ids are replaced by the names of their rows."""
+"""One of the two sides, and what of its answers can be compared: ids are replaced by the names of
+their rows.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class NothingThereError(Exception):
 
 
 class Side(ABC):
-    """The models of one side and the objects that the operations hold, by kind, in the order of their making."""
+    """The models of one side and the objects that the operations hold, by kind, in the order of
+    their making.
+    """
 
     def __init__(self, models: dict[str, Any]) -> None:
         self.models = models
@@ -38,7 +42,7 @@ class Side(ABC):
         self.rank = 0  # of the newest row
         self.scope: int | None = None  # the rank of the author that a transaction is about
 
-    # ── what operations choose from ─────────────────────────────────────────────────────────────────
+    # ── what operations choose from ───────────────────────────────────────────────────────────────
     def pick(self, kind: str, number: int) -> Any:
         """Return one of the newest objects of a kind; in a transaction one of its author's."""
         found = self.some(kind)
@@ -63,7 +67,7 @@ class Side(ABC):
             self.owner[made.rank] = self.owner[parent.rank] if parent is not None else made.rank
         return made
 
-    # ── transactions ────────────────────────────────────────────────────────────────────────────────
+    # ── transactions ──────────────────────────────────────────────────────────────────────────────
     @abstractmethod
     def atomic(self, author: Any, how: str) -> AbstractContextManager[object]:
         """Return a transaction for what belongs to the author."""
@@ -88,7 +92,7 @@ class Side(ABC):
             self.names[row["id"]] = f"#{row['rank']}"
         return found
 
-    # ── what can be compared ────────────────────────────────────────────────────────────────────────
+    # ── what can be compared ──────────────────────────────────────────────────────────────────────
     def learn(self) -> None:
         """Remember which rows the objects are, also those that were rolled back."""
         for objects in self.held.values():

@@ -15,7 +15,9 @@ FIRST_ID = 10**9  # of the plain tables: no other number of a test is as large
 
 
 class AuthorFields(models.Model):
-    """What both authors have. `rank` names a row: each row of a test has another one, and it never changes."""
+    """What both authors have. `rank` names a row: each row of a test has another one, and it never
+    changes.
+    """
 
     rank = models.IntegerField()
     name = models.TextField()

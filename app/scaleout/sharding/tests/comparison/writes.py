@@ -16,7 +16,7 @@ from scaleout.sharding.tests.comparison.side import Side
 KIND = st.sampled_from(["Author", "Book", "Leaf", "Cover"])
 
 
-# ── objects in memory ───────────────────────────────────────────────────────────────────────────────
+# ── objects in memory ─────────────────────────────────────────────────────────────────────────────
 @operation(times=2, name=NAME, score=NUMBER)
 def new_author(side: Side, name: str, score: int | None) -> None:
     if side.scope is None:
@@ -72,13 +72,14 @@ def save_sequel_by_id(side: Side, who: int, other: int) -> None:
     try:
         book.save()
     except Exception:
-        # A save that is refused may have read them from its relations, and forgotten a relation that is another one.
+        # A save that is refused may have read them from its relations, and forgotten a relation
+        # that is another one.
         book.author_id, book.sequel_id = before
         book._state.fields_cache = cached
         raise
 
 
-# ── one object ──────────────────────────────────────────────────────────────────────────────────────
+# ── one object ────────────────────────────────────────────────────────────────────────────────────
 @operation(
     CrossShardTransaction,
     CrossShardRelation,
@@ -145,7 +146,7 @@ def full_clean(side: Side, kind: str, who: int) -> None:
     side.pick(kind, who).full_clean()
 
 
-# ── managers ────────────────────────────────────────────────────────────────────────────────────────
+# ── managers ──────────────────────────────────────────────────────────────────────────────────────
 @operation(CrossShardTransaction, name=NAME, score=NUMBER)
 def create_author(side: Side, name: str, score: int | None) -> Any:
     if side.scope is not None:
@@ -212,13 +213,15 @@ def update_or_create(side: Side, who: int, title: str, pages: int | None, how: s
 
 
 def _loaded(one: Any) -> Any:
-    """Return the object as if it had been loaded after a move: `add()` refuses one that was loaded before it."""
+    """Return the object as if it had been loaded after a move: `add()` refuses one that was loaded
+    before it.
+    """
     if not one._state.adding:
         one._state.db = router.db_for_write(type(one), instance=one)
     return one
 
 
-# ── related managers ────────────────────────────────────────────────────────────────────────────────
+# ── related managers ──────────────────────────────────────────────────────────────────────────────
 @operation(CrossShardTransaction, CrossShardRelation, ShardKeyRequired, who=WHO, other=WHO, bulk=st.booleans())
 def add_leaf(side: Side, who: int, other: int, bulk: bool) -> None:
     book, leaf = side.pick("Book", who), _loaded(side.pick("Leaf", other))
@@ -260,7 +263,7 @@ def follow(side: Side, who: int) -> Any:
     return leaf.book.author.name, leaf.book.sequel, leaf.book.cover.colour
 
 
-# ── many objects ────────────────────────────────────────────────────────────────────────────────────
+# ── many objects ──────────────────────────────────────────────────────────────────────────────────
 @operation(
     CrossShardTransaction,
     CrossShardRelation,
@@ -313,7 +316,9 @@ def bulk_create_authors(side: Side, whom: list[str]) -> Any:
 
 
 def bulk_create_across(side: Side, whom: list[str]) -> Any:
-    """Insert authors and their books on all shards: where one could fail, others would have been committed."""
+    """Insert authors and their books on all shards: where one could fail, others would have been
+    committed.
+    """
     options = {"across_shards": True} if "Shard" in side.models["Author"].__name__ else {}
     new = [side.models["Author"](rank=side.new_rank(), name=name) for name in whom]
     authors = side.models["Author"].objects.bulk_create(new, **options)

@@ -35,7 +35,9 @@ class Command(BaseCommand):
 
 
 def create_categories() -> None:
-    """The demo's categories with the names that their slugs don't give; parents stand before children."""
+    """The demo's categories with the names that their slugs don't give; parents stand before
+    children.
+    """
     ids: dict[str, int] = {}
     for line in (DATA / "categories.jsonl").read_text("utf-8").splitlines():
         category = json.loads(line)

@@ -1,4 +1,6 @@
-"""manage.py load_demo_images: images for the demo catalogue's featured products, drawn by code, once."""
+"""manage.py load_demo_images: images for the demo catalogue's featured products, drawn by code,
+once.
+"""
 
 import time
 from typing import Any

@@ -1,4 +1,6 @@
-"""Products of earlier releases in today's form of text. Run it when all replicas have this release."""
+"""Products of earlier releases in today's form of text. Run it when all replicas have this
+release.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,16 @@ class _IsOdd(Func):
 
 
 class Command(BaseCommand):
-    """Change what is not in NFC, row by row: it may be stopped and run again, and beside anything else."""
+    """Change what is not in NFC, row by row: it may be stopped and run again, and beside anything
+    else.
+    """
 
     help = "Bring the texts of products into NFC, as everything that comes in is since this release."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Print how many products were changed, and those whose SKU another product has in NFC already."""
+        """Print how many products were changed, and those whose SKU another product has in NFC
+        already.
+        """
         changed = 0
         with use_primary():
             odd = reduce(or_, (Q(_IsOdd(name)) for name in TEXTS))

@@ -14,12 +14,16 @@ BATCH = 500
 
 
 class Command(BaseCommand):
-    """Change each user's address into its one form: it may be stopped and run again, and beside anything else."""
+    """Change each user's address into its one form: it may be stopped and run again, and beside
+    anything else.
+    """
 
     help = "Bring the addresses of users into the form in which they are unique since this release."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Print how many were changed, and each user whose address is another one's, or is none today."""
+        """Print how many were changed, and each user whose address is another one's, or is none
+        today.
+        """
         changed, after = 0, ""
         entries = EmailDirectory.objects.using("default").filter(state=EmailDirectory.State.ACTIVE)
         while batch := list(entries.filter(email__gt=after).order_by("email")[:BATCH]):

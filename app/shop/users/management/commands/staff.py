@@ -23,7 +23,8 @@ class Command(BaseCommand):
         """Print the token."""
         user = _find_or_make()
         if not user.is_staff:
-            # Whoever registered the address first knows its password: they must not become staff by this.
+            # Whoever registered the address first knows its password: they must not become staff by
+            # this.
             raise CommandError(f"{EMAIL} is registered already, and is not staff: delete that user first")
         self.stdout.write(tokens.for_user(user.id, is_staff=True))
 
