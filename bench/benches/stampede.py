@@ -102,7 +102,7 @@ def draw(samples: Samples, path: Path) -> None:
 
 def start(scene: Scene) -> Mapping[str, Container]:
     """Start three replicas with the bench's own views, and nginx in front."""
-    stack = scene.stack("bench/compose.replicas.yaml")
+    stack = scene.stack("bench/compose.stampede.yaml")
     stack.build("postgres-1", "etcd", "redis-cache", "web", "nginx")
     stack.up("load", *REPLICAS, "nginx-three")
     return {service: found[0] for service, found in stack.containers().items()}

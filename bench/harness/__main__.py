@@ -13,24 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import NoReturn
 
-from benches import (
-    bulkhead,
-    cache,
-    edge,
-    events,
-    gateway,
-    ids,
-    move,
-    pgbouncer,
-    pool,
-    proxy,
-    replicas,
-    router,
-    scatter,
-    servers,
-    stampede,
-    startup,
-)
+from benches import bulkhead, cache, edge, events, gateway, ids, pgbouncer, pool, proxy, scatter, stampede
 
 from harness import machine
 from harness.errors import BenchError
@@ -39,15 +22,10 @@ from harness.scene import Scene
 
 BENCHES: Mapping[str, ModuleType] = {
     "proxy": proxy,
-    "startup": startup,
-    "replicas": replicas,
-    "router": router,
     "pool": pool,
     "pgbouncer": pgbouncer,
-    "servers": servers,
     "ids": ids,
     "scatter": scatter,
-    "move": move,
     "cache": cache,
     "stampede": stampede,
     "edge": edge,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from tempfile import TemporaryFile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import BenchError
@@ -39,22 +37,6 @@ def docker(
         tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
         raise BenchError(f"`{' '.join(command)}` failed with status {done.returncode}:\n{tail}")
     return done.stdout + done.stderr if both else done.stdout
-
-
-@contextmanager
-def listening(arguments: Sequence[str], lines: list[str]) -> Iterator[None]:
-    """Run `docker ARGUMENTS` meanwhile, and add the lines it wrote to `lines` at the end."""
-    with (
-        TemporaryFile("w+", encoding="utf-8") as output,
-        subprocess.Popen(["docker", *arguments], stdout=output, stderr=subprocess.STDOUT) as process,
-    ):
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
-            output.seek(0)
-            lines += output.read().splitlines()
 
 
 def inspect(identifiers: Sequence[str]) -> list[Any]:

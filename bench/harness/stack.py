@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness import cgroups
-from harness.engine import docker, inspect, listening
+from harness.engine import docker, inspect
 from harness.errors import BenchError
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -87,24 +86,6 @@ class Stack:
         """Return the ids of all containers of the project, stopped ones too."""
         label = f"label={PROJECT_LABEL}={self.project}"
         return docker(["ps", "--all", "--no-trunc", "--quiet", "--filter", label]).split()
-
-    @contextmanager
-    def events(self, since: float) -> Iterator[list[str]]:
-        """Yield a list that holds, afterwards, the engine's events of the project's containers from
-        `since` on.
-
-        They are written down as they come: the engine itself remembers the last 256 only.
-        """
-        label = f"label={PROJECT_LABEL}={self.project}"
-        lines: list[str] = []
-        with listening(
-            [
-                *("events", "--since", f"{since:.3f}", "--filter", label),
-                *("--filter", "type=container", "--format", "{{json .}}"),
-            ],
-            lines,
-        ):
-            yield lines
 
     def containers(self) -> dict[str, list[Container]]:
         """Return the running containers by service."""

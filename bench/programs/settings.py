@@ -56,13 +56,6 @@ SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
 SHARD_GROUPS = {"default": SHARDS}
 DATABASES = {
     "default": database(MAIN),
-    # With one standby both go there, so that the choice costs what it costs and the server is the
-    # same.
-    "replica1": database(MAIN, STANDBY=0),
-    "replica2": database(MAIN, STANDBY=1),
-    # The same twice more, for queries that ask no router.
-    "plain1": database(MAIN, STANDBY=0),
-    "plain2": database(MAIN, STANDBY=1),
     "new": bare(MAIN[0], CONN_HEALTH_CHECKS=False),
     "persistent": bare(MAIN[0], age=None, CONN_HEALTH_CHECKS=False),
     "checked": bare(MAIN[0], age=None),
@@ -77,13 +70,8 @@ for _alias, _settings in DATABASES.items():  # so that the server can tell whose
     _settings["OPTIONS"]["application_name"] = _alias
 _OWN, _SHARDED = CONTEXTS["users"]
 DATABASE_APPS = {"default": _OWN, **dict.fromkeys(SHARDS.values(), _SHARDED)}
-# As in the stack (app/config/settings.py).
-DATABASE_ROUTERS = [
-    "config.routers.OwnershipRouter",
-    "scaleout.sharding.router.ShardRouter",
-    "scaleout.replication.routing.ReplicaRouter",
-]
-REPLICAS = ["replica1", "replica2"]
+DATABASE_ROUTERS = ["config.routers.OwnershipRouter", "scaleout.sharding.router.ShardRouter"]
+REPLICAS: list[str] = []
 PRIMARY_READ_APPS = {"sessions"}
 REPLICA_WEIGHTS: dict[str, int] = {}
 REPLICATION_GUARD = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -15,31 +14,21 @@ from shop.users.models import EmailDirectory
 from programs.prepare import EMAIL
 
 
-def routed(_request: HttpRequest) -> HttpResponse:
-    """Read one row by its key, wherever the routers say."""
-    return HttpResponse(EmailDirectory.objects.get(pk=EMAIL).state)
-
-
 def named(_request: HttpRequest, alias: str) -> HttpResponse:
-    """Read the same row from `alias`."""
+    """Read one row by its key from `alias`."""
     return HttpResponse(EmailDirectory.objects.db_manager(alias).get(pk=EMAIL).state)
 
 
-def either(request: HttpRequest) -> HttpResponse:
-    """Read the same row from one of two aliases, by chance."""
-    return named(request, random.choice(["plain1", "plain2"]))
+urlpatterns = [path("named/<alias>", named)]
 
 
-urlpatterns = [path("routed", routed), path("either", either), path("named/<alias>", named)]
-
-
-def request(url: str, middleware: list[str] | None = None, **headers: str) -> Callable[[], int]:
-    """Return an operation: one GET of `url` with `headers`, from the environment of WSGI to the end
-    of the answer.
+def request(url: str) -> Callable[[], int]:
+    """Return an operation: one GET of `url`, from the environment of WSGI to the end of the
+    answer.
     """
-    with override_settings(MIDDLEWARE=middleware or []):
+    with override_settings(MIDDLEWARE=[]):
         handler = WSGIHandler()
-    environ = RequestFactory().get(url, headers=headers).environ
+    environ = RequestFactory().get(url).environ
 
     def start(*_answer: Any) -> Any:
         """Take the status and the headers."""

@@ -7,14 +7,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from benches import ids, move, pgbouncer, pool, router, scatter, servers
+from benches import ids, pgbouncer, pool, scatter
 from harness.laboratory import CLIENT, OVERRIDE, environment
 from programs import ids as ids_program
-from programs import move as move_program
 from programs import pool as pool_program
-from programs import router as router_program
 from programs import scatter as scatter_program
-from programs import servers as servers_program
 from programs.serve import summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,12 +19,9 @@ _, _, _SERVICES = (ROOT / OVERRIDE).read_text(encoding="utf-8").partition("\nser
 SERVICES = re.findall(r"^  ([a-z0-9-]+):", _SERVICES, re.MULTILINE)
 OF = {
     ids: ids_program,
-    move: move_program,
     pgbouncer: pool_program,
     pool: pool_program,
-    router: router_program,
     scatter: scatter_program,
-    servers: servers_program,
 }
 
 
@@ -35,8 +29,6 @@ def operations(bench: ModuleType) -> set[str]:
     """Return what a bench asks its program for."""
     if hasattr(bench, "TRIALS"):
         return {trial.operation for trial in bench.TRIALS.values()}
-    if bench is servers:
-        return {operation for group in servers.GROUPS for operation in group.operations}
     return {trial.operation for group in bench.GROUPS for trial in group.trials.values()}
 
 
@@ -51,32 +43,24 @@ def test_the_services_of_a_bench_are_in_the_override(bench: ModuleType) -> None:
     assert {CLIENT, *bench.SERVICES} <= set(SERVICES)
 
 
-@pytest.mark.parametrize("bench", [ids, move, pool, scatter])
+@pytest.mark.parametrize("bench", [ids, pool, scatter])
 def test_the_control_is_the_first_variant_once_more(bench: ModuleType) -> None:
     assert bench.TRIALS[bench.CONTROL] == bench.TRIALS[next(iter(bench.NAMES))]
 
 
-@pytest.mark.parametrize("group", [*router.GROUPS, *pgbouncer.GROUPS])
-def test_the_control_of_a_group_is_its_baseline_once_more(group: router.Group | pgbouncer.Group) -> None:
+@pytest.mark.parametrize("group", pgbouncer.GROUPS)
+def test_the_control_of_a_group_is_its_baseline_once_more(group: pgbouncer.Group) -> None:
     assert group.trials[group.control] == group.trials[group.baseline]
     assert next(iter(group.all_names)) == group.baseline
 
 
-def test_the_variants_of_the_servers_have_different_names() -> None:
-    names = [name for group in servers.GROUPS for name in group.names]
-    assert len(names) == len(set(names))
-
-
-@pytest.mark.parametrize(
-    ("bench", "program"), [(servers, servers_program), (pgbouncer, pool_program)], ids=["servers", "pgbouncer"]
-)
-def test_no_more_threads_are_asked_for_than_the_program_has(bench: ModuleType, program: ModuleType) -> None:
-    assert (bench.PROCESSES, bench.THREADS) == (program.PROCESSES, program.THREADS)
+def test_no_more_threads_are_asked_for_than_the_program_has() -> None:
+    assert (pgbouncer.PROCESSES, pgbouncer.THREADS) == (pool_program.PROCESSES, pool_program.THREADS)
 
 
 def test_the_program_is_told_which_servers_there_are() -> None:
-    assert environment(servers.SERVICES) == {
-        "BENCH_MAIN": "primary standby-1 standby-2",
+    assert environment(scatter.SERVICES) == {
+        "BENCH_MAIN": "primary",
         "BENCH_SHARDS": "shard-one shard-two shard-three",
     }
     assert environment(pgbouncer.SERVICES) == {"BENCH_MAIN": "primary standby-1", "BENCH_SHARDS": ""}

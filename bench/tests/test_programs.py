@@ -8,15 +8,14 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 from django.test import Client
-from programs import breaks, events, ids, pool, router, scatter, servers
+from programs import breaks, events, ids, pool, scatter
 from programs.prepare import prepare
 from programs.serve import Operation
 from scaleout.events.models import Outbox
-from shop.users.models import User
 
 SHARDS = ["shard0", "shard1", "shard2"]
 pytestmark = [
-    pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2", *SHARDS]),
+    pytest.mark.django_db(transaction=True, databases=["default", *SHARDS]),
     pytest.mark.usefixtures("unknown_map"),
 ]
 
@@ -30,29 +29,6 @@ def sequence(settings: LazySettings) -> Iterator[None]:
     yield
     with connections["shard0"].cursor() as cursor:
         cursor.execute("DROP SEQUENCE bench_ids")
-
-
-def users() -> dict[str, int]:
-    return {alias: User.objects.using(alias).count() for alias in SHARDS}
-
-
-@pytest.mark.parametrize("operation", [router.later, router.first, *map(servers.read, range(3))])
-def test_reads_find_their_row(operation: Operation) -> None:
-    prepare()
-    assert operation() == 1
-
-
-def test_writes_go_to_as_many_shards_as_the_variant_has() -> None:
-    prepare()
-    for _ in range(30):
-        servers.write(1)()
-    assert users() == {"shard0": 30, "shard1": 0, "shard2": 0}
-    for _ in range(60):
-        servers.write(2)()
-    found = users()
-    assert found["shard2"] == 0
-    assert found["shard0"] > 30
-    assert found["shard1"] > 0
 
 
 def test_a_page_is_a_page_however_it_is_asked() -> None:
@@ -82,7 +58,7 @@ def test_a_uuid_is_of_version_7_and_later_ones_are_greater() -> None:
 def test_the_view_reads_its_row(settings: LazySettings, client: Client) -> None:
     prepare()
     settings.ROOT_URLCONF = "programs.views"
-    assert client.get("/routed").content == b"active"
+    assert client.get("/named/default").content == b"active"
     assert pool.prepared("default")() == 1
 
 

@@ -1,4 +1,4 @@
-"""The stack's own settings, with the bench's two views in place of the shop's."""
+"""The stack's own settings, with the bench's views in place of the shop's."""
 
 from importlib import import_module
 

@@ -1,6 +1,4 @@
-"""Views that show the two ends, one that only waits and one that only computes, and two ways to
-cache what is dear.
-"""
+"""Two ways to cache what is dear, and a count of its computations."""
 
 import time
 from importlib import import_module
@@ -10,24 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django_redis import get_redis_connection
 
-WAIT = 0.020  # seconds: a view that waits for a slow service or database
-LOOPS = 30_000  # additions in Python, which holds the interpreter's lock throughout
 TIMEOUT = 1  # second that a cached value lives
 DEAR = 0.1  # seconds that it takes to compute
-
-
-def wait(_request: HttpRequest) -> HttpResponse:
-    """Wait, as a view does for a database: no CPU time, but a thread is taken."""
-    time.sleep(WAIT)
-    return HttpResponse("waited")
-
-
-def compute(_request: HttpRequest) -> HttpResponse:
-    """Compute in pure Python, as a template or a serializer does."""
-    total = 0
-    for number in range(LOOPS):
-        total += number
-    return HttpResponse(str(total))
 
 
 def dear(way: str) -> str:
@@ -61,8 +43,6 @@ def computed(_request: HttpRequest, way: str) -> HttpResponse:
 
 
 urlpatterns = [
-    path("wait/", wait),
-    path("compute/", compute),
     path("cached/ours/", ours),
     path("cached/textbook/", textbook),
     path("computed/<str:way>/", computed),
