@@ -14,7 +14,7 @@ from support.settings import ROOT
 
 APP, TESTS = ROOT / "app", ROOT / "tests"
 TOOLKIT = {
-    "broker", "caching", "cdn", "dns", "events", "gateway", "health", "identity", "observability", "problems",
+    "base", "broker", "caching", "cdn", "dns", "events", "gateway", "health", "identity", "observability", "problems",
     "replication", "s3", "sharding", "shedding", "text",
 }  # fmt: skip
 SHOP = {"orders", "products", "services", "serving", "shared_state", "storefront", "users"}
@@ -73,15 +73,15 @@ def offences(folder: Path, forbidden: set[str], allowed: set[str], root: Path) -
 
 
 def toolkit_offences(app: Path) -> list[str]:
-    """Return the imports of toolkit packages that are neither of the package itself nor of a
-    library.
+    """Return the imports of toolkit packages that are neither of the package itself, of `base` nor
+    of a library. `base` imports none of the others.
     """
     own = packages(app)
     return [
         offence
         for folder in sorted((app / "scaleout").iterdir())
         if folder.is_dir()
-        for offence in offences(folder, own, {f"scaleout.{folder.name}"}, app)
+        for offence in offences(folder, own, {f"scaleout.{folder.name}", "scaleout.base"}, app)
     ]
 
 
@@ -90,7 +90,7 @@ def shop_offences(app: Path) -> list[str]:
     return offences(app / "shop", {"config"}, set(), app)
 
 
-def test_a_toolkit_package_imports_nothing_of_this_project_but_itself() -> None:
+def test_a_toolkit_package_imports_nothing_of_this_project_but_itself_and_the_base() -> None:
     assert not toolkit_offences(APP)
 
 
@@ -159,6 +159,7 @@ def test_every_package_is_known_to_these_rules() -> None:
         ("from ...shop import users", [f"scaleout/caching/broken.py:1: {LEAVES}"]),
         ("from ..health import probes", ["scaleout/caching/broken.py:1: scaleout.health.probes"]),
         ("from django.db import models\nfrom scaleout.caching import keys\nfrom . import keys", []),
+        ("from scaleout.base import Conf\nfrom scaleout.base.conf import between", []),
     ],
 )
 def test_the_rule_of_the_toolkit_fails_where_it_is_broken(tmp_path: Path, code: str, found: list[str]) -> None:
@@ -166,6 +167,13 @@ def test_the_rule_of_the_toolkit_fails_where_it_is_broken(tmp_path: Path, code: 
         (tmp_path / package).mkdir(parents=True)
     (tmp_path / "scaleout/caching/broken.py").write_text(code)
     assert toolkit_offences(tmp_path) == found
+
+
+def test_the_rule_of_the_base_fails_where_it_is_broken(tmp_path: Path) -> None:
+    for package in ("base", "health"):
+        (tmp_path / "scaleout" / package).mkdir(parents=True)
+    (tmp_path / "scaleout/base/broken.py").write_text("from scaleout.health import probes")
+    assert toolkit_offences(tmp_path) == ["scaleout/base/broken.py:1: scaleout.health.probes"]
 
 
 @pytest.mark.parametrize(
