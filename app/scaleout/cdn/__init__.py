@@ -1,4 +1,4 @@
-"""What a browser and a CDN may keep of an answer, and how a CDN is told that it is wrong."""
+"""Cache rules of answers for browsers and CDNs, and purges that tell a CDN what has changed."""
 
 from scaleout.cdn.policy import for_all, personal, public, revalidated
 from scaleout.cdn.purging import purge, purge_urls

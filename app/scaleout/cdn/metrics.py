@@ -1,8 +1,8 @@
-"""What Prometheus is told of purges."""
+"""Prometheus metrics of purges."""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
-purges = Counter("cdn_purges", "Tags that the edge was to forget, by outcome.", ["outcome"])
-breaker = Gauge("cdn_breaker_open", "Processes that leave the edge out.", multiprocess_mode="livesum")
+purges = Counter("cdn_purges", "Purges of tags, by outcome.", ["outcome"])
+breaker = Gauge("cdn_breaker_open", "Processes whose breaker for the edge is open.", multiprocess_mode="livesum")

@@ -1,6 +1,4 @@
-"""The one place where answers get their `Cache-Control`: by what they turned out to be, not by
-their path.
-"""
+"""Set the `Cache-Control` of each answer, by its content and not by its path."""
 
 from __future__ import annotations
 
@@ -21,13 +19,14 @@ _KEPT_STATUS = (HTTPStatus.OK, HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANEN
 
 
 class CdnMiddleware:
-    """Say what may be kept of each answer. It stands outside of all that sets cookies or makes
-    problems of errors.
+    """Set the cache headers of each answer.
 
-    An answer that shows to be somebody's own is `private, no-store` whatever its view, or a service
-    behind the gateway, has said, unless that is as strict. A file (`for_all`) is nobody's own,
-    whoever asks. Errors are `no-store`, pages `no-cache`, what a view calls public is public, and
-    anything else is as good as personal: what nobody has thought of must not be kept.
+    Place it outside of each middleware that sets cookies or turns errors into problems.
+
+    A personal answer is `private, no-store`, unless its view or a service behind the gateway was as
+    strict already. A file (`for_all`) is never personal. Errors are `no-store`, pages `no-cache`,
+    and what a view declares public is public. Any other answer counts as personal: a cache must
+    keep nothing by accident.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -42,7 +41,7 @@ class CdnMiddleware:
             if not _is_strict(said):
                 _say(response, policy.PERSONAL)
             for name in [one for one in response.headers if one.lower().endswith(_OF_CDNS)]:
-                del response.headers[name]  # they count for more than Cache-Control, where they are known
+                del response.headers[name]  # a CDN that knows them prefers them to Cache-Control
             return response
         if said:  # by the view itself, for a file, or by the service that has answered
             return response
@@ -62,11 +61,9 @@ class CdnMiddleware:
 
 
 def _control(request: HttpRequest, response: HttpResponseBase, wish: policy.Policy | None) -> str:
-    """Return the Cache-Control of an answer that is no error, and nobody's own as far as one can
-    see.
-    """
+    """Return the Cache-Control of an answer that is no error and does not look personal."""
     if request.method not in _READS or response.status_code not in _KEPT_STATUS or response.streaming:
-        return policy.PERSONAL  # what is streamed may look at the session when it is too late
+        return policy.PERSONAL  # a streamed body may read the session after the headers are sent
     if wish is not None:
         return wish.control
     if response.status_code == HTTPStatus.OK and response.headers.get("Content-Type", "").startswith("text/html"):
@@ -75,16 +72,14 @@ def _control(request: HttpRequest, response: HttpResponseBase, wish: policy.Poli
 
 
 def _is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Return whether the answer may depend on who asked, or tells the caller something that nobody
-    else should get.
-    """
+    """Return whether the answer may depend on the caller, or holds what only the caller may get."""
     if policy.is_for_all(response):
         return False
     session = getattr(request, "session", None)
     return bool(
         "HTTP_AUTHORIZATION" in request.META
         or response.cookies
-        or "Set-Cookie" in response.headers  # of a service behind the gateway
+        or "Set-Cookie" in response.headers  # set by a service behind the gateway
         or (session is not None and (session.accessed or session.modified))
         or has_vary_header(response, "Cookie")
         or has_vary_header(response, "Authorization")

@@ -1,6 +1,6 @@
-"""What a view says of its answers, beside the view: `@public(max_age=30)`.
+"""Decorators by which a view declares how its answers may be cached: `@public(max_age=30)`.
 
-It is a wish. The middleware grants it only where the answer turned out to be nobody's own.
+The middleware applies the declaration only if the answer is not personal.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Concatenate, Protocol
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-# Of an answer, or a function that is asked when the view has made it.
+# The tags of an answer, or a function that returns them after the view has run.
 type Tags = Iterable[str] | Callable[[], Iterable[str]]
 
 PERSONAL = "private, no-store"
 REVALIDATED = "no-cache"
 NOT_KEPT = "no-store"
-CDN_HEADER = "CDN-Cache-Control"  # RFC 9213: for caches like ours, which ignore Cache-Control then
+CDN_HEADER = "CDN-Cache-Control"  # RFC 9213: a CDN reads it in place of Cache-Control
 
 _ATTRIBUTE = "cdn_policy"
 _FOR_ALL = "cdn_for_all"
@@ -42,27 +42,27 @@ class Policy:
 
 
 def of(response: HttpResponseBase) -> Policy | None:
-    """Return what the view has said of this answer."""
+    """Return the policy that the view has declared for this answer."""
     return getattr(response, _ATTRIBUTE, None)
 
 
 def for_all(response: HttpResponseBase) -> None:
-    """Say of an answer that it is the same whoever asks, with a token or without: a file."""
+    """Mark an answer as the same for every caller, with a token or without: a file."""
     setattr(response, _FOR_ALL, True)
 
 
 def is_for_all(response: HttpResponseBase) -> bool:
-    """Return whether that was said."""
+    """Return whether `for_all` has marked the answer."""
     return getattr(response, _FOR_ALL, False)
 
 
 class Decorator(Protocol):
-    """What is put onto a view."""
+    """A decorator of views."""
 
     def __call__[**P, R: HttpResponseBase](
         self, view: Callable[Concatenate[HttpRequest, P], R]
     ) -> Callable[Concatenate[HttpRequest, P], R]:
-        """Return the view, which now says it."""
+        """Return the view with the declaration added."""
 
 
 def _says(policy: Policy) -> Decorator:
@@ -83,18 +83,19 @@ def _says(policy: Policy) -> Decorator:
 def public(
     *, max_age: int, stale_while_revalidate: int = 0, stale_if_error: int = 0, tags: Tags = (), browser: int = 0
 ) -> Decorator:
-    """Let CDNs keep the view's good answers to GET and HEAD for `max_age` seconds, and a browser
-    for `browser` seconds.
+    """Let CDNs keep the view's successful answers to GET and HEAD for `max_age` seconds.
 
-    A browser is not purged, so by default it asks each time whether what it has is still right.
-    `stale_while_revalidate`: seconds beyond `max_age` for which a CDN still shows an answer while
-    it fetches a new one; `stale_if_error`: the same where none can be had (RFC 5861). `tags`: what
-    purges the answer. Raises ValueError.
+    `browser`: seconds for which a browser keeps them. A purge does not reach browsers, so by
+    default a browser revalidates each time. `stale_while_revalidate`: seconds beyond `max_age` for
+    which a CDN shows an old answer while it fetches a new one. `stale_if_error`: the same while the
+    site fails (RFC 5861). `tags`: purging one of them purges the answer.
+
+    Raises ValueError for a negative time, a `max_age` of 0, and `tags` that is one text.
     """
     if isinstance(tags, str):
-        raise ValueError(f"tags are several: ({tags!r},)")
+        raise ValueError(f"tags must be several, not one text: write ({tags!r},)")
     if max_age < 1 or min(stale_while_revalidate, stale_if_error, browser) < 0:
-        raise ValueError("max_age is at least one second, the others not negative")
+        raise ValueError("max_age must be at least 1 second, and the other times at least 0")
     for_cdns = f"public, max-age={max_age}"
     if stale_while_revalidate:
         for_cdns += f", stale-while-revalidate={stale_while_revalidate}"
@@ -104,8 +105,7 @@ def public(
     return _says(Policy(control, for_cdns, tags if callable(tags) else tuple(tags), is_public=True))
 
 
-# Anybody may keep the view's answers, but asks each time whether they are still right: as pages
-# are.
+# Caches may keep the view's answers, but revalidate each time: the rule of pages.
 revalidated = _says(Policy(REVALIDATED))
-# Nobody may keep the view's answers: as what is no page is, if nothing is said.
+# No cache may keep the view's answers: the default of everything that is no page.
 personal = _says(Policy(PERSONAL))

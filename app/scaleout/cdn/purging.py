@@ -1,12 +1,12 @@
-"""Purging by tag and by URL, out of the request: one thread a process tells the edge, twice.
+"""Purge by tag and by URL, outside of the request: one thread a process sends each purge twice.
 
-Twice, because an answer may be on its way to the edge that was made before the change: it arrives
-after the purge, and is kept. What is computed AGAIN seconds after a change shows it, and nothing
-that was begun before is still on its way. A process that ends waits for that, but a server that was
-told to stop does not.
+The second purge is for an answer that was made before the change and was still on its way to the
+edge: it arrives after the first purge, and the edge keeps it. AGAIN seconds after a change no such
+answer is under way. A process that ends waits for the second purge; a server that gets SIGTERM does
+not.
 
-An edge that is away costs a caller nothing. A purge that it does not get is lost, and the old
-answer goes when its `max-age` is over.
+An edge that is down costs a caller nothing. Its purge is lost, and the old answer expires with its
+`max-age`.
 """
 
 from __future__ import annotations
@@ -37,23 +37,24 @@ BATCH = 200  # tags in one request
 MOST = 5000  # tags that wait; more are sent as EVERYTHING
 LAST_TRY = 2.0  # seconds that the end of a process waits for the edge
 
-# http://host/path: what a visitor asks for, of what may stand in a request.
+# http://host/path, with the characters that a request line may have.
 _URL = re.compile(r"https?:(//[A-Za-z0-9.:\[\]-]+)(/[!-~]*)?", re.IGNORECASE)
 
 
 def of_url(url: str) -> str:
-    """Return what stands for `url` among the tags, none of which begins with a slash. Raises
-    ValueError.
+    """Return the tag that stands for `url`. No other tag begins with a slash.
+
+    Raises ValueError.
     """
     found = _URL.fullmatch(url.partition("#")[0])
     if found is None:
-        raise ValueError(f"{url!r} is no address such as https://site.example/news/7")
+        raise ValueError(f"{url!r} is not a URL such as https://site.example/news/7")
     return f"{found[1].lower()}{found[2] or '/'}"
 
 
 def _batches(tags: Iterable[str]) -> Iterator[list[str]]:
-    """Yield what fits into one request: BATCH tags, and as many bytes as an answer's own may
-    have.
+    """Yield the tags in batches that fit into one request: at most BATCH tags and
+    MOST_BYTES bytes.
     """
     some: list[str] = []
     for tag in tags:
@@ -66,11 +67,10 @@ def _batches(tags: Iterable[str]) -> Iterator[list[str]]:
 
 
 class Edge:
-    """Where purges go: `PURGE` with the tags in `Surrogate-Key`, or of a host and a path, and a
-    secret.
+    """The address of purges: `PURGE` with the tags in `Surrogate-Key`, or of a host and a path.
 
-    To an address with https:// only where the certificate is its own: by the system's authorities,
-    or `SSL_CERT_FILE`.
+    Each request has the secret. With https:// the edge's certificate must be valid by the system's
+    authorities, or by `SSL_CERT_FILE`.
     """
 
     def __init__(self, url: str, secret: str) -> None:
@@ -85,8 +85,9 @@ class Edge:
         self._headers = {"Authorization": f"Bearer {secret}"}
 
     def purge(self, tags: Iterable[str]) -> None:
-        """Let the edge forget what bears one of `tags`, or is one (`of_url`). Raises OSError,
-        HTTPException.
+        """Remove from the edge what has one of `tags`, or is one of these URLs (`of_url`).
+
+        Raises OSError, HTTPException.
         """
         every = sorted(tags)
         urls = [one for one in every if one.startswith("//")]
@@ -101,14 +102,14 @@ class Edge:
             raise
 
     def close(self) -> None:
-        """Close the connection, which is opened again when it is needed."""
+        """Close the connection. The next purge opens it again."""
         self._connection.close()
 
     def _send(self, path: str, headers: dict[str, str]) -> None:
         if self._connection.sock is not None:
             try:
                 return self._ask(path, headers)
-            except (ConnectionError, ssl.SSLEOFError):  # the edge had closed it, idle as it was
+            except (ConnectionError, ssl.SSLEOFError):  # the edge had closed the idle connection
                 self._connection.close()
         return self._ask(path, headers)
 
@@ -121,24 +122,20 @@ class Edge:
 
 
 class Purger:
-    """The tags that the edge is still to be told of, and the thread that does it: started by the
-    first of them.
-    """
+    """The backlog of tags to purge, and the thread that sends them, which the first tag starts."""
 
     def __init__(self, edge: Edge, again: float = AGAIN, pause: float = PAUSE) -> None:
         self._edge, self._again, self._pause = edge, again, pause
         self._wake = threading.Condition()
         self._now: set[str] = set()
-        self._later: dict[str, float] = {}  # when, by tag; in the order of time
+        self._later: dict[str, float] = {}  # time of the second purge, by tag, the earliest first
         self._thread: threading.Thread | None = None
         self._closed_until = 0.0
         self._ending = self._hurried = False
         self._failing = False
 
     def purge(self, tags: Iterable[str]) -> None:
-        """Let the edge forget, soon, what bears one of `tags`, as they stand in a header. Returns
-        at once.
-        """
+        """Purge `tags`, written as they stand in a header, from the edge soon. Returns at once."""
         wrong = set(tags)
         due = time.monotonic() + self._again
         with self._wake:
@@ -157,10 +154,10 @@ class Purger:
             self._wake.notify()
 
     def end(self, seconds: float = LAST_TRY, *, hurried: bool = False) -> None:
-        """Send what waits, the second time when it is due, and let the thread end: within `seconds`
-        after that.
+        """Send the backlog, with each second purge when it is due, and end the thread within
+        `seconds`.
 
-        The second time at once if it is `hurried`, and where the edge was away at the first.
+        The second purge is sent at once if `hurried`, and where the first one failed.
         """
         with self._wake:
             self._ending, self._hurried = True, hurried
@@ -176,7 +173,7 @@ class Purger:
         self._edge.close()
 
     def _next(self) -> set[str]:
-        """Wait until there is something to tell, and return it; nothing at the end."""
+        """Wait until a purge is due, and return it; return nothing at the end."""
         with self._wake:
             while True:
                 now = time.monotonic()
@@ -201,13 +198,13 @@ class Purger:
             metrics.purges.labels("failed").inc(len(tags))
             self._closed_until = time.monotonic() + self._pause
             if not self._failing:
-                log.info("the edge is not told of changes: %s", error)
+                log.info("edge breaker opened: %s", error)
                 metrics.breaker.set(1)
             self._failing = True
         else:
             metrics.purges.labels("sent").inc(len(tags))
             if self._failing:
-                log.info("the edge is told of changes again")
+                log.info("edge breaker closed")
                 metrics.breaker.set(0)
             self._failing = False
 
@@ -217,31 +214,32 @@ _making = threading.Lock()
 
 
 def purge(*tags: str) -> None:
-    """Let the edge of `settings.CDN_PURGE_URL` forget what bears one of `tags`, within a moment.
+    """Purge `tags` from the edge of `settings.CDN_PURGE_URL`, within a moment.
 
-    Call it after the commit. Returns at once, and raises nothing if the edge is away, or there is
-    none.
+    Call it after the commit. It returns at once, and raises nothing if the edge is down or not
+    configured.
     """
     _purge({one if one == EVERYTHING else written(one) for one in tags})
 
 
 def purge_urls(*urls: str) -> None:
-    """The same for what visitors get at `urls`, with host and query, in all encodings. Raises
-    ValueError.
+    """Purge what visitors get at `urls`, with host and query, in all encodings.
+
+    Raises ValueError.
     """
     _purge({of_url(one) for one in urls})
 
 
 def end(*, hurried: bool = False) -> None:
-    """Tell what is still to be told: for processes that end without Python's own end, and those who
-    have no time.
+    """Send the backlog now: for a process that ends without Python's exit handlers, or has
+    no time.
     """
     if _current is not None:
         _current.end(hurried=hurried)
 
 
 def _purge(wrong: set[str]) -> None:
-    global _current  # noqa: PLW0603 - one process, one thread that tells
+    global _current  # noqa: PLW0603 - one process, one thread that purges
     if not settings.CDN_PURGE_URL or not wrong:
         return
     with _making:
@@ -251,13 +249,12 @@ def _purge(wrong: set[str]) -> None:
 
 
 def _at_exit() -> None:
-    # Who handles SIGTERM is a server, and ends because it was told to. A command has the time to
-    # wait.
+    # Only a server handles SIGTERM, and it must stop quickly. A command has the time to wait.
     end(hurried=signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
 
 
 def _renew() -> None:
-    global _current, _making  # the threads of a parent do not live on in its child
+    global _current, _making  # threads do not survive a fork
     _current, _making = None, threading.Lock()
 
 

@@ -1,14 +1,13 @@
-"""`ETag`, and the answer 304 to who has it already.
+"""`ETag`, and the answer 304 to a client that has the body already.
 
-The tags are weak: the load balancer may compress the body, and so does a CDN. nginx and HAProxy
-turn a strong one into a weak one when they do, so that a strong one would be another one to whoever
-takes gzip. `If-None-Match` compares weakly in any case (RFC 9110, 13.1.2); a strong one would be of
-use for ranges only.
+The tags are weak. nginx, HAProxy and a CDN compress bodies and then turn a strong tag into a weak
+one, so a strong tag would change for a client that takes gzip. `If-None-Match` compares weakly in
+any case (RFC 9110, 13.1.2); a strong tag would serve ranges only.
 
-That is the only condition that is looked at. `If-Unmodified-Since` and `If-Modified-Since` are
-about a date, and there is none, so they are to be ignored. `If-Match` guards changes, where the
-view looks at it beside its lock (`problems.require_match`), and ranges, and a weak validator never
-matches it: a reader would be refused in any case.
+No other condition is evaluated. `If-Unmodified-Since` and `If-Modified-Since` need a date, and the
+answers have none. `If-Match` guards changes: the view evaluates it beside its lock
+(`problems.require_match`). For reads it would refuse every client, because a weak validator never
+matches it.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from hashlib import blake2b
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.http import parse_etags
 
-# Of the body that a 304 has not.
+# Headers of the body, which a 304 does not have.
 _OF_THE_BODY = {"content-length", "content-type", "content-encoding", "content-language", "content-range"}
 
 
 def weak_etag(*parts: str | bytes) -> str:
-    """Return the validator of a body that is made of `parts`; of those that matter, where some do
-    not.
-    """
+    """Return the validator of a body that is made of `parts`, or of those parts that matter."""
     digest = blake2b(digest_size=16)
     for part in parts:
         digest.update(part.encode() if isinstance(part, str) else part)
@@ -33,7 +30,7 @@ def weak_etag(*parts: str | bytes) -> str:
 
 
 def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Give `response` an ETag where it has none, and return it, or a 304 in its place."""
+    """Give `response` an ETag if it has none; return it, or a 304 in its place."""
     if "ETag" not in response.headers:
         response.headers["ETag"] = weak_etag(response.content)
     known = {_opaque(one) for one in parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))}

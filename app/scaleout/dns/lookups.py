@@ -1,10 +1,9 @@
 """Name look-ups that never hold up a request.
 
-Docker's resolver knows the names of running containers. Before engine 23, for any other name on an
-internal network, it does not answer at all: so asking for a container that has just stopped would
+Docker's resolver knows the names of running containers. Before engine 23 it does not answer at all
+for another name on an internal network. So a look-up of a container that has just stopped would
 cost every caller the C library's whole time-out, at least a second. Here the first caller waits
-DEADLINE; after that the name fails at once, while one thread goes on asking until there is an
-answer again.
+DEADLINE. After that the name fails at once, while one thread retries until the resolver answers.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ import time
 from typing import Any
 
 DEADLINE = 0.3  # seconds that a caller waits for an answer
-RETRY = 0.2  # seconds between two questions for a name that fails
-FORGET = 30.0  # seconds after the last caller when asking in the background ends
+RETRY = 0.2  # seconds between two tries of a name that fails
+FORGET = 30.0  # seconds after the last caller until the retries end
 
 _system_getaddrinfo = socket.getaddrinfo
 
 
 class _Lookup(threading.Thread):
-    """Ask for one name, again and again until there is an answer or nobody wants it any more."""
+    """One name, looked up again and again until the resolver answers or no caller wants it."""
 
     def __init__(self, names: Names, key: tuple[Any, ...]) -> None:
         super().__init__(name=f"lookup-{key[0]}", daemon=True)
         self._names = names
         self._key = key
         self.wanted = time.monotonic()
-        self.settled = threading.Event()  # there is an answer, or the first failure
+        self.settled = threading.Event()  # set by the first answer or failure
         self.answer: list[Any] | None = None
 
     def run(self) -> None:
@@ -46,18 +45,18 @@ class _Lookup(threading.Thread):
 
 
 class Names:
-    """The look-ups under way, by what was asked."""
+    """The look-ups under way, by their arguments."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Start afresh: the threads of a parent process do not live on in its child."""
+        """Start afresh: threads do not survive a fork."""
         self._lock = threading.Lock()
         self._under_way: dict[tuple[Any, ...], _Lookup] = {}
 
     def forget(self, key: tuple[Any, ...]) -> None:
-        """End the look-up `key`: the next caller begins a new one."""
+        """End the look-up `key`: the next caller starts a new one."""
         with self._lock:
             self._under_way.pop(key, None)
 

@@ -1,6 +1,4 @@
-"""Whether this replica can serve, known before it is asked: threads ask, so that the answer never
-waits.
-"""
+"""The health of this replica, known before a request for it: threads probe, so no answer waits."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Gunicorn's threaded worker, with a way for the questions about health that a busy pool can't
-starve.
+"""Gunicorn's threaded worker, with threads for health checks that a busy pool cannot starve.
 
-A pool whose threads are all at work answers late. Asked through it, a replica that is only slow
-looks like a dead one and is removed, and the others get its load. So `/health/` has threads of its
-own, and says whether the pool makes progress.
+A busy pool answers late. A health check that goes through it makes a slow replica look dead: the
+load balancer removes it, and the other replicas get its load. So `/health/` has threads of its own,
+and reports whether the pool makes progress.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ THREADS = 2  # the answers come from memory
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """The threaded worker. A new connection takes a thread when its first bytes are there, not
+    """The threaded worker. A new connection takes a thread when its first bytes arrive, not
     before.
     """
 
@@ -52,16 +51,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return self.handle(conn)
 
     def run(self) -> None:
-        """Run until told to stop; the lane ends last."""
+        """Run until a signal stops the worker; the lane ends last."""
         super().run()
         self.lane.shutdown(wait=False)
 
 
 def _first(sock: socket.socket) -> bytes | None:
-    """Return the first bytes that wait in `sock` without taking them; None if nothing has come
-    yet.
-    """
+    """Return the first bytes in `sock` without taking them; None if none has arrived."""
     try:
         return sock.recv(len(LANE), socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError as error:
-        return None if error.errno == errno.EAGAIN else b""  # whatever it is, handle() finds it again
+        return None if error.errno == errno.EAGAIN else b""  # handle() meets the same error

@@ -1,7 +1,7 @@
 """`/health/` and `/health/live`, answered before anything else can fail.
 
-They stand before the check of the Host header, sessions and routing, so that a load balancer's
-probe asks for nothing but this replica's health.
+This middleware stands before the check of the Host header, sessions and routing: a load balancer's
+probe depends on this replica's health and nothing else.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from scaleout.health.probes import CacheProbe
 
 
 class Condition(Protocol):
-    """What `settings.HEALTH_DATABASES`, the dotted name of a function, returns: at once and from
-    memory.
-    """
+    """The result of the function that `settings.HEALTH_DATABASES` names: immediate, from memory."""
 
     @property
     def readable(self) -> bool:
@@ -30,15 +28,15 @@ class Condition(Protocol):
 
     @property
     def whole(self) -> bool:
-        """Whether no database is lost."""
+        """Whether every database is up."""
 
 
 class HealthMiddleware:
-    """Answer what a load balancer and an operator ask.
+    """Answer the health checks of load balancers and operators.
 
-    healthy: everything works. degraded: something is lost, but pages are served (a primary that is
-    away still leaves the replicas to read from). unhealthy: no database can be read, the replica is
-    draining, or the threads that serve requests are stuck.
+    healthy: everything works. degraded: a part is down, but pages are served (without a primary the
+    replicas still serve reads). unhealthy: no database can be read, the replica drains, or the
+    threads that serve requests are stuck.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

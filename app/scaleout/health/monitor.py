@@ -1,4 +1,4 @@
-"""Watch what this process depends on, so that asking for its health costs nothing and never
+"""Probe what this process depends on in threads, so that a health check costs nothing and never
 waits.
 """
 
@@ -28,21 +28,20 @@ def stop_all() -> None:
 
 
 class Probe(Protocol):
-    """Ask something once."""
+    """Probe a dependency once."""
 
     def __call__(self) -> None:
-        """Return if all is well; raise if not."""
+        """Return if the dependency works; raise if not."""
 
     def close(self) -> None:
-        """Let go of what the probe holds open."""
+        """Close the probe's connections."""
 
 
 class Monitor:
-    """Call `probe` every second in a thread of its own and remember when it last went well.
+    """Call `probe` every second in a thread of its own, and keep the time of its last success.
 
-    A probe that hangs leaves the last good answer to grow old, so a hung dependency shows as well
-    as a dead one. The thread starts with the first question: after gunicorn has forked, never
-    before.
+    While a probe hangs that time grows old, so a hung dependency shows as well as a dead one. The
+    first question starts the thread: after gunicorn has forked, never before.
     """
 
     def __init__(self, name: str, probe: Probe) -> None:
@@ -77,15 +76,15 @@ class Monitor:
         while not _stopping.is_set():
             try:
                 self._probe()
-            except Exception as error:  # whatever is wrong, it is not healthy
+            except Exception as error:  # any failure is unhealthy
                 self._good = float("-inf")
                 if was_ok:
-                    log.warning("%s does not answer: %s", self.name, error)
+                    log.warning("probe %s failed: %s", self.name, error)
                 was_ok = False
             else:
                 self._good = time.monotonic()
                 if not was_ok:
-                    log.warning("%s answers again", self.name)
+                    log.warning("probe %s recovered", self.name)
                 was_ok = True
             self._first.set()
             _stopping.wait(INTERVAL)

@@ -1,4 +1,4 @@
-"""One question to a dependency."""
+"""Probes of dependencies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class CacheProbe:
     """Ask Redis."""
 
     def __call__(self) -> None:
-        """Return if Redis answers within the cache's own socket time-outs; raise redis.RedisError
-        if not.
+        """Return if Redis answers within the cache's socket time-outs; raise redis.RedisError if
+        not.
         """
         get_redis_connection("default").ping()
 

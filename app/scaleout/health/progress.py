@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STUCK = 3.0  # seconds: the load balancers wait 2 s for an answer, so no caller waits for what these threads do
+STUCK = 3.0  # seconds; the load balancers wait 2 s, so the callers of these threads are gone
 
 
 class Pool:
@@ -23,7 +23,7 @@ class Pool:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Count one request as being served."""
+        """Count one request as in progress."""
         self._move(1)
         try:
             yield
@@ -31,8 +31,8 @@ class Pool:
             self._move(-1)
 
     def stuck(self) -> bool:
-        """Return whether every thread is at work, and for STUCK seconds none has begun or ended a
-        request.
+        """Return whether every thread is busy and none has begun or ended a request for STUCK
+        seconds.
         """
         with self._lock:
             return 0 < self.threads <= self._busy and time.monotonic() - self._moved > STUCK

@@ -1,5 +1,5 @@
-"""Who calls: signed tokens that each service checks by itself, passwords, and limits to
-guessing.
+"""The caller's identity: signed tokens that each service checks by itself, passwords, and limits of
+attempts.
 """
 
 from __future__ import annotations

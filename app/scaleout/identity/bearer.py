@@ -1,4 +1,6 @@
-"""`Authorization: Bearer <token>` for django-ninja, and what a view asks about the caller."""
+"""`Authorization: Bearer <token>` for django-ninja, and the questions of a view about its
+caller.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +13,32 @@ from scaleout.identity.tokens import BadToken, Caller, verify
 
 
 class Bearer(HttpBearer):
-    """Let in who brings a good token; anybody else is answered 401."""
+    """Let callers with a valid token in; answer 401 to all others."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller:
         """Return the caller. Raises AuthenticationError."""
         try:
             return _verified(request, token.strip())
         except BadToken:
-            raise AuthenticationError(message="The token is not valid, or not any more.") from None
+            raise AuthenticationError(message="The token is invalid or expired.") from None
 
 
 def _verified(request: HttpRequest, token: str) -> Caller:
-    """Return whose token this is; the signature is checked once a request. Raises BadToken."""
+    """Return the caller that the token names; verify its signature once a request. Raises
+    BadToken.
+    """
     before: tuple[str, Caller] | None = getattr(request, "_verified", None)
     if before is not None and before[0] == token:
         return before[1]
     found = verify(token)
-    request._verified = token, found  # type: ignore[attr-defined]  # ours
+    request._verified = token, found  # type: ignore[attr-defined]  # our own attribute
     return found
 
 
 def user_key(request: HttpRequest) -> str | None:
-    """Return a text that stands for the user of the request's token; None without a good token of a
-    user.
+    """Return a key of the user whose token the request has; None without a user's valid token.
 
-    For what comes before the view, such as `settings.REPLICATION_USER`.
+    For code that runs before the view, such as `settings.REPLICATION_USER`.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != Bearer.openapi_scheme or not token:
@@ -48,20 +51,20 @@ def user_key(request: HttpRequest) -> str | None:
 
 
 def caller(request: HttpRequest) -> Caller:
-    """Return who calls a view that has `auth=Bearer()`."""
+    """Return the caller of a view that has `auth=Bearer()`."""
     found: Caller = request.auth  # type: ignore[attr-defined]  # set by ninja
     return found
 
 
 def user(request: HttpRequest) -> int:
-    """Return the id of the user who calls. Raises PermissionDenied for a service."""
+    """Return the id of the calling user. Raises PermissionDenied for a service."""
     found = caller(request).user_id
     if found is None:
-        raise PermissionDenied("this is for users")
+        raise PermissionDenied("only users may do this, not services")
     return found
 
 
 def require_staff(request: HttpRequest) -> None:
     """Raise PermissionDenied unless the caller is staff."""
     if not caller(request).is_staff:
-        raise PermissionDenied("this is for staff")
+        raise PermissionDenied("only staff may do this")

@@ -1,8 +1,8 @@
-"""Who signs, and whom to believe: Ed25519 keys in PEM.
+"""Ed25519 keys in PEM: the key that this service signs with, and the keys of the issuers it trusts.
 
-Each service that signs has a key pair of its own; the private half is in no other service. A key is
-named (`kid`) by its RFC 7638 thumbprint, so that nobody has to invent names, and a file of public
-keys may hold several: the old one and the new one while keys are being changed.
+Each service that signs has a key pair of its own; the private half is in no other service. The name
+of a key (`kid`) is its RFC 7638 thumbprint, so keys need no chosen names. A file of public keys may
+hold several: the old one and the new one during a change of keys.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Signer:
 
 @dataclass(frozen=True)
 class Keyring:
-    """What one service signs with (None, if it only verifies), and by `kid` each issuer and key
-    that it believes.
+    """The signer of one service (None if it only verifies), and the issuer and key that each `kid`
+    names.
     """
 
     service: str
@@ -47,7 +47,7 @@ def thumbprint(key: Ed25519PublicKey) -> str:
 
 
 def signer(pem: str) -> Signer:
-    """Return the private key in `pem`. Raises ValueError if there is none."""
+    """Return the private key in `pem`. Raises ValueError if it holds none."""
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -58,7 +58,7 @@ def signer(pem: str) -> Signer:
 
 
 def public_keys(pem: str) -> dict[str, Ed25519PublicKey]:
-    """Return the public keys in `pem` by their names. Raises ValueError if there is none, or one of
+    """Return the public keys in `pem` by their names. Raises ValueError if it holds none, or one of
     another kind.
     """
     found: dict[str, Ed25519PublicKey] = {}

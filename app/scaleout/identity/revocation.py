@@ -1,13 +1,13 @@
-"""Which logins have ended, told to every service through Redis.
+"""The list of logins that have ended, shared by all services through Redis.
 
-A token is checked without a look-up: the services keep a copy of the list of logins that ended
-while a token of theirs may still live, and ask for what is new every few seconds, one thread for
-all. So a token is refused everywhere a few seconds after its login has ended. What one process
-publishes it refuses at once.
+A service verifies a token without a look-up. It keeps a copy of the list of logins that ended while
+a token of theirs may still be valid. One thread of each process fetches new entries every few
+seconds, so every service refuses a token a few seconds after its login has ended. The process that
+publishes an entry refuses it at once.
 
-While Redis is away a process knows what it knew, and one that has just started knows nothing: a
-token that was revoked meanwhile is good until it expires, 15 minutes at most. Refusing every token
-would let Redis stop the shop.
+While Redis is down a process keeps what it knows, and a new process knows nothing: a token revoked
+at that time stays valid until it expires, 15 minutes at most. To refuse every token would let Redis
+stop the shop.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from scaleout.identity.scripts import run
 
 KEY = "identity:revoked"
 KEPT = 1000  # seconds: longer than a user's token lives
-MOST = 100_000  # entries; with more the oldest ones go
+MOST = 100_000  # entries; the oldest are dropped beyond that
 FRESH = 5.0  # seconds that the copy is used
-PAUSE = 1.0  # seconds without a question after one that had no answer
-OVERLAP = 60  # seconds that are asked for again: the clock of a new Redis may be behind
+PAUSE = 1.0  # seconds without a try after a failure
+OVERLAP = 60  # seconds that are fetched again: the clock of a new Redis may be behind
 
-# By Redis's clock. What is there keeps its time, or a list that is published again and again would
-# never end.
+# By Redis's clock. An existing entry keeps its time, or a list that is published again would never
+# end.
 _PUBLISH = f"""
 local now = tonumber(redis.call('TIME')[1])
 for _, id in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'NX', now, id) end
@@ -49,7 +49,7 @@ class Revoked:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._until: dict[str, float] = {}  # by login: when it can be forgotten
+        self._until: dict[str, float] = {}  # by login: when its entry can be dropped
         self._newest = 0.0
         self._ask_at = float("-inf")
         self._away = False
@@ -58,8 +58,7 @@ class Revoked:
         """Return whether the login has ended, as far as this process knows."""
         now = time.monotonic()
         if now >= self._ask_at:
-            # One thread asks. The others wait only where nothing was asked for so long that the
-            # copy is no good.
+            # One thread fetches. The others wait only if the copy is too old to use.
             waits = now - self._ask_at > 2 * FRESH
             if self._lock.acquire(timeout=0.25 if waits else 0):
                 try:
@@ -70,7 +69,7 @@ class Revoked:
         return self._until.get(login, 0.0) > now
 
     def add(self, logins: Sequence[str]) -> None:
-        """Know that these have ended."""
+        """Add ended logins to the copy."""
         with self._lock:
             until = time.monotonic() + KEPT
             self._until = {**self._until, **dict.fromkeys(logins, until)}
@@ -83,14 +82,14 @@ class Revoked:
         except RedisError as error:
             self._ask_at = time.monotonic() + PAUSE
             if not self._away:
-                log.warning("revocations are not read: %s", error)
+                log.warning("revocation list not refreshed: %s", error)
             self._away = True
             return
         if self._away:
-            log.warning("revocations are read again")
+            log.warning("revocation list refreshed again")
         self._away = False
         new = {(login.decode() if isinstance(login, bytes) else login): now + KEPT for login, _ in found}
-        # Replaced, never changed: others are reading it. What is known keeps its time.
+        # Replaced, never changed: other threads read it. A known entry keeps its time.
         self._until = new | {login: until for login, until in self._until.items() if until > now}
         self._newest = max((score for _, score in found), default=self._newest)
         self._ask_at = time.monotonic() + FRESH
@@ -100,8 +99,9 @@ revoked = Revoked()
 
 
 def publish(logins: Sequence[str]) -> None:
-    """Tell all services that these logins have ended. Where Redis is away only this process knows,
-    and it is logged.
+    """Publish to all services that these logins have ended.
+
+    While Redis is down only this process knows it, and logs a warning.
     """
     if not logins:
         return
@@ -109,7 +109,7 @@ def publish(logins: Sequence[str]) -> None:
     try:
         run(get_redis_connection(_alias()), _PUBLISH, KEY, *logins)
     except RedisError as error:
-        log.warning("revocations are not published: %s", error)
+        log.warning("revocation not published: %s", error)
 
 
 def _alias() -> str:

@@ -9,8 +9,9 @@ from redis.exceptions import NoScriptError
 
 
 def run(redis: Any, script: str, key: str, *arguments: int | str) -> Any:
-    """Run a script on one key by its name, which is all that this user of Redis may; load it where
-    Redis has it not.
+    """Run a script on one key by its digest; load it first if Redis does not have it.
+
+    This user of Redis may run scripts in no other way.
     """
     name = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324 - Redis's choice
     try:

@@ -27,7 +27,7 @@ ALGORITHM = "EdDSA"
 USERS = "users"
 AUDIENCE = "shop"
 REFRESH = "refresh"
-USER_SECONDS = 900  # a user who is staff no more is believed for no longer
+USER_SECONDS = 900  # a token says "staff" for at most as long
 REFRESH_SECONDS = 30 * 86_400
 SERVICE_SECONDS = 30
 LEEWAY = 5  # seconds that two clocks may differ
@@ -35,35 +35,35 @@ _REQUIRED = ["iss", "aud", "sub", "iat", "exp"]
 _ID_DIGITS = 18
 
 
-class BadToken(Exception):  # noqa: N818 - said of the token
-    """The token is none, has expired, or is not for this service."""
+class BadToken(Exception):  # noqa: N818 - names the token, not the error
+    """The token is malformed, expired, or for another service."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: a user, or with `service` one of the services."""
+    """The caller: a user, or with `service` one of the services."""
 
     user_id: int | None = None
     is_staff: bool = False
     service: str = ""
-    login: str = field(default="", compare=False)  # of a user's token; empty for one that no login has given
+    login: str = field(default="", compare=False)  # of a user's token; empty for a token without a login
 
     def may_see(self, user_id: int) -> bool:
-        """Return whether what belongs to this user is the caller's to see and to change."""
+        """Return whether the caller may see and change what belongs to this user."""
         return self.is_staff or self.user_id == user_id
 
 
 def for_user(user_id: int, *, is_staff: bool, login: str = "") -> str:
-    """Return a token of a user, for USER_SECONDS. Only the service `users` can make one that is
-    believed.
+    """Return a token of a user, for USER_SECONDS. Verifiers trust it from the service
+    `users` only.
     """
     claims = {"aud": AUDIENCE, "sub": str(user_id), "staff": is_staff}
     return _sign(claims | ({"sid": login} if login else {}), USER_SECONDS)
 
 
 def for_refresh(login: int, generation: int) -> str:
-    """Return the refresh token of a login and a generation, for REFRESH_SECONDS. It is good for
-    nothing else.
+    """Return the refresh token of a login and a generation, for REFRESH_SECONDS. It has no other
+    use.
     """
     return _sign({"aud": REFRESH, "sub": str(login), "gen": generation}, REFRESH_SECONDS)
 
@@ -73,7 +73,7 @@ def read_refresh(token: str) -> tuple[int, int]:
     issuer, claims = _decode(token, [REFRESH])
     generation = claims.get("gen")
     if issuer != USERS or not _is_id(claims["sub"]) or type(generation) is not int:
-        raise BadToken("the token is no refresh token")
+        raise BadToken("the token is not a refresh token")
     return int(claims["sub"]), generation
 
 
@@ -83,12 +83,12 @@ def for_service(audience: str) -> str:
 
 
 def verify(token: str) -> Caller:
-    """Return whose token this is. Raises BadToken."""
+    """Return the caller that the token names. Raises BadToken."""
     service = _ring().service
     _, claims = _decode(token, [AUDIENCE, service])
     found = _caller(claims, service)
     if found.login and found.login in revocation.revoked:
-        raise BadToken("the login has ended")
+        raise BadToken("the login of the token has ended")
     return found
 
 
@@ -99,7 +99,7 @@ def _decode(token: str, audience: list[str]) -> tuple[str, dict[str, Any]]:
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
-            algorithms=[ALGORITHM],  # never what the token says
+            algorithms=[ALGORITHM],  # never the token's own choice
             audience=audience,
             issuer=issuer,
             leeway=LEEWAY,

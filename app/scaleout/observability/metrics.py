@@ -87,7 +87,7 @@ def exposition() -> bytes:
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer with this replica's metrics, or 404 to whoever comes through a load balancer.
+    """Answer with this replica's metrics, or 404 to a request through a load balancer.
 
     What `settings.METRICS_MEASURES` names is called before: functions that set gauges, soon and
     without an error. The load balancers refuse `/metrics` themselves and mark what they pass on;

@@ -65,8 +65,8 @@ def headers() -> dict[str, str]:
 
 
 def follow(sent: Callable[[str], object]) -> Span:
-    """Return a new hop of the request that the headers tell of. What is missing or invalid is made
-    anew.
+    """Return a new hop of the request that the headers name. Missing or invalid ids are
+    generated.
     """
     request_id, parent, state = (_text(sent(name)) for name in ("X-Request-ID", "traceparent", "tracestate"))
     if not _REQUEST_ID.fullmatch(request_id):

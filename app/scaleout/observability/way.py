@@ -1,9 +1,9 @@
-"""One request's way through all containers, in the order of time: `python -m
+"""Print one request's way through all containers in order of time: `python -m
 scaleout.observability.way ID WHERE`.
 
-`make trace` runs it. Reads their logs on standard input, each line with the container's name and a
-tab before it. It needs Python and nothing else. What is in a log was written by whoever called: it
-is shown without anything that a terminal would obey.
+`make trace` runs it. It reads the containers' logs on standard input, each line after the
+container's name and a tab. It needs Python and nothing else. Callers control the content of log
+lines, so control characters are escaped before a terminal sees them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""django-ninja whose every error is a problem.
+"""A django-ninja API whose errors are all problems.
 
-An endpoint says which errors it gives: `response={200: Out, **problems(404, 409)}`. What any
-endpoint can give (a bad request, a database that is away) is added to the OpenAPI document by
-itself.
+An endpoint declares its own errors: `response={200: Out, **problems(404, 409)}`. The errors of
+every endpoint (a bad request, a database that is down) are in the OpenAPI document without that.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from scaleout.problems.responses import Problem, problem_response
 
 # For the pattern of a text: PostgreSQL keeps no NUL.
 NO_NUL = r"^[^\x00]*$"
-_TOLD = 5  # errors of one request that are told
-_LONGEST = 100  # characters of a field's name that are told: it may be the caller's
-# What every endpoint can answer: a bad request, and what it or a gateway before it answers where
-# there is no answer.
+_ERRORS_MAX = 5  # errors of one request in the detail
+_LONGEST = 100  # characters of a field's name in the detail: the caller may have chosen it
+# What every endpoint can answer: a bad request, and what it or a gateway answers while a part is
+# down.
 _ANY = (400, 429, 502, 503, 504)
-_LATER = (429, 503)  # which say when to come back
+_LATER = (429, 503)  # with Retry-After
 _AFTER = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
 
 
@@ -51,14 +50,14 @@ def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
 
 
 def of_text(form: Callable[[str], str]) -> Callable[[Any], Any]:
-    """Return `form` for a pydantic BeforeValidator: what is no text passes as it is, to be refused
-    for that.
+    """Return `form` for a pydantic BeforeValidator. It lets other types pass, which pydantic
+    refuses.
     """
     return lambda value: form(value) if isinstance(value, str) else value
 
 
 class JsonParser(Parser):
-    """Takes JSON that says it is JSON, and parameters that say something."""
+    """Parse JSON bodies that are declared as JSON, and ignore empty parameters."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         """Return the body. Raises Problem 415 for another type; any other error becomes 400."""
@@ -67,8 +66,8 @@ class JsonParser(Parser):
         return json.loads(request.body, object_pairs_hook=_object)
 
     def parse_querydict(self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest) -> Any:
-        """Return the parameters of a query. An empty one counts as not given: so `?cursor=` is the
-        first page.
+        """Return the parameters of a query. An empty one counts as missing: `?cursor=` is the first
+        page.
         """
         given = super().parse_querydict(data, list_fields, request)
         return {name: value for name, value in given.items() if value != ""}
@@ -95,7 +94,7 @@ class Api(NinjaAPI):
         return "_".join([*package_and_module, operation.view_func.__name__])
 
     def set_default_exception_handlers(self) -> None:
-        """Answer with problems. What is not named here goes on to Django and its middlewares."""
+        """Answer errors with problems. Django and its middlewares handle what is not named here."""
         self.add_exception_handler(Problem, _problem)
         self.add_exception_handler(HttpError, _http_error)
         self.add_exception_handler(AuthenticationError, _unauthorised)
@@ -106,7 +105,7 @@ class Api(NinjaAPI):
         self.add_exception_handler(UnreadablePostError, _status(400, "The body has not arrived whole."))
 
     def get_content_type(self) -> str:
-        """Return the type of what is no error: JSON has no charset."""
+        """Return the type of successful answers: JSON has no charset."""
         return "application/json"
 
     def _get_urls(self) -> Any:
@@ -136,12 +135,12 @@ class Api(NinjaAPI):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of JSON. One with a name twice means one thing to some readers and another to
-    others.
+    """Make an object of JSON. Parsers disagree on an object that has a name twice, so it is
+    refused.
     """
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise Problem(400, "An object in the body has two values for one name.")
+        raise Problem(400, "An object in the body has the same name twice. Send each name once.")
     return made
 
 
@@ -166,17 +165,18 @@ def _http_error(request: HttpRequest, error: Any) -> HttpResponse:
 def _unauthorised(request: HttpRequest, error: Any) -> HttpResponse:
     if "Authorization" in request.headers:
         return problem_response(request, 401, error.message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    return problem_response(request, 401, "This needs a token.", {"WWW-Authenticate": "Bearer"})
+    detail = "A token is required in the Authorization header."
+    return problem_response(request, 401, detail, {"WWW-Authenticate": "Bearer"})
 
 
 def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
-    told = [f"{_name(one['loc'])}: {one['msg']}" for one in error.errors[:_TOLD]]
-    return problem_response(request, 400, "; ".join(told))
+    details = [f"{_name(one['loc'])}: {one['msg']}" for one in error.errors[:_ERRORS_MAX]]
+    return problem_response(request, 400, "; ".join(details))
 
 
 def _name(place: tuple[str | int, ...]) -> str:
-    """Return where an error is: `body.items.0.quantity`. The second word of a body's is the view's
-    own.
+    """Return the place of an error: `body.items.0.quantity`. Without the second word of a body's
+    place, which is a name of the view's.
     """
     source, *words = place
     words = words[1:] if source == "body" else words

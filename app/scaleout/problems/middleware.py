@@ -28,7 +28,7 @@ class ProblemMiddleware:
         response = self.get_response(request)
         if (
             response.status_code < HTTPStatus.BAD_REQUEST
-            or getattr(response, "passed_on", False)  # another server's, which passes as it is
+            or getattr(response, "passed_on", False)  # the gateway passes a service's answer unchanged
             or response.get("Content-Type", "").startswith(("application/problem+json", "application/json"))
         ):
             return response
@@ -39,8 +39,8 @@ class ProblemMiddleware:
         return problem_response(request, status, _details(status), kept)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer a `Problem` as it says, and a database that is away with 503 and when to come
-        back.
+        """Answer a `Problem` with its status, and a database that is down with 503 and
+        Retry-After.
         """
         if isinstance(exception, Problem):
             return problem_response(request, exception.status, exception.detail, exception.headers)

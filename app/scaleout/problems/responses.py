@@ -1,4 +1,6 @@
-"""An exception, and the answer that it becomes. https://www.rfc-editor.org/rfc/rfc9457"""
+"""The exception `Problem`, and problem details as answers:
+https://www.rfc-editor.org/rfc/rfc9457
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ UNAVAILABLE = "The database does not answer at the moment. Try again shortly."
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
-    """Raise it in a view to answer with `status` and a `detail` that tells the caller what to
+    """Raise it in a view to answer with `status` and a `detail` that says what is wrong and what to
     do.
     """
 
@@ -27,9 +29,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
 def problem_response(
     request: HttpRequest, status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> JsonResponse:
-    """Return the problem as an answer. `request_id` is the request's, where a middleware has set
-    one.
-    """
+    """Return the problem as an answer. A middleware may have set the request's `id`."""
     return JsonResponse(
         {
             "type": "about:blank",
@@ -45,11 +45,10 @@ def problem_response(
 
 
 def unavailable(request: HttpRequest, error: BaseException | None) -> JsonResponse | None:
-    """Return 503 and when to come back, if `error` says that a database is away; None if it says
-    anything else.
+    """Return 503 with Retry-After if `error` means that a database is down; else None.
 
-    An error with a `detail` says by itself what to do, and is not to be sent again at once.
-    InternalError is what a write gets on a node that has just ceased to be the primary.
+    An error with a `detail` names the remedy itself, and the client must not repeat the request at
+    once. A write raises InternalError on a node that has just lost the role of primary.
     """
     if not isinstance(error, OperationalError | InterfaceError | InternalError):
         return None

@@ -32,9 +32,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500; or 503 where a middleware, which no view's handler sees, has missed its database:
-    a session does.
-    """
+    """Answer 500; or 503 if a middleware, such as the sessions', has missed its database."""
     if (answer := unavailable(request, sys.exception())) is not None:
         return answer
     return _answer(request, 500, "The server made an error. It has been logged.", "500.html")

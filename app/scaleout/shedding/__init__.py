@@ -1,6 +1,4 @@
-"""Refuse what has waited too long to be useful, before it costs anything; what matters least goes
-first.
-"""
+"""Refuse requests that have waited too long to be useful, the least important kind first."""
 
 from scaleout.shedding.middleware import SheddingMiddleware
 

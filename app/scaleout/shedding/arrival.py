@@ -1,20 +1,20 @@
-"""How long a request has waited, by the stamp that the load balancer gave it."""
+"""How long a request has waited, by the stamp of the load balancer."""
 
 from __future__ import annotations
 
 import re
 
-OLDEST = 60.0  # seconds: what is older was stamped by another clock
+OLDEST = 60.0  # seconds; another clock made an older stamp
 
 _STAMP = re.compile(r"t=([0-9]{13})")
 
 
 def waited(stamp: str, now: float, try_seconds: float) -> float | None:
-    """Return the seconds since `stamp` (`t=` and milliseconds since 1970); None if it is missing or
-    makes no sense.
+    """Return the seconds since `stamp` (`t=` and milliseconds since 1970); None without a valid
+    stamp.
 
-    The load balancer waits `try_seconds` for an answer and may then try once more, with the same
-    stamp: what is older than one try waits for its second.
+    The load balancer waits `try_seconds` for an answer and may then try once more with the same
+    stamp: a request older than one try is in its second.
     """
     found = _STAMP.fullmatch(stamp)
     if not found:

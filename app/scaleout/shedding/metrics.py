@@ -1,4 +1,4 @@
-"""What Prometheus is told of the requests that were refused, and of how long requests wait."""
+"""Prometheus metrics of refused requests and of the wait of all requests."""
 
 from __future__ import annotations
 

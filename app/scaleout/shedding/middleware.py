@@ -1,5 +1,5 @@
-"""Answer 503 at once for a request whose caller has gone, or that would only delay what matters
-more.
+"""Answer 503 at once for a request whose caller is gone, or that would delay more important
+ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from scaleout.shedding import metrics
 from scaleout.shedding.arrival import waited
 
-DETAIL = "The site has more to do than it can. Try again shortly."
+DETAIL = "The site is overloaded. Try again shortly."
 
 
 class SheddingMiddleware:
@@ -52,7 +52,7 @@ class SheddingMiddleware:
 
 
 def gone(connection: socket.socket | None) -> bool:
-    """Return whether the other side has closed the connection: it waits for no answer."""
+    """Return whether the other side has closed the connection."""
     if connection is None:
         return False
     try:
@@ -64,7 +64,7 @@ def gone(connection: socket.socket | None) -> bool:
 
 
 def refusal(request: HttpRequest) -> HttpResponse:
-    """Return the problem (RFC 9457): 503, and when to come back."""
+    """Return the problem (RFC 9457): 503 with Retry-After."""
     title = HTTPStatus.SERVICE_UNAVAILABLE.phrase
     body = {"type": "about:blank", "title": title, "status": 503, "detail": DETAIL}
     response = JsonResponse(

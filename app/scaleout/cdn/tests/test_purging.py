@@ -1,4 +1,4 @@
-"""Purges go out of the request, twice, and cost nothing where nobody takes them."""
+"""Purges are sent outside of the request, twice, and cost nothing while the edge is down."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_who_purges_never_waits_for_an_edge_that_hangs(
     edge.stopped.set()  # it answers now, and holds up the end of the test no more
 
 
-def test_an_edge_that_is_away_is_tried_seldom_and_told_of_once_in_the_log(
+def test_an_edge_that_is_down_is_tried_seldom_and_logged_once(
     edge: FakeEdge, purger: Purger, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "scaleout.cdn")
@@ -109,7 +109,7 @@ def test_an_edge_that_is_away_is_tried_seldom_and_told_of_once_in_the_log(
     failed = metrics.purges.labels("failed")._value.get()
     for _ in range(50):
         purger.purge(["one"])
-        time.sleep(0.01)  # changes for half a second: how often the edge is tried meanwhile is what is tested
+        time.sleep(0.01)  # half a second of changes, in which the purger's tries are counted
     assert 1 <= metrics.purges.labels("failed")._value.get() - failed <= 4
     assert len(caplog.records) == 1, caplog.text
 
@@ -150,7 +150,7 @@ def safe(tmp_path: Path) -> Iterator[FakeEdge]:
     edge.close()
 
 
-def test_an_edge_with_a_certificate_that_is_trusted_is_told_by_tls(
+def test_a_trusted_edge_is_purged_over_tls(
     safe: FakeEdge, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(safe.certificate))
@@ -162,7 +162,7 @@ def test_an_edge_with_a_certificate_that_is_trusted_is_told_by_tls(
     assert safe.heard == [{"one"}, {"two"}]
 
 
-def test_an_edge_with_a_certificate_of_nobody_learns_nothing(safe: FakeEdge) -> None:
+def test_an_edge_with_an_unknown_certificate_gets_no_tags_and_no_secret(safe: FakeEdge) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         Edge(safe.url, SECRET).purge(["one"])
     assert (safe.heard, safe.refused) == ([], [])
@@ -179,7 +179,7 @@ def test_an_address_without_a_port_means_that_of_its_scheme(url: str, port: int)
     assert Edge(url, SECRET)._connection.port == port
 
 
-def test_what_waits_at_the_end_is_told_when_it_is_due(edge: FakeEdge, purger: Purger) -> None:
+def test_at_the_end_of_a_process_the_backlog_is_sent_when_it_is_due(edge: FakeEdge, purger: Purger) -> None:
     purger.purge(["one"])
     purger.end(3)
     assert edge.heard == [{"one"}] * 2
@@ -211,7 +211,7 @@ if kind == "server":
 
 
 @pytest.mark.parametrize(("kind", "waits"), [("command", True), ("server", False)])
-def test_a_command_waits_for_the_second_time_and_a_server_that_is_told_to_stop_does_not(
+def test_a_command_waits_for_the_second_purge_and_a_server_that_gets_sigterm_does_not(
     edge: FakeEdge, kind: str, waits: bool
 ) -> None:
     app = Path(purging.__file__).parents[2]
@@ -256,9 +256,9 @@ def test_a_url_is_purged_by_its_host_and_path_beside_tags(edge: FakeEdge, settin
 )
 def test_what_is_no_address_is_refused(odd: str, settings: Settings) -> None:
     settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = "http://edge.example", SECRET
-    with pytest.raises(ValueError, match="no address"):
+    with pytest.raises(ValueError, match="not a URL"):
         purging.purge_urls(odd)
-    with pytest.raises(CommandError, match="no address"):
+    with pytest.raises(CommandError, match="not a URL"):
         call_command("purge", odd)
 
 
@@ -280,7 +280,7 @@ def test_the_command_says_so_if_nothing_was_purged(edge: FakeEdge, settings: Set
         call_command("purge", *([] if wrong == "nothing" else [URL]))
 
 
-def test_nobody_is_told_where_nobody_is_named(settings: Settings) -> None:
+def test_without_an_edge_no_purge_is_sent(settings: Settings) -> None:
     settings.CDN_PURGE_URL = ""
     purging.purge("one")
     assert purging._current is None

@@ -1,4 +1,4 @@
-"""A name that nobody answers for costs one short wait, once."""
+"""A name without an answer costs one short wait, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token says who calls, and nobody can make one without the key."""
+"""A token names the caller, and cannot be made without the key."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_token_without_one_of_the_claims_is_none(become: As, pairs: Pairs, mis
 @pytest.mark.parametrize(
     "claims",
     [
-        {"aud": "another shop"}, {"aud": ["shop"]}, {"aud": ["shop", "users"]}, {"aud": 7}, {"iss": "somebody"},
+        {"aud": "another shop"}, {"aud": ["shop"]}, {"aud": ["shop", "users"]}, {"aud": 7}, {"iss": "stranger"},
         {"iss": ["users"]}, {"sub": 7}, {"sub": "x"}, {"sub": "-7"}, {"sub": "7.5"}, {"sub": ""},
         {"sub": "9" * 40}, {"sub": "\u0667"}, {"exp": "never"}, {"exp": []}, {"iat": {}},
     ],

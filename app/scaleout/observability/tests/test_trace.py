@@ -1,4 +1,4 @@
-"""Whose request, and which trace: what is taken over, what is made anew, and what is passed on."""
+"""Ids of requests and traces: which are taken over, which are new, and which are passed on."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_task_that_is_sent_by_a_request_carries_it() -> None:
     assert headers.items() >= {"X-Request-ID": "abc-1", "traceparent": GOOD, "tracestate": "a=1"}.items()
 
 
-def test_tasks_that_nobody_asked_for_have_ids_of_their_own() -> None:
+def test_tasks_without_a_request_have_ids_of_their_own() -> None:
     first, second = published(), published()
     assert first["X-Request-ID"] != second["X-Request-ID"]
     assert first["traceparent"] != second["traceparent"]

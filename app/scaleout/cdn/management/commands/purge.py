@@ -1,4 +1,4 @@
-"""manage.py purge: let the edge forget what bears a tag, or one URL."""
+"""manage.py purge: remove what has a tag, or one URL, from the CDN."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from scaleout.cdn.tags import EVERYTHING, written
 
 
 class Command(BaseCommand):
-    help = """Lets the edge forget what visitors get at each URL, and what bears one of the tags ("*": everything).
+    help = """Removes each URL from the CDN, and every answer that has one of the tags ("*": everything).
 
-Twice, as a change does: at once, and when nothing that was made before is still on its way."""
+Sends each purge twice, as a change does: at once, and again when no older answer is under way."""
     requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -26,21 +26,21 @@ Twice, as a change does: at once, and when nothing that was made before is still
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if not settings.CDN_PURGE_URL:
-            raise CommandError("CDN_PURGE_URL names no edge for this service")
+            raise CommandError("CDN_PURGE_URL is empty: set it to the address of the CDN")
         try:
             wrong = {purging.of_url(one) for one in options["url"]}
         except ValueError as error:
             raise CommandError(str(error)) from error
         wrong |= {one if one == EVERYTHING else written(one) for one in options["tag"]}
         if not wrong:
-            raise CommandError("name a URL or a --tag")
+            raise CommandError("nothing to purge: name a URL or a --tag")
         edge = purging.Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET)
         try:
             edge.purge(wrong)
-            time.sleep(purging.AGAIN)  # for the reason that purging.py gives
+            time.sleep(purging.AGAIN)  # purging.py says why
             edge.purge(wrong)
         except (OSError, http.client.HTTPException) as error:
-            raise CommandError(f"the edge was not told: {error}") from error
+            raise CommandError(f"purge failed: {error}") from error
         finally:
             edge.close()
         self.stdout.write(f"purged {len(wrong)}")
