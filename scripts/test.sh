@@ -30,7 +30,8 @@ tools() { "$root/scripts/tools.sh" "$@"; }
 lint() { step "Lint" && tools scripts/lint.sh; }
 # The live tests that need no running stack: they run beside the in-process tests.
 readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_layout.py tests/test_certificates.py
-  tests/test_security.py tests/test_hostile_values.py tests/test_wheel.py tests/test_automation.py)
+  tests/test_security.py tests/test_hostile_values.py tests/test_wheel.py tests/test_automation.py
+  tests/test_docs.py tests/test_words.py)
 # Several parts at once, each with servers of its own, since most tests wait most of the time. Each
 # is shown at its end.
 unit() {
