@@ -98,6 +98,15 @@ def test_the_shop_does_not_import_config() -> None:
     assert not shop_offences(APP)
 
 
+def gateway_offences(app: Path) -> list[str]:
+    """Return the imports of the gateway's client that lead to its edge, or to its public face."""
+    return offences(app / "scaleout/gateway/client", {"scaleout.gateway"}, {"scaleout.gateway.client"}, app)
+
+
+def test_the_client_of_the_gateway_does_not_import_its_edge() -> None:
+    assert not gateway_offences(APP)
+
+
 # What the toolkit's strings may not say: a service by itself, a task, a path or a table of the
 # shop, or of `config`.
 SHOPS = re.compile(
@@ -188,6 +197,27 @@ def test_the_rule_of_the_shop_fails_where_it_is_broken(tmp_path: Path, file: str
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).write_text(code)
     assert shop_offences(tmp_path) == found
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "found"),
+    [
+        ("client", "from scaleout.gateway.edge import views", ["1: scaleout.gateway.edge.views"]),
+        ("client", "from scaleout.gateway.edge.rate import Rate", ["1: scaleout.gateway.edge.rate.Rate"]),
+        ("client", "from ..edge import views", ["1: scaleout.gateway.edge.views"]),
+        ("client", "from scaleout import gateway", ["1: scaleout.gateway"]),
+        ("client", "import importlib\nimportlib.import_module('scaleout.gateway')", ["2: scaleout.gateway"]),
+        ("client", "import requests\nfrom scaleout.gateway.client import errors\nfrom . import budget", []),
+        ("edge", "from scaleout.gateway.client import errors", []),
+    ],
+)
+def test_the_rule_of_the_gateway_fails_where_it_is_broken(
+    tmp_path: Path, part: str, code: str, found: list[str]
+) -> None:
+    for package in ("client", "edge"):
+        (tmp_path / "scaleout/gateway" / package).mkdir(parents=True)
+    (tmp_path / f"scaleout/gateway/{part}/broken.py").write_text(code)
+    assert gateway_offences(tmp_path) == [f"scaleout/gateway/{part}/broken.py:{one}" for one in found]
 
 
 def test_the_live_tests_import_nothing_of_the_app() -> None:

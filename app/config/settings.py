@@ -67,11 +67,7 @@ MIDDLEWARE = [
     "shop.serving.body.WholeBodyMiddleware",
     # The services keep to the deadline that the gateway sets; at the site's edge anyone could send
     # one.
-    *(
-        []
-        if SERVICE == "web"
-        else ["scaleout.gateway.draining.DrainingMiddleware", "scaleout.gateway.deadline.DeadlineMiddleware"]
-    ),
+    *([] if SERVICE == "web" else ["scaleout.gateway.DrainingMiddleware", "scaleout.gateway.DeadlineMiddleware"]),
     "scaleout.observability.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "shop.serving.page_policy.PagePolicyMiddleware",
@@ -259,7 +255,7 @@ GATEWAY_WAITING = max(0, _threads - GATEWAY_CONCURRENCY - 1)
 GATEWAY_PROBE = "/health/"
 # Requests of one caller in a minute, 0 for any number; and who a caller is.
 GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
-GATEWAY_CALLER = "scaleout.gateway.callers.by_address"
+GATEWAY_CALLER = "scaleout.gateway.by_address"
 # Says to the service which request this is.
 GATEWAY_HEADERS = "scaleout.observability.trace.headers"
 GATEWAY_CACHE = "limits"  # where they are counted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.urls import include, path, re_path
-from scaleout.gateway.views import forward
+from scaleout.gateway import forward
 from shop.services import api_docs
 
 handler400 = "scaleout.problems.views.bad_request"

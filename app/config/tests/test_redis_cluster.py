@@ -17,7 +17,7 @@ from pytest_django import Settings
 from scaleout.caching import cluster as clusters
 from scaleout.caching.tests.conftest import Cluster as Workers
 from scaleout.caching.tests.conftest import Worker
-from scaleout.gateway.rate import Rate
+from scaleout.gateway.edge.rate import Rate
 from scaleout.health.probes import CacheProbe
 from scaleout.identity.throttle import Limit, attempt, forget
 from waiting import TIME_FACTOR, in_time

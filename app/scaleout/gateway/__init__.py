@@ -1,5 +1,8 @@
 """One entry for all services: `/api/<service>/<path>` goes to that service's same path,
 unchanged.
+
+`edge/` is the entry: it judges a request and passes it on. `client/` calls the replicas of a
+service, for the entry and for services that call each other.
 """
 
 from __future__ import annotations
@@ -8,21 +11,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scaleout.gateway.exchange import Request
-    from scaleout.gateway.service import Policy, Service
-    from scaleout.gateway.views import forward
+    from scaleout.gateway.client import Policy, Request, Service, deadline
+    from scaleout.gateway.client.deadline import DeadlineMiddleware
+    from scaleout.gateway.client.draining import DrainingMiddleware
+    from scaleout.gateway.edge.callers import by_address
+    from scaleout.gateway.edge.views import forward, gateway
 
 __all__ = [
+    "DeadlineMiddleware",
+    "DrainingMiddleware",
     "Policy",
     "Request",
     "Service",
+    "by_address",
+    "deadline",
     "forward",
+    "gateway",
 ]
 _HOMES = {
-    "Policy": "service",
-    "Request": "exchange",
-    "Service": "service",
-    "forward": "views",
+    "DeadlineMiddleware": "client.deadline",
+    "DrainingMiddleware": "client.draining",
+    "Policy": "client",
+    "Request": "client",
+    "Service": "client",
+    "by_address": "edge.callers",
+    "deadline": "client",
+    "forward": "edge.views",
+    "gateway": "edge.views",
 }
 
 

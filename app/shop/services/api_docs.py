@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from scaleout.caching import multi_level_cache
 from scaleout.cdn import public
-from scaleout.gateway.views import gateway
+from scaleout.gateway import gateway
 
 SECONDS = 0.5  # for each service: all three, one after the other, are given up before the load balancer's 2 s
 KEPT = 10  # seconds

@@ -17,9 +17,9 @@ from typing import Any
 from django.conf import settings
 from scaleout import replication
 from scaleout.gateway import deadline
-from scaleout.gateway.errors import Cut, Failed, Refused
-from scaleout.gateway.exchange import Request
-from scaleout.gateway.service import Policy, Service
+from scaleout.gateway.client.errors import Cut, Failed, Refused
+from scaleout.gateway.client.exchange import Request
+from scaleout.gateway.client.service import Policy, Service
 from scaleout.identity import tokens
 from scaleout.observability import trace
 

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 from scaleout.cdn import weak_etag
-from scaleout.gateway.views import gateway
+from scaleout.gateway import gateway
 
 from shop.products import catalog, params
 from shop.products.tree import CategoryTree

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
 from ninja import Query, Schema, Status
 from pydantic import Field
-from scaleout.gateway import callers
+from scaleout.gateway import by_address
 from scaleout.identity import throttle
 from scaleout.identity.bearer import Bearer, caller, require_staff
 from scaleout.problems import Problem, require_match
@@ -71,7 +71,7 @@ def register(request: HttpRequest, body: NewUser) -> Status[Any]:
     """
     if settings.USERS_REGISTRATIONS:
         limit = throttle.Limit("registration", most=settings.USERS_REGISTRATIONS, seconds=3600)
-        login_api.refuse_many((limit, callers.by_address(request)), "Too many registrations.")
+        login_api.refuse_many((limit, by_address(request)), "Too many registrations.")
     passwords.refuse_weak(body.password, email=body.email, name=body.name)
     try:
         user = accounts.register(body.email, body.name, body.password)

@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest
 from ninja import Router, Schema, Status
 from pydantic import Field
-from scaleout.gateway import callers
+from scaleout.gateway import by_address
 from scaleout.identity import throttle, tokens
 from scaleout.identity.bearer import caller
 from scaleout.problems import Problem
@@ -60,7 +60,7 @@ def token(request: HttpRequest, body: Credentials) -> dict[str, Any]:
     """Log in. The answer to a wrong password and to an unknown address is the same, and takes as
     long.
     """
-    client, account = callers.by_address(request), _normalised(body.email)
+    client, account = by_address(request), _normalised(body.email)
     both = f"{client}|{account}"
     counted = [(BY_CLIENT, client), (BY_BOTH, both)]
     if not throttle.remembered(KNOWN, both):

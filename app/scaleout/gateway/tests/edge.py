@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.urls import re_path
 
-from scaleout.gateway.views import forward
+from scaleout.gateway import forward
 
 # On a busy machine nobody is to be let through uncounted.
 settings.CACHES[settings.GATEWAY_CACHE]["OPTIONS"] |= {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0}

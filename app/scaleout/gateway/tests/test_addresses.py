@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from scaleout.gateway import addresses
-from scaleout.gateway.addresses import Address, Addresses
+from scaleout.gateway.client import addresses
+from scaleout.gateway.client.addresses import Address, Addresses
 
 
 def at(*hosts: str) -> list[Address]:

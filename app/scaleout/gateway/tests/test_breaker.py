@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from scaleout.gateway.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, Open
+from scaleout.gateway.client.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, Open
 
 
 def opened(rest: float) -> tuple[Breaker, list[int]]:

@@ -10,8 +10,8 @@ from itertools import islice
 import pytest
 from waiting import in_time
 
-from scaleout.gateway.budget import Budget
-from scaleout.gateway.bulkhead import Bulkhead, Full
+from scaleout.gateway.client.budget import Budget
+from scaleout.gateway.client.bulkhead import Bulkhead, Full
 
 
 def soon() -> float:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from waiting import in_time
 
-from scaleout.gateway.documents import Missing, fetch, merge
-from scaleout.gateway.service import Policy, Service
+from scaleout.gateway.client.service import Policy, Service
+from scaleout.gateway.edge.documents import Missing, fetch, merge
 from scaleout.gateway.tests.upstream import Respond, Seen, Upstream, close, hang, say
 
 

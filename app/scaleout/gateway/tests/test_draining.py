@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from pytest_django import Settings
 
-from scaleout.gateway import draining
+from scaleout.gateway.client import draining
 
 
 def test_an_answer_says_it_as_soon_as_the_replica_drains(settings: Settings, tmp_path: Path) -> None:

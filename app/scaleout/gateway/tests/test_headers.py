@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from scaleout.gateway import headers
-from scaleout.gateway.errors import Broken
+from scaleout.gateway.client import headers
+from scaleout.gateway.client.errors import Broken
+from scaleout.gateway.edge.headers import to_service
 
 EDGE: dict[str, Any] = {
     "REMOTE_ADDR": "10.0.0.9",
@@ -28,7 +29,7 @@ REQUEST = {"X-Request-ID": "id-1", "traceparent": "00-1-2-01"}
 
 def sent(**environ: str) -> dict[str, str]:
     """Return what a service gets of a request with these entries in its environ."""
-    passed = headers.to_service(EDGE | environ, REQUEST)
+    passed = to_service(EDGE | environ, REQUEST)
     assert len({name for name, _ in passed}) == len(passed)
     return dict(passed)
 
@@ -52,7 +53,7 @@ def test_what_the_load_balancer_says_of_the_caller_is_passed_on() -> None:
 
 def test_without_a_load_balancer_the_gateway_says_it() -> None:
     bare = {name: value for name, value in EDGE.items() if not name.startswith("HTTP_X_")}
-    passed = dict(headers.to_service(bare, {}))
+    passed = dict(to_service(bare, {}))
     assert (passed["X-Real-Ip"], passed["X-Forwarded-For"], passed["X-Forwarded-Proto"]) == (
         "10.0.0.9",
         "10.0.0.9",

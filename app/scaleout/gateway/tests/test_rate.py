@@ -17,9 +17,9 @@ from redis.retry import Retry
 from waiting import eventually, in_time
 
 from redis import Redis
-from scaleout.gateway import rate
-from scaleout.gateway.callers import by_address
-from scaleout.gateway.rate import Rate
+from scaleout.gateway.edge import rate
+from scaleout.gateway.edge.callers import by_address
+from scaleout.gateway.edge.rate import Rate
 from scaleout.gateway.tests.upstream import Upstream, hang
 
 URL = settings.CACHES["default"]["LOCATION"]

@@ -25,12 +25,13 @@ from django.test import RequestFactory
 from prometheus_client import REGISTRY
 from waiting import TIME_FACTOR, eventually, in_time
 
-from scaleout.gateway import bulkhead, connection, service, views
-from scaleout.gateway.addresses import Address
-from scaleout.gateway.errors import Cut
-from scaleout.gateway.service import Policy, Service
+from scaleout.gateway.client import bulkhead, connection, service
+from scaleout.gateway.client.addresses import Address
+from scaleout.gateway.client.errors import Cut
+from scaleout.gateway.client.service import Policy, Service
+from scaleout.gateway.edge import views
+from scaleout.gateway.edge.views import Gateway, PassedOn
 from scaleout.gateway.tests.upstream import OK, Seen, Upstream, close, hang, say
-from scaleout.gateway.views import Gateway, PassedOn
 
 POLICY = Policy(total=1.0, connect=0.2, attempt=0.3, rest=0.3, failures=1000, concurrency=64, piece=0.3, body=1.0)
 

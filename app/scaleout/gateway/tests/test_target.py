@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory
 
-from scaleout.gateway import target
-from scaleout.gateway.errors import Refused
+from scaleout.gateway.client.errors import Refused
+from scaleout.gateway.edge import target
 
 SERVICES = {"users", "orders"}
 

@@ -21,7 +21,7 @@ from django.test import Client
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 from scaleout.gateway import deadline
-from scaleout.gateway.service import Policy, Service
+from scaleout.gateway.client.service import Policy, Service
 from scaleout.identity import keys, tokens
 from scaleout.replication import metrics
 from scaleout.sharding.ids import LARGEST, bucket_of, compose
@@ -149,7 +149,7 @@ def test_a_deleted_user_places_no_more_orders_however_good_the_token_is(
 def test_no_order_is_placed_when_its_caller_has_stopped_waiting(
     client: Client, settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "scaleout.gateway.deadline.DeadlineMiddleware"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "scaleout.gateway.DeadlineMiddleware"]
     headers, items = {**bearer(settings, ADA), "x-deadline": "20"}, [item(shop())]
     with monkeypatch.context() as patch:
         patch.setattr(products, "remember", lambda _prices: deadline._until.set(0.0))  # this took until then

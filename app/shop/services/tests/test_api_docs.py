@@ -12,7 +12,7 @@ import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
 from pytest_django import Settings
-from scaleout.gateway import views
+from scaleout.gateway.edge import views
 from scaleout.gateway.tests.upstream import Respond, Upstream, close, hang, say
 from waiting import in_time
 

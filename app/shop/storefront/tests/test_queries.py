@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 from pytest_django import Settings
-from scaleout.gateway import views
+from scaleout.gateway.edge import views
 from scaleout.replication import metrics
 
 from shop.products.tests.conftest import MakeProduct

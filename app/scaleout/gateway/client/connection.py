@@ -13,7 +13,7 @@ import time
 from collections.abc import Buffer
 from typing import Any
 
-from scaleout.gateway.addresses import Address
+from scaleout.gateway.client.addresses import Address
 
 # Seconds that an idle connection is used again: less than a replica drains, so that each is used
 # while its replica can still say that it is draining, or never again.

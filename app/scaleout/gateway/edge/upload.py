@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from scaleout.gateway.errors import Refused
+from scaleout.gateway.client.errors import Refused
 
 _CHUNK = 65536
 

@@ -17,13 +17,15 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 from django_redis import get_redis_connection
 
-from scaleout.gateway import deadline, headers, metrics, target
-from scaleout.gateway.documents import Document, Missing, fetch, merge
-from scaleout.gateway.errors import Failed, Refused
-from scaleout.gateway.exchange import Answer, Request
-from scaleout.gateway.rate import Rate
-from scaleout.gateway.service import Policy, Service
-from scaleout.gateway.upload import Upload
+from scaleout.gateway.client import deadline
+from scaleout.gateway.client.errors import Failed, Refused
+from scaleout.gateway.client.exchange import Answer, Request
+from scaleout.gateway.client.headers import Headers
+from scaleout.gateway.client.service import Policy, Service
+from scaleout.gateway.edge import headers, metrics, target
+from scaleout.gateway.edge.documents import Document, Missing, fetch, merge
+from scaleout.gateway.edge.rate import Rate
+from scaleout.gateway.edge.upload import Upload
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class PassedOn(StreamingHttpResponse):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer, status=answer.status, reason=answer.reason or None)  # closes it in the end
         del self.headers["Content-Type"]  # Django's default, where the service has sent none
-        self._repeated: headers.Headers = []
+        self._repeated: Headers = []
         for header, value in answer.headers:
             if header in self.headers and header.lower() in _READ_HERE:
                 self.headers[header] += f", {value}"  # the same (RFC 9110, 5.3), and seen whole by the middleware

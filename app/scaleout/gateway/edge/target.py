@@ -14,7 +14,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from scaleout.gateway.errors import Refused
+from scaleout.gateway.client.errors import Refused
 
 _SERVICE = re.compile(r"/api/([a-z][a-z0-9-]*)(?:/|\Z)")
 _NOT_PRINTABLE = re.compile(r"[^\x21-\x7e]|#")

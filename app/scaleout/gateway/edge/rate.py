@@ -20,7 +20,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from redis import Redis, RedisError
-from scaleout.gateway import metrics
+from scaleout.gateway.edge import metrics
 
 log = logging.getLogger(__name__)
 

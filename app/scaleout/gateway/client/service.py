@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from scaleout.gateway import addresses, breaker, bulkhead, metrics
-from scaleout.gateway.budget import Budget
-from scaleout.gateway.connection import Kept
-from scaleout.gateway.errors import Failed, Lost, Refused, Slow, Unreachable
-from scaleout.gateway.exchange import Answer, Request, ask_first, exchange, open_connection
+from scaleout.gateway.client import addresses, breaker, bulkhead, metrics
+from scaleout.gateway.client.budget import Budget
+from scaleout.gateway.client.connection import Kept
+from scaleout.gateway.client.errors import Failed, Lost, Refused, Slow, Unreachable
+from scaleout.gateway.client.exchange import Answer, Request, ask_first, exchange, open_connection
 
 # What may be sent a second time after the first may have reached a replica: as both load balancers
 # have it.
@@ -174,4 +174,4 @@ class Service:
 
 def _repeatable(request: Request, failure: Failed) -> bool:
     """Return whether a request that may have reached a replica may be sent to another one."""
-    return request.method in _REPEATABLE and isinstance(failure, Lost | Slow) and not request.upload.begun
+    return request.method in _REPEATABLE and isinstance(failure, Lost | Slow) and not request.body.begun

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scaleout.gateway.errors import Cut, Failed, Refused
-from scaleout.gateway.exchange import Request
-from scaleout.gateway.service import Service
+from scaleout.gateway.client.errors import Cut, Failed, Refused
+from scaleout.gateway.client.exchange import Request
+from scaleout.gateway.client.service import Service
 
 MOST = 2_097_152  # bytes of a document
 DEEPEST = 100  # levels of one: what walks through it calls itself

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from scaleout.gateway import deadline, draining, headers
-from scaleout.gateway.connection import Connection, TimedSocket
-from scaleout.gateway.errors import Broken, Cut, Lost, Refused, Silent, Slow, Unreachable
-from scaleout.gateway.headers import Headers
-from scaleout.gateway.upload import Upload
+from scaleout.gateway.client import deadline, draining, headers
+from scaleout.gateway.client.body import Body, Held
+from scaleout.gateway.client.connection import Connection, TimedSocket
+from scaleout.gateway.client.errors import Broken, Cut, Lost, Refused, Silent, Slow, Unreachable
+from scaleout.gateway.client.headers import Headers
 
 _CHUNK = 65536
 _PROBED = 16_384  # bytes of an answer to a probe
@@ -25,12 +24,12 @@ class Request:
     method: str
     target: str
     headers: Headers
-    upload: Upload
+    body: Body
 
     @classmethod
     def get(cls, target: str, passed: Headers) -> Request:
         """Return a request of our own."""
-        return cls("GET", target, [*passed, ("Accept-Encoding", "identity")], Upload({"wsgi.input": io.BytesIO()}, 0))
+        return cls("GET", target, [*passed, ("Accept-Encoding", "identity")], Held())
 
 
 class Answer:
@@ -185,23 +184,23 @@ def exchange(connection: Connection, sock: TimedSocket, request: Request, until:
 
 
 def _send(connection: Connection, request: Request, until: float) -> None:
-    upload = request.upload
+    body = request.body
     connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
     for name, value in request.headers:
         connection.putheader(name, value)
     for name, value in deadline.headers(until - time.monotonic()).items():
         connection.putheader(name, value)
-    if upload.chunked:
+    if body.chunked:
         connection.putheader("Transfer-Encoding", "chunked")
-    elif upload.length is not None:
-        connection.putheader("Content-Length", str(upload.length))
+    elif body.length is not None:
+        connection.putheader("Content-Length", str(body.length))
     connection.endheaders()
     try:
-        for piece in upload:
+        for piece in body:
             if time.monotonic() >= until:  # the caller's time, not the service's
                 raise Refused(400, "body", "The body of the request came too slowly.")
-            connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if upload.chunked else piece)
-        if upload.chunked:
+            connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if body.chunked else piece)
+        if body.chunked:
             connection.send(b"0\r\n\r\n")
     except ConnectionError:
         pass  # it may have answered before the end, as with 413: that answer counts, if it came

@@ -1,0 +1,1 @@
+"""The site's entry: it judges a request, counts its caller, passes it on by the client."""
