@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scaleout.identity.bearer import Bearer
+    from scaleout.identity.bearer import Bearer, StaffBearer
     from scaleout.identity.keys import Keyring, Signer, keyring, public_keys, signer
     from scaleout.identity.throttle import Limit
     from scaleout.identity.tokens import BadToken, Caller
@@ -20,6 +20,7 @@ __all__ = [
     "Keyring",
     "Limit",
     "Signer",
+    "StaffBearer",
     "keyring",
     "public_keys",
     "signer",
@@ -31,6 +32,7 @@ _HOMES = {
     "Keyring": "keys",
     "Limit": "throttle",
     "Signer": "keys",
+    "StaffBearer": "bearer",
     "keyring": "keys",
     "public_keys": "keys",
     "signer": "keys",

@@ -23,6 +23,17 @@ class Bearer(HttpBearer):
             raise AuthenticationError(message="The token is invalid or expired.") from None
 
 
+class StaffBearer(Bearer):
+    """Admit staff. Another caller gets 403 before the body is read: authorisation comes first."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller:
+        """Return the caller. Raises AuthenticationError, or PermissionDenied if not staff."""
+        found = super().authenticate(request, token)
+        if not found.is_staff:
+            raise PermissionDenied("only staff may do this")
+        return found
+
+
 def _verified(request: HttpRequest, token: str) -> Caller:
     """Return the caller that the token names; verify its signature once a request. Raises
     BadToken.
@@ -62,9 +73,3 @@ def user(request: HttpRequest) -> int:
     if found is None:
         raise PermissionDenied("only users may do this, not services")
     return found
-
-
-def require_staff(request: HttpRequest) -> None:
-    """Raise PermissionDenied unless the caller is staff."""
-    if not caller(request).is_staff:
-        raise PermissionDenied("only staff may do this")

@@ -21,7 +21,7 @@ from ninja.files import UploadedFile
 from pydantic import ConfigDict, Field
 from scaleout.events.sending import send as send_task
 from scaleout.gateway import deadline
-from scaleout.identity.bearer import Bearer, require_staff
+from scaleout.identity.bearer import StaffBearer
 from scaleout.observability import trace
 from scaleout.problems import Problem
 from scaleout.problems.api import problems
@@ -41,7 +41,7 @@ _AWAY = "The store of the images does not answer at the moment. Nothing was chan
 # Not the store's threads: a queue that is away must not look like a store that is.
 _announcer = ThreadPoolExecutor(1, thread_name_prefix="announcer")
 
-router = Router(auth=Bearer())
+router = Router(auth=StaffBearer())
 store.make_ready()
 
 
@@ -72,7 +72,6 @@ def send(request: HttpRequest, product_id: str, image: Annotated[UploadedFile, F
     seconds.
     """
     until = _until()
-    require_staff(request)
     key = _existing(product_id)
     if (image.size or 0) > pictures.MOST_BYTES:
         raise Problem(413, f"The image is larger than {pictures.MOST_BYTES} bytes.")
@@ -84,7 +83,6 @@ def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Up
     """Say where a browser may put an image, of up to 8 MiB, without going through the services. For
     staff.
     """
-    require_staff(request)
     token = names.fresh_token()
     base = settings.MEDIA_UPLOAD_URL or _own_bucket(request)
     storage: Any = default_storage
@@ -124,7 +122,6 @@ def _is_near(host: str) -> bool:
 def confirm(request: HttpRequest, product_id: str, token: str) -> dict[str, Any]:
     """Give a product the image that a browser has put into the store, for staff."""
     until = _until()
-    require_staff(request)
     key = _existing(product_id)
     if len(token) != 2 * names.TOKEN_BYTES or not token.isalnum() or not token.isascii():
         raise Problem(404, "there is no such upload")

@@ -11,7 +11,7 @@ from ninja import Query, Schema, Status
 from pydantic import Field
 from scaleout.gateway import by_address
 from scaleout.identity import throttle
-from scaleout.identity.bearer import Bearer, caller, require_staff
+from scaleout.identity.bearer import Bearer, StaffBearer, caller
 from scaleout.problems import Problem, require_match
 from scaleout.problems.api import Api, problems
 from scaleout.sharding.ids import LARGEST
@@ -86,14 +86,13 @@ def register(request: HttpRequest, body: NewUser) -> Status[Any]:
     return Status(202, {"detail": "If the address was free, it has a user now: log in with it."})
 
 
-@api.get("", response={200: UserPage, **problems(401, 403)})
+@api.get("", auth=StaffBearer(), response={200: UserPage, **problems(401, 403)})
 def users(
     request: HttpRequest,
     cursor: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
 ) -> dict[str, Any]:
     """All users, for staff, in the order of their ids."""
-    require_staff(request)
     page = User.objects.scatter(limit=limit, after=cursor)
     return {"items": page.items, "next": str(page.next) if page.next else None, "partial": page.partial}
 
