@@ -1,8 +1,7 @@
 # Everything a person does with the stack. `make` alone explains it. Settings are given on the
 # command line (make up LB=haproxy HTTP_PORT=9080), in the environment or in .env.
 
-# What was typed reaches the scripts as it came: make would expand $(...) in it, and a shell what is
-# left.
+# The scripts get each value as it was typed: make would expand $(...) in it, and a shell the rest.
 $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),\
   $(eval override $(name) := $$(value $(name)))$(eval export $(name))))
 
@@ -14,25 +13,25 @@ help: ## show this help
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
-up: ## install what is missing, build, start, wait until all is healthy; of what runs, replace what has changed
+up: ## install what is missing, build, start, wait until all is healthy; in a running stack, replace what changed
 	@scripts/up.sh
 
-update: ## security updates: fetch the base image and Debian's packages again, build, and replace as make up does
+update: ## fetch the base image and Debian's packages again (security updates), build, and replace as make up does
 	@scripts/up.sh update
 
-reload-lb: ## serve a renewed certificate, and the load balancer's settings of .env, without an interruption
+reload-lb: ## load a renewed certificate and the load balancer's settings in .env, without an interruption
 	@scripts/lb.sh reload
 
-dev: ## a small stack in which a change of a file in app/ shows at once
+dev: ## start a small stack, in which the next request shows a changed file of app/
 	@scripts/dev.sh
 
-manage: ## run a command of Django's: make manage CMD="migrate" [S=orders]
+manage: ## run a Django command: make manage CMD="migrate" [S=orders]
 	@scripts/manage.sh manage
 
-migrations: ## write the migrations of changed models [APP=products]
+migrations: ## write migrations for changed models [APP=products]
 	@scripts/manage.sh migrations
 
-shell: ## Python with the models, in a container of web [S=orders]
+shell: ## open Python with the models, in a container of web [S=orders]
 	@scripts/manage.sh shell
 
 down: ## stop the stack and keep its data
@@ -47,19 +46,19 @@ ps: ## show the containers, the certificate, and ports that do not answer
 logs: ## follow the logs (S=web for one service)
 	@scripts/stack.sh logs
 
-trace: ## one request's way through all containers, in the order of time: make trace ID=<X-Request-ID> [TAIL=20000]
+trace: ## show what one request did in all containers, in order of time: make trace ID=<X-Request-ID> [TAIL=20000]
 	@scripts/trace.sh
 
 scale: ## run N web replicas: make scale N=5
 	@scripts/stack.sh scale
 
-deploy: ## put this work tree in place of what runs, one container after the other
+deploy: ## replace the running application with this work tree, one container after the other
 	@scripts/deploy.sh
 
 switchover: ## move PostgreSQL's primary to another node
 	@scripts/switchover.sh
 
-rotate-certs: ## new certificates for etcd and Patroni, used without an interruption
+rotate-certs: ## make new certificates for etcd and Patroni, and use them without an interruption
 	@scripts/certificates.sh rotate
 
 staff: ## make the demo's staff user at first, then print a fresh token
@@ -68,31 +67,31 @@ staff: ## make the demo's staff user at first, then print a fresh token
 load-large: ## import Debian's package index (about 68,000 products) into the live catalogue
 	@scripts/load-large.sh
 
-test: ## everything that must pass: lint, in-process tests, live tests
+test: ## run everything that must pass: lint, in-process tests, live tests
 	@scripts/test.sh all
 
-test-unit: ## the tests that need no running stack (TESTS=app/shop/products/tests/test_money.py for some)
+test-unit: ## run the tests that need no running stack (TESTS=app/shop/products/tests/test_money.py for some)
 	@scripts/test.sh unit
 
-test-integration: ## the live tests, against the running stack (TESTS=tests/test_pages.py for some)
+test-integration: ## run the live tests against the running stack (TESTS=tests/test_pages.py for some)
 	@scripts/test.sh integration
 
-test-failure: ## the live tests that break parts of the stack, and all tests that take long (TESTS=tests/... for some)
+test-failure: ## run the live tests that break parts of the stack, and the tests that take long (TESTS=tests/... for some)
 	@scripts/test.sh failure
 
-lint: ## ruff, mypy, shellcheck, hadolint over the whole repository
+lint: ## check the whole repository: ruff, mypy, shellcheck, hadolint, words
 	@scripts/test.sh lint
 
-mutants: ## change a package's code here and there and show what its tests don't notice: make mutants PACKAGE=identity [MINUTES=30]
+mutants: ## change a package's code at random, and show the changes that its tests miss: make mutants PACKAGE=identity [MINUTES=30]
 	@scripts/mutants.sh
 
-compare: ## compare the ORM over shards with one plain database, at random: make compare [MINUTES=10] [SEED=7]
+compare: ## compare the ORM over shards with one plain database, by random operations: make compare [MINUTES=10] [SEED=7]
 	@scripts/test.sh compare
 
 bench: ## measure: make bench NAME=proxy (without NAME: list the benches)
 	@scripts/bench.sh
 
-idle: ## the CPU time that each container takes at rest, and the engine: make idle [FOR=60]
+idle: ## measure the CPU time of each container at rest, and of the engine: make idle [FOR=60]
 	@scripts/idle.sh
 
 requirements: ## pin the Python packages again
