@@ -15,6 +15,7 @@ from django.conf import settings as configured
 from django.db import transaction
 from prometheus_client import REGISTRY
 from pytest_django import Settings
+from scaleout.base import Breaker
 from scaleout.events import sending
 from scaleout.events.models import Inbox, Outbox
 from scaleout.events.outbox import publish
@@ -52,7 +53,7 @@ def _events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.EVENTS_HEADERS = "scaleout.events.tests.tasks.headers"
     settings.EVENTS_SIGN, settings.EVENTS_VERIFY = "config.event_keys.sign", "config.event_keys.verify"
     as_service(settings, "users")
-    monkeypatch.setattr(sending, "_broken", sending._Broken())
+    monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     monkeypatch.setattr(sending, "_lengths", {})
 
 

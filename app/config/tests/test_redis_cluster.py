@@ -57,7 +57,7 @@ def patient(nodes: RedisCluster, settings: Settings) -> RedisCluster:
 
 
 def use(settings: Settings, urls: list[str], **options: float) -> None:
-    clusters._renew()
+    clusters._shelf.forget()
     given = {"CLIENT_CLASS": "scaleout.caching.cluster.ClusterClient", "PASSWORD": PASSWORD} | options
     settings.CACHES = settings.CACHES | {
         alias: {**before, "LOCATION": urls, "OPTIONS": before["OPTIONS"] | given}

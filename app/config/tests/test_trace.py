@@ -15,6 +15,7 @@ import pytest
 from celery import current_app
 from django.db import connections, transaction
 from pytest_django import Settings
+from scaleout.base import Breaker
 from scaleout.events import sending
 from scaleout.events.models import Outbox
 from scaleout.events.outbox import publish
@@ -35,7 +36,7 @@ def broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Brok
     """A broker of the test's own, a consumer, and the table of its effects."""
     settings.EVENTS, settings.EVENTS_QUEUE = EVENTS, "celery"
     route("celery")
-    monkeypatch.setattr(sending, "_broken", sending._Broken())
+    monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     monkeypatch.setattr(sending, "_lengths", {})
     before = current_app.conf.broker_url
     with tempfile.TemporaryDirectory(prefix="trace-") as folder, connections["default"].cursor() as cursor:
@@ -63,7 +64,7 @@ def done(worker: Worker) -> list[dict[str, Any]]:
 def test_an_event_that_is_sent_much_later_still_belongs_to_its_request(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "PAUSE", 0.0)
+    monkeypatch.setattr(sending._breaker, "seconds", 0.0)
     token = trace.enter(trace.Span("abc-1", TRACE, SPAN, sampled=False, state="a=1"))
     broker.kill()
     with transaction.atomic():

@@ -8,9 +8,9 @@ costs no more than one Redis that is.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
+from collections import defaultdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +20,8 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
+
+from scaleout.base import Breaker, PerProcess
 
 FRESH = 0.2  # seconds for which what a node has said of the cluster holds, though another node fails meanwhile
 REST = 1.0  # seconds without a question to anybody, after nobody has answered
@@ -109,19 +111,10 @@ class _Shelf:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.clusters: dict[Any, Cluster] = {}
-        self.again: dict[Any, float] = {}  # when to look for one next
+        self.breakers: defaultdict[Any, Breaker] = defaultdict(lambda: Breaker(REST))
 
 
-_shelf = _Shelf()
-
-
-def _renew() -> None:
-    """Begin anew in a child process: connections do not fork."""
-    global _shelf  # noqa: PLW0603 - one process, one shelf
-    _shelf = _Shelf()
-
-
-os.register_at_fork(after_in_child=_renew)
+_shelf = PerProcess(_Shelf)  # connections do not fork
 
 
 def _found(urls: list[str], options: dict[str, Any]) -> Cluster | Away:
@@ -129,14 +122,14 @@ def _found(urls: list[str], options: dict[str, Any]) -> Cluster | Away:
     time.
     """
     patience, connect = options.get("SOCKET_TIMEOUT", 1.0), options.get("SOCKET_CONNECT_TIMEOUT", 1.0)
-    key, shelf = (*urls, patience, connect), _shelf
+    key, shelf = (*urls, patience, connect), _shelf.own
     if cluster := shelf.clusters.get(key):
         return cluster
     if not shelf.lock.acquire(timeout=patience):
         return Away("the cluster is being looked for")
     try:
         if key not in shelf.clusters:
-            if time.monotonic() < shelf.again.get(key, 0.0):
+            if not shelf.breakers[key].allows():
                 return Away("the cluster was away a moment ago")
             user, password = options.get("USERNAME") or None, options.get("PASSWORD") or None
             nodes = [
@@ -148,7 +141,7 @@ def _found(urls: list[str], options: dict[str, Any]) -> Cluster | Away:
             )
         return shelf.clusters[key]
     except RedisClusterException as error:
-        shelf.again[key] = time.monotonic() + REST
+        shelf.breakers[key].failed()
         return Away(str(error))
     finally:
         shelf.lock.release()

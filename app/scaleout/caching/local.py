@@ -12,7 +12,6 @@ here entries and bytes are both counted.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, Self
 from cachebox import LRUCache
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 
+from scaleout.base import in_child
 from scaleout.caching.codec import dump, load
 from scaleout.caching.frozen import frozen, size
 
@@ -118,12 +118,10 @@ class Store:
 _stores: dict[str, Store] = {}
 
 
+@in_child
 def _reset_all() -> None:
     for store in _stores.values():
         store.reset()
-
-
-os.register_at_fork(after_in_child=_reset_all)
 
 
 class LocalCache(BaseCache):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from redis.exceptions import RedisError
 
+from scaleout.base import in_child
 from scaleout.caching import metrics
 from scaleout.caching.errors import AwayError
 from scaleout.caching.flights import Flights
@@ -127,11 +127,11 @@ class Process:
 current = Process()
 
 
+@in_child
 def renew() -> None:
     """Begin anew: in a child process, and between tests."""
     global current  # noqa: PLW0603 - one process, one of each
     current = Process()
 
 
-os.register_at_fork(after_in_child=renew)
 atexit.register(lambda: current.last_try())  # noqa: PLW0108 - the one that is current then

@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import http.client
 import logging
-import os
 import re
 import signal
 import ssl
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from scaleout.base import Breaker, PerProcess
 from scaleout.cdn import metrics
 from scaleout.cdn.tags import EVERYTHING, MOST_BYTES, written
 
@@ -125,14 +125,12 @@ class Purger:
     """The backlog of tags to purge, and the thread that sends them, which the first tag starts."""
 
     def __init__(self, edge: Edge, again: float = AGAIN, pause: float = PAUSE) -> None:
-        self._edge, self._again, self._pause = edge, again, pause
+        self._edge, self._again, self._breaker = edge, again, Breaker(pause)
         self._wake = threading.Condition()
         self._now: set[str] = set()
         self._later: dict[str, float] = {}  # time of the second purge, by tag, the earliest first
         self._thread: threading.Thread | None = None
-        self._closed_until = 0.0
         self._ending = self._hurried = False
-        self._failing = False
 
     def purge(self, tags: Iterable[str]) -> None:
         """Purge `tags`, written as they stand in a header, from the edge soon. Returns at once."""
@@ -179,7 +177,7 @@ class Purger:
                 now = time.monotonic()
                 tags, self._now = self._now, set()
                 for one, due in list(self._later.items()):
-                    if due > now and not (self._hurried or (self._ending and self._failing)):
+                    if due > now and not (self._hurried or (self._ending and self._breaker.open)):
                         break
                     tags.add(one)
                     del self._later[one]
@@ -189,28 +187,25 @@ class Purger:
                 self._wake.wait(None if first is None else first - now)
 
     def _tell(self, tags: set[str]) -> None:
-        if time.monotonic() < self._closed_until:
+        if not self._breaker.allows():
             metrics.purges.labels("dropped").inc(len(tags))
             return
         try:
             self._edge.purge(tags)
         except (OSError, http.client.HTTPException, ValueError) as error:
             metrics.purges.labels("failed").inc(len(tags))
-            self._closed_until = time.monotonic() + self._pause
-            if not self._failing:
+            if self._breaker.failed():
                 log.info("edge breaker opened: %s", error)
                 metrics.breaker.set(1)
-            self._failing = True
         else:
             metrics.purges.labels("sent").inc(len(tags))
-            if self._failing:
+            if self._breaker.worked():
                 log.info("edge breaker closed")
                 metrics.breaker.set(0)
-            self._failing = False
 
 
-_current: Purger | None = None
-_making = threading.Lock()
+# Its thread does not survive a fork.
+_current = PerProcess(lambda: Purger(Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET)))
 
 
 def purge(*tags: str) -> None:
@@ -234,18 +229,13 @@ def end(*, hurried: bool = False) -> None:
     """Send the backlog now: for a process that ends without Python's exit handlers, or has
     no time.
     """
-    if _current is not None:
-        _current.end(hurried=hurried)
+    if (purger := _current.made) is not None:
+        purger.end(hurried=hurried)
 
 
 def _purge(wrong: set[str]) -> None:
-    global _current  # noqa: PLW0603 - one process, one thread that purges
-    if not settings.CDN_PURGE_URL or not wrong:
-        return
-    with _making:
-        if _current is None:
-            _current = Purger(Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET))
-    _current.purge(wrong)
+    if settings.CDN_PURGE_URL and wrong:
+        _current.own.purge(wrong)
 
 
 def _at_exit() -> None:
@@ -253,10 +243,4 @@ def _at_exit() -> None:
     end(hurried=signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
 
 
-def _renew() -> None:
-    global _current, _making  # threads do not survive a fork
-    _current, _making = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew)
 atexit.register(_at_exit)

@@ -8,11 +8,12 @@ DEADLINE. After that the name fails at once, while one thread retries until the 
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
 from typing import Any
+
+from scaleout.base import in_child
 
 DEADLINE = 0.3  # seconds that a caller waits for an answer
 RETRY = 0.2  # seconds between two tries of a name that fails
@@ -91,5 +92,5 @@ class Names:
 def install() -> None:
     """Let everything in this process (psycopg, redis-py, requests) look names up this way."""
     names = Names()
-    os.register_at_fork(after_in_child=names.reset)
+    in_child(names.reset)
     socket.getaddrinfo = names.getaddrinfo

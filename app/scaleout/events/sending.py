@@ -11,7 +11,6 @@ alone for a moment after a failure.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +21,11 @@ from django.conf import settings
 from kombu import Producer
 from kombu.pools import producers
 
+from scaleout.base import Breaker
 from scaleout.events import metrics
 
 CONNECT, ANSWER = 0.25, 0.5  # seconds; the broker is on the same network
-PAUSE = 2.0  # seconds in which nobody in this process tries, after a failure
+PAUSE = 2.0  # seconds after a failure until one caller of this process tries again
 # Messages in a queue beyond which no event is sent to it: its consumer has enough to do, what waits
 # there would be sent once more for each pause that passes, and the broker's memory is for all
 # queues.
@@ -41,28 +41,7 @@ _OPTIONS = {
 log = logging.getLogger(__name__)
 
 
-class _Broken:
-    """When the broker failed; after PAUSE one caller finds out for all whether it is back."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._since: float | None = None
-
-    def allows(self) -> bool:
-        with self._lock:
-            if self._since is None:
-                return True
-            if time.monotonic() - self._since < PAUSE:
-                return False
-            self._since = time.monotonic()
-            return True
-
-    def note(self, *, works: bool) -> None:
-        with self._lock:
-            self._since = None if works else time.monotonic()
-
-
-_broken = _Broken()
+_breaker = Breaker(PAUSE)
 _lengths: dict[str, tuple[float, int | None]] = {}  # by queue: when it was seen
 
 
@@ -80,18 +59,18 @@ def send(task: str, queue: str | None = None, headers: dict[str, str] | None = N
 
 def deliver(app: Celery, task: str, args: Sequence[Any], arguments: dict[str, Any], options: dict[str, Any]) -> bool:
     """Do as `send`, with any options of `Celery.send_task`."""
-    if not _broken.allows():
+    if not _breaker.allows():
         metrics.unsent.inc()
         return False
     try:
         with _producer() as producer:
             app.send_task(task, args, arguments, producer=producer, retry=False, **options)
     except Exception as error:  # whatever it is: the change is committed, and the relay sends what tells of it
-        _broken.note(works=False)
+        _breaker.failed()
         metrics.unsent.inc()
         log.warning("not sent: %s: %s: %s", task, type(error).__name__, error)
         return False
-    _broken.note(works=True)
+    _breaker.worked()
     return True
 
 
@@ -125,17 +104,17 @@ def length(queue: str) -> int | None:
     """Return how many messages of `queue` no worker has taken yet; None if the broker does not
     say.
     """
-    if not _broken.allows():
+    if not _breaker.allows():
         return None
     try:
         with _producer() as producer:
             channel: Any = producer.channel  # of the transport for Redis
             count = int(channel.client.llen(queue))
     except Exception as error:  # as above
-        _broken.note(works=False)
+        _breaker.failed()
         log.warning("the length of %s is not known: %s: %s", queue, type(error).__name__, error)
         return None
-    _broken.note(works=True)
+    _breaker.worked()
     return count
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,6 +19,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from scaleout.base import Breaker
 from scaleout.replication import metrics
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,7 @@ class Positions:
 
     def __init__(self, redis: Callable[[], Any], user: Callable[[HttpRequest], str | None]) -> None:
         self._redis, self._user = redis, user
-        self._lock = threading.Lock()
-        self._again: float | None = None  # when to ask next, while Redis is away
+        self._breaker = Breaker(PAUSE)
 
     def known(self, request: HttpRequest) -> bool:
         """Return whether the request says which user it is of."""
@@ -76,31 +74,19 @@ class Positions:
             self._ask(lambda redis: _run(redis, _key(user), *given))
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
-        if not self._may_ask():
+        if not self._breaker.allows():
             metrics.positions_missed.inc()
             return None
         try:
             answer = question(self._redis())
         except Exception as error:  # whatever the client raises: no request fails for want of a position
             metrics.positions_missed.inc()
-            if self._again is None:
+            if self._breaker.failed():
                 log.warning("positions of users are not kept: %s", error)
-            self._again = time.monotonic() + PAUSE
             return None
-        if self._again is not None:
-            self._again = None
+        if self._breaker.worked():
             log.warning("positions of users are kept again")
         return answer
-
-    def _may_ask(self) -> bool:
-        if self._again is None:
-            return True
-        with self._lock:  # one asks, for all the others
-            now = time.monotonic()
-            if self._again is not None and now < self._again:
-                return False
-            self._again = now + PAUSE
-            return True
 
 
 def _run(redis: Any, key: str, *given: str | int) -> Any:

@@ -9,7 +9,6 @@ only about to be.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
+from scaleout.base import Breaker, PerProcess
 from scaleout.sharding.errors import MapIncomplete, MapUnavailable
 from scaleout.sharding.ids import BUCKETS, bucket_of
 
@@ -46,8 +46,8 @@ class ShardMap:
         self.shards = shards
         self.version = -1
         self._buckets: tuple[int, ...] = ()
-        self._read_at = self._failed_at = float("-inf")
-        self._failure = ""
+        self._read_at = float("-inf")
+        self._breaker, self._failure = Breaker(PAUSE), ""
         self._lock = threading.Lock()
 
     def number(self, bucket: int) -> int:
@@ -78,19 +78,20 @@ class ShardMap:
             now = _now()
             if now - self._read_at <= LEASE:
                 return  # somebody else has just done it
-            if now - self._failed_at <= PAUSE:
+            if not self._breaker.allows():
                 raise MapUnavailable(self._failure)
             try:
                 self._read()
             except transaction.TransactionManagementError:
                 raise  # the caller's own transaction on that database is broken
             except (DatabaseError, InterfaceError) as error:
-                self._failed_at = _now()
+                self._breaker.failed()
                 self._failure = (
                     f"the map of the shards cannot be read from {self.alias}, and what is known of it is older than"
                     f" {LEASE} s: {' '.join(str(error).split())}"
                 )
                 raise MapUnavailable(self._failure) from error
+            self._breaker.worked()
             self._read_at = now
 
     def _read(self) -> None:
@@ -126,26 +127,14 @@ def reassign(alias: str, buckets: Iterable[int], source: int, target: int) -> in
         return int(cursor.rowcount)
 
 
-_current: ShardMap | None = None
+_current = PerProcess(lambda: ShardMap("default", settings.SHARDS))
+forget = _current.forget  # the map, as in a new process
 
 
 def current() -> ShardMap:
     """Return the map of this process's context (`settings.SHARDS`). Raises MapIncomplete where
     there are no shards.
     """
-    global _current  # noqa: PLW0603 - one map for a process, and nothing to hand it through
     if not settings.SHARDS:
         raise MapIncomplete("this service has no shards: ask the service that owns the rows")
-    found = _current
-    if found is None:
-        found = _current = ShardMap("default", settings.SHARDS)
-    return found
-
-
-def forget() -> None:
-    """Forget the map, as in a new process."""
-    global _current  # noqa: PLW0603
-    _current = None
-
-
-os.register_at_fork(after_in_child=forget)  # a lock that another thread of the parent held would stay locked
+    return _current.own

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextvars
 import heapq
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db.models import Model
 
+from scaleout.base import PerProcess
 from scaleout.sharding import map as maps
 from scaleout.sharding.errors import CrossShardTransaction
 from scaleout.sharding.ids import BUCKETS, bucket_of
@@ -43,9 +43,22 @@ type Question[T] = Callable[[str, bool], T]
 
 log = logging.getLogger(__name__)
 
-_lock = threading.Lock()
-_pools: dict[str, ThreadPoolExecutor] = {}
-os.register_at_fork(after_in_child=_pools.clear)  # threads do not live on in a child
+
+class _Pools:
+    """The threads of this process that ask, a pool for each shard."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+
+    def of(self, alias: str) -> ThreadPoolExecutor:
+        with self._lock:
+            if alias not in self._pools:
+                self._pools[alias] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"scatter-{alias}")
+            return self._pools[alias]
+
+
+_pools = PerProcess(_Pools)
 
 
 @dataclass(frozen=True)
@@ -73,13 +86,6 @@ class _Gathered[T]:
     missing: tuple[str, ...]
     whole: bool  # each bucket was shown by somebody
     twice: bool  # a bucket was shown by two, whose snapshots are from before and after it changed sides
-
-
-def _pool(alias: str) -> ThreadPoolExecutor:
-    with _lock:
-        if alias not in _pools:
-            _pools[alias] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"scatter-{alias}")
-        return _pools[alias]
 
 
 def _ask[T](alias: str, until: float, question: Question[T]) -> tuple[set[int], T]:
@@ -124,7 +130,7 @@ def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
             continue
         # With the caller's context, so that what is logged and counted there is the caller's.
         context = contextvars.copy_context()
-        futures[alias] = _pool(alias).submit(context.run, _ask, alias, until, question)
+        futures[alias] = _pools.own.of(alias).submit(context.run, _ask, alias, until, question)
     wait(futures.values(), max(0.0, until - time.monotonic()))
     answers: dict[str, T] = {}
     seen: set[int] = set()

@@ -229,13 +229,13 @@ def test_a_child_process_tells_by_a_thread_of_its_own(edge: FakeEdge, settings: 
     child = os.fork()
     if child == 0:
         purging.purge("child")
-        assert purging._current is not None
+        assert purging._current.made is not None
         purging.end(hurried=True)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert {"child"} in edge.heard
     purging.end(hurried=True)
-    purging._renew()  # for the next test
+    purging._current.forget()  # for the next test
 
 
 URL = "https://Shop.example:8443/api/products/7?x=%C3%A4"
@@ -248,7 +248,7 @@ def test_a_url_is_purged_by_its_host_and_path_beside_tags(edge: FakeEdge, settin
     purging.purge("one")
     eventually(lambda: edge.all() == {WRITTEN, "//shop.example/", "one"}, what="purges")
     purging.end(hurried=True)
-    purging._renew()  # for the next test
+    purging._current.forget()  # for the next test
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_the_command_says_so_if_nothing_was_purged(edge: FakeEdge, settings: Set
 def test_without_an_edge_no_purge_is_sent(settings: Settings) -> None:
     settings.CDN_PURGE_URL = ""
     purging.purge("one")
-    assert purging._current is None
+    assert purging._current.made is None
 
 
 @pytest.mark.parametrize("odd", ["a b", "a,b", "-a", "*", "=a:b", "ä", "a" * 101, "a\r\nX: 1", ""])

@@ -11,6 +11,7 @@ from celery import current_app
 from django.db import connections
 from pytest_django import Settings
 
+from scaleout.base import Breaker
 from scaleout.events import sending
 from scaleout.events.tests.broker import Broker, Worker, route
 from scaleout.events.tests.tasks import TABLE
@@ -25,7 +26,7 @@ def _events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     settings.EVENTS_QUEUE = "celery"  # one for all, as long as a test does not say otherwise
     settings.EVENTS_QUEUES = ["celery"]
     settings.EVENTS_HEADERS = "scaleout.events.tests.tasks.headers"
-    monkeypatch.setattr(sending, "_broken", sending._Broken())
+    monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     monkeypatch.setattr(sending, "_lengths", {})
     route("celery")
     yield

@@ -133,6 +133,6 @@ def test_what_the_broker_does_not_take_is_kept_and_sent_when_it_is_back(
     broker.kill()
     assert (relay_tasks(), kept()) == (0, 1)
     broker.start()
-    monkeypatch.setattr(sending, "PAUSE", 0.0)
+    monkeypatch.setattr(sending._breaker, "seconds", 0.0)
     pass_time()
     assert (relay_tasks(), kept(), broker.length("celery")) == (1, 0, 1)

@@ -431,7 +431,7 @@ def test_a_broker_that_is_away_holds_nobody_up_and_is_sent_everything_when_it_is
     settings.EVENTS_QUEUE = "tests.answers"
     tell("before", aggregate="before")
     assert labels(broker) == ["before"]
-    monkeypatch.setattr(sending, "PAUSE", 600.0)
+    monkeypatch.setattr(sending._breaker, "seconds", 600.0)
     tries, producer = list[float](), sending._producer
 
     def counted() -> Any:
@@ -447,7 +447,7 @@ def test_a_broker_that_is_away_holds_nobody_up_and_is_sent_everything_when_it_is
     pass_time()
     assert relay() == 0
     {"kill": broker.start, "freeze": broker.thaw}[how]()
-    monkeypatch.setattr(sending, "PAUSE", 0.0)
+    monkeypatch.setattr(sending._breaker, "seconds", 0.0)
     assert relay() == 21
     # What the frozen one had in its socket it may take as well: then that comes twice, and the
     # inbox drops it.
@@ -471,7 +471,7 @@ def test_what_the_broker_did_not_take_from_the_relay_is_due_at_once(
         return send(task, queue, **arguments)
 
     monkeypatch.setattr(outbox, "send", dies_after_two)
-    monkeypatch.setattr(sending, "PAUSE", 0.0)
+    monkeypatch.setattr(sending._breaker, "seconds", 0.0)
     assert relay() == 0
     broker.start()
     assert len(labels(broker)) == 2

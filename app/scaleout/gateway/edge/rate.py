@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from redis import Redis, RedisError
+from scaleout.base import Breaker
 from scaleout.gateway.edge import metrics
 
 log = logging.getLogger(__name__)
@@ -65,12 +64,11 @@ class Rate:
     def __init__(self, quota: int, window: int, redis: Callable[[], Redis]) -> None:
         self._quota, self._window = quota, window
         self._redis = redis
-        self._lock = threading.Lock()
-        self._again: float | None = None  # when to ask next, while Redis is away
+        self._breaker = Breaker(PAUSE)
 
     def take(self, caller: str) -> Quota | None:
         """Count one request of `caller`. None, which means yes, while Redis does not answer."""
-        if not self._may_ask():
+        if not self._breaker.allows():
             metrics.rate_limit_errors.inc()
             return None
         microseconds = self._window * 1_000_000
@@ -78,11 +76,11 @@ class Rate:
             given = (f"gateway:rate:{caller}", str(microseconds), str(microseconds // self._quota))
             allowed, left, wait = self._run(self._redis(), *given)
         except RedisError as error:
-            self._away(error)
+            if self._breaker.failed():
+                log.warning("callers are not counted: %s", error)
             metrics.rate_limit_errors.inc()
             return None
-        if self._again is not None:
-            self._again = None
+        if self._breaker.worked():
             log.warning("callers are counted again")
         return Quota(bool(allowed), int(left), math.ceil(int(wait) / 1_000_000))
 
@@ -101,18 +99,3 @@ class Rate:
         except NoScriptError:
             redis.script_load(_SCRIPT)
             return redis.evalsha(_NAME, 1, *given)
-
-    def _may_ask(self) -> bool:
-        if self._again is None:
-            return True
-        with self._lock:  # one asks, for all the others
-            now = time.monotonic()
-            if self._again is not None and now < self._again:
-                return False
-            self._again = now + PAUSE
-            return True
-
-    def _away(self, error: RedisError) -> None:
-        if self._again is None:
-            log.warning("callers are not counted: %s", error)
-        self._again = time.monotonic() + PAUSE

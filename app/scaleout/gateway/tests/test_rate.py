@@ -89,7 +89,7 @@ def test_one_thread_asks_whether_a_hung_redis_is_back_for_all_the_others() -> No
     limit = Rate(1, 60, at(f"redis://127.0.0.1:{silent.port}/0"))
     assert limit.take("x") is None
     before = silent.connections
-    limit._again = 0.0  # the pause is over
+    limit._breaker._since = 0.0  # the pause is over
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(limit.take, "x" * 64)) == [None] * 64
     assert silent.connections == before + 1

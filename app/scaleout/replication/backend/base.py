@@ -10,7 +10,6 @@ each server, shared by the aliases that lead there; the cluster says which one t
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +23,7 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from scaleout.base import in_child
 from scaleout.replication import cluster as clusters
 from scaleout.replication import doubt, state
 from scaleout.replication.server import Connection, readable
@@ -64,6 +64,7 @@ def _collect() -> None:
             pool.putconn(connection)
 
 
+@in_child
 def _forget() -> None:
     """In the child of a fork: leave every connection, pool and watch to the parent.
 
@@ -76,9 +77,6 @@ def _forget() -> None:
         one.clear()
     for wrapper in list(_wrappers):
         wrapper.forget()
-
-
-os.register_at_fork(after_in_child=_forget)
 
 
 class _Noting:

@@ -186,8 +186,8 @@ def test_a_redis_that_hangs_costs_one_short_wait_and_no_request(monkeypatch: pyt
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
         port, once = silent.getsockname()[1], Retry(NoBackoff(), 0)
         hung = Redis(port=port, socket_timeout=0.05, socket_connect_timeout=0.05, retry=once)
-        here = Positions(lambda: hung, user)
         monkeypatch.setattr(positions, "PAUSE", 60.0)
+        here = Positions(lambda: hung, user)
         monkeypatch.setattr(positions, "from_settings", lambda: here)
         assert Client().get("/get", headers=ANN).content == b"old"
         for _ in range(20):
@@ -197,8 +197,7 @@ def test_a_redis_that_hangs_costs_one_short_wait_and_no_request(monkeypatch: pyt
         answer = Client().post("/post", headers=ANN)
         assert (answer.status_code, answer.content) == (200, b"old"), "the write reads the primary"
         assert answer["X-Read-After"]
-        monkeypatch.setattr(positions, "PAUSE", 0.0)
-        monkeypatch.setattr(here, "_again", 0.0)
+        monkeypatch.setattr(here._breaker, "seconds", 0.0)
         monkeypatch.setattr(here, "_redis", partial(get_redis_connection, "default"))
         here.keep(request_of("ann"), 7)
         assert here.of(request_of("ann")) == 7, "and it is asked again"

@@ -111,7 +111,7 @@ def test_a_map_that_cannot_be_read_is_refused_once_its_lease_is_over_and_nobody_
 ) -> None:
     known = maps.current()
     assert known.number(0) == 0
-    monkeypatch.setattr(maps, "PAUSE", 60.0)
+    monkeypatch.setattr(known._breaker, "seconds", 60.0)
     lost = connections["default"].settings_dict
     port = lost["PORT"]
     monkeypatch.setitem(lost, "PORT", "1")
@@ -123,7 +123,7 @@ def test_a_map_that_cannot_be_read_is_refused_once_its_lease_is_over_and_nobody_
     monkeypatch.setitem(lost, "PORT", port)
     with pytest.raises(MapUnavailable):  # the database is back, but nobody has asked it
         known.number(0)
-    monkeypatch.setattr(maps, "PAUSE", 0.0)
+    monkeypatch.setattr(known._breaker, "seconds", 0.0)
     assert known.number(0) == 0
 
 

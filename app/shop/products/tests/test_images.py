@@ -20,6 +20,7 @@ from django.db import connection, connections, transaction
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
+from scaleout.base import Breaker
 from scaleout.events import sending
 from scaleout.identity import tokens
 from waiting import in_time
@@ -324,7 +325,7 @@ def announcing(announced: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterato
     it.
     """
     monkeypatch.setattr(image_api, "_announce", announce)
-    monkeypatch.setattr(sending, "_broken", sending._Broken())
+    monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     yield
     image_api._announcer.submit(lambda: None).result(5)
 
@@ -362,7 +363,7 @@ def test_uploads_do_not_wait_for_a_queue_that_hangs_nor_take_it_for_the_store(
         answer = send(client, product.pk, encoded("PNG", picture(width, 50)))
         assert answer.status_code == 200, answer.content
     image_api._announcer.submit(lambda: None).result(5)
-    assert not sending._broken.allows()  # it was asked
+    assert not sending._breaker.allows()  # it was asked
 
 
 def test_variants_whose_task_was_lost_are_made_later_and_lost_images_do_not_stop_the_others(
