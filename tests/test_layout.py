@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,59 @@ def test_the_rule_of_the_gateway_fails_where_it_is_broken(
         (tmp_path / "scaleout/gateway" / package).mkdir(parents=True)
     (tmp_path / f"scaleout/gateway/{part}/broken.py").write_text(code)
     assert gateway_offences(tmp_path) == [f"scaleout/gateway/{part}/broken.py:{one}" for one in found]
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Return the Python files below `root` by the names that they are imported by."""
+    return {
+        ".".join(parts[:-1] if parts[-1] == "__init__" else parts): path
+        for path in sources(root)
+        for parts in [path.relative_to(root).with_suffix("").parts]
+    }
+
+
+def import_circle(root: Path) -> list[str]:
+    """Return modules below `root` of which each imports the next, and the last is the first; or
+    nothing. Imports inside of functions and for type checkers count.
+    """
+    known = modules(root)
+    graph: dict[str, set[str]] = {}
+    for module, path in known.items():
+        prefixes = ([name.rsplit(".", n)[0] for n in range(name.count(".") + 1)] for _, name in imported(path, root))
+        graph[module] = {next((one for one in names if one in known), module) for names in prefixes} - {module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1]  # each is imported by the next
+        return circle[::-1]
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert not import_circle(APP)
+
+
+@pytest.mark.parametrize(
+    ("codes", "circle"),
+    [
+        (["import scaleout.b", "from scaleout import a"], ["a", "b"]),
+        (["def later():\n    from scaleout.b import name", "from scaleout import a"], ["a", "b"]),
+        (
+            ["from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from . import b", "from .a import name"],
+            ["a", "b"],
+        ),
+        (["from . import b", "from . import c", "from . import a"], ["a", "b", "c"]),
+        (["from . import b, c", "from . import c", "import scaleout"], []),
+    ],
+)
+def test_the_rule_of_circles_fails_where_it_is_broken(tmp_path: Path, codes: list[str], circle: list[str]) -> None:
+    (tmp_path / "scaleout").mkdir()
+    (tmp_path / "scaleout/__init__.py").touch()
+    for name, code in zip("abc", codes, strict=False):
+        (tmp_path / f"scaleout/{name}.py").write_text(code)
+    found = import_circle(tmp_path)
+    assert sorted(set(found)) == [f"scaleout.{name}" for name in circle]
+    assert found[:1] == found[len(circle) :]
 
 
 def test_the_live_tests_import_nothing_of_the_app() -> None:

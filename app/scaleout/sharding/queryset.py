@@ -18,7 +18,7 @@ from scaleout.sharding.ids import BUCKETS, SEQUENCE_BITS, take, take_for
 from scaleout.sharding.inner import refuse_foreign, refuse_in_objects, refuse_values
 from scaleout.sharding.models import Bucket
 from scaleout.sharding.route import buckets_of_query, key_required, narrow, refuse_other_bucket, shard_aliases
-from scaleout.sharding.scatter import Page, scatter, scatter_count
+from scaleout.sharding.scatter import Page, refuse_shaped, scatter, scatter_count
 from scaleout.sharding.transactions import fenced
 
 BATCH = 500  # conditions of one query
@@ -132,11 +132,21 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         Ends within `deadline` seconds, or DEADLINE of `scatter.py`: what a shard did not give by
         then is missing, and the page says `partial`.
         """
-        return scatter(self, limit, after, deadline)
+        refuse_shaped(self)
+        rows = self.filter(id__gt=after).order_by("id")
+        return scatter(lambda alias, hides: list(rows._shown(alias, hides)[: limit + 1]), limit, deadline)
 
     def scatter_count(self, deadline: float | None = None) -> tuple[int, bool]:
         """Count the rows on all shards; return the count, and whether a part is missing."""
-        return scatter_count(self, deadline)
+        refuse_shaped(self)
+        rows = self.order_by()
+        return scatter_count(lambda alias, hides: rows._shown(alias, hides).count(), deadline)
+
+    def _shown(self, alias: str, hides: bool) -> Self:
+        """Return these rows of a shard; where it hides some, without those half copied or left
+        behind.
+        """
+        return self.using(alias) if hides else self._at(alias)
 
     # ── writes ────────────────────────────────────────────────────────────────────────────────────
     def new_id(self, **key: int) -> int:

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from scaleout.base import PerProcess
 from scaleout.sharding import map as maps
@@ -30,9 +30,6 @@ from scaleout.sharding.ids import BUCKETS, bucket_of
 from scaleout.sharding.inner import refuse_foreign
 from scaleout.sharding.models import Bucket
 from scaleout.sharding.transactions import open_shards, shards_of_test
-
-if TYPE_CHECKING:
-    from scaleout.sharding.queryset import ShardedQuerySet
 
 DEADLINE = 1.0  # seconds for all shards together
 THREADS = 4  # for each shard
@@ -150,7 +147,7 @@ def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
     return _Gathered(answers, missing, whole=len(seen) == BUCKETS, twice=twice)
 
 
-def _gather_whole[T](deadline: float | None, question: Question[T]) -> _Gathered[T]:
+def _gather_whole[T](question: Question[T], deadline: float | None) -> _Gathered[T]:
     until = time.monotonic() + (DEADLINE if deadline is None else deadline)
     gathered = _gather(until, question)
     # All shards have answered and yet a bucket was nowhere, or at two: it changed sides in between.
@@ -159,14 +156,10 @@ def _gather_whole[T](deadline: float | None, question: Question[T]) -> _Gathered
     return gathered
 
 
-def _shown[M: Model](query: ShardedQuerySet[M], alias: str, hides: bool) -> ShardedQuerySet[M]:
-    """Return the rows of `query` on the shard, without those that are half copied or left behind
-    there.
+def refuse_shaped(query: QuerySet[Any]) -> None:
+    """Raise TypeError for a query that is more than filters, and CrossShardTransaction inside of a
+    transaction on a shard.
     """
-    return query.using(alias) if hides else query._at(alias)
-
-
-def _refuse_shaped(query: ShardedQuerySet[Any]) -> None:
     if query.query.is_sliced or query.query.distinct or query.query.combinator or query._fields is not None:  # type: ignore[attr-defined]
         raise TypeError("scatter() takes filters only: no slice, distinct(), values() or union()")
     refuse_foreign(query.query, None)
@@ -177,11 +170,11 @@ def _refuse_shaped(query: ShardedQuerySet[Any]) -> None:
         )
 
 
-def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadline: float | None) -> Page[M]:
-    """Return the `limit` rows of `query` that follow the id `after`, from all shards."""
-    _refuse_shaped(query)
-    page = query.filter(id__gt=after).order_by("id")
-    gathered = _gather_whole(deadline, lambda alias, hides: list(_shown(page, alias, hides)[: limit + 1]))
+def scatter[M: Model](question: Question[list[M]], limit: int, deadline: float | None) -> Page[M]:
+    """Return the first `limit` rows of all shards. The answers to `question` have one row more, in
+    the order of the ids.
+    """
+    gathered = _gather_whole(question, deadline)
     rows: list[M] = []
     for row in heapq.merge(*gathered.answers.values(), key=attrgetter("pk")):
         if rows and rows[-1].pk == row.pk:
@@ -197,10 +190,9 @@ def scatter[M: Model](query: ShardedQuerySet[M], limit: int, after: int, deadlin
     return Page(rows[:limit], rows[limit - 1].pk if more else None, partial, gathered.missing)
 
 
-def scatter_count(query: ShardedQuerySet[Any], deadline: float | None) -> tuple[int, bool]:
-    """Return how many rows `query` has on all shards, and whether a part is missing (or, in a move,
+def scatter_count(question: Question[int], deadline: float | None) -> tuple[int, bool]:
+    """Return the sum of the answers of all shards, and whether a part is missing (or, in a move,
     counted twice).
     """
-    _refuse_shaped(query)
-    gathered = _gather_whole(deadline, lambda alias, hides: _shown(query.order_by(), alias, hides).count())
+    gathered = _gather_whole(question, deadline)
     return sum(gathered.answers.values()), bool(gathered.missing) or gathered.twice or not gathered.whole

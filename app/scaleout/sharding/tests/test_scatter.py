@@ -15,7 +15,7 @@ from waiting import in_time
 from scaleout.sharding import map as maps
 from scaleout.sharding import scatter as scatter_module
 from scaleout.sharding.ids import bucket_of
-from scaleout.sharding.scatter import THREADS, scatter
+from scaleout.sharding.scatter import THREADS
 from scaleout.sharding.tests.shelves import Author, author_on, set_state
 
 ALIASES = ("shard0", "shard1", "shard2")
@@ -157,7 +157,7 @@ def test_a_shard_that_hangs_holds_nobody_up_and_its_queries_end() -> None:
 
 def test_no_question_leaves_a_connection_behind() -> None:
     for _ in range(20):
-        scatter(Author.objects.all(), 10, 0, PATIENT)
+        Author.objects.scatter(10, deadline=PATIENT)
     deadline, pause = time.monotonic() + PATIENT, threading.Event()
     while True:
         with connections["shard0"].cursor() as cursor:
