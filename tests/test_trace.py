@@ -215,5 +215,5 @@ def test_an_id_that_none_can_be_is_refused_and_does_no_harm(stack: Stack, tmp_pa
 def test_an_id_that_nobody_has_had_is_not_found(stack: Stack, unknown: str, tail: int) -> None:
     done = trace(unknown, *([f"TAIL={tail}"] if tail < 20000 else []))
     assert (done.returncode, done.stdout) == (2, "")
-    said = f"error: no log of a container knows {unknown} in its last lines (TAIL={tail})"
+    said = f"error: no container has logged {unknown} in its last lines (TAIL={tail})"
     assert done.stderr.splitlines()[0] == said

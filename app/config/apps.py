@@ -1,5 +1,5 @@
 """Make the Celery application the current one in every process, so that `shared_task` finds its
-broker; and let the CDN hear what the cache hears: neither package knows the other.
+broker. Connect the cache's invalidations to the CDN's purges: neither package imports the other.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from scaleout.cdn import purge
 
 
 class ProjectConfig(AppConfig):
-    """The project itself, as an application: it holds the command `prepare`."""
+    """The project as an application: it holds the command `prepare`."""
 
     name = "config"
 
     def ready(self) -> None:
-        """Import the Celery application, and tie the cache to the CDN."""
-        from config import celery  # noqa: F401, PLC0415 - it reads the settings, which are complete only now
+        """Import the Celery application, and connect the cache to the CDN."""
+        from config import celery  # noqa: F401, PLC0415 - it reads the settings, which are complete only here
 
         invalidated.connect(_purge, dispatch_uid="cdn")
 

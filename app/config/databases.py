@@ -14,11 +14,11 @@ from config import environment
 MAIN = ("postgres-1", "postgres-2", "postgres-3")
 SHARD_HOSTS = (("shard-1",), ("shard-2",))  # shard 0 is on the main servers
 
-# An application's label stands for all of its tables, `label.model` for one.
+# `label` stands for all tables of an application, `label.model` for one table.
 SHOP_APPS = frozenset({"sessions", "stateless", "products", "storefront", "events"})
 MAP_APPS = frozenset({"sharding.bucketmap", "sharding.mapversion", "sharding.move", "sharding.movebucket", "events"})
 SHARD_APPS = frozenset({"sharding.shardidentity", "sharding.bucket", "sharding.change", "events"})
-# What each sharded context keeps in its own database, and what in its shards.
+# The tables of each sharded context: in its own database, and in its shards.
 CONTEXTS = {
     "users": (MAP_APPS | {"users.emaildirectory"}, SHARD_APPS | {"users.user", "users.login"}),
     "orders": (MAP_APPS | {"orders.productname"}, SHARD_APPS | {"orders.order", "orders.orderitem", "orders.inbox"}),
@@ -49,8 +49,7 @@ def _pool() -> dict[str, Any]:
         # Connections are renewed, so that reads spread again after a failover.
         "max_lifetime": 300.0,
         "max_idle": 60.0,
-        # Give up early: the next request tries afresh, instead of waiting for a long backoff to
-        # end.
+        # Give up early: the next request tries again, and does not wait for a long backoff to end.
         "reconnect_timeout": 2.0,
     }
 
@@ -69,12 +68,11 @@ def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attribut
         "PASSWORD": environment.secret(f"DB_{owner.upper()}_PASSWORD"),
         "HOST": ",".join(hosts),
         "PORT": ",".join(["5432"] * len(hosts)),
-        # With a pool this is what switches on the check of a connection before it is lent.
+        # With a pool this switches on the check of a connection before it is lent.
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "target_session_attrs": attributes,
-            # Seconds for each host; libpq takes 2 as the least. A host that vanished costs seconds,
-            # not minutes.
+            # Seconds for each host; libpq's minimum is 2. A lost host costs seconds, not minutes.
             "connect_timeout": 2,
             "tcp_user_timeout": 3000,
             "keepalives_idle": 5,
@@ -88,7 +86,7 @@ def _database(name: str, owner: str, role: str, hosts: tuple[str, ...], attribut
             # (milliseconds).
             "options": "-c idle_in_transaction_session_timeout=3000" if role == "app" else "",
             "application_name": f"{environment.text('SERVICE', 'app')}",
-            # A command runs one thing after the other: only a server needs a pool.
+            # A command runs one statement after the other: only a server needs a pool.
             "pool": _pool() if role == "app" else False,
         },
     }

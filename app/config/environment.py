@@ -16,8 +16,8 @@ _ADDRESS = re.compile(rf"{_ORIGIN.pattern}(/[A-Za-z0-9._~-]+)*/?")
 
 
 def refuse(name: str, reason: str) -> NoReturn:
-    """Stop the process: `name` in the environment is bad because of `reason`. Exit code 64
-    (EX_USAGE).
+    """Stop the process with exit code 64 (EX_USAGE): the value of `name` is bad because of
+    `reason`.
     """
     sys.stderr.write(f'{os.environ.get("SERVICE", "app")}: {name}="{os.environ.get(name, "")}": {reason}\n')
     raise SystemExit(os.EX_USAGE)
@@ -58,8 +58,8 @@ def words(name: str) -> list[str]:
 
 
 def origin(name: str, default: str = "") -> str:
-    """Return `name`: a scheme, a host and maybe a port, and nothing after them; empty where it is
-    switched off.
+    """Return `name`: a scheme, a host and an optional port, and no path. Empty if it is switched
+    off.
     """
     value = os.environ.get(name, default).strip()
     if value and not _ORIGIN.fullmatch(value):
@@ -68,9 +68,7 @@ def origin(name: str, default: str = "") -> str:
 
 
 def address(name: str) -> str:
-    """Return `name`: the same, but with a path after it if need be, and without a slash at the
-    end.
-    """
+    """Return `name`: the same with an optional path, without a slash at the end."""
     value = text(name, "")
     if value and not _ADDRESS.fullmatch(value):
         refuse(

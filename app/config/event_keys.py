@@ -1,8 +1,6 @@
-"""The keys of events: those who write and relay a service's outbox sign, those who receive know
-whose an event may be.
+"""The keys of events: the sender signs, and the receiver verifies that the event is its owner's.
 
-They are other keys than those of tokens: a worker signs events, and must not be able to say who a
-user is.
+Tokens have other keys: a worker signs events, and must not be able to say who a user is.
 """
 
 from __future__ import annotations
@@ -18,7 +16,9 @@ from config.identity import read
 
 
 def keyring(service: str) -> keys.Keyring:
-    """Return what `service` signs its events with, from EVENTS_KEY_FILE, and whose it believes."""
+    """Return the key that `service` signs events with (EVENTS_KEY_FILE), and the keys that it
+    trusts.
+    """
     own = context(service)
     signer = read("EVENTS_KEY", keys.signer) if service in EVENT_SIGNERS else None
     sources = EVENT_SOURCES.get(service, ())
@@ -26,9 +26,7 @@ def keyring(service: str) -> keys.Keyring:
 
 
 def sign(message: bytes) -> str | None:
-    """Return the signature of a message and the name of its key; None where this service has
-    none.
-    """
+    """Return the signature of a message and the name of its key; None if this service has none."""
     signer = settings.EVENTS_KEYRING.signer
     if signer is None:
         return None
@@ -36,8 +34,9 @@ def sign(message: bytes) -> str | None:
 
 
 def verify(name: str, message: bytes, signature: str) -> bool:
-    """Return whether the owner of the event `name` has signed `message`. Raises ValueError for what
-    is no signature.
+    """Return whether the owner of the event `name` has signed `message`.
+
+    Raises ValueError for a malformed signature.
     """
     kid, _, encoded = signature.partition(".")
     owner, key = settings.EVENTS_KEYRING.trusted.get(kid, ("", None))

@@ -1,4 +1,4 @@
-"""Gunicorn: why each setting is what it is."""
+"""Gunicorn's settings, each with its reason."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
 # something to serve, so the load balancer never waits for a process that is still importing.
 preload_app = True
 
-# Longer than both load balancers keep an idle connection (30 s): it is always they who close first.
-# Otherwise a POST could be sent into a connection that is just being closed here, and be lost.
+# Longer than both load balancers keep an idle connection (30 s), so that they always close first.
+# Else a POST could go into a connection that closes at that moment, and be lost.
 keepalive = 75
 
 # A worker whose main loop hangs is replaced after 30 s; requests in flight get 30 s to finish at a
@@ -60,10 +60,10 @@ MAX_BODY = environment.integer("MAX_BODY_BYTES", 1_048_576, least=1024, most=1_0
 
 
 def write_problem(sock: Any, status: int, _reason: str, detail: str) -> None:
-    """Answer what never becomes a request, such as one with a hundred headers, as all errors are
-    answered: a problem.
+    """Answer a request that could not be parsed, such as one with a hundred headers, with a
+    problem.
 
-    In place of gunicorn's page of HTML. Whose request it is nobody knows yet, so it has no id.
+    It replaces gunicorn's HTML page. The request has no id yet.
     """
     title = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, "request_id": None}
@@ -74,9 +74,10 @@ def write_problem(sock: Any, status: int, _reason: str, detail: str) -> None:
 
 
 def _read_rest(sock: Any) -> None:
-    """Read what still comes of a refused request: closing the socket would reset the connection
-    under nginx, which sends the body before it looks for an answer, and then says 502. Raises
-    OSError, which gunicorn takes for an end.
+    """Read the rest of a refused request.
+
+    Closing the socket would reset the connection under nginx, which sends the body before it reads
+    the answer, and would then answer 502. Raises OSError, which gunicorn treats as an end.
     """
     sock.shutdown(socket.SHUT_WR)
     end, left = time.monotonic() + 2.0, MAX_BODY + 65_536
@@ -98,7 +99,7 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Count in the files of that number."""
+    """Keep this worker's metrics in the files of its number."""
     metrics.use_slot(str(worker.slot))
 
 

@@ -1,4 +1,4 @@
-"""This service's keys, from files. A bad one stops it with one line that names the setting."""
+"""This service's keys, from files. A bad key stops it with one line that names the setting."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from config import environment
 
 
 def keyring(service: str) -> keys.Keyring:
-    """Return what `service` signs with, from IDENTITY_KEY_FILE where it is an issuer, and whom it
-    believes.
+    """Return the key that `service` signs with (IDENTITY_KEY_FILE, issuers only) and the keys it
+    trusts.
 
-    One that has no API signs nothing and believes nobody.
+    A service without an API signs nothing and trusts no issuer.
     """
     if service not in APIS:
         return keys.keyring(service, None, {})

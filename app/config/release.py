@@ -1,6 +1,4 @@
-"""Which release this is, as far as its HTML tells: what it is rendered from, and the static files
-that it names.
-"""
+"""The id of this release's HTML: of the templates and static files that it is made of."""
 
 from __future__ import annotations
 
@@ -12,9 +10,9 @@ def release(base: Path, manifest: Path, *addresses: str) -> str:
     """Return an id: the same for every replica and service of one image and one setting of
     `addresses`.
 
-    It is of the templates of the applications in `base`, of `manifest`, which has the hashed names
-    of the static files (where there is none, they have none), and of the addresses that pages begin
-    their links with.
+    It is a digest of the templates of the applications in `base`, of `manifest`, which has the
+    hashed names of the static files, and of the addresses that pages begin their links with.
+    Without hashed names no manifest exists.
     """
     digest = blake2b(digest_size=6)
     files = sorted(file for file in base.glob("**/templates/**/*") if file.is_file())

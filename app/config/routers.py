@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 class OwnershipRouter:
-    """Let a table be made only where it belongs (`settings.DATABASE_APPS`)."""
+    """Let a table be created only where it belongs (`settings.DATABASE_APPS`)."""
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **_hints: Any) -> bool:
         """Return whether the table of a model lives in the database with the alias `db`.

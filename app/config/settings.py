@@ -34,7 +34,7 @@ REPLICA_NAME = "build" if _BUILD else replica_name()
 # service is called by its name in the network, and by the gateway, which has looked at the host.
 SITE_HOSTS = environment.words("ALLOWED_HOSTS")
 ALLOWED_HOSTS = ["*"] if _API else SITE_HOSTS or ["*"]
-# bin/entrypoint makes this file when the container is told to stop.
+# bin/entrypoint makes this file when the container gets SIGTERM.
 DRAIN_MARKER = "/run/app/draining"
 
 INSTALLED_APPS = [
@@ -127,7 +127,7 @@ DATABASE_APPS = _databases.apps
 # service.
 SHARD_GROUPS = _databases.shards
 SHARDS = SHARD_GROUPS.get("default", {})
-# Who has an answer first is right: a sharded model never gets as far as the replicas.
+# The first router to answer wins: a sharded model never reaches the replicas.
 DATABASE_ROUTERS = [
     "config.routers.OwnershipRouter",
     "scaleout.sharding.router.ShardRouter",
@@ -193,7 +193,7 @@ CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could o
 # A service that has no pages can't render the links in them.
 # Nor may web write the answers of products (redis/cache.users). The worker warms all.
 CACHING_WARMERS = {"products": ["products-api"], "web": ["front-page", "categories", "featured-products"]}.get(SERVICE)
-# In the database, so that losing Redis loses nobody's session; read from the cache.
+# In the database, so that losing Redis loses no session; read from the cache.
 SESSION_ENGINE = "shop.shared_state.sessions"
 # While replicas of the release before serve as well (shop/shared_state/sessions.py).
 # scripts/roll.sh sets it.
@@ -213,7 +213,7 @@ CHANGED_BY_GET = {"/session/"}
 QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(SERVICE, environment.secret("REDIS_QUEUE_PASSWORD"))
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────────
-# The tasks that are told of each event. Each goes to the queues of its service's worker
+# The tasks that receive each event. Each task has the queues of its service's worker
 # (config/celery.py).
 EVENTS = {
     "user_deleted": ["orders.tasks.handle_user_event"],
@@ -232,19 +232,19 @@ EVENTS_OWNERS = {
 }
 EVENTS_KEYRING = event_keys.keyring(SERVICE)
 EVENTS_SIGN, EVENTS_VERIFY = "config.event_keys.sign", "config.event_keys.verify"
-# Where this service's own workers are told that an event was received; of many at once by the queue
-# `.bulk` beside it.
+# The queue in which this service's workers learn that an event was received; for the events of
+# publish_many it is `.bulk` beside it.
 EVENTS_QUEUE = f"{services.context(SERVICE)}.answers"
-# Whose lengths are measured.
+# The queues whose lengths are measured.
 EVENTS_QUEUES = [f"{services.context(SERVICE)}.{kind}" for kind in (*services.KINDS, "dead")]
 # Says which request an event follows from: kept with it, and sent as headers of its message.
 EVENTS_HEADERS = "scaleout.observability.trace.headers"
-# What sets gauges when Prometheus asks a replica. Who has the database tells of the outbox,
-# whatever its worker does.
+# Functions that set gauges when Prometheus scrapes a replica. The replica that has the database
+# measures the outbox, even while its worker is down.
 METRICS_MEASURES = ["scaleout.events.measuring.measure", "scaleout.sharding.measuring.measure"]
 
 # ── gateway ───────────────────────────────────────────────────────────────────────────────────────
-# Where /api/<service>/ goes, and the only thing that says so.
+# The only list of the services behind /api/<service>/.
 GATEWAY_SERVICES = {name: services.address(name) for name in services.APIS}
 # Calls of one process to one service at a time: half of its threads, so that a hung one leaves the
 # others.
@@ -261,11 +261,11 @@ GATEWAY_HEADERS = "scaleout.observability.trace.headers"
 GATEWAY_CACHE = "limits"  # where they are counted
 
 # ── CDN ───────────────────────────────────────────────────────────────────────────────────────────
-# Answers with one of these are their caller's own: nobody else may get the position of his last
+# Answers with one of these are their caller's own: no other caller may get the position of his last
 # write.
 CDN_PERSONAL_HEADERS = ("X-Read-After",)
 CDN_TAG_HEADER = environment.choice("CDN_TAG_HEADER", "Surrogate-Key", ["Surrogate-Key", "Cache-Tag"])
-# Who has the database of what is shown tells the edge of its changes.
+# A service purges the edge if it owns the data of what is shown.
 _CHANGES = DATABASE_APPS.get("default") == SHOP_APPS and not _BUILD
 CDN_PURGE_URL = environment.origin("CDN_PURGE_URL") if _CHANGES else ""
 CDN_PURGE_SECRET = environment.secret("CDN_PURGE_SECRET") if CDN_PURGE_URL else ""

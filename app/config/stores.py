@@ -1,4 +1,4 @@
-"""Where Redis is: one server or a cluster for the cache, one server or what the Sentinels say for
+"""The addresses of Redis: a server or a cluster for the cache, a server or Sentinels for
 the queue.
 """
 
@@ -13,10 +13,9 @@ from config import environment
 
 
 def cache(user: str, password: str, seconds: float) -> dict[str, Any]:
-    """Return an alias of the cache that waits so long for Redis: for a connection, and for an
-    answer.
+    """Return a cache alias with these time-outs for a connection and for an answer.
 
-    A cache that is away must cost a request milliseconds, not an error and not a wait.
+    A cache that is down must cost a request milliseconds, not an error or a wait.
     """
     options: dict[str, Any] = {
         "PASSWORD": password,
@@ -31,22 +30,21 @@ def cache(user: str, password: str, seconds: float) -> dict[str, Any]:
         options["USERNAME"] = user
         options["CLIENT_CLASS"] = "scaleout.caching.cluster.ClusterClient"
     else:
-        # django-redis has one pool for each URL: an alias with a time-out of its own needs a URL of
-        # its own.
+        # django-redis has one pool for each URL: an alias with its own time-out needs its own URL.
         location = f"redis://{user}@redis-cache:6379/0?socket_timeout={seconds}&socket_connect_timeout={seconds}"
         options["CONNECTION_POOL_KWARGS"] = {"retry": Retry(NoBackoff(), 0)}
     return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location, "OPTIONS": options}
 
 
 def queue(user: str, password: str) -> tuple[str, dict[str, Any]]:
-    """Return Celery's broker URL, and what its transport must know besides."""
+    """Return Celery's broker URL and the options of its transport."""
     sentinels = environment.words("REDIS_QUEUE_SENTINELS")
     if not sentinels:
         return f"redis://{user}:{password}@redis-queue:6379/0", {}
     options = {
         "master_name": "queue",
-        # Without a retry of its own, or a Sentinel that is away would be asked ten times before the
-        # next one is.
+        # No retries of its own: else it would try a Sentinel that is down ten times before the next
+        # one.
         "sentinel_kwargs": {
             "username": user,
             "password": password,

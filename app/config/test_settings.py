@@ -40,7 +40,8 @@ def database(name: str, engine: str = "django.db.backends.postgresql", **test: A
     }
 
 
-# One context that has everything: the shop, and the users and orders with the map of their shards.
+# One context that holds everything: the shop, and the users and orders with the map of their
+# shards.
 SHARDS = {number: f"shard{number}" for number in range(3)}
 SHARD_GROUPS = {"default": SHARDS}
 DATABASES = {

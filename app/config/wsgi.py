@@ -1,4 +1,4 @@
-"""What gunicorn runs."""
+"""The WSGI application for gunicorn."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 
 class Request(WSGIRequest):
-    """A request whose query and forms are UTF-8, whatever charset its Content-Type names.
+    """A request whose query and forms are UTF-8, for any charset in its Content-Type.
 
-    Django decodes the query by that charset at once, before any middleware. One that cannot decode,
-    or a query with too many parameters, would be an error outside of everything that answers
-    errors.
+    Django decodes the query by that charset at once, before any middleware. A query that this
+    charset cannot decode, or with too many parameters, would fail outside of all error handling.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:
             self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
-        except ValueError:  # a parameter in an encoding that nobody knows (RFC 2231): no type at all
+        except ValueError:  # a parameter in an unknown encoding (RFC 2231): no type at all
             self.content_type, self.content_params = "", {}
 
 
 class Handler(WSGIHandler):
-    """Django's, with such requests."""
+    """Django's handler, with such requests."""
 
     request_class = Request
 

@@ -14,8 +14,8 @@ from config.dev import tree
 
 
 class FreshMiddleware:
-    """Begin a new release of the cache when a template was changed: what was rendered before is
-    another one's.
+    """Begin a new release of the cache when a template has changed, so that old pages are not
+    served.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -25,12 +25,11 @@ from config.dev import tree
 
 LOOK = 0.25  # seconds between two looks at the files
 SAVED = 0.05  # seconds that they must be the same, so that no half of a change is loaded
-LATER = 1.5  # the same where no answer is waited for: those for whom one is have the processors first
-STEADY = 5.0  # seconds after which a process that ends is started again without a change
+LATER = 1.5  # the same for a process without waiting requests: the others get the processors first
+STEADY = 5.0  # a process that ended after so many seconds starts again without a change
 RUN = Path("/run/app")
-LOADED = RUN / "loaded"  # the files of this project that the server has loaded
-# What takes longest to import, and reads none of this project's settings when it is. Add what yours
-# needs.
+LOADED = RUN / "loaded"  # lists the files of this project that the server has loaded
+# Slow imports that read none of this project's settings. Add your own.
 LIBRARIES = (
     "argon2", "boto3", "botocore.client", "cachebox", "celery.app.base", "celery.app.task", "celery.apps.beat",
     "celery.apps.worker", "celery.bin.celery", "cryptography.x509", "django.contrib.postgres.fields",
@@ -43,13 +42,13 @@ LIBRARIES = (
 
 
 def serve(listener: socket.socket) -> None:
-    """Be the server of this service; or answer each request with the reason why the code cannot be
-    loaded.
+    """Run the server of this service; or answer each request with the reason why the code does not
+    load.
     """
     LOADED.unlink(missing_ok=True)
     try:
         import_module("config.wsgi")
-    except BaseException:  # also SystemExit, by which the settings refuse a value
+    except BaseException:  # also SystemExit, which a bad setting raises
         show(listener, traceback.format_exc())
     files = (getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values()))
     LOADED.write_text("\n".join(files))
@@ -118,8 +117,10 @@ def end(pid: int, patience: float) -> None:
 
 
 def wait(pid: int, seen: tree.Stamps, settle: Callable[[tree.Stamps, tree.Stamps], float]) -> None:
-    """Return when the code is another than `seen` and has been the same for as long as `settle`
-    says, or when a process that was up has ended. One that ends at once would do so again.
+    """Return when the code differs from `seen` and has been stable for as long as `settle` says.
+
+    Also return when a process that was up for STEADY seconds has ended. One that ended at once
+    would do so again.
     """
     started, running = time.monotonic(), True
     while (now := tree.code()) == seen:
@@ -128,7 +129,7 @@ def wait(pid: int, seen: tree.Stamps, settle: Callable[[tree.Stamps, tree.Stamps
             if time.monotonic() - started > STEADY:
                 return
             running = False
-            print("ended: it is started again when a file changes", file=sys.stderr, flush=True)
+            print("ended: waiting for a change of a file", file=sys.stderr, flush=True)
     while True:
         time.sleep(settle(seen, now))
         before, now = now, tree.code()
@@ -137,8 +138,8 @@ def wait(pid: int, seen: tree.Stamps, settle: Callable[[tree.Stamps, tree.Stamps
 
 
 def urgency(seen: tree.Stamps, now: tree.Stamps) -> float:
-    """Return how long a change may wait: not at all if the server has loaded a file of it, or could
-    load nothing.
+    """Return how long a change may wait: 0 if the server has loaded a file of it, or could load
+    nothing.
     """
     changed = {path for path, _ in seen.items() ^ now.items()}
     try:
@@ -149,12 +150,12 @@ def urgency(seen: tree.Stamps, now: tree.Stamps) -> float:
 
 
 def load_libraries() -> None:
-    """Import them. Without the name of the settings: what wants those would load this project's
-    code with them.
+    """Import the libraries, without the settings' name: a library that needs it would load this
+    project.
     """
     settings = os.environ.pop("DJANGO_SETTINGS_MODULE", None)
     for name in LIBRARIES:
-        with suppress(Exception):  # then it takes its time later
+        with suppress(Exception):  # then the service imports it later
             import_module(name)
     if settings is not None:
         os.environ["DJANGO_SETTINGS_MODULE"] = settings
@@ -168,10 +169,10 @@ def main(command: list[str]) -> NoReturn:
     settle: Callable[[tree.Stamps, tree.Stamps], float]
     if command[0] == "web":
         listener = socket.create_server(("0.0.0.0", int(command[1])), backlog=2048)  # noqa: S104 - of the container
-        # What is in flight is lost: a person who has just saved a file wants the new answer.
+        # Requests in flight are lost: after saving a file a person wants the new answer.
         run, settle, patience = partial(serve, listener), urgency, 0.0
     else:
-        run, settle, patience = partial(work, *command[1:]), lambda *_: LATER, 5.0  # a task in hand may end
+        run, settle, patience = partial(work, *command[1:]), lambda *_: LATER, 5.0  # a running task may end
     load_libraries()
     pid = 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

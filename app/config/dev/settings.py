@@ -8,7 +8,7 @@ import structlog
 from shop.services import PORTS
 
 from config.dev import tree
-from config.settings import *  # noqa: F403 - what is not named below stays as it is
+from config.settings import *  # noqa: F403 - all but what is below
 from config.settings import LOGGING, MIDDLEWARE, SERVICE, STORAGES, TEMPLATES
 
 # Tracebacks. Not in a worker, which would keep each query in memory.
@@ -18,7 +18,7 @@ DEBUG = SERVICE in PORTS
 _OPTIONS: dict[str, Any] = TEMPLATES[0]["OPTIONS"]  # type: ignore[assignment]  # of a dictionary of many kinds
 _LOADERS = ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"]
 TEMPLATES = [{**TEMPLATES[0], "APP_DIRS": False, "OPTIONS": {**_OPTIONS, "loaders": _LOADERS}}]
-# The cache stays, so that what cannot be cached shows here as well. A change of the code or of a
+# The cache stays on, so that development shows what cannot be cached. A change of the code or of a
 # template makes another release of it.
 CACHING_RELEASE = tree.pages()
 if SERVICE == "web":

@@ -1,4 +1,4 @@
-"""The state of the source files, from their sizes and times: a look at them takes about a
+"""The state of the source files, from their sizes and times. Reading it takes about a
 millisecond.
 """
 
@@ -10,10 +10,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# No service loads these while it runs, or it reads them again each time.
+# Files that no service loads while it runs, or that it reads again each time.
 _SKIPPED = {"tests", "migrations", "static", "staticfiles", "locale", "node_modules", "__pycache__"}
 
-type Stamps = dict[str, tuple[int, int, int]]  # by path: what changes with the file
+type Stamps = dict[str, tuple[int, int, int]]  # by path: size and times
 
 
 def code() -> Stamps:
@@ -22,9 +22,7 @@ def code() -> Stamps:
 
 
 def pages() -> str:
-    """Return text that is another one when a Python file or a template was changed, added or
-    removed.
-    """
+    """Return a text that changes when a Python file or a template is changed, added or removed."""
     files = sorted(_stamps(str(ROOT), rendered=False, templates=True))
     return blake2b(repr(files).encode(), digest_size=6).hexdigest()
 
@@ -39,6 +37,6 @@ def _stamps(folder: str, *, rendered: bool, templates: bool) -> Iterator[tuple[s
             elif rendered or entry.name.endswith(".py"):
                 try:
                     found = entry.stat()
-                except OSError:  # an editor puts another file in its place at this moment
+                except OSError:  # an editor is replacing the file
                     continue
                 yield entry.path, (found.st_ino, found.st_size, found.st_mtime_ns)

@@ -70,7 +70,7 @@ class Node:
         self._process.wait()
 
     def freeze(self) -> None:
-        """Stop it: it takes connections and answers nobody."""
+        """Pause the process: it accepts connections and answers none."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:

@@ -96,7 +96,7 @@ def pause(server: Postgres) -> None:
 
 
 def visit() -> str:
-    """Read as a request of somebody who has written nothing."""
+    """Read as a request whose caller has written nothing."""
     state.begin()
     return price()
 
@@ -135,7 +135,7 @@ def test_a_reader_of_a_standby_that_began_before_the_change_leaves_nothing_old(t
     def slow_price() -> str:
         found = read_price()
         if changes:
-            change(changes.pop())  # another request, meanwhile
+            change(changes.pop())  # another request, during this one
         return found
 
     assert slow_price() == "old", "it had asked before"
@@ -144,7 +144,7 @@ def test_a_reader_of_a_standby_that_began_before_the_change_leaves_nothing_old(t
     assert slow_price() == "new"
 
 
-def test_nothing_is_told_before_the_commit_nor_after_a_rollback(trio: Trio) -> None:
+def test_no_invalidation_is_sent_before_the_commit_or_after_a_rollback(trio: Trio) -> None:
     assert visit() == "old"
     position = process.current.ledger.position
     with transaction.atomic():
@@ -162,7 +162,7 @@ def test_nothing_is_told_before_the_commit_nor_after_a_rollback(trio: Trio) -> N
 
 
 @pytest.mark.parametrize("lost", ["Redis", "the way to Redis"])
-def test_what_was_told_before_redis_was_lost_is_seen_though_every_standby_lags(
+def test_a_change_before_redis_was_lost_is_seen_although_every_standby_lags(
     trio: Trio, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert visit() == "old"

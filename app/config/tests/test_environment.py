@@ -45,9 +45,9 @@ def test_an_address_that_is_more_or_less_than_one_stops_the_service(
     monkeypatch.setenv("CDN_URL", value)
     with pytest.raises(SystemExit):
         environment.origin("CDN_URL")
-    told = capsys.readouterr().err
-    assert f'CDN_URL="{value}": must be an address' in told
-    assert told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert f'CDN_URL="{value}": must be an address' in message
+    assert message.count("\n") == 1
 
 
 def test_static_files_come_from_the_cdn_that_is_set_and_from_one_only(monkeypatch: pytest.MonkeyPatch) -> None:

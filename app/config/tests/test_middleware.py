@@ -20,4 +20,4 @@ def test_who_protects_forms_still_takes_posts_to_the_counter_and_the_services(se
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.csrf.CsrfViewMiddleware"]
     client = Client(enforce_csrf_checks=True)
     assert client.post("/counter/").status_code == 200
-    assert client.post("/api/nobody/").status_code == 404
+    assert client.post("/api/unknown/").status_code == 404

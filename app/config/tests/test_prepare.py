@@ -136,7 +136,7 @@ def test_an_application_whose_tables_no_database_has_is_named_before_anything_is
         timeout=120 * TIME_FACTOR
     )
     assert process.returncode != 0
-    assert "no database has the tables of auth, contenttypes" in output
+    assert "no database is set for the tables of auth, contenttypes" in output
     assert not tables("default")
 
 

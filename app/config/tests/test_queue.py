@@ -85,7 +85,7 @@ def test_a_worker_whose_broker_is_killed_while_it_has_a_message_can_close_its_co
     # As Celery does when it has lost the broker.
     connection.collect()
     ignore_errors(connection, connection.close)
-    # And the task, which ends later, is told so.
+    # The task, which ends later, gets an error.
     with pytest.raises(connection.connection_errors):
         taken[0].ack()
 

@@ -301,7 +301,7 @@ def test_an_invalidation_that_a_failover_has_lost_makes_no_old_value_right_again
     assert all(before.values())
     one.kill()
     two.workers.clear()
-    two.put("new")  # and somebody has said so, to a primary that was lost before its replica had heard of it
+    two.put("new")  # written to a primary that is lost before its replica has the write
     clock.kill()
     with taken_over(two.nodes, CLOCK, clock).client as client:
         assert {name: client.get(name) for name in before} == before

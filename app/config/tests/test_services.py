@@ -94,27 +94,27 @@ def test_a_service_starts_with_its_own_secrets_and_serves_its_own_paths_only(ser
     nowhere = ["/", "/counter/", "/session/", "/api/", f"/api/{service}", *(f"/api/{other}/" for other in others)]
     seen = look(service, tmp_path, [f"/api/{service}/openapi.json", "/health/live", *nowhere])
     assert seen.returncode == 0, seen.stderr
-    told = json.loads(seen.stdout)
-    assert told["status"] == {
+    seen_by = json.loads(seen.stdout)
+    assert seen_by["status"] == {
         f"/api/{service}/openapi.json": 200,
         "/health/live": 200,
         **dict.fromkeys(nowhere, 404),
     }
-    assert told["users"] == [{"products": "shop"}.get(service, service) + "_app"]
+    assert seen_by["users"] == [{"products": "shop"}.get(service, service) + "_app"]
     shards = [] if service == "products" else ["shard0", "shard1", "shard2"]
-    assert told["databases"] == ["default", "replica1", "replica2", *shards]
-    assert told["signs"] == (service != "products")
+    assert seen_by["databases"] == ["default", "replica1", "replica2", *shards]
+    assert seen_by["signs"] == (service != "products")
     # It can render no page of the shop.
-    assert told["warms"] == (["products-api"] if service == "products" else None)
-    assert told["believes"] == ["orders", "users"]
+    assert seen_by["warms"] == (["products-api"] if service == "products" else None)
+    assert seen_by["believes"] == ["orders", "users"]
 
 
 def test_the_worker_of_users_has_the_databases_of_users_and_no_key(tmp_path: Path) -> None:
     seen = look("users-worker", tmp_path, [])
     assert seen.returncode == 0, seen.stderr
-    told = json.loads(seen.stdout)
-    assert told["databases"] == ["default", "replica1", "replica2", "shard0", "shard1", "shard2"]
-    assert (told["users"], told["signs"], told["believes"]) == (["users_app"], False, [])
+    seen_by = json.loads(seen.stdout)
+    assert seen_by["databases"] == ["default", "replica1", "replica2", "shard0", "shard1", "shard2"]
+    assert (seen_by["users"], seen_by["signs"], seen_by["believes"]) == (["users_app"], False, [])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Static files: the same whoever asks, and from the CDN where there is one."""
+"""Static files: the same for every caller, and from the CDN if one is set."""
 
 from __future__ import annotations
 

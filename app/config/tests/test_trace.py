@@ -52,7 +52,7 @@ def broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Brok
 
 def lines(worker: Worker, logger: str) -> list[dict[str, Any]]:
     """Return what the worker has logged so far by this logger."""
-    found = [json.loads(line) for line in worker.told().splitlines() if line.startswith("{")]
+    found = [json.loads(line) for line in worker.output().splitlines() if line.startswith("{")]
     return [line for line in found if line["logger"] == logger]
 
 
@@ -89,7 +89,7 @@ def test_an_event_that_is_sent_much_later_still_belongs_to_its_request(
         task, answer = done(worker)[:2]
         (failure,) = lines(worker, "scaleout.events.inbox")[:1]
     finally:
-        print(worker.told())
+        print(worker.output())
         worker.kill()
     assert (task["task"], answer["task"]) == (HANDLE, "events.answer")
     for line in (task, failure, answer):

@@ -114,7 +114,7 @@ def test_a_task_that_kills_its_process_is_set_aside_for_a_person(broker: Broker,
     said = manage("dead")
     assert f"{deadly} tests.die of shop.tasks, given back {DELIVERIES} times: ('{folder}',)" in said
     assert said.endswith("dead: 1\n")
-    with pytest.raises(CommandError, match="drop which"):
+    with pytest.raises(CommandError, match="name the ids to drop"):
         manage("drop")
     with pytest.raises(CommandError, match="none of these"):
         manage("resend", "no-such-id")

@@ -43,15 +43,15 @@ def ask(path: str, query: str = "", **more: str) -> tuple[int, dict[str, str], b
     """Return the answer as gunicorn would send it."""
     environ: dict[str, Any] = {"PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": "localhost", **more}
     setup_testing_defaults(environ)
-    told: list[Any] = []
+    started: list[Any] = []
 
     def start(status: str, headers: list[tuple[str, str]], _error: Any = None, /) -> Any:
-        told.extend([int(status[:3]), dict(headers)])
+        started.extend([int(status[:3]), dict(headers)])
 
     answer: Any = application(environ, start)
     body = b"".join(answer)
     answer.close()
-    return told[0], told[1], body
+    return started[0], started[1], body
 
 
 @pytest.mark.parametrize("query", ["", "limit=1", MANY], ids=["no query", "a query", "many parameters"])

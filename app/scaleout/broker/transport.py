@@ -1,9 +1,11 @@
-"""The transports of the queue: kombu's, but a lost or full broker ends no worker, a failover loses
-no accepted task, a task that kills its process is set aside, and what is urgent comes first.
+"""Celery transports for Redis queues that survive a lost broker, a full broker and a failover.
 
-Behind Sentinels kombu's transport follows the primary. But replication is asynchronous, so what the
-primary has acknowledged may be lost with it. Here a task is accepted when a replica has it too, and
-a worker has one when a replica knows of that.
+They are kombu's transports with these additions: a lost or full broker ends no worker, a task that
+keeps killing its process becomes a dead letter, and urgent queues are read first.
+
+Behind Sentinels kombu's transport follows the primary. Replication is asynchronous, so a failover
+can lose what the primary has acknowledged. Here a task is accepted when a replica has it too, and a
+worker takes a message only when a replica knows of that.
 """
 
 from __future__ import annotations
@@ -23,16 +25,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 from redis.sentinel import SentinelManagedConnection
 
-# In which order a worker takes from its queues, by the last part of their names. A name without a
-# kind is one of the release before, and holds all kinds.
+# The order in which a worker reads its queues, by the last part of their names. The release before
+# used one name without a kind for all kinds.
 RANKS = {"dq": 0, "answers": 1, "events": 2, "tasks": 3, "bulk": 4}
-# Of these kinds a worker holds one message less than it has processes: one process is left for what
-# is urgent.
+# Of these kinds a worker takes one message less than it has processes, so that one process is free
+# for urgent messages.
 SLOW = {"tasks", "bulk"}
-# Times that a message is given back until it is set aside: it has killed so many processes, or was
-# in as many workers that were killed.
+# After so many deliveries a message becomes a dead letter: each has killed a process or a worker.
 DELIVERIES = 5
-COUNT = "deliveries"  # the header
+COUNT = "deliveries"  # the name of the header
 COPY = ("WAIT", 1, 1000)  # replicas, and milliseconds until they must have all that this connection has written
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,9 @@ def kind(queue: str) -> str:
 
 
 def dead(queue: str) -> str | None:
-    """Return the list in which messages of `queue` are set aside; None for a worker's own queue,
-    which is sent the same again in seconds.
+    """Return the list of dead letters of `queue`; None for a worker's own queue.
+
+    The messages of a worker's own queue repeat every few seconds, so none is kept.
     """
     service, _, last = queue.rpartition(".")
     return None if last == "dq" else f"{service or queue}.dead"
@@ -54,24 +56,22 @@ def dead(queue: str) -> str | None:
 class Ranked(priority_cycle):  # type: ignore[type-arg]  # it takes none when it runs
     """The queues that a worker reads, the most urgent first."""
 
-    closed: frozenset[str] = frozenset()  # kinds that are not read at the moment
+    closed: frozenset[str] = frozenset()  # kinds that the worker does not read now
 
     def consume(self, n: int) -> Any:
-        """Return what to read now."""
+        """Return the queues to read now."""
         found = [one for one in self.items or () if kind(one) not in self.closed]
         return sorted(found, key=lambda one: RANKS.get(kind(one), RANKS["events"]))[:n]
 
 
-# What was taken off the queue when the connection broke, so that it is unknown whether Redis still
-# has it.
+# Messages taken off the queue when the connection broke: Redis may have them or not.
 _taken: deque[tuple[Any, str, str]] = deque()
 
 
 def put_back(put: Callable[[Any, str, str], None]) -> None:
-    """Put back what was taken. Two channels may do so at once: each has messages of its own,
-    without a lock.
+    """Put these messages back. Two channels may do so at once, each with messages of its own.
 
-    A lock could be held by another thread at the moment when a process of the pool is forked.
+    No lock: another thread could hold it while a process of the pool is forked.
     """
     while True:
         try:
@@ -87,7 +87,9 @@ def put_back(put: Callable[[Any, str, str], None]) -> None:
 
 @contextmanager
 def mutex(client: Any, name: str, expire: int) -> Iterator[None]:
-    """Do as kombu's own, without a script, which no user of the queue may run. Raises MutexHeld."""
+    """Do what kombu's mutex does, without a script: no user of the queue may run one. Raises
+    MutexHeld.
+    """
     mine = uuid4().hex
     if not client.set(name, mine, nx=True, ex=expire):
         raise redis.MutexHeld
@@ -105,10 +107,10 @@ def mutex(client: Any, name: str, expire: int) -> Iterator[None]:
 
 
 class Connection(SentinelManagedConnection):
-    """A connection to the primary. One that has no replica at the moment is as good as none."""
+    """A connection to the primary. Without a replica it counts as lost."""
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the answer. Raises redis.ConnectionError, with which callers know what to do."""
+        """Return the answer. Raises redis.ConnectionError, which callers can handle."""
         try:
             return super().read_response(*args, **kwargs)
         except ResponseError as error:
@@ -119,25 +121,28 @@ class Connection(SentinelManagedConnection):
 
 
 class QoS(redis.QoS):
-    """What this worker has taken and not yet done."""
+    """The messages that this worker has taken and not yet done."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note that `message` was taken. A full Redis can't: then it is done all the same, which
-        makes room. If this worker is killed before it is done it is lost; an event is sent again by
-        its outbox.
+        """Record that `message` was taken.
+
+        A full Redis cannot record it: then the task runs all the same, which makes room. If the
+        worker is killed before the end the task is lost; the outbox resends an event.
         """
         try:
             self._note(message, delivery_tag)
         except OutOfMemoryError:
-            log.error("queue full: %s is done without a note of it", message.headers.get("task"))
+            log.error("queue full: %s runs unrecorded", message.headers.get("task"))
             virtual.QoS.append(self, message, delivery_tag)
 
     def _note(self, message: Any, delivery_tag: str) -> None:
         super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Note that a message is done. Where that fails it is no longer in hand either: a worker
-        whose hands are full would read nothing again, and never notice that its connection is lost.
+        """Record that a message is done. If that fails the worker lets go of it all the same.
+
+        A worker that holds its most messages would read nothing again, and never notice a lost
+        connection.
         """
         try:
             super().ack(delivery_tag)
@@ -146,17 +151,15 @@ class QoS(redis.QoS):
             raise
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
-        """Give back what other workers have held for too long; not while Redis is full, which takes
-        nothing back.
-        """
+        """Give back messages that other workers have held for too long, unless Redis is full."""
         try:
             super().restore_visible(*args, **kwargs)
         except OutOfMemoryError:
-            log.warning("queue full: nothing is given back")
+            log.warning("queue full: no message of a lost worker is given back")
 
     def held(self, kinds: Iterable[str]) -> int:
-        """Return how many messages of these kinds of queues this worker has in hand."""
-        this: Any = self  # the stubs know little of it
+        """Return how many messages of these kinds of queues this worker holds."""
+        this: Any = self  # the stubs are incomplete
         hand = [one for tag, one in this._delivered.items() if tag not in this._dirty]
         return sum(kind(one.delivery_info["routing_key"]) in kinds for one in hand)
 
@@ -165,7 +168,7 @@ class CopiedQoS(QoS):
     """The same, behind Sentinels."""
 
     def _note(self, message: Any, delivery_tag: str) -> None:
-        """Note it on a replica too."""
+        """Record it on a replica too."""
         channel: Any = self.channel
         where = message.delivery_info["exchange"], message.delivery_info["routing_key"]
         try:
@@ -181,10 +184,10 @@ class CopiedQoS(QoS):
 
 
 class _Ours:
-    """What both channels have in common."""
+    """The common part of both channels."""
 
     def _brpop_start(self, *args: Any, **kwargs: Any) -> None:
-        """Wait for the next message, of slow kinds only while another process is left."""
+        """Wait for the next message; read slow kinds only while another process is free."""
         this: Any = self
         most = max(1, this.qos.prefetch_count - 1) if this.qos.prefetch_count else float("inf")
         if isinstance(this._queue_cycle, Ranked):
@@ -194,8 +197,8 @@ class _Ours:
     def _do_restore_message(
         self, payload: dict[str, Any], exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
     ) -> None:
-        """Give back a message that was taken and not done, and count that; the DELIVERIES-th time
-        set it aside.
+        """Give back a message that was taken and not done; the DELIVERIES-th time it is a dead
+        letter.
         """
         headers = payload.setdefault("headers", {})
         headers[COUNT] = headers.get(COUNT, 0) + 1
@@ -208,8 +211,10 @@ class _Ours:
             pipe.lpush(aside, dumps(payload))
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        """Bind a queue. Raises redis.ConnectionError, after which a worker tries again, where Redis
-        is full and does not know this queue yet.
+        """Bind a queue.
+
+        Raises redis.ConnectionError if Redis is full and does not know this queue yet; a worker
+        retries then.
         """
         this: Any = self
         try:
@@ -218,15 +223,14 @@ class _Ours:
             member = this.sep.join([routing_key or "", pattern or "", queue or ""])
             with this.conn_or_acquire() as client:
                 if not client.sismember(this.keyprefix_queue % (exchange,), member):
-                    raise RedisConnectionError(f"the queue is full, and does not know {queue}") from error
+                    raise RedisConnectionError(f"Redis is full: {queue} cannot be added") from error
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what a connection is made with. Raises redis.ConnectionError where there is no
-        transport any more.
+        """Return the arguments of a connection.
 
-        kombu would raise AttributeError there, and a worker that loses the broker with a task in
-        hand would end by it: Celery closes twice, and the first time can fail before all channels
-        are closed.
+        Raises redis.ConnectionError if the transport is closed. kombu would raise AttributeError
+        and end a worker that loses the broker while a task runs: Celery closes twice, and the first
+        time can fail before all channels are closed.
         """
         this: Any = self
         if getattr(this.connection, "client", None) is None:
@@ -254,21 +258,19 @@ class SentinelChannel(_Ours, redis.SentinelChannel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        put_back(self._return)  # the connection is back
+        put_back(self._return)  # the connection works again
 
     def _return(self, message: Any, exchange: str, routing_key: str) -> None:
-        this: Any = self  # the stubs know little of it
+        this: Any = self  # the stubs are incomplete
         if exchange:
             this.typeof(exchange).deliver(message, exchange, routing_key)
         else:
             this._put(routing_key, message)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time: it
-        may be lost.
-        """
+        """Put a task on the queue. Raises redis.ConnectionError if no replica has it in time."""
         this: Any = self
-        # Batches, and queues that come and go, are for what may be lost.
+        # Batches and temporary queues hold only what may be lost.
         if kwargs.get("_publish_batch") is not None or queue in this._expires:
             super()._put(queue, message, **kwargs)
             return
@@ -277,7 +279,7 @@ class SentinelChannel(_Ours, redis.SentinelChannel):
             pipe.lpush(key, dumps(message))
             pipe.execute_command(*COPY)
             if pipe.execute()[-1] < 1:
-                raise RedisConnectionError("no replica of the queue has the task")
+                raise RedisConnectionError("no replica of the queue has the task in time: it may be lost")
 
 
 class SentinelTransport(redis.SentinelTransport):

@@ -21,7 +21,7 @@ _SERVICE = os.environ.get("SERVICE", "app")
 
 
 def _line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Return the line: when and where, what, of which request, and whatever else was said."""
+    """Return the line: time, place, event, request, and all further fields."""
     record: logging.LogRecord = event.pop("_record")
     del event["_from_structlog"]
     line: dict[str, Any] = {
@@ -50,30 +50,25 @@ def formatter() -> logging.Formatter:
 
 
 def tells_more(record: logging.LogRecord) -> bool:
-    """Return whether the record has a traceback: Django also logs each 4xx and 5xx, which the
-    access log has.
-    """
+    """Return whether the record has a traceback: the access log has each 4xx and 5xx already."""
     return bool(record.exc_info)
 
 
 def routine() -> Collection[str]:
-    """Return the names of the tasks that run every few seconds, of which a success is not worth a
-    line.
-    """
+    """Return the names of the tasks that run every few seconds: their success is not logged."""
     return getattr(settings, "ROUTINE_TASKS", ())
 
 
-def is_no_pulse(record: logging.LogRecord) -> bool:
-    """Return whether the record is about a real task."""
+def is_no_routine(record: logging.LogRecord) -> bool:
+    """Return whether the record is not about one of these tasks."""
     message = record.getMessage()
     return not any(f"{task}[" in message for task in routine())
 
 
 def configuration(level: str) -> dict[str, Any]:
-    """Return the logging configuration: everything at `level` and above, as JSON, on standard
-    output.
+    """Return the logging configuration: `level` and above, as JSON, on standard output.
 
-    structlog's own loggers write through it too, from now on.
+    It also sets up structlog, whose own loggers write through it.
     """
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -85,16 +80,16 @@ def configuration(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": formatter}},
-        "filters": {"tells_more": {"()": lambda: tells_more}, "is_no_pulse": {"()": lambda: is_no_pulse}},
+        "filters": {"tells_more": {"()": lambda: tells_more}, "is_no_routine": {"()": lambda: is_no_routine}},
         "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}},
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
             "django.request": {"filters": ["tells_more"]},
-            "celery.worker.strategy": {"filters": ["is_no_pulse"]},
-            # How a task ended says a line of ours (observability/tasks.py); here is why one failed.
+            "celery.worker.strategy": {"filters": ["is_no_routine"]},
+            # observability/tasks.py logs how each task ended; this logs why one failed.
             "celery.app.trace": {"level": "WARNING"},
-            # A connection that could not be made is an error of the query that wanted it.
+            # A connection that failed is an error of the query that needed it.
             "psycopg.pool": {"level": "ERROR"},
         },
     }

@@ -1,4 +1,4 @@
-"""Prometheus metrics that are counted once, however many workers a replica has.
+"""Prometheus metrics of a replica, summed over its workers.
 
 The names are django-prometheus's, so that its dashboards work. Its own middlewares fill twenty
 metrics a request; these are the four that answer a question.
@@ -24,8 +24,8 @@ _slot = "master"
 def use_slot(name: str) -> None:
     """Keep this process's values in the files of slot `name`.
 
-    A slot is the number of a worker, and a worker that is replaced hands its slot on: so its counts
-    go on, and the number of files does not grow (prometheus/client_python#568).
+    A slot is the number of a worker. A new worker takes over the slot of the one it replaces, so
+    its counts continue and the number of files does not grow (prometheus/client_python#568).
     """
     global _slot  # noqa: PLW0603 - one process, one slot
     _slot = name
@@ -61,7 +61,7 @@ class MetricsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
-        if request.path == "/metrics":  # before the check of the Host: Prometheus asks by address
+        if request.path == "/metrics":  # before the check of the Host: Prometheus scrapes by address
             return metrics(request)
         started = time.perf_counter()
         response = self.get_response(request)

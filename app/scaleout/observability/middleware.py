@@ -1,4 +1,4 @@
-"""What every request gets: an id, a line in the log, and the name of the replica that served it."""
+"""The request's id and trace, its line in the log, and the name of the replica that served it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ log = structlog.stdlib.get_logger("access")
 
 META = {"X-Request-ID": "HTTP_X_REQUEST_ID", "traceparent": "HTTP_TRACEPARENT", "tracestate": "HTTP_TRACESTATE"}
 
-# Asked every second by machines: not worth a line each.
+# Machines ask for these every second: no line for each.
 _QUIET = ("/health/", "/metrics")
 
 
 class RequestIdMiddleware:
-    """Take over the caller's `X-Request-ID` and trace if they are valid, else make them; put the id
-    on the answer, and all of it in the log.
+    """Take over the caller's `X-Request-ID` and trace if valid, else generate them.
+
+    The answer gets the id, and the log gets both.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

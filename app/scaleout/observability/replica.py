@@ -21,7 +21,7 @@ def replica_name() -> str:
         container = _pointer(address).split(".")[0]  # <project>-<service>-<number>.<network>
     except (OSError, ValueError, IndexError, struct.error):
         return host
-    # The project and the service may hold dashes themselves: SERVICE says where the one ends.
+    # The project's and the service's names may hold dashes: SERVICE says where one ends.
     service = re.escape(os.environ.get("SERVICE", ""))
     found = re.search(rf"{service}(?:-canary)?-\d+$", container) if service else None
     return found[0] if found else container
@@ -30,8 +30,8 @@ def replica_name() -> str:
 def _pointer(address: str) -> str:
     """Ask Docker's resolver for the PTR record of `address` (RFC 1035).
 
-    The C library cannot be asked: it finds the address in /etc/hosts first, with the container's
-    id. Raises OSError if there is no answer, ValueError if there is no name in it.
+    The C library would find the container's id in /etc/hosts first. Raises OSError without an
+    answer, ValueError if the answer holds no name.
     """
     labels = [*reversed(address.split(".")), "in-addr", "arpa"]
     question = b"".join(bytes([len(label)]) + label.encode() for label in labels) + b"\0" + struct.pack(">HH", 12, 1)
@@ -42,7 +42,7 @@ def _pointer(address: str) -> str:
         resolver.send(struct.pack(">HHHHHH", identifier, 0x0100, 1, 0, 0, 0) + question)
         answer = resolver.recv(512)
     if struct.unpack_from(">H", answer)[0] != identifier or struct.unpack_from(">H", answer, 6)[0] < 1:
-        raise ValueError("no name")
+        raise ValueError("the answer has no name")
     # The answer follows the question: a name (a pointer of two bytes, or the name in full), then
     # ten bytes.
     position = 12 + len(question)
@@ -62,7 +62,7 @@ def _name(message: bytes, position: int) -> str:
         else:
             labels.append(message[position + 1 : position + 1 + length].decode("ascii"))
             position += 1 + length
-    raise ValueError("a name without an end")
+    raise ValueError("the name has no end")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A task belongs to the request that it follows from, and a line in the log says how it ended.
+"""Give each task the ids of the request that sent it, and log how the task ended.
 
-What beat sends follows from no request: each of its tasks has an id of its own.
+Beat sends tasks without a request: each of these has an id of its own.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ log = structlog.stdlib.get_logger("task")
 
 @signals.before_task_publish.connect(dispatch_uid="observability.publish")
 def _send(headers: dict[str, Any], **_kwargs: Any) -> None:
-    if "traceparent" not in headers:  # an event brings those of the request that it was written by
+    if "traceparent" not in headers:  # an event brings the headers of its request
         headers.update(trace.headers())
 
 
 @signals.task_prerun.connect(dispatch_uid="observability.prerun")
 def _begin(task: Any, **_kwargs: Any) -> None:
     request = task.request
-    # The latter where the task is run eagerly.
+    # The latter if the task runs eagerly.
     span = trace.follow(lambda name: request.get(name) or (request.headers or {}).get(name))
     request.hop = trace.enter(span), time.perf_counter()
 

@@ -1,10 +1,9 @@
-"""Which request this is, wherever its work is done: its id, its trace, and the part of it that is
-done here.
+"""The request that the current code runs for: its id, its trace, and the current span.
 
-An id comes with the request or is made at the first hop, and goes with every call, task and event
-that follows from it. The trace is as in W3C Trace Context, level 1
-(https://www.w3.org/TR/trace-context-1/): `traceparent` names it and the caller's span; each hop has
-a span of its own, which it names to those that it calls.
+The id comes with the request, or the first hop makes it. It goes with every call, task and event of
+the request. The trace follows W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/):
+`traceparent` names the trace and the caller's span; each hop has a span of its own and names it in
+what it sends.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from dataclasses import dataclass
 
 # The load balancers use the same two rules.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# A version after 00 may have more behind the flags. Of these only the first bit, "sampled", means
-# anything here.
+# A version after 00 may have more behind the flags. Only the first bit of them, "sampled", has a
+# meaning here.
 _PARENT = re.compile(
     r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f](?P<flag>[0-9a-f])(-.*)?"
 )
-_STATE_LONGEST, _STATE_MOST = 512, 32  # characters and members: what the standard wants to be passed on
+_STATE_LONGEST, _STATE_MOST = 512, 32  # characters and members: the standard's minimum to pass on
 _MEMBER = re.compile(
     r"([a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
     r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
@@ -38,10 +37,10 @@ class Span:
     trace_id: str
     span_id: str
     sampled: bool = True
-    state: str = ""  # what other tracers pass on by way of us
+    state: str = ""  # the state of other tracers, passed on unchanged
 
     def headers(self) -> dict[str, str]:
-        """Return what goes with a call, a task or an event."""
+        """Return the headers for a call, a task or an event."""
         found = {
             "X-Request-ID": self.request_id,
             "traceparent": f"00-{self.trace_id}-{self.span_id}-0{int(self.sampled)}",
@@ -55,12 +54,12 @@ _current: ContextVar[Span | None] = ContextVar("observability_span", default=Non
 
 
 def current() -> Span | None:
-    """Return the hop that this code runs for, if it runs for any."""
+    """Return the hop that this code runs for; None outside of any."""
     return _current.get()
 
 
 def headers() -> dict[str, str]:
-    """Return what goes with what is sent from here; outside of any request that of a new one."""
+    """Return the headers for what is sent from here; those of a new hop outside of any."""
     return (_current.get() or follow(lambda _name: None)).headers()
 
 
@@ -80,12 +79,12 @@ def follow(sent: Callable[[str], object]) -> Span:
 
 
 def enter(span: Span) -> Token[Span | None]:
-    """Let what follows belong to this hop, until `leave`."""
+    """Make `span` the current hop, until `leave`."""
     return _current.set(span)
 
 
 def leave(token: Token[Span | None]) -> None:
-    """Let it belong to what it belonged to before."""
+    """Restore the hop before."""
     _current.reset(token)
 
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-_LONGEST = 200  # characters of what is shown of a line
-_DAY = 86_400_000  # milliseconds; nothing here takes as long
+_LONGEST = 200  # characters shown of a line
+_DAY = 86_400_000  # milliseconds; an upper limit of every duration
 
 
 @dataclass(frozen=True)
 class Step:
-    """A line of a log, and the moment when what it tells of began."""
+    """A line of a log, and the time at which its event began."""
 
     began: datetime
     milliseconds: float
@@ -29,15 +29,15 @@ class Step:
     line: dict[str, Any]
 
     def what(self) -> str:
-        """Return what was done, and how it ended."""
+        """Return the event and how it ended."""
         line = self.line
-        if "message" in line:  # of the application
+        if "message" in line:  # the application's
             text = str(line["message"])
             if line.get("logger") not in ("access", "task"):
                 text = f"{line.get('logger')}: {text}"
             if line.get("level") not in ("DEBUG", "INFO"):
                 text = f"{line.get('level')} {text}"
-        else:  # of a load balancer
+        else:  # a load balancer's
             text = f"{line.get('method')} {line.get('path')} {line.get('status')}"
             if line.get("retries"):
                 text += f", {line['retries']} more tries"
@@ -49,12 +49,11 @@ class Step:
 
 
 def read(identifier: str, lines: Iterable[str]) -> list[Step]:
-    """Return what the lines tell of the request or the trace with this id, in the order in which it
+    """Return the steps of the request or the trace with this id, in the order in which they
     began.
     """
     steps = [step for line in lines if (step := _step(identifier, *line.rstrip("\n").partition("\t")))]
-    # Of two that began at once, by a clock that counts milliseconds, the longer one is around the
-    # other.
+    # Of two that began in the same millisecond the longer one contains the other.
     return sorted(steps, key=lambda step: (step.began, -step.milliseconds))
 
 
@@ -64,10 +63,10 @@ def _step(identifier: str, container: str, _tab: str, text: str) -> Step | None:
         if not isinstance(line, dict) or identifier not in (line.get("request_id"), line.get("trace_id")):
             return None
         milliseconds = _number(line.get("milliseconds", line.get("request_ms")))
-        if "begin" in line:  # HAProxy says so itself
+        if "begin" in line:  # HAProxy logs the begin
             return Step(_moment(line["begin"]), milliseconds, container, line)
         return Step(_moment(line["time"]) - timedelta(milliseconds=milliseconds), milliseconds, container, line)
-    except (ValueError, KeyError, RecursionError):  # not one of our lines
+    except (ValueError, KeyError, RecursionError):  # a line of another format
         return None
 
 
@@ -95,21 +94,17 @@ def table(steps: list[Step]) -> Iterable[str]:
 
 
 def harmless(text: str) -> str:
-    """Return the text without characters that a terminal does not show but does, and not too
-    long.
-    """
+    """Return the text with control characters escaped, at most _LONGEST characters of it."""
     shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 def main(identifier: str, where: str) -> int:
-    """Print the table, or say that there is nothing `where` it was looked for; return the exit
-    code.
-    """
+    """Print the table, or an error that names `where` it was looked for; return the exit code."""
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]  # it is a file
     steps = read(identifier, sys.stdin)
     if not steps:
-        print(f"error: no log of a container knows {identifier} {where}", file=sys.stderr)
+        print(f"error: no container has logged {identifier} {where}", file=sys.stderr)
         return 1
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a file
     for line in table(steps):

@@ -1,7 +1,7 @@
-"""Metrics of a Celery worker: how long its tasks take, and a port from which Prometheus takes them.
+"""Metrics of a Celery worker: the duration of its tasks, and a port for Prometheus.
 
-Each process of the pool counts in files of its own; the main process adds them up when it is asked,
-as for the workers of gunicorn.
+Each process of the pool counts in files of its own; the main process adds them up at a scrape, as
+gunicorn's workers do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ seconds = Histogram(
 
 @signals.worker_process_init.connect(dispatch_uid="observability.slot")
 def _use_slot(**_kwargs: Any) -> None:
-    # A process that takes the place of another one has its number, and goes on with its counts.
+    # A process that replaces another one has its number, and continues its counts.
     metrics.use_slot(str(current_process().index))  # type: ignore[attr-defined]  # the pool gives it one
 
 
@@ -50,7 +50,7 @@ def _end(task: Any, state: str | None, **_kwargs: Any) -> None:
 
 @signals.worker_ready.connect(dispatch_uid="observability.serve")
 def _serve(**_kwargs: Any) -> None:
-    """Answer Prometheus. Only where the entry script has made a place for the files."""
+    """Serve the metrics, if the entry script has made a directory for the files."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return
     registry = CollectorRegistry()
@@ -58,4 +58,4 @@ def _serve(**_kwargs: Any) -> None:
     try:
         start_http_server(PORT, registry=registry)
     except OSError as error:  # a worker without metrics still works
-        log.error("no metrics: port %d: %s", PORT, error)
+        log.error("metrics port %d not opened: %s", PORT, error)

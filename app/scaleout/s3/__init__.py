@@ -1,4 +1,4 @@
-"""An S3 store as Django's storage, with an end to every wait: `"BACKEND":
+"""An S3 store as Django's storage, with a limit to every wait: `"BACKEND":
 "scaleout.s3.MediaStorage"`.
 """
 

@@ -1,4 +1,4 @@
-"""The object store: django-storages' S3, with its settings, and an end to every wait."""
+"""The object store: django-storages' S3 with its settings, and a limit to every wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.config import Config
 from django.conf import settings
 from storages.backends.s3 import S3Storage
 
-CONNECT, READ = 0.5, 3.0  # seconds; boto's own are a minute each
+CONNECT, READ = 0.5, 3.0  # seconds; boto's defaults are a minute each
 TRIES = 2
 
 
@@ -20,7 +20,7 @@ class MediaStorage(S3Storage):  # type: ignore[misc]  # django-storages has no t
     """Objects of one bucket, which browsers read by MEDIA_URL."""
 
     def get_default_settings(self) -> dict[str, Any]:
-        """Return django-storages' settings, with limits."""
+        """Return django-storages' settings, with limits added."""
         found: dict[str, Any] = super().get_default_settings()
         limits = Config(
             connect_timeout=CONNECT,
@@ -29,20 +29,20 @@ class MediaStorage(S3Storage):  # type: ignore[misc]  # django-storages has no t
             max_pool_connections=8,
             signature_version=found["signature_version"],
             s3={"addressing_style": found["addressing_style"]},
-            # What other stores than Amazon's know too.
+            # The checksums that stores other than Amazon's support too.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        # An object is sent by the thread that stores it, in one piece.
+        # The calling thread sends an object, in one piece.
         return found | {"client_config": limits, "transfer_config": TransferConfig(use_threads=False)}
 
     def url(self, name: str, *_args: Any, **_options: Any) -> str:
-        """Return where a browser finds an object."""
+        """Return the URL of an object for browsers."""
         return f"{settings.MEDIA_URL}{name}"
 
     def presigned_put(self, url: str, *, content_type: str, length: int, seconds: int) -> str:
-        """Return `url`, which must lead to the bucket, as one that takes a PUT of this type and
-        length for a while.
+        """Return `url`, which must lead to the bucket, signed for a PUT of this type and length for
+        `seconds`.
         """
         request = AWSRequest("PUT", url, headers={"Content-Type": content_type, "Content-Length": str(length)})
         credentials = self._create_session().get_credentials()
@@ -50,8 +50,8 @@ class MediaStorage(S3Storage):  # type: ignore[misc]  # django-storages has no t
         return str(request.url)
 
     def older(self, prefix: str, than: datetime, most: int) -> list[str]:
-        """Return the names of objects below `prefix` that were stored before `than`, looking at
-        `most`.
+        """Return the names of objects below `prefix` that were stored before `than`; look at `most`
+        objects.
         """
         found = self.bucket.objects.filter(Prefix=prefix).limit(most)
         return [one.key for one in found if one.last_modified < than]

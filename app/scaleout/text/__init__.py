@@ -1,4 +1,4 @@
-"""Text in one form, made once, on the way in: what reads the same is the same."""
+"""Text normalised once, on the way in, so that texts that read the same are equal."""
 
 from __future__ import annotations
 

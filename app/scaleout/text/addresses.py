@@ -14,8 +14,8 @@ from scaleout.text.forms import line
 def address(text: str, longest: int) -> str:
     """Return an e-mail address: lower case, NFKC, the domain in its IDNA 2008 form (`xn--…`).
 
-    Raises ValidationError if it is none, or has a character that does not show. A quoted local part
-    and an IP address as the domain are refused: each can be written in many ways.
+    Raises ValidationError for an invalid address, or one with an invisible character. A quoted
+    local part and an IP address as the domain are refused: each has many spellings.
     """
     try:
         local, _, domain = unicodedata.normalize("NFKC", line(text)).lower().rpartition("@")
@@ -25,6 +25,6 @@ def address(text: str, longest: int) -> str:
     validate_email(made)
     if local.startswith('"'):
         raise ValidationError("Enter an address without quotation marks.")
-    if len(made) > longest:  # by now: both forms can make it longer
+    if len(made) > longest:  # checked last: both forms can make it longer
         raise ValidationError(f"An address has at most {longest} characters.")
     return made

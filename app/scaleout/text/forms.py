@@ -1,6 +1,4 @@
-"""Texts, names, identifiers, passwords and what is searched for, each in the one form that is kept
-or compared.
-"""
+"""Normal forms of texts, names, identifiers, passwords and search terms."""
 
 from __future__ import annotations
 
@@ -11,8 +9,8 @@ from precis_i18n import get_profile
 
 _MARKS_MAX = 30  # in a row, as in UAX #15's stream-safe format: CPython sorts a run of them in quadratic time
 _JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji are written with them
-# They show nothing and are letters or marks to Unicode, not format characters: fillers, and the
-# grapheme joiner.
+# Fillers and the grapheme joiner are invisible, but Unicode counts them as letters or marks, not as
+# format characters.
 _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"
 _BLANK = "\u2800"  # a Braille pattern without a dot
 _OPAQUE = get_profile("OpaqueString")
@@ -30,8 +28,8 @@ def nfc(text: str) -> str:
 def line(text: str) -> str:
     """Return a name of one line: NFC, without space around it.
 
-    Raises ValueError for a control character, for one that only changes how others are shown (a
-    soft hyphen, a direction mark, a filler), and for a name of which nothing shows.
+    Raises ValueError for a control character, for an invisible one (a soft hyphen, a direction
+    mark, a filler), and for a name without a visible character.
     """
     text = nfc(text).strip()
     if hidden := next(filter(_is_hidden, text), None):
@@ -44,11 +42,11 @@ def line(text: str) -> str:
 
 
 def identifier(text: str) -> str:
-    """Return an identifier, such as a SKU, by PRECIS's OpaqueString (RFC 8265): NFC, each space as
+    """Return an identifier, such as a SKU, by PRECIS's OpaqueString (RFC 8265): NFC, spaces as
     U+0020.
 
-    Raises ValueError for what `line` refuses, and for characters that are unassigned or are not for
-    identifiers.
+    Raises ValueError for what `line` refuses, and for characters that are unassigned or not meant
+    for identifiers.
     """
     text = line(text)
     try:
@@ -66,8 +64,8 @@ def secret(text: str) -> str:
 
 
 def sought(text: str) -> str:
-    """Return what is searched for in the form in which names are kept: what they cannot contain is
-    left out.
+    """Return a search term in the normal form of names, without the characters that names cannot
+    contain.
     """
     return nfc("".join(one for one in text if not _is_hidden(one))).strip()
 

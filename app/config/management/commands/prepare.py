@@ -18,9 +18,9 @@ from scaleout.sharding.models import ShardMismatchError
 from scaleout.sharding.privileges import restrict
 from scaleout.sharding.registry import models_on
 
-# Any number will do, as long as nothing else uses it. Held for the session, in the first database.
+# An arbitrary number that nothing else uses. Held for the session, in the first database.
 LOCK = 7_241_001
-PATIENCE = 120.0  # seconds until another one that is at work has ended, and until all databases answer
+PATIENCE = 120.0  # seconds to wait for another prepare, and for all databases
 # Databases at once: on few servers, so that one slow database holds up no other and the servers are
 # not flooded.
 AT_ONCE = 8
@@ -34,10 +34,10 @@ class Command(BaseCommand):
     help = "Migrate every database and load the demo catalogue. Quick when there is nothing to do."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Run under a lock, so that two at once (two `make up`) do not trip over each other."""
+        """Run under a lock, so that two at once (two `make up`) do not disturb each other."""
         started = time.monotonic()
         if homeless := _homeless():
-            raise CommandError(f"no database has the tables of {', '.join(homeless)}: name them in SHOP_APPS")
+            raise CommandError(f"no database is set for the tables of {', '.join(homeless)}: name them in SHOP_APPS")
         _wait_for(list(settings.DATABASE_APPS))
         _lock()
         # Not of settings.DATABASES: that names a database once more for each replica.
@@ -71,7 +71,7 @@ class Command(BaseCommand):
     def _fill(self, alias: str, shards: dict[int, str]) -> None:
         for shard in shards.values():
             if bare := unfenced(shard, [model._meta.db_table for model in models_on(shard)]):
-                raise CommandError(f"{shard}: no fence around {', '.join(bare)}: their migrations need a FenceTable")
+                raise CommandError(f"{shard}: no fence around {', '.join(bare)}: add a FenceTable to their migrations")
         try:
             fill(alias, shards)
         except ShardMismatchError as error:
@@ -79,8 +79,8 @@ class Command(BaseCommand):
 
 
 def _wait_for(aliases: list[str]) -> None:
-    """Wait until each database can be written to: they start beside this when everything is started
-    again at once.
+    """Wait until each database accepts writes: after a restart of everything they start beside
+    this.
     """
     until = time.monotonic() + PATIENCE
     for alias in aliases:
@@ -97,12 +97,14 @@ def _wait_for(aliases: list[str]) -> None:
                 connections[alias].close()
             if time.monotonic() > until:
                 raise CommandError(f"{alias}: not ready after {PATIENCE:.0f} s: {reason}")
-            time.sleep(0.5)  # so as not to flood a server that starts
+            time.sleep(0.5)  # a server that starts must not be flooded
 
 
 def _lock() -> None:
-    """Wait for the lock by asking again and again: a query that waits has a snapshot, for whose end
-    CREATE INDEX CONCURRENTLY in the other's migrations would wait.
+    """Wait for the lock by polling.
+
+    A query that waits holds a snapshot, and CREATE INDEX CONCURRENTLY in the other prepare would
+    wait for the end of it.
     """
     until = time.monotonic() + PATIENCE
     with connections["default"].cursor() as cursor:
@@ -111,15 +113,15 @@ def _lock() -> None:
             if cursor.fetchone()[0]:
                 return
             if time.monotonic() > until:
-                raise CommandError(f"another prepare has been at work for {PATIENCE:.0f} s: wait for its end")
+                raise CommandError(f"another prepare has held the lock for {PATIENCE:.0f} s: wait until it ends")
             time.sleep(0.2)
 
 
 def _homeless() -> list[str]:
-    """Return the labels of the applications with tables that no database is to have.
+    """Return the labels of the applications whose tables no database is set for.
 
-    Their migrations would be recorded as applied, so that naming the application later would not
-    make its tables.
+    Their migrations would be recorded as applied, so that setting a database later would not create
+    the tables.
     """
     homes = {one.partition(".")[0] for labels in settings.DATABASE_APPS.values() for one in labels}
     tables = {one._meta.app_label for one in apps.get_models() if one._meta.managed and not one._meta.proxy}

@@ -1,5 +1,5 @@
-"""`manage.py tasks dead|resend|drop`: tasks that were set aside by scaleout.broker, and what a
-person does.
+"""`manage.py tasks dead|resend|drop`: show, resend or drop the dead letters of a worker's
+queues.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ SHOWN = 1000  # the newest; each has killed five processes
 
 
 class Command(BaseCommand):
-    """Of the queues of the worker in whose container it runs."""
+    """The dead letters of the queues of the worker in whose container it runs."""
 
-    help = "Show the tasks that were given up since they killed their processes, send them again, or drop them."
+    help = "Show the dead letters: tasks that kept killing their processes. Resend or drop them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the action, and ids for it."""
         parser.add_argument("action", choices=["dead", "resend", "drop"])
-        parser.add_argument("ids", nargs="*", metavar="ID", help="of tasks; resend without any: all")
+        parser.add_argument("ids", nargs="*", metavar="ID", help="ids of tasks; resend without ids resends all")
 
     def handle(self, *_args: Any, action: str, ids: list[str], **_options: Any) -> None:
-        """Do it."""
+        """Show, resend or drop."""
         if action == "drop" and not ids:
-            raise CommandError("drop which? Name the ids: what is dropped is lost")
+            raise CommandError("name the ids to drop: a dropped task is lost")
         aside = f"{context(settings.SERVICE)}.dead"
         with current_app.connection_for_write() as connection:
-            channel: Any = connection.default_channel  # of the transport for Redis
+            channel: Any = connection.default_channel  # of the Redis transport
             client = channel.client
             count = 0
             for raw, message in _read(client.lrange(aside, 0, SHOWN - 1), ids):
@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 else:
                     count += _settle(client, aside, raw, message, again=action == "resend")
             if ids and not count:
-                raise CommandError("none of these was set aside here")
+                raise CommandError("none of these ids is a dead letter here")
             self.stdout.write(f"{action}: {client.llen(aside) if action == 'dead' and not ids else count}")
 
     def _show(self, message: dict[str, Any]) -> None:
@@ -62,14 +62,14 @@ def _read(raws: list[bytes], ids: list[str]) -> Iterator[tuple[bytes, dict[str, 
 
 
 def _settle(client: Any, aside: str, raw: bytes, message: dict[str, Any], *, again: bool) -> int:
-    """Take a message away, to its queue or for good; return 1, or 0 if another person was first."""
+    """Remove a message, or move it to its queue; return 1, or 0 if another command was first."""
     del message["headers"][COUNT]
     message["headers"].pop("redelivered", None)
     message["properties"]["delivery_info"].pop("redelivered", None)
     queue = message["properties"]["delivery_info"]["routing_key"]
 
     def settle(pipe: Any) -> int:
-        """Only if it is still there, and at once."""
+        """Do both in one transaction, if the message still exists."""
         there = raw in pipe.lrange(aside, 0, -1)
         pipe.multi()
         if there:

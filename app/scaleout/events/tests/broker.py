@@ -91,7 +91,7 @@ class Broker:
         self._process.wait()
 
     def freeze(self) -> None:
-        """Stop it: it takes connections and answers nobody."""
+        """Pause the process: it accepts connections and answers none."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -138,7 +138,7 @@ class Worker:
         self._process.wait()
         self.log.close()
 
-    def told(self) -> str:
+    def output(self) -> str:
         """Return what it has logged."""
         self.log.seek(0)
         return self.log.read()

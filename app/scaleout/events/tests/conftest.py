@@ -17,7 +17,7 @@ from scaleout.events.tests.broker import Broker, Worker, route
 from scaleout.events.tests.tasks import TABLE
 
 HANDLE = "scaleout.events.tests.tasks.handle"
-EVENTS = {"happened": [HANDLE], "told twice": [HANDLE, "elsewhere.tasks.handle"]}
+EVENTS = {"happened": [HANDLE], "happened twice": [HANDLE, "elsewhere.tasks.handle"]}
 
 
 @pytest.fixture(autouse=True)
@@ -71,5 +71,5 @@ def worker(broker: Broker, effects: type[Effects]) -> Iterator[Worker]:
     """A real worker."""
     found = Worker(broker)
     yield found
-    print(found.told())  # shown where the test has failed
+    print(found.output())  # shown where the test has failed
     found.kill()

@@ -64,7 +64,7 @@ def test_the_same_event_ten_times_has_one_effect(broker: Broker, effects: type[E
         for _, event in claim("default", [Want(HANDLE, bulk=False, limit=1, taken=True, heard=True)])[0]:
             current_app.send_task(HANDLE, kwargs={"event": event.message()}, queue="celery")
     eventually(lambda: waiting() == 0 and broker.length("celery") == 0, START, "all deliveries to be done")
-    eventually(lambda: worker.told().count(f"Task {HANDLE}") >= 10, 10, "ten deliveries in the log")
+    eventually(lambda: worker.output().count(f"Task {HANDLE}") >= 10, 10, "ten deliveries in the log")
     assert effects.seen() == ["a"]
 
 
@@ -98,7 +98,7 @@ def test_an_effect_that_fails_leaves_nothing_behind_and_is_tried_again(
     broken.touch()
     tell("a", **{"and": "fail while there is a file", "folder": str(broker.folder)})
     outbox = Outbox.objects.using("default")
-    eventually(lambda: outbox.get().failures == 1, START, "the failure to be told")
+    eventually(lambda: outbox.get().failures == 1, START, "the failure to be reported")
     assert effects.seen() == []
     assert Inbox.objects.using("default").count() == 0
     assert outbox.get().error == "ValueError: broken"
@@ -269,7 +269,7 @@ def test_an_event_that_cannot_be_read_is_parked_with_its_reason(
     assert (effects.seen(), outbox.get().error) == ([], reason)
 
 
-def test_the_inbox_forgets_what_nobody_can_send_any_more_and_nothing_else(broker: Broker) -> None:
+def test_the_inbox_drops_only_ids_that_no_sender_can_repeat(broker: Broker) -> None:
     now = datetime.now(UTC)
     entries = [
         Inbox(consumer=HANDLE, event_id=uuid7(), received_at=now - KEPT - timedelta(hours=1)) for _ in range(250)

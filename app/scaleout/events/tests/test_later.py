@@ -103,7 +103,7 @@ def test_a_task_that_tries_again_after_the_visibility_time_out_runs_as_often_as_
     assert relay_tasks() == 1
     eventually(lambda: len(effects.seen()) == 2, START, "the second try")
     assert effects.seen() == ["a 0", "a 1"]
-    assert worker.told().count(f"Task {note.name}[{sent.id}] received") == 2
+    assert worker.output().count(f"Task {note.name}[{sent.id}] received") == 2
     assert (kept(), broker.length("celery")) == (0, 0)
 
 

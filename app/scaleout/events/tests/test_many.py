@@ -32,7 +32,7 @@ def worker(broker: Broker, effects: type[Effects], settings: Settings) -> Iterat
     route("tests.events")
     found = Worker(broker, "tests.answers,tests.events,tests.bulk")
     yield found
-    print(found.told()[-5000:])  # shown where the test has failed
+    print(found.output()[-5000:])  # shown where the test has failed
     found.kill()
 
 
@@ -73,7 +73,7 @@ def test_two_thousand_events_are_two_thousand_sends_and_single_ones_overtake_the
     assert len(singles) == 5
     for label, before in singles.items():
         assert seen.index(label) - before <= MOST_BEFORE, "it came behind the many"
-    assert worker.told().count(f"Task {HANDLE}[") == MANY + 5, "each is delivered once"
+    assert worker.output().count(f"Task {HANDLE}[") == MANY + 5, "each is delivered once"
     assert broker.length("tests.bulk") == broker.length("tests.events") == broker.length("tests.answers") == 0
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Prometheus metrics of the events."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_asked_is_no_number(broker: Broker) -> None:
     assert math.isnan(metrics.queue.labels("celery")._value.get())
 
 
-def test_what_waits_is_told_also_while_the_broker_is_away(broker: Broker) -> None:
+def test_the_backlog_is_measured_while_the_broker_is_down(broker: Broker) -> None:
     broker.kill()
     tell("shard1")
     measure()
@@ -86,7 +86,7 @@ def test_a_process_looks_once_however_often_it_is_asked(broker: Broker, monkeypa
     assert depth("shard1") == 1
 
 
-def test_an_outbox_that_does_not_answer_in_time_is_no_number_and_keeps_nobody_waiting(
+def test_an_outbox_that_does_not_answer_in_time_has_no_metric_and_delays_no_scrape(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "PATIENCE", 0.5)

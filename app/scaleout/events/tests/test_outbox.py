@@ -61,7 +61,7 @@ def test_an_event_is_sent_after_the_commit_of_its_change_and_not_before(broker: 
     assert (made.version, waiting()) == (7, 1)
 
 
-def test_an_event_whose_change_is_rolled_back_is_never_told(broker: Broker) -> None:
+def test_an_event_whose_change_is_rolled_back_is_never_sent(broker: Broker) -> None:
     def tell_and_fail(label: str) -> None:
         with transaction.atomic():
             publish("happened", aggregate="one", label=label)
@@ -77,9 +77,9 @@ def test_an_event_whose_change_is_rolled_back_is_never_told(broker: Broker) -> N
     assert waiting() == 1
 
 
-def test_each_consumer_is_told(broker: Broker) -> None:
+def test_each_consumer_gets_the_event(broker: Broker) -> None:
     with transaction.atomic():
-        publish("told twice", aggregate="one", label="a")
+        publish("happened twice", aggregate="one", label="a")
     assert sorted(one["event"]["consumer"] for one in broker.messages("celery")) == ["elsewhere.tasks.handle", HANDLE]
 
 
@@ -91,7 +91,7 @@ def test_an_event_is_written_to_the_database_of_its_change(broker: Broker) -> No
     assert Outbox.objects.using("shard1").count() == 0
 
 
-def test_what_cannot_be_told_is_refused_where_it_is_said() -> None:
+def test_an_invalid_event_is_refused_when_it_is_published() -> None:
     with pytest.raises(transaction.TransactionManagementError, match="outside of a transaction"):
         publish("happened", aggregate="one")
     with transaction.atomic(using="shard1"), pytest.raises(transaction.TransactionManagementError, match="on default"):
@@ -109,18 +109,18 @@ def test_what_cannot_be_told_is_refused_where_it_is_said() -> None:
             assert waiting() == 0, "the transaction goes on"
 
 
-def test_any_text_is_told_as_it_is(broker: Broker) -> None:
+def test_any_text_arrives_unchanged(broker: Broker) -> None:
     with connections["default"].cursor() as cursor:
         cursor.execute("SHOW server_encoding")
         assert cursor.fetchone() == ("UTF8",), "as in production"
     for text in ("ä€😀", "\\u0000", "\\\\u0000", "\x01\x7f\u2028"):
         tell(text)
-        (told,) = Outbox.objects.using("default")
-        assert told.data["label"] == text
-        told.delete()
+        (row,) = Outbox.objects.using("default")
+        assert row.data["label"] == text
+        row.delete()
 
 
-def test_an_event_says_which_request_it_follows_from_whoever_sends_it(broker: Broker) -> None:
+def test_an_event_names_its_request_for_every_sender(broker: Broker) -> None:
     def sent() -> list[str]:
         return [one["headers"]["traceparent"] for one in broker.envelopes("celery")]
 
@@ -350,7 +350,7 @@ def test_what_is_for_a_consumer_that_there_is_no_more_is_parked_when_no_older_re
     broker: Broker, settings: Settings
 ) -> None:
     with transaction.atomic():
-        publish("told twice", aggregate="one", label="a")
+        publish("happened twice", aggregate="one", label="a")
     settings.EVENTS = {"happened": [HANDLE]}
     parked = Outbox.objects.using("default").filter(parked_at__isnull=False)
     assert (park_strays(), parked.count()) == (0, 0)
@@ -384,7 +384,7 @@ def test_many_events_are_written_with_their_change_and_sent_by_the_relay_a_few_a
     assert sorted(sent, key=int) == [str(number) for number in range(100) if number != 7]
 
 
-def test_many_events_are_not_told_if_their_change_is_rolled_back(broker: Broker) -> None:
+def test_many_events_are_not_sent_if_their_change_is_rolled_back(broker: Broker) -> None:
     with transaction.atomic():
         publish_many("happened", [("one", {"label": "a"})])
         transaction.set_rollback(True)
@@ -425,7 +425,7 @@ def test_a_server_that_is_the_primary_no_more_does_not_keep_the_relay_from_the_o
 
 # ── the broker ────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("how", ["kill", "freeze"])
-def test_a_broker_that_is_away_holds_nobody_up_and_is_sent_everything_when_it_is_back(
+def test_a_lost_broker_delays_no_request_and_gets_every_event_when_it_recovers(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, settings: Settings, how: str
 ) -> None:
     settings.EVENTS_QUEUE = "tests.answers"

@@ -106,4 +106,4 @@ def test_as_a_command_it_prints_the_table_whatever_bytes_are_between() -> None:
 def test_where_there_is_nothing_it_says_so_and_fails() -> None:
     done = run("-x.y", b"")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr == b"error: no log of a container knows -x.y at all\n"
+    assert done.stderr == b"error: no container has logged -x.y at all\n"
