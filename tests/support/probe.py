@@ -81,10 +81,14 @@ class Probe:
         """Run a Redis command on `host` as its operator, who is in its own container only. Nothing
         if it hangs.
         """
-        label = "label=com.docker.compose"
-        own = ("--filter", f"{label}.project={self.project}", "--filter", f"{label}.service={host}")
-        container = run("docker", "ps", "--quiet", *own).strip()
-        return run("docker", "exec", container, "timeout", "2", "operator", *command, check=False).strip()
+        return run("docker", "exec", self._server(host), *_OPERATOR, *command, check=False).strip()
+
+    def redis_each(self, host: str, commands: Sequence[str]) -> list[str]:
+        """Return the operator's reply to each of `commands`, of words with blanks between them, in
+        one go.
+        """
+        script = _EACH + _one_line(f"{' '.join(_OPERATOR)} $command </dev/null")
+        return _answers(run("docker", "exec", "-i", self._server(host), "bash", "-c", script, text=_text(commands)))
 
     def redis_as(self, user: str, host: str, commands: Sequence[str], *, password: str | None = None) -> list[str]:
         """Return the reply to each of `commands`, of words with blanks between them, over
@@ -95,15 +99,30 @@ class Probe:
         """
         word = secret(f"{host.replace('-', '_')}_{user}") if password is None else password
         call = f"timeout 5 redis-cli --no-auth-warning --user {user} -h {host} $command </dev/null"
-        script = "set -f; while IFS= read -r command; do " + _one_line(call)
+        script = _EACH + _one_line(call)
         return self._lines(script, commands, {"REDISCLI_AUTH": word})
 
     def _lines(self, script: str, lines: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
-        text = "".join(f"{line}\n" for line in lines)
-        output = self.run("bash", "-c", script, environment=environment, text=text)
-        answers = [answer.replace(END, "\n").strip() for answer in output.splitlines()]
-        assert len(answers) == len(lines), output
+        answers = _answers(self.run("bash", "-c", script, environment=environment, text=_text(lines)))
+        assert len(answers) == len(lines), answers
         return answers
+
+    def _server(self, host: str) -> str:
+        label = "label=com.docker.compose"
+        own = ("--filter", f"{label}.project={self.project}", "--filter", f"{label}.service={host}")
+        return run("docker", "ps", "--quiet", *own).strip()
+
+
+_OPERATOR = ("timeout", "2", "operator")
+_EACH = "set -f; while IFS= read -r command; do "
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _answers(output: str) -> list[str]:
+    return [answer.replace(END, "\n").strip() for answer in output.splitlines()]
 
 
 def _target(host: str, database: str, role: str) -> str:
