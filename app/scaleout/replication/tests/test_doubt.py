@@ -152,8 +152,9 @@ def trio(servers: Trio, settings: LazySettings, monkeypatch: pytest.MonkeyPatch)
     streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
     eventually(lambda: servers.one.execute(streaming) == "2", 20, "both standbys to stream")
     servers.one.execute("UPDATE shown SET price = ''")
-    cluster = connections["default"].cluster  # type: ignore[attr-defined]  # of replication.backend
+    cluster, of_shard = (connections[alias].cluster for alias in ("default", SHARD))  # type: ignore[attr-defined]  # of replication.backend
     eventually(lambda: cluster.primary() and len(cluster.standbys()) == 2, 20, "all three to be in use")
+    eventually(of_shard.primary, 20, "the shard's watch, which is another one, to find its server again")
     state.begin()
     yield servers
     thaw(servers)
