@@ -126,9 +126,10 @@ def test_a_body_that_stops_on_its_way_ends_with_408_and_changes_nothing(front: S
     assert count(front) == before
 
 
-def test_eighty_slow_bodies_cost_no_other_caller_an_error(front: Site, stack: Stack) -> None:
-    """Each sends most of a large body, then a byte every second: their number and what they hold is
-    bounded.
+@pytest.mark.parametrize("size", [100_000, 300_000])
+def test_eighty_slow_bodies_cost_no_other_caller_an_error(front: Site, stack: Stack, size: int) -> None:
+    """Each sends most of a large body, then a byte every second: their number, what they hold and
+    how long they hold it is bounded.
     """
     crowd: list[socket.socket] = []
     seen: list[int] = []
@@ -139,7 +140,7 @@ def test_eighty_slow_bodies_cost_no_other_caller_an_error(front: Site, stack: St
                 crowd[-1].setblocking(False)
 
             def post() -> int:
-                """Post 100 KB, while each of the crowd sends a byte."""
+                """Post `size` bytes, while each of the crowd sends one."""
                 for one in crowd:
                     try:
                         one.send(b"x")
@@ -147,12 +148,12 @@ def test_eighty_slow_bodies_cost_no_other_caller_an_error(front: Site, stack: St
                         continue  # it was refused
                 assert front.get("/counter/").status_code == 200
                 assert front.post("/counter/", data=b"x" * 10_000).status_code == 200
-                answer = front.post("/counter/", data=b"x" * 100_000)
+                answer = front.post("/counter/", data=b"x" * size)
                 seen.append(answer.status_code)
                 assert answer.status_code == 200 or "Retry-After" in answer.headers, answer.text
                 return answer.status_code
 
-            eventually("a POST of 100 KB to be answered 200", post, lambda status: status == 200, within=20, interval=1)
+            eventually(f"a POST of {size} bytes to be answered 200", post, lambda status: status == 200, within=20, interval=1)
         finally:
             for one in crowd:
                 one.close()
