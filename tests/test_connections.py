@@ -153,7 +153,7 @@ def test_eighty_slow_bodies_cost_no_other_caller_an_error(front: Site, stack: St
                 assert answer.status_code == 200 or "Retry-After" in answer.headers, answer.text
                 return answer.status_code
 
-            eventually(f"a POST of {size} bytes to be answered 200", post, lambda status: status == 200, within=20, interval=1)
+            eventually(f"{size} bytes to be taken", post, lambda status: status == 200, within=20, interval=1)
         finally:
             for one in crowd:
                 one.close()

@@ -41,7 +41,7 @@ while read -r address port; do
   { exec 3<>"/dev/tcp/$address/$port" && echo "$address $port"; } 2>/dev/null &
 done
 sleep 5
-jobs -p | xargs -r kill 2>/dev/null
+kill $(jobs -p) 2>/dev/null || :
 """
 
 
