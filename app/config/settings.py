@@ -26,7 +26,6 @@ _BUILD = SERVICE == "build"  # collectstatic while the image is built: no secret
 
 DEBUG = environment.flag("DEBUG")
 EXPOSE_TOPOLOGY = environment.flag("EXPOSE_TOPOLOGY")
-REQUIRE_IF_MATCH = environment.flag("REQUIRE_IF_MATCH")
 # Signs sessions. The services have none, so they need no secret that would let them forge one.
 SECRET_KEY = environment.secret("SECRET_KEY") if SERVICE in ("web", "worker", "beat", "migrate") else token_hex()
 REPLICA_NAME = "build" if _BUILD else replica_name()
@@ -44,11 +43,15 @@ INSTALLED_APPS = [
     "ninja",  # for its files of Swagger UI
     "config",
     "scaleout.caching",
-    "scaleout.cdn",  # for its command
+    "scaleout.cdn",
     "scaleout.events",
+    "scaleout.health",
     "scaleout.identity",
+    "scaleout.observability",
+    "scaleout.problems",
     "scaleout.replication",
     "scaleout.sharding",
+    "scaleout.shedding",
     "shop.services",  # for the page of its documents
     "shop.shared_state",
     "shop.products",
@@ -96,11 +99,17 @@ if _API:  # no pages: no static files, no forms, and the table of the sessions i
 
 ROOT_URLCONF = "config.service_urls" if _API else "config.urls"
 APPEND_SLASH = not _API
-# Whether a browser gets errors as pages.
-ERROR_PAGES = not _API
+PROBLEMS: dict[str, Any] = {
+    "ERROR_PAGES": not _API,  # whether a browser gets errors as pages
+    "REQUIRE_IF_MATCH": environment.flag("REQUIRE_IF_MATCH"),
+}
+HEALTH: dict[str, Any] = {
+    "DATABASES": "scaleout.replication.condition.condition",
+    "DRAIN_MARKER": DRAIN_MARKER,
+}
 # What may wait how long before it is refused: search goes first, logins and orders last. Health is
 # answered before.
-SHEDDING = {
+SHEDDING: dict[str, Any] = {
     "TRY_SECONDS": 2.0,  # as nginx/forward.conf and haproxy/haproxy.cfg
     "KINDS": {
         "search": {"paths": ["/search/"], "seconds": 0.5},
@@ -149,12 +158,13 @@ REPLICATION_WRITERS = max(1, _threads - 1)
 # through the cache.
 REPLICATION_POSITIONS: str | None = None
 REPLICATION_USER = "scaleout.identity.bearer.user_key"
-HEALTH_DATABASES = "scaleout.replication.condition.condition"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ── identity ──────────────────────────────────────────────────────────────────────────────────────
-# What this service signs with, and whose signatures it believes.
-IDENTITY = keyring(SERVICE)
+IDENTITY: dict[str, Any] = {
+    "KEYRING": keyring(SERVICE),  # what this service signs with, and whose signatures it believes
+    "CACHE": "limits",  # where the logins that have ended are listed
+}
 PASSWORD_HASHERS = ["scaleout.identity.passwords.Argon2"]
 # Besides the least length, which the OpenAPI document has.
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
@@ -165,7 +175,6 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-IDENTITY_CACHE = "limits"  # where the logins that have ended are listed
 # Registrations of one client in an hour, 0 for any number; and whether an address that is taken is
 # answered 409.
 USERS_REGISTRATIONS = environment.integer("REGISTRATION_LIMIT", 3000, least=0, most=1_000_000)
@@ -239,9 +248,6 @@ EVENTS_QUEUE = f"{services.context(SERVICE)}.answers"
 EVENTS_QUEUES = [f"{services.context(SERVICE)}.{kind}" for kind in (*services.KINDS, "dead")]
 # Says which request an event follows from: kept with it, and sent as headers of its message.
 EVENTS_HEADERS = "scaleout.observability.trace.headers"
-# Functions that set gauges when Prometheus scrapes a replica. The replica that has the database
-# measures the outbox, even while its worker is down.
-METRICS_MEASURES = ["scaleout.events.measuring.measure", "scaleout.sharding.measuring.measure"]
 
 # ── gateway ───────────────────────────────────────────────────────────────────────────────────────
 # The only list of the services behind /api/<service>/.
@@ -261,14 +267,17 @@ GATEWAY_HEADERS = "scaleout.observability.trace.headers"
 GATEWAY_CACHE = "limits"  # where they are counted
 
 # ── CDN ───────────────────────────────────────────────────────────────────────────────────────────
-# Answers with one of these are their caller's own: no other caller may get the position of his last
-# write.
-CDN_PERSONAL_HEADERS = ("X-Read-After",)
-CDN_TAG_HEADER = environment.choice("CDN_TAG_HEADER", "Surrogate-Key", ["Surrogate-Key", "Cache-Tag"])
 # A service purges the edge if it owns the data of what is shown.
 _CHANGES = DATABASE_APPS.get("default") == SHOP_APPS and not _BUILD
-CDN_PURGE_URL = environment.origin("CDN_PURGE_URL") if _CHANGES else ""
-CDN_PURGE_SECRET = environment.secret("CDN_PURGE_SECRET") if CDN_PURGE_URL else ""
+_purge_url = environment.origin("CDN_PURGE_URL") if _CHANGES else ""
+CDN: dict[str, Any] = {
+    "TAG_HEADER": environment.choice("CDN_TAG_HEADER", "Surrogate-Key", ["Surrogate-Key", "Cache-Tag"]),
+    # An answer with one of these is its caller's own: it has the position of that caller's last
+    # write.
+    "PERSONAL_HEADERS": ["X-Read-After"],
+    "PURGE_URL": _purge_url,
+    "PURGE_SECRET": environment.secret("CDN_PURGE_SECRET") if _purge_url else "",
+}
 
 # ── images ────────────────────────────────────────────────────────────────────────────────────────
 # Named as in django-storages. Only those who write have the secret; the others need to know
@@ -309,6 +318,14 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 
-# Tasks that run every few seconds: a line says when one fails.
-ROUTINE_TASKS = ("config.pulse", "events.relay")
+# ── observability ─────────────────────────────────────────────────────────────────────────────────
+OBSERVABILITY: dict[str, Any] = {
+    "EXPOSE_TOPOLOGY": EXPOSE_TOPOLOGY,
+    "REPLICA_NAME": REPLICA_NAME,
+    # Functions that set gauges when Prometheus scrapes a replica. The replica that has the database
+    # measures the outbox, even while its worker is down.
+    "MEASURES": ["scaleout.events.measuring.measure", "scaleout.sharding.measuring.measure"],
+    # Run every few seconds: only a failure is logged.
+    "ROUTINE_TASKS": ["config.pulse", "events.relay"],
+}
 LOGGING = logs.configuration(environment.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]))

@@ -40,7 +40,7 @@ from django.test import Client
 call_command("check", stdout=StringIO())
 client = Client()
 status = {path: client.get(path, headers={"accept": "text/html"}).status_code for path in %r}
-ring = settings.IDENTITY
+ring = settings.IDENTITY["KEYRING"]
 print(json.dumps({
     "status": status,
     "databases": sorted(settings.DATABASES),

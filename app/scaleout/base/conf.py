@@ -13,9 +13,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from math import inf
 from types import MappingProxyType, UnionType
@@ -57,7 +59,7 @@ class Conf[T: "DataclassInstance"]:
 
     def register(self) -> None:
         """Register the check with Django."""
-        checks.register(self.check)
+        checks.register(partial(self.check))  # Django marks the check, which a method does not allow
 
     def check(self, **_kwargs: Any) -> list[checks.CheckMessage]:
         """Return what is wrong with the dictionary. It connects to nothing."""
@@ -127,6 +129,13 @@ def between(least: float, most: float = inf) -> Callable[[float], str | None]:
 def one_of(*allowed: str) -> Callable[[str], str | None]:
     """Return the test of a word."""
     return lambda value: None if value in allowed else f"must be one of {', '.join(allowed)}, not {value!r}"
+
+
+def origin(value: str) -> str | None:
+    """Test a URL: scheme, host and port, without a path. Empty is right as well."""
+    if value and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+", value):
+        return f"must be a URL such as http://edge.example:8081, without a path, not {value!r}"
+    return None
 
 
 def _imported(value: str, by: Callable[[str], object]) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import has_vary_header, patch_vary_headers
 
 from scaleout.cdn import policy, tags
+from scaleout.cdn.conf import conf
 from scaleout.cdn.validators import conditional
 
 _READS = ("GET", "HEAD")
@@ -83,7 +83,7 @@ def _is_personal(request: HttpRequest, response: HttpResponseBase) -> bool:
         or (session is not None and (session.accessed or session.modified))
         or has_vary_header(response, "Cookie")
         or has_vary_header(response, "Authorization")
-        or any(name in response.headers for name in getattr(settings, "CDN_PERSONAL_HEADERS", ()))
+        or any(name in response.headers for name in conf().personal_headers)
     )
 
 

@@ -22,10 +22,9 @@ import time
 from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
-from django.conf import settings
-
 from scaleout.base import Breaker, PerProcess
 from scaleout.cdn import metrics
+from scaleout.cdn.conf import conf
 from scaleout.cdn.tags import EVERYTHING, MOST_BYTES, written
 
 log = logging.getLogger(__name__)
@@ -205,11 +204,11 @@ class Purger:
 
 
 # Its thread does not survive a fork.
-_current = PerProcess(lambda: Purger(Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET)))
+_current = PerProcess(lambda: Purger(Edge(conf().purge_url, conf().purge_secret)))
 
 
 def purge(*tags: str) -> None:
-    """Purge `tags` from the edge of `settings.CDN_PURGE_URL`, within a moment.
+    """Purge `tags` from the edge of `CDN["PURGE_URL"]`, within a moment.
 
     Call it after the commit. It returns at once, and raises nothing if the edge is down or not
     configured.
@@ -234,7 +233,7 @@ def end(*, hurried: bool = False) -> None:
 
 
 def _purge(wrong: set[str]) -> None:
-    if settings.CDN_PURGE_URL and wrong:
+    if conf().purge_url and wrong:
         _current.own.purge(wrong)
 
 

@@ -1,4 +1,4 @@
-"""The tags of an answer, in the header `settings.CDN_TAG_HEADER` that the CDN reads."""
+"""The tags of an answer, in the header `CDN["TAG_HEADER"]` that the CDN reads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from django.conf import settings
 from django.http.response import HttpResponseBase
 
 from scaleout.cdn import policy
+from scaleout.cdn.conf import conf
 
 EVERYTHING = "*"  # a tag that every answer has, so no header names it
 
@@ -31,7 +31,7 @@ def put(response: HttpResponseBase, names: Iterable[str]) -> None:
     """Set the header. An answer with more tags than it holds cannot be purged, so it is
     revalidated.
     """
-    header = settings.CDN_TAG_HEADER
+    header = conf().tag_header
     line = SEPARATORS[header].join(sorted({written(name) for name in names if name != EVERYTHING}))
     if len(line) > MOST_BYTES:
         response.headers["Cache-Control"] = policy.REVALIDATED

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.module_loading import import_string
 
 from scaleout.health import progress
+from scaleout.health.conf import conf
 from scaleout.health.monitor import Monitor
 from scaleout.health.probes import CacheProbe
 
 
 class Condition(Protocol):
-    """The result of the function that `settings.HEALTH_DATABASES` names: immediate, from memory."""
+    """The result of the function that `HEALTH["DATABASES"]` names: immediate, from memory."""
 
     @property
     def readable(self) -> bool:
@@ -41,8 +41,8 @@ class HealthMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self._drain_marker = Path(settings.DRAIN_MARKER)
-        self._databases: Callable[[], Condition] = import_string(settings.HEALTH_DATABASES)
+        self._drain_marker = Path(conf().drain_marker)
+        self._databases: Callable[[], Condition] = import_string(conf().databases)
         self._cache = Monitor("cache", CacheProbe())
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

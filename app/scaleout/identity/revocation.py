@@ -17,10 +17,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from django.conf import settings
 from django_redis import get_redis_connection
 from redis.exceptions import RedisError
 
+from scaleout.identity.conf import conf
 from scaleout.identity.scripts import run
 
 KEY = "identity:revoked"
@@ -76,7 +76,7 @@ class Revoked:
 
     def _refresh(self, now: float) -> None:
         try:
-            redis = get_redis_connection(_alias())
+            redis = get_redis_connection(conf().cache)
             since = max(self._newest - OVERLAP, 0.0)
             found = redis.zrangebyscore(KEY, since, "+inf", withscores=True)
         except RedisError as error:
@@ -107,11 +107,6 @@ def publish(logins: Sequence[str]) -> None:
         return
     revoked.add(logins)
     try:
-        run(get_redis_connection(_alias()), _PUBLISH, KEY, *logins)
+        run(get_redis_connection(conf().cache), _PUBLISH, KEY, *logins)
     except RedisError as error:
         log.warning("revocation not published: %s", error)
-
-
-def _alias() -> str:
-    alias: str = getattr(settings, "IDENTITY_CACHE", "default")
-    return alias

@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
-from django.conf import settings
 
 from scaleout.identity import revocation
-from scaleout.identity.keys import Keyring
+from scaleout.identity.conf import conf
 
 ALGORITHM = "EdDSA"
 USERS = "users"
@@ -79,12 +78,12 @@ def read_refresh(token: str) -> tuple[int, int]:
 
 def for_service(audience: str) -> str:
     """Return a token for one call of this service to the service `audience`."""
-    return _sign({"aud": audience, "sub": _ring().service}, SERVICE_SECONDS)
+    return _sign({"aud": audience, "sub": conf().keyring.service}, SERVICE_SECONDS)
 
 
 def verify(token: str) -> Caller:
     """Return the caller that the token names. Raises BadToken."""
-    service = _ring().service
+    service = conf().keyring.service
     _, claims = _decode(token, [AUDIENCE, service])
     found = _caller(claims, service)
     if found.login and found.login in revocation.revoked:
@@ -93,7 +92,7 @@ def verify(token: str) -> Caller:
 
 
 def _decode(token: str, audience: list[str]) -> tuple[str, dict[str, Any]]:
-    ring = _ring()
+    ring = conf().keyring
     try:
         issuer, key = ring.trusted[jwt.get_unverified_header(token)["kid"]]
         claims: dict[str, Any] = jwt.decode(
@@ -127,14 +126,9 @@ def _caller(claims: dict[str, Any], service: str) -> Caller:
 
 
 def _sign(claims: dict[str, Any], seconds: int) -> str:
-    ring = _ring()
+    ring = conf().keyring
     if ring.signer is None:
         raise RuntimeError(f"{ring.service} has no key to sign with")
     now = int(time.time())
     stamped = {"iss": ring.service, "iat": now, "exp": now + seconds, **claims}
     return jwt.encode(stamped, ring.signer.key, ALGORITHM, headers={"kid": ring.signer.kid})
-
-
-def _ring() -> Keyring:
-    ring: Keyring = settings.IDENTITY
-    return ring

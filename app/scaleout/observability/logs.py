@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from django.conf import settings
 from structlog.typing import EventDict, WrappedLogger
 
 from scaleout.observability import trace
+from scaleout.observability.conf import conf
 
 _SERVICE = os.environ.get("SERVICE", "app")
 
@@ -56,7 +56,7 @@ def tells_more(record: logging.LogRecord) -> bool:
 
 def routine() -> Collection[str]:
     """Return the names of the tasks that run every few seconds: their success is not logged."""
-    return getattr(settings, "ROUTINE_TASKS", ())
+    return conf().routine_tasks
 
 
 def is_no_routine(record: logging.LogRecord) -> bool:

@@ -10,12 +10,13 @@ import os
 import time
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 from django_prometheus.conf import PROMETHEUS_LATENCY_BUCKETS
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from scaleout.observability.conf import conf
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _slot = "master"
@@ -89,12 +90,12 @@ def exposition() -> bytes:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer with this replica's metrics, or 404 to a request through a load balancer.
 
-    What `settings.METRICS_MEASURES` names is called before: functions that set gauges, soon and
+    What `OBSERVABILITY["MEASURES"]` names is called before: functions that set gauges, soon and
     without an error. The load balancers refuse `/metrics` themselves and mark what they pass on;
     this is the second lock.
     """
     if "X-Forwarded-For" in request.headers:
         return HttpResponse(status=404)
-    for measure in getattr(settings, "METRICS_MEASURES", ()):
+    for measure in conf().measures:
         import_string(measure)()
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 import structlog
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from scaleout.observability import trace
+from scaleout.observability.conf import conf
 
 log = structlog.stdlib.get_logger("access")
 
@@ -39,8 +39,8 @@ class RequestIdMiddleware:
             request.id = span.request_id  # type: ignore[attr-defined]  # for the problem details
             response = self.get_response(request)
             response["X-Request-ID"] = span.request_id
-            if getattr(settings, "EXPOSE_TOPOLOGY", False):
-                response["X-Served-By"] = settings.REPLICA_NAME
+            if conf().expose_topology:
+                response["X-Served-By"] = conf().replica_name
             if not request.path.startswith(_QUIET):
                 _log(request, response, (time.perf_counter() - started) * 1000)
             return response

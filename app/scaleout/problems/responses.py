@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, JsonResponse
+
+from scaleout.problems.conf import conf
 
 UNAVAILABLE = "The database does not answer at the moment. Try again shortly."
 
@@ -60,6 +61,6 @@ def unavailable(request: HttpRequest, error: BaseException | None) -> JsonRespon
 
 def wants_html(request: HttpRequest) -> bool:
     """Return whether a person reads the answer: a browser on a page, not a program or the API."""
-    if not getattr(settings, "ERROR_PAGES", True):  # a service without pages
+    if not conf().error_pages:  # a service without pages
         return False
     return not request.path.startswith("/api/") and "text/html" in request.headers.get("Accept", "")

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from scaleout.shedding import metrics
 from scaleout.shedding.arrival import waited
+from scaleout.shedding.conf import conf
 
 DETAIL = "The site is overloaded. Try again shortly."
 
@@ -22,18 +21,15 @@ DETAIL = "The site is overloaded. Try again shortly."
 class SheddingMiddleware:
     """Compare how long a request has waited with what its kind may wait.
 
-    `settings.SHEDDING`: `TRY_SECONDS`, how long the load balancer waits for an answer, and `KINDS`,
-    in which the first whose `paths` fit counts: {name: {"paths": [prefixes], "seconds": most}}. The
-    less a kind may wait, the sooner it is refused when there is too much to do. Stand before all
-    that costs something, and behind what answers for health.
+    The less a kind may wait (`SHEDDING["KINDS"]`), the sooner it is refused when there is too much
+    to do. Stand before all that costs something, and behind what answers for health.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        wanted: Mapping[str, Any] = settings.SHEDDING
-        self._try_seconds: float = wanted["TRY_SECONDS"]
+        self._try_seconds = conf().try_seconds
         self._kinds: Sequence[tuple[str, tuple[str, ...], float]] = [
-            (name, tuple(kind["paths"]), kind["seconds"]) for name, kind in wanted["KINDS"].items()
+            (name, tuple(kind["paths"]), kind["seconds"]) for name, kind in conf().kinds.items()
         ]
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

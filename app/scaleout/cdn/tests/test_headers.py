@@ -193,7 +193,7 @@ def test_the_tags_stand_in_the_header_of_the_cdn(client: Client, settings: Setti
     odd, seven = client.get("/public").headers["Surrogate-Key"].split(" ")
     assert seven == "product:7"
     assert odd.startswith("-")
-    settings.CDN_TAG_HEADER = "Cache-Tag"
+    settings.CDN = {"TAG_HEADER": "Cache-Tag"}
     answer = client.get("/public")
     assert answer.headers["Cache-Tag"] == f"{odd},{seven}"
     assert "Surrogate-Key" not in answer.headers

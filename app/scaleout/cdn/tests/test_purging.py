@@ -199,7 +199,7 @@ PROCESS = """
 import functools, signal, sys
 from django.conf import settings
 kind, url, secret = sys.argv[1:]
-settings.configure(CDN_PURGE_URL=url, CDN_PURGE_SECRET=secret)
+settings.configure(CDN={"PURGE_URL": url, "PURGE_SECRET": secret})
 from scaleout.cdn import purging
 purging.Purger = functools.partial(purging.Purger, again=2.0)
 if kind == "server":
@@ -223,7 +223,7 @@ def test_a_command_waits_for_the_second_purge_and_a_server_that_gets_sigterm_doe
 
 
 def test_a_child_process_tells_by_a_thread_of_its_own(edge: FakeEdge, settings: Settings) -> None:
-    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = edge.url, SECRET
+    settings.CDN = {"PURGE_URL": edge.url, "PURGE_SECRET": SECRET}
     purging.purge("parent")
     eventually(lambda: bool(edge.heard), what="purge")
     child = os.fork()
@@ -243,7 +243,7 @@ WRITTEN = "//shop.example:8443/api/products/7?x=%C3%A4"  # a host's name is the 
 
 
 def test_a_url_is_purged_by_its_host_and_path_beside_tags(edge: FakeEdge, settings: Settings) -> None:
-    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = edge.url, SECRET
+    settings.CDN = {"PURGE_URL": edge.url, "PURGE_SECRET": SECRET}
     purging.purge_urls(URL, "http://shop.example")
     purging.purge("one")
     eventually(lambda: edge.all() == {WRITTEN, "//shop.example/", "one"}, what="purges")
@@ -255,7 +255,7 @@ def test_a_url_is_purged_by_its_host_and_path_beside_tags(edge: FakeEdge, settin
     "odd", ["", "/x", "shop.example/x", "ftp://a/x", "https://", "https://a b/", "https://a/\r\nX: 1"]
 )
 def test_what_is_no_address_is_refused(odd: str, settings: Settings) -> None:
-    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = "http://edge.example", SECRET
+    settings.CDN = {"PURGE_URL": "http://edge.example", "PURGE_SECRET": SECRET}
     with pytest.raises(ValueError, match="not a URL"):
         purging.purge_urls(odd)
     with pytest.raises(CommandError, match="not a URL"):
@@ -265,7 +265,7 @@ def test_what_is_no_address_is_refused(odd: str, settings: Settings) -> None:
 def test_the_command_purges_urls_and_tags_twice(
     edge: FakeEdge, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = edge.url, SECRET
+    settings.CDN = {"PURGE_URL": edge.url, "PURGE_SECRET": SECRET}
     monkeypatch.setattr(purging, "AGAIN", 0.1)
     call_command("purge", URL, "--tag", "product:7", "--tag", "*")
     assert edge.heard == [{"product:7", "*"}, {WRITTEN}] * 2
@@ -274,14 +274,14 @@ def test_the_command_purges_urls_and_tags_twice(
 
 @pytest.mark.parametrize("wrong", ["status", "url", "nothing"])
 def test_the_command_says_so_if_nothing_was_purged(edge: FakeEdge, settings: Settings, wrong: str) -> None:
-    settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET = "" if wrong == "url" else edge.url, SECRET
+    settings.CDN = {"PURGE_URL": "" if wrong == "url" else edge.url, "PURGE_SECRET": SECRET}
     edge.status = 403
     with pytest.raises(CommandError):
         call_command("purge", *([] if wrong == "nothing" else [URL]))
 
 
 def test_without_an_edge_no_purge_is_sent(settings: Settings) -> None:
-    settings.CDN_PURGE_URL = ""
+    settings.CDN = {}
     purging.purge("one")
     assert purging._current.made is None
 

@@ -91,7 +91,7 @@ def test_a_database_that_is_lost_but_readable_elsewhere_degrades_the_site(
 
 def test_a_draining_replica_answers_503_but_lives(settings: LazySettings, tmp_path: Path) -> None:
     marker = tmp_path / "draining"
-    settings.DRAIN_MARKER = str(marker)
+    settings.HEALTH = settings.HEALTH | {"DRAIN_MARKER": str(marker)}
     health = HealthMiddleware(not_reached)
     assert health(RequestFactory().get("/health/")).status_code == 200
     marker.touch()

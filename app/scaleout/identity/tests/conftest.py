@@ -35,7 +35,7 @@ def become(settings: Settings, pairs: dict[str, tuple[str, str]]) -> As:
 
     def switch(service: str) -> None:
         private = keys.signer(pairs[service][0]) if service in pairs else None
-        settings.IDENTITY = keys.keyring(service, private, public)
+        settings.IDENTITY = {"KEYRING": keys.keyring(service, private, public)}
 
     switch("users")
     return switch

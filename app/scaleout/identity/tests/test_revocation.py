@@ -67,7 +67,7 @@ def test_without_redis_known_logins_stay_refused_and_no_other_is(
     publish(["7"])
     assert "7" in other
     settings.CACHES = {**settings.CACHES, "nowhere": {**settings.CACHES["default"], "LOCATION": "unix:///nowhere.sock"}}
-    settings.IDENTITY_CACHE = "nowhere"
+    settings.IDENTITY = settings.IDENTITY | {"CACHE": "nowhere"}
     assert "7" in other
     assert "8" not in other
     publish(["8"])
@@ -77,7 +77,7 @@ def test_without_redis_known_logins_stay_refused_and_no_other_is(
     caplog.clear()
     assert "8" not in other
     assert not caplog.records  # once, not at each token
-    settings.IDENTITY_CACHE = "default"
+    settings.IDENTITY = settings.IDENTITY | {"CACHE": "default"}
     assert "8" not in other
 
 
@@ -123,7 +123,7 @@ def test_a_token_outlives_its_login_nowhere_and_one_without_a_login_is_asked_for
     publish(["99"])
     with pytest.raises(tokens.BadToken):
         tokens.verify(token)
-    settings.IDENTITY_CACHE = "no such alias"
+    settings.IDENTITY = settings.IDENTITY | {"CACHE": "no such alias"}
     assert tokens.verify(tokens.for_user(7, is_staff=False)).user_id == 7
 
 

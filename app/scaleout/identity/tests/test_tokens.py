@@ -43,7 +43,8 @@ def _part(value: Any) -> str:
 
 
 def trusted_kid() -> str:
-    return next(kid for kid, (issuer, _) in django_settings.IDENTITY.trusted.items() if issuer == "users")
+    ring: keys.Keyring = django_settings.IDENTITY["KEYRING"]
+    return next(kid for kid, (issuer, _) in ring.trusted.items() if issuer == "users")
 
 
 def test_a_users_token_is_believed_by_every_service(become: As) -> None:
@@ -187,13 +188,13 @@ def test_keys_are_changed_without_a_token_that_fails(settings: Settings) -> None
         return keys.keyring("products", None, {"users": keys.public_keys("".join(public))})
 
     def signed_with(pem: str) -> str:
-        settings.IDENTITY = keys.keyring("users", keys.signer(pem), {})
+        settings.IDENTITY = {"KEYRING": keys.keyring("users", keys.signer(pem), {})}
         return for_user(7, is_staff=False)
 
     before, after = signed_with(old), signed_with(new)
-    settings.IDENTITY = verifier(old_public, new_public)
+    settings.IDENTITY = {"KEYRING": verifier(old_public, new_public)}
     assert verify(before) == verify(after) == Caller(user_id=7)
-    settings.IDENTITY = verifier(new_public)
+    settings.IDENTITY = {"KEYRING": verifier(new_public)}
     assert verify(after) == Caller(user_id=7)
     with pytest.raises(BadToken):
         verify(before)

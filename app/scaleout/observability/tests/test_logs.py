@@ -123,7 +123,7 @@ def test_a_task_writes_one_line_that_says_how_it_ended(written: Written, number:
 
 
 def test_what_every_worker_does_every_few_seconds_is_not_worth_a_line(written: Written, settings: Settings) -> None:
-    settings.ROUTINE_TASKS = (divide_by.name,)
+    settings.OBSERVABILITY = {"ROUTINE_TASKS": [divide_by.name]}
     divide_by.apply(args=(1,))
     assert written.lines("task") == []
     divide_by.apply(args=(0,))

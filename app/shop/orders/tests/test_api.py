@@ -50,7 +50,7 @@ def _service(settings: Settings) -> None:
     settings.ROOT_URLCONF = "shop.orders.tests.urls"
     users = settings.IDENTITY
     signer, _ = settings.KEYS["orders"]
-    settings.IDENTITY = keys.Keyring("orders", signer, users.trusted)
+    settings.IDENTITY = {"KEYRING": keys.Keyring("orders", signer, users["KEYRING"].trusted)}
     settings.USERS = users
 
 
@@ -340,7 +340,7 @@ def test_staff_see_the_orders_of_each_user(client: Client, settings: Settings) -
 
 def service(settings: Settings, caller: str, audience: str) -> dict[str, str]:
     mine = settings.IDENTITY
-    settings.IDENTITY = keys.Keyring(caller, settings.KEYS[caller][0], mine.trusted)
+    settings.IDENTITY = {"KEYRING": keys.Keyring(caller, settings.KEYS[caller][0], mine["KEYRING"].trusted)}
     try:
         return {"authorization": f"Bearer {tokens.for_service(audience)}"}
     finally:

@@ -255,9 +255,9 @@ def test_a_change_without_if_match_is_428_where_the_site_says_so(
     client: Client, make_product: MakeProduct, settings: Settings
 ) -> None:
     path = str(make_product(name="Tent").pk)
-    settings.REQUIRE_IF_MATCH = True
+    settings.PROBLEMS = {"REQUIRE_IF_MATCH": True}
     assert_problem(send(client, "PATCH", path, {"name": "Lost"}), 428, "If-Match")
     assert_problem(send(client, "DELETE", path, {}), 428)
     assert Product.objects.get().name == "Tent"
-    settings.REQUIRE_IF_MATCH = False
+    settings.PROBLEMS = {"REQUIRE_IF_MATCH": False}
     assert send(client, "PATCH", path, {"name": "Lark"}).status_code == 200

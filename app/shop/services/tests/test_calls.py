@@ -65,10 +65,10 @@ def test_a_call_carries_a_token_for_that_service_only_the_request_and_what_was_w
     assert f"traceparent: 00-{'a' * 32}-{'b' * 16}-00\r\ntracestate: c=1\r\n" in head
     assert "X-Read-After: 1/6B374D48\r\n" in head
     token = head.split("Authorization: Bearer ")[1].split("\r\n")[0]
-    ring = django_settings.IDENTITY
-    settings.IDENTITY = keys.Keyring("orders", None, ring.trusted)
+    trusted = django_settings.IDENTITY["KEYRING"].trusted
+    settings.IDENTITY = {"KEYRING": keys.Keyring("orders", None, trusted)}
     assert tokens.verify(token) == tokens.Caller(service="users")
-    settings.IDENTITY = keys.Keyring("products", None, ring.trusted)
+    settings.IDENTITY = {"KEYRING": keys.Keyring("products", None, trusted)}
     with pytest.raises(tokens.BadToken):
         tokens.verify(token)
 

@@ -7,10 +7,10 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from scaleout.cdn import purging
+from scaleout.cdn.conf import conf
 from scaleout.cdn.tags import EVERYTHING, written
 
 
@@ -25,8 +25,8 @@ Sends each purge twice, as a change does: at once, and again when no older answe
         parser.add_argument("--tag", action="append", default=[], help="such as news:7; may be given several times")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        if not settings.CDN_PURGE_URL:
-            raise CommandError("CDN_PURGE_URL is empty: set it to the address of the CDN")
+        if not conf().purge_url:
+            raise CommandError("CDN['PURGE_URL'] is empty: set it to the address of the CDN")
         try:
             wrong = {purging.of_url(one) for one in options["url"]}
         except ValueError as error:
@@ -34,7 +34,7 @@ Sends each purge twice, as a change does: at once, and again when no older answe
         wrong |= {one if one == EVERYTHING else written(one) for one in options["tag"]}
         if not wrong:
             raise CommandError("nothing to purge: name a URL or a --tag")
-        edge = purging.Edge(settings.CDN_PURGE_URL, settings.CDN_PURGE_SECRET)
+        edge = purging.Edge(conf().purge_url, conf().purge_secret)
         try:
             edge.purge(wrong)
             time.sleep(purging.AGAIN)  # purging.py says why

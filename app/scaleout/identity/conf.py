@@ -1,0 +1,22 @@
+"""The settings of this package: the dictionary `IDENTITY`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaleout.base.conf import CacheAlias, Conf
+from scaleout.identity.keys import Keyring
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keys of `IDENTITY`, in small letters."""
+
+    keyring: Keyring
+    """What this service signs with, and the keys of the services that it trusts."""
+
+    cache: CacheAlias = "default"
+    """A cache of django-redis. It keeps the list of logins that have ended."""
+
+
+conf = Conf("IDENTITY", Settings)
