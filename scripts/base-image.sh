@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make sure that the one base image is present: as it is, else pulled, else built from Debian's
 # packages, so that the project also builds where no image registry answers.
-# base-image.sh refresh: with the newest packages, whatever is present.
+# base-image.sh refresh: with the newest packages, also where a base image is present.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

@@ -12,7 +12,7 @@ check() { # check NAME COMMAND...: run it, and remember that it failed
   "$@" || { failed=1; printf 'error: %s\n' "$name" >&2; }
 }
 
-# What git has or would take, so that an editor's leftovers are nobody's business.
+# The files that git has or would take: an editor's leftovers are not checked.
 files() {
   git -c safe.directory="$PWD" ls-files --cached --others --exclude-standard -- "$@" \
     | while read -r file; do if [[ -f $file ]]; then printf '%s\n' "$file"; fi; done

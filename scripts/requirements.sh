@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make requirements: pin the Python packages of requirements.in anew, with their hashes.
+# make requirements: pin the Python packages of requirements.in again, with their hashes.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -8,7 +8,7 @@ cd "$root"
 "$root/scripts/engine.sh"
 "$root/scripts/secrets.sh" # the host's CA bundle, which pip may need
 
-# Both in one container: its image is made of both, and could not be made anew while one was pinned
+# Both in one container: its image is made of both, and could not be built again while one was pinned
 # and the other not.
 step "app/requirements.txt, tests/requirements.txt"
 # shellcheck disable=SC2016 # the shell in the container expands it

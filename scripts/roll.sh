@@ -303,7 +303,7 @@ start_added_servers() {
 }
 
 # introduce SERVER: etcd makes the user of a new cluster when it starts; for these seconds the
-# primaries go on without it.
+# primaries continue without it.
 introduce() {
   local id file=$root/secrets/nodes/etcd/patroni_$1
   id=$(containers etcd)

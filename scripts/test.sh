@@ -32,8 +32,8 @@ lint() { step "Lint" && tools scripts/lint.sh; }
 readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_layout.py tests/test_certificates.py
   tests/test_security.py tests/test_hostile_values.py tests/test_wheel.py tests/test_automation.py
   tests/test_docs.py tests/test_words.py)
-# Several parts at once, each with servers of its own, since most tests wait most of the time. Each
-# is shown at its end.
+# Several parts at once, each with its own servers, because most tests wait most of the time. The
+# output of a part is printed at its end.
 unit() {
   local at_once=5 files moves parts named
   if [[ -n ${TESTS:-} ]]; then
