@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -102,14 +103,14 @@ def test_secrets_are_made_for_each_service() -> None:
 
 
 def called(package: Path) -> set[str]:
-    """Return the services that the code of a package calls by `calls.get`."""
+    """Return the services whose URLs the code of a package gives to `calls.session()`."""
     return {
-        node.args[0].value
+        str(urlsplit(node.args[0].value).hostname)
         for file in package.rglob("*.py")
         if "tests" not in file.parts
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
-        and ast.unparse(node.func) == "calls.get"
+        and ast.unparse(node.func).startswith("calls.session().")
         and isinstance(node.args[0], ast.Constant)
         and isinstance(node.args[0].value, str)
     }

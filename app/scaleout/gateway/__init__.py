@@ -12,28 +12,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scaleout.gateway.client import Policy, Request, Service, deadline
+    from scaleout.gateway.client.adapter import AnswerTooLarge, BreakerOpen, Busy, ServiceAdapter
     from scaleout.gateway.client.deadline import DeadlineMiddleware
     from scaleout.gateway.client.draining import DrainingMiddleware
+    from scaleout.gateway.client.session import ServiceSession
     from scaleout.gateway.edge.callers import by_address
     from scaleout.gateway.edge.views import forward, gateway
 
 __all__ = [
+    "AnswerTooLarge",
+    "BreakerOpen",
+    "Busy",
     "DeadlineMiddleware",
     "DrainingMiddleware",
     "Policy",
     "Request",
     "Service",
+    "ServiceAdapter",
+    "ServiceSession",
     "by_address",
     "deadline",
     "forward",
     "gateway",
 ]
 _HOMES = {
+    "AnswerTooLarge": "client.adapter",
+    "BreakerOpen": "client.adapter",
+    "Busy": "client.adapter",
     "DeadlineMiddleware": "client.deadline",
     "DrainingMiddleware": "client.draining",
     "Policy": "client",
     "Request": "client",
     "Service": "client",
+    "ServiceAdapter": "client.adapter",
+    "ServiceSession": "client.session",
     "by_address": "edge.callers",
     "deadline": "client",
     "forward": "edge.views",

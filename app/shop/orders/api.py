@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from ninja import Header, Query, Schema, Status
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from requests import RequestException
 from scaleout.gateway import deadline
 from scaleout.identity import bearer
 from scaleout.problems import Problem
@@ -19,7 +20,7 @@ from scaleout.sharding.ids import LARGEST
 
 from shop.orders import products
 from shop.orders.models import KEY_MAX, Line, Order, UserDeletedError
-from shop.services import callers, calls
+from shop.services import callers
 
 PAGE, PAGE_MAX = 50, 200
 LINES_MAX, QUANTITY_MAX = 50, 10_000
@@ -149,7 +150,7 @@ def _priced(items: Sequence[ItemIn]) -> tuple[list[Line], str]:
         prices = products.prices(item.product_id for item in items)
     except products.UnknownProduct as error:
         raise Problem(400, str(error)) from error
-    except calls.Unavailable as error:
+    except RequestException as error:
         detail = "The products service does not answer at the moment. Try again shortly."
         raise Problem(503, detail, AFTER) from error
     currencies = {price.currency for price in prices.values()}

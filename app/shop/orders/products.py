@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from requests.exceptions import InvalidJSONError
+
 from shop.orders.models import ProductName
 from shop.services import calls
 
@@ -27,14 +29,16 @@ class Price:
 
 def prices(product_ids: Iterable[int]) -> dict[int, Price]:
     """Return the price of each product, all by one call. Raises UnknownProduct, and
-    calls.Unavailable if they are not told in time.
+    RequestException if the products service gives no prices in time.
     """
     wanted = list(product_ids)
-    answer = calls.get("products", f"/api/products/?ids={','.join(map(str, wanted))}", seconds=SECONDS)
+    ids = ",".join(map(str, wanted))
+    answer = calls.session().get("http://products/api/products/", params={"ids": ids}, timeout=SECONDS)
+    answer.raise_for_status()
     try:
-        found = {item["id"]: _price(item) for item in answer.body["items"]}
-    except (KeyError, TypeError):
-        raise calls.Unavailable(f"products: status {answer.status} without prices") from None
+        found = {item["id"]: _price(item) for item in answer.json()["items"]}
+    except (KeyError, TypeError) as error:
+        raise InvalidJSONError(f"products: status {answer.status_code} without prices") from error
     for product_id in wanted:
         if product_id not in found:
             raise UnknownProduct(f"There is no product {product_id}.")
@@ -60,7 +64,7 @@ def names(product_ids: Iterable[int]) -> dict[int, str]:
 def _price(item: Any) -> Price:
     price = Price(item["price"]["amount"], item["price"]["currency"], item["name"])
     if type(price.amount) is not int or price.amount < 0 or not isinstance(price.currency, str):
-        raise calls.Unavailable("products: a price that is none")
+        raise InvalidJSONError("products: a price that is none")
     if not isinstance(price.name, str):
-        raise calls.Unavailable("products: a name that is none")
+        raise InvalidJSONError("products: a name that is none")
     return price

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from requests.exceptions import InvalidJSONError, RequestException
+
 from shop.services import calls
 
 SECONDS = 0.4  # for all of it: a page without orders is better than one that waits
@@ -15,12 +17,15 @@ log = logging.getLogger(__name__)
 
 def latest(user_id: int) -> list[dict[str, Any]] | None:
     """Return the latest orders of a user; None if the orders service does not give them in time."""
+    asked = {"user_id": user_id, "limit": LATEST}
     try:
-        answer = calls.get("orders", f"/api/orders/?user_id={user_id}&limit={LATEST}", seconds=SECONDS)
-        if answer.status != 200 or not isinstance(answer.body, dict) or not isinstance(answer.body.get("items"), list):
-            raise calls.Unavailable(f"orders: status {answer.status}")
-    except calls.Unavailable as error:
+        answer = calls.session().get("http://orders/api/orders/", params=asked, timeout=SECONDS)
+        answer.raise_for_status()
+        body: Any = answer.json()
+        if not isinstance(body, dict) or not isinstance(body.get("items"), list):
+            raise InvalidJSONError(f"orders: status {answer.status_code} without orders")
+    except RequestException as error:
         log.warning("a user is shown without orders: %s", error)
         return None
-    items: list[dict[str, Any]] = answer.body["items"]
+    items: list[dict[str, Any]] = body["items"]
     return items

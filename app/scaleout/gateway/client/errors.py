@@ -64,3 +64,11 @@ class Cut(Exception):  # noqa: N818 - what the service did
     """The answer ended before its end, when its beginning was already passed on: the caller's
     connection is cut too.
     """
+
+
+class CutLate(Cut):
+    """The rest of the answer did not come in time."""
+
+
+class CutLong(Cut):
+    """The answer has more bytes than it may have."""

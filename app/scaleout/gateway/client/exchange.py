@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scaleout.gateway.client import deadline, draining, headers
 from scaleout.gateway.client.body import Body, Held
 from scaleout.gateway.client.connection import Connection, TimedSocket
-from scaleout.gateway.client.errors import Broken, Cut, Lost, Refused, Silent, Slow, Unreachable
+from scaleout.gateway.client.errors import Broken, Cut, CutLate, CutLong, Lost, Refused, Silent, Slow, Unreachable
 from scaleout.gateway.client.headers import Headers
 
 _CHUNK = 65536
@@ -71,17 +71,21 @@ class Answer:
         """
         self._until, self._wait, self._finish = until, wait, finish
 
+    def end_by(self, until: float) -> None:
+        """Cut the rest at `until` (monotonic), if that is earlier than its end so far."""
+        self._until = min(self._until, until)
+
     def read(self, until: float, most: int) -> bytes:
         """Return the whole body and close it. Raises Cut, also after `most` bytes or at `until`
         (monotonic).
         """
-        self._until = min(self._until, until)
+        self.end_by(until)
         try:
             body = bytearray()
             for piece in self:
                 body += piece
                 if len(body) > most:
-                    raise Cut(f"more than {most} bytes")
+                    raise CutLong(f"more than {most} bytes")
             return bytes(body)
         finally:
             self.close()
@@ -96,17 +100,17 @@ class Answer:
         piece, self._first = self._first, b""
         if not piece:
             if (now := time.monotonic()) >= self._until:  # while the caller had the last piece
-                raise Cut("the caller took too long")
+                raise CutLate("the caller took too long")
             self._sock.until = min(now + self._wait, self._until)
             try:
                 piece = self._read()
             except (OSError, http.client.HTTPException, ValueError) as error:
                 self.cut = True
-                raise Cut(str(error)) from error
+                raise (CutLate if isinstance(error, TimeoutError) else Cut)(str(error)) from error
         self._left -= len(piece)
         if self._left < 0:
             self.cut = True
-            raise Cut("the answer is too large")
+            raise CutLong("the answer is too large")
         if not piece:
             raise StopIteration
         return piece

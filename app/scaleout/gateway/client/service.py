@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -55,8 +57,15 @@ class Service:
         policy: Policy,
         look_up: Callable[[str, int], list[addresses.Address]] = addresses.look_up,
     ) -> None:
-        self.name, self._policy = name, policy
-        self._addresses = addresses.Addresses(host, port, look_up)
+        self.name, self.policy = name, policy
+        self._where = host, port, look_up
+        self.begin()
+        _services.add(self)
+
+    def begin(self) -> None:
+        """Know nothing yet: no address, connection or call."""
+        policy = self.policy
+        self._addresses = addresses.Addresses(*self._where)
         self._kept = Kept()
         self._bulkhead = bulkhead.Bulkhead(policy.concurrency, policy.waiting, policy.patience)
         self._breaker = breaker.Breaker(policy.failures, policy.rest, self._tell)
@@ -81,7 +90,7 @@ class Service:
             try:
                 # The time of a try is left to the service: it did nothing wrong while others waited
                 # here.
-                self._bulkhead.enter(until - self._policy.attempt)
+                self._bulkhead.enter(until - self.policy.attempt)
             except bulkhead.Full as state:
                 raise self._unavailable("busy", "is busy", 1) from state
             try:
@@ -104,7 +113,7 @@ class Service:
         self._budget.earn()
         tried: set[addresses.Address] = set()
         failure: Failed = Unreachable("no address is known")
-        for number in range(self._policy.tries):
+        for number in range(self.policy.tries):
             choice = self._addresses.pick(tried, until - time.monotonic())
             if until - time.monotonic() < _LEAST:
                 if not number:
@@ -120,7 +129,7 @@ class Service:
                 metrics.retries.labels(self.name).inc()
             address, more = choice
             try:
-                return self._ask(address, request, until, hurry=more and number + 1 < self._policy.tries)
+                return self._ask(address, request, until, hurry=more and number + 1 < self.policy.tries)
             except Failed as error:
                 failure = error
             metrics.failures.labels(self.name, type(failure).__name__.lower()).inc()
@@ -134,7 +143,7 @@ class Service:
 
     def _ask(self, address: addresses.Address, request: Request, until: float, *, hurry: bool) -> Answer:
         """Ask one replica; in a `hurry` leave time for another one."""
-        policy, connection = self._policy, self._kept.take(address)
+        policy, connection = self.policy, self._kept.take(address)
         now = time.monotonic()
         soon = min(until, now + policy.attempt) if hurry else until
         end = soon if request.method in _REPEATABLE else until
@@ -150,16 +159,18 @@ class Service:
             connection.close()
             raise
 
+        kept, places = self._kept, self._bulkhead  # of this process: a fork may lie in between
+
         def finish(answer: Answer) -> None:
             if answer.cut:
                 metrics.cut.labels(self.name).inc()
             if answer.last:
                 self._addresses.suspect(address)
             if answer.whole and not answer.cut and not answer.last:
-                self._kept.keep(connection)
+                kept.keep(connection)
             else:
                 connection.close()
-            self._bulkhead.leave(well=not answer.cut)
+            places.leave(well=not answer.cut)
 
         answer.begin(time.monotonic() + policy.body, policy.piece, finish)
         return answer
@@ -175,3 +186,17 @@ class Service:
 def _repeatable(request: Request, failure: Failed) -> bool:
     """Return whether a request that may have reached a replica may be sent to another one."""
     return request.method in _REPEATABLE and isinstance(failure, Lost | Slow) and not request.body.begun
+
+
+_services: weakref.WeakSet[Service] = weakref.WeakSet()
+
+
+def _begin_all() -> None:
+    """In a forked child: the connections are the parent's, and a lock may be held by a thread that
+    is not here.
+    """
+    for service in _services:
+        service.begin()
+
+
+os.register_at_fork(after_in_child=_begin_all)

@@ -31,7 +31,7 @@ from scaleout.gateway.client.errors import Cut
 from scaleout.gateway.client.service import Policy, Service
 from scaleout.gateway.edge import views
 from scaleout.gateway.edge.views import Gateway, PassedOn
-from scaleout.gateway.tests.upstream import OK, Seen, Upstream, close, hang, say
+from scaleout.gateway.tests.upstream import OK, Seen, Start, Upstream, close, hang, say
 
 POLICY = Policy(total=1.0, connect=0.2, attempt=0.3, rest=0.3, failures=1000, concurrency=64, piece=0.3, body=1.0)
 
@@ -89,24 +89,6 @@ def no_database() -> Iterator[None]:
     request_finished.disconnect(close_old_connections)
     yield
     request_finished.connect(close_old_connections)
-
-
-@pytest.fixture
-def upstreams() -> Iterator[Callable[..., Upstream]]:
-    """Yield what starts a replica; the n-th listens on 127.0.0.n."""
-    started: list[Upstream] = []
-
-    def start(respond: Any = None, port: int = 0) -> Upstream:
-        replica = Upstream(respond or say(OK), f"127.0.0.{len(started) + 1}", port)
-        started.append(replica)
-        return replica
-
-    yield start
-    for replica in started:
-        replica.drop_connections()
-
-
-type Start = Callable[..., Upstream]
 
 
 # ── down, slow, broken ────────────────────────────────────────────────────────────────────────────

@@ -33,6 +33,7 @@ class Seen:
 
 
 Respond = Callable[[socket.socket, Seen], None]
+type Start = Callable[..., Upstream]
 
 
 def say(raw: bytes) -> Respond:

@@ -20,8 +20,8 @@ from django.db import connections
 from django.test import Client
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
-from scaleout.gateway import deadline
-from scaleout.gateway.client.service import Policy, Service
+from requests import PreparedRequest, Response
+from scaleout.gateway import Policy, Service, ServiceSession, deadline
 from scaleout.identity import keys, tokens
 from scaleout.replication import metrics
 from scaleout.sharding.ids import LARGEST, bucket_of, compose
@@ -118,13 +118,13 @@ def test_an_order_has_the_prices_of_the_products_service(
 def test_the_prices_of_a_long_order_are_asked_for_by_one_call(
     client: Client, settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, asked, get = [shop(100 + number) for number in range(50)], [], calls.get
+    made, asked, send = [shop(100 + number) for number in range(50)], [], ServiceSession.send
 
-    def counted(*args: Any, **more: Any) -> calls.Answer:
-        asked.append(args)
-        return get(*args, **more)
+    def counted(session: ServiceSession, request: PreparedRequest, **more: Any) -> Response:
+        asked.append(request.url)
+        return send(session, request, **more)
 
-    monkeypatch.setattr(calls, "get", counted)
+    monkeypatch.setattr(ServiceSession, "send", counted)
     answer = place(client, bearer(settings, ADA), [item(one) for one in made])
     assert answer.status_code == 201, answer.content
     assert answer.json()["total"] == sum(100 + number for number in range(50))
@@ -198,7 +198,13 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(products, "SECONDS", 20.0)
     policy = Policy(connect=20.0, attempt=1.0, concurrency=20)
-    monkeypatch.setattr(calls, "_service", cache(lambda name, url: Service.at(name, url, policy)))
+
+    def session(addresses: tuple[tuple[str, str], ...]) -> ServiceSession:
+        made = ServiceSession(Service.at(name, url, policy) for name, url in addresses)
+        made.auth = calls.OnBehalf()
+        return made
+
+    monkeypatch.setattr(calls, "_session", cache(session))
 
 
 @pytest.mark.usefixtures("patient")
