@@ -1,4 +1,4 @@
-"""The bodies of the API's answers, cached: JSON as text, which nobody can change."""
+"""The bodies of the API's answers, cached as JSON text, which is immutable."""
 
 import json
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from shop.products.images import names
 from shop.products.models import Product
 from shop.products.tree import CategoryTree
 
-TIMEOUT = 300.0  # seconds; for what is changed past the ORM
+TIMEOUT = 300.0  # seconds; a change past the ORM shows after it
 
 
 def as_json(product: Product) -> dict[str, Any]:
@@ -37,43 +37,44 @@ def _text(body: dict[str, Any]) -> str:
 
 
 def search(slug: str, featured: bool | None, query: str, after: int, limit: int) -> str:
-    """A page of products. Not cached with a query: there are as many as people think of. Raises
-    Problem (404).
+    """Return a page of products. Not cached: the number of queries is unbounded.
+
+    Raises Problem (404) for an unknown category.
     """
     category = None
     if slug:
         category = CategoryTree().by_slug.get(slug)
         if category is None:
-            raise Problem(404, "there is no such category")
+            raise Problem(404, "This category does not exist. GET /api/products/categories lists all.")
     page = catalog.find(category=category, featured=featured, query=query, after=after, limit=limit)
     return _text({"items": [as_json(product) for product in page.items], "next": page.next})
 
 
 def several(keys: Collection[int]) -> str:
-    """The products with these ids. Not cached: there are as many sets of them as orders."""
+    """Return the products with these ids. Not cached: each order asks for another set."""
     return _text({"items": [as_json(product) for product in catalog.several(keys)], "next": None})
 
 
 @multi_level_cache(timeout=TIMEOUT)
 def listing(slug: str = "", featured: bool | None = None, after: int = 0, limit: int = catalog.PAGE_SIZE) -> str:
-    """The same without a query."""
+    """Return a page of products without a query, cached."""
     return search(slug, featured, "", after, limit)
 
 
 def etag(product: Product) -> str:
-    """The ETag of the answer that shows the product as it is now."""
+    """Return the ETag of the answer that shows the product in its current state."""
     return weak_etag(_text(as_json(product)))
 
 
 @multi_level_cache(timeout=TIMEOUT)
 def detail(key: int) -> str:
-    """One product; nothing where there is none."""
+    """Return one product; an empty text if it does not exist."""
     product = catalog.product(key)
     return "" if product is None else _text(as_json(product))
 
 
 @multi_level_cache(timeout=TIMEOUT)
 def categories() -> str:
-    """The whole tree; ``products`` of a category counts those of its descendants too."""
+    """Return the whole tree; ``products`` of a category includes its descendants'."""
     tree = CategoryTree(count_products=True)
     return _text({"items": [root.as_json() for root in tree.roots], "next": None})

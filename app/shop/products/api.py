@@ -1,4 +1,4 @@
-"""`/api/products/` as the service serves it: what anybody reads, and what staff change."""
+"""`/api/products/` in the service: public reads, and changes by staff."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shop.products.models import NAME_MAX, SKU_MAX, SLUG_MAX, Category, Product
 from shop.products.money import DECIMALS
 from shop.products.schemas import ProductOut
 
-api = Api("products", "The catalogue: read by anybody, changed by staff.")
+api = Api("products", "The catalogue: public to read, changed by staff.")
 api.add_router("", image_api.router)
 staff = StaffBearer()
 
@@ -33,7 +33,7 @@ def _known_currency(code: str) -> str:
     return code
 
 
-# As the import has it: one line without control characters.
+# The same rule as in the import: one line without control characters.
 _LINE = r"^[^\x00-\x1f\x7f]*$"
 Sku = Annotated[
     str,
@@ -60,7 +60,7 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 class Input(Schema):
-    """A body in which every field is known."""
+    """A body that rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -68,7 +68,7 @@ class Input(Schema):
 class PriceIn(Input):
     amount: int = Field(strict=True, ge=0, le=PRICE_MAX, description="In minor units.")
     currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$"), AfterValidator(_known_currency)] = Field(
-        "EUR", description="Where a change leaves it out, it stays as it is."
+        "EUR", description="A change without it keeps the currency."
     )
 
 
@@ -83,7 +83,7 @@ class NewProduct(Input):
 
 
 class Change(Input):
-    """What is left out stays as it is."""
+    """A change: a field that is not given keeps its value."""
 
     sku: Sku | None = None
     name: Name | None = None
@@ -102,7 +102,7 @@ class ProductPage(Schema):
 class Node(Schema):
     slug: str
     name: str
-    products: int = Field(description="In this category and those below.")
+    products: int = Field(description="In this category and its descendants.")
     children: list[Node]
 
 
@@ -112,50 +112,52 @@ class Tree(Schema):
 
 
 class Filters(Schema):
-    """Read as text by `shop.products.params`, where an empty one counts as not given. Described
-    here.
+    """The query parameters, described for the OpenAPI document.
+
+    `shop.products.params` reads and checks them; an empty one counts as not given.
     """
 
     category: str = Field("", description="A slug; includes the categories below.")
     featured: str = Field("", description="true or false.")
-    q: str = Field("", max_length=params.QUERY_MAX, description="Words, or a part of a name.")
-    cursor: str = Field("", description="The `next` of the page before.")
-    ids: str = Field("", description=f"Up to {params.IDS_MAX} ids, with commas between them; then nothing else counts.")
-    limit: str = Field("", description=f"A whole number from 1; at most {catalog.PAGE_SIZE_MAX} are given.")
+    q: str = Field("", max_length=params.QUERY_MAX, description="Words, or part of a name.")
+    cursor: str = Field("", description="The `next` of the previous page.")
+    ids: str = Field("", description=f"Up to {params.IDS_MAX} ids, separated by commas, without other parameters.")
+    limit: str = Field("", description=f"A whole number from 1; a page has at most {catalog.PAGE_SIZE_MAX} items.")
 
 
-# What the three reads are asked is checked by the views.
+# The views check the parameters of the three reads.
 @api.get("", response={200: ProductPage, **problems(404)})
 def products(request: HttpRequest, filters: Query[Filters]) -> HttpResponse:
-    """A page of products. 404: there is no such category."""
+    """Return a page of products. 404: the category does not exist."""
     return views.product_list(request)
 
 
 @api.get("categories", response=Tree)
 def categories(request: HttpRequest) -> HttpResponse:
-    """The whole tree."""
+    """Return the whole category tree."""
     return views.category_list(request)
 
 
 @api.get("{product_id}", response={200: ProductOut, **problems(404)})
 def product(request: HttpRequest, product_id: str) -> HttpResponse:
-    """One product."""
+    """Return one product."""
     return views.product_detail(request, product_id)
 
 
 @api.post("", auth=staff, response={201: ProductOut, **problems(401, 403, 409)})
 def make(request: HttpRequest, body: NewProduct) -> Status[dict[str, Any]]:
-    """Add a product, for staff. 409: the SKU is another product's."""
+    """Add a product. For staff. 409: another product has the SKU."""
     return Status(201, _save(Product(), body))
 
 
 @api.patch("{product_id}", auth=staff, response={200: ProductOut, **problems(401, 403, 404, 409, 412, 428)})
 def change(request: HttpRequest, product_id: str, body: Change) -> dict[str, Any]:
-    """Change a product, for staff. 409: the SKU is another product's. 412: it is not as `If-Match`
-    says.
+    """Change a product. For staff.
+
+    409: another product has the SKU. 412: `If-Match` names another version.
     """
     with transaction.atomic():
-        # Locked, so that of two changes at once none undoes the other's fields.
+        # The lock keeps two concurrent changes from undoing each other's fields.
         product = locked_product(product_id)
         require_match(request, answers.etag(product))
         return _save(product, body)
@@ -163,7 +165,7 @@ def change(request: HttpRequest, product_id: str, body: Change) -> dict[str, Any
 
 @api.delete("{product_id}", auth=staff, response={204: None, **problems(401, 403, 404, 412, 428)})
 def delete(request: HttpRequest, product_id: str) -> Status[None]:
-    """Take a product out of the catalogue, for staff. Orders keep what they say of it."""
+    """Delete a product. For staff. Orders keep its id and its price."""
     with transaction.atomic():
         product = locked_product(product_id)
         require_match(request, answers.etag(product))
@@ -172,20 +174,20 @@ def delete(request: HttpRequest, product_id: str) -> Status[None]:
 
 
 def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
-    """Take over what the body says, and return the product as it is now. Raises Problem."""
+    """Save the fields that the body gives, and return the product. Raises Problem."""
     given = body.model_dump(exclude_unset=isinstance(body, Change), exclude_none=True)
-    changed = [name for name in given if name not in ("price", "category")]  # the others are columns of these names
+    changed = [name for name in given if name not in ("price", "category")]  # other fields are columns
     for name in changed:
         setattr(product, name, given[name])
     if "price" in given:
         product.price_amount = given["price"]["amount"]
-        product.currency = given["price"].get("currency", product.currency)  # a change of the amount alone
+        product.currency = given["price"].get("currency", product.currency)  # a change may give the amount only
         changed += ["price_amount", "currency"]
     if "category" in given:
         with use_primary():
             category = Category.objects.filter(slug=given["category"]).first()
         if category is None:
-            raise Problem(400, "body.category: there is no such category")
+            raise Problem(400, "body.category: This category does not exist. GET /api/products/categories lists all.")
         product.category = category
         changed.append("category")
     try:
@@ -194,14 +196,14 @@ def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
                 product.save()
             elif changed:
                 product.save(update_fields=[*changed, "updated_at"])
-                _tell(product)
+                _publish_change(product)
     except IntegrityError as error:
         if "product_sku" not in str(error):
             raise
-        raise Problem(409, "Another product has this SKU.") from error
+        raise Problem(409, "Another product has this SKU. Choose another one.") from error
     return answers.as_json(product)
 
 
-def _tell(product: Product) -> None:
+def _publish_change(product: Product) -> None:
     aggregate, data = telling.changed(product.pk, product.name, product.price_amount, product.currency)
     publish(telling.CHANGED, aggregate=aggregate, **data)

@@ -1,4 +1,4 @@
-"""What is asked of the catalogue: pages of products by keyset, and one product."""
+"""Queries of the catalogue: pages of products by keyset, and one product."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,42 +12,43 @@ from shop.products import cursors, tags
 from shop.products.models import Product
 from shop.products.tree import Node
 
-TIMEOUT = 300.0  # seconds; for what is changed past the ORM
+TIMEOUT = 300.0  # seconds; a change past the ORM shows after it
 PAGE_SIZE = 24
 PAGE_SIZE_MAX = 100
-# Shorter words have no trigram of their own: the index could not find them inside a name.
+# A shorter word has no trigram, so the index cannot find it inside a name.
 SUBSTRING_MIN = 3
 
 
 def product(key: int) -> Product | None:
-    """One product with its category."""
+    """Return one product with its category; None if it does not exist."""
     depends(tags.ALL, tags.CATEGORIES, tags.product(key))
     found = products().filter(pk=key).first()
     if found is None:
-        depends(tags.LISTS)  # what comes onto any list may be this one
+        depends(tags.LISTS)  # a product that is added to any list may be this one
     return found
 
 
 @multi_level_cache(timeout=TIMEOUT)
 def _largest() -> int:
-    """The largest id of a product."""
+    """Return the largest id of a product."""
     depends(tags.ALL, tags.LISTS)
     return Product.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def may_exist(key: int) -> bool:
-    """Whether a product can have this id. So an id that was never given out costs no query, and no
-    place in the cache: only what was deleted is kept there as missing.
+    """Return whether a product can have this id.
+
+    An id that was never assigned costs no query and no cache entry. The cache keeps only deleted
+    products as missing.
     """
-    with unshown():  # or the answer would have its tags, and each new product purge every page
+    with unshown():  # otherwise the answer has these tags, and each new product purges every page
         return key <= _largest()
 
 
 def several(keys: Collection[int]) -> list[Product]:
-    """Those of these products that there are, by id, in one query.
+    """Return those of these products that exist, by id, in one query.
 
-    At the primary: an order asks, of a product that staff may have made or priced anew a moment
-    ago.
+    The primary answers: an order needs the price that staff may have changed a moment ago.
     """
     depends(tags.ALL, tags.CATEGORIES, *map(tags.product, keys))
     with use_primary():
@@ -61,13 +62,14 @@ class Page:
 
 
 def products() -> QuerySet[Product]:
-    """All products with their category, in one query."""
+    """Return all products with their category, in one query."""
     return Product.objects.select_related("category")
 
 
 def matching(query: str) -> Q:
-    """Products whose text has these words (websearch syntax), or whose name contains them as they
-    stand.
+    """Return the condition for a search.
+
+    A product matches if its text has these words (websearch syntax), or its name contains `query`.
     """
     by_name = {"name__icontains": query} if len(query) >= SUBSTRING_MIN else {"name__istartswith": query}
     return Q(search=SearchQuery(query, config="english", search_type="websearch")) | Q(**by_name)
@@ -81,9 +83,7 @@ def find(
     after: int = 0,
     limit: int = PAGE_SIZE,
 ) -> Page:
-    """The page of products with an id above ``after``: one query, and never more than ``limit + 1``
-    rows.
-    """
+    """Return the page of products with ids above ``after``: one query of ``limit + 1`` rows."""
     tags.depends_on_list(category, featured)
     found = products().filter(pk__gt=after)
     if category is not None:
@@ -94,6 +94,6 @@ def find(
     if query:
         found = found.filter(matching(query))
     rows = list(found.order_by("pk")[: limit + 1])
-    tags.read(rows)  # the one too many as well: it decides whether there is a next page
+    tags.read(rows)  # the extra row too: it decides whether a next page exists
     items = rows[:limit]
     return Page(items, cursors.encode(items[-1].pk) if len(rows) > limit else None)

@@ -1,7 +1,6 @@
-"""Page cursors: opaque, URL-safe, and any damage to one is noticed.
+"""Page cursors: opaque, URL-safe, with a checksum that detects damage.
 
-A cursor is no secret and gives no right, so a checksum is enough: no key has to be shared between
-services.
+A cursor is not secret and grants no right. So it needs no signature, and services share no key.
 """
 
 import base64
@@ -21,13 +20,13 @@ class BadCursorError(ValueError):
 
 
 def encode(last_id: int) -> str:
-    """The cursor for the page that begins after this id."""
+    """Return the cursor for the page that begins after this id."""
     body = _FORMAT.pack(VERSION, last_id)
     return base64.urlsafe_b64encode(body + _CHECKSUM.pack(zlib.crc32(body))).decode().rstrip("=")
 
 
 def decode(text: str) -> int:
-    """The id in a cursor. Raises BadCursorError."""
+    """Return the id in a cursor. Raises BadCursorError."""
     if len(text) != _LENGTH or not text.isascii():
         raise BadCursorError("not a cursor of this API")
     try:

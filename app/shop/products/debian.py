@@ -1,4 +1,4 @@
-"""Debian's package index as a catalogue: a large and real input that every machine can get."""
+"""Debian's package index as a catalogue: large, real, and available to every machine."""
 
 import gzip
 import lzma
@@ -11,20 +11,20 @@ from typing import IO, Any, cast
 
 STOCK = 100
 _BYTES_PER_CENT = 10 * 1024
-_APT_HELPER = "/usr/lib/apt/apt-helper"  # part of apt: unpacks whatever apt itself keeps, such as .lz4
+_APT_HELPER = "/usr/lib/apt/apt-helper"  # part of apt: unpacks the formats that apt uses, such as .lz4
 
 
 class BadIndexError(ValueError):
-    """The input is no package index."""
+    """The input is not a package index."""
 
 
 @contextmanager
 def opened(path: str) -> Iterator[IO[bytes]]:
-    """A Packages file, plain or .xz, .gz, .lz4; ``-`` is standard input. Raises OSError."""
+    """Open a Packages file, plain or .xz, .gz, .lz4; ``-`` is standard input. Raises OSError."""
     if path == "-":
         yield sys.stdin.buffer
     elif path.endswith(".lz4"):
-        with Path(path).open("rb"):  # for the error message
+        with Path(path).open("rb"):  # raises the usual OSError if the file is missing
             pass
         with subprocess.Popen([_APT_HELPER, "cat-file", path], stdout=subprocess.PIPE) as helper:
             yield cast(IO[bytes], helper.stdout)
@@ -42,9 +42,9 @@ def opened(path: str) -> Iterator[IO[bytes]]:
 
 
 def stanzas(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
-    """The paragraphs of a Packages file (deb822). A field's further lines are joined by newlines.
+    """Yield the paragraphs of a Packages file (deb822), with a field's lines joined by newlines.
 
-    Raises BadIndexError at a line that is neither a field nor the continuation of one.
+    Raises BadIndexError for a line that is neither a field nor a continuation of one.
     """
     fields: dict[str, str] = {}
     name = ""
@@ -67,15 +67,15 @@ def stanzas(lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
 
 
 def product(fields: dict[str, str]) -> dict[str, Any]:
-    """A stanza as a record for import_catalog.
+    """Return a stanza as a record for import_catalog.
 
-    The index has no prices, so one is made from the package's size, the same one at each run: a
-    cent for each started 10 KiB, at least one. Raises BadIndexError.
+    The index has no prices. The price is one cent for each started 10 KiB of the package's size,
+    at least one cent, so each run gives the same. Raises BadIndexError.
     """
     try:
         package, size = fields["Package"], int(fields["Size"])
     except (KeyError, ValueError) as error:
-        raise BadIndexError(f"a stanza without Package and Size: {fields.get('Package', 'no name')}") from error
+        raise BadIndexError(f"stanza without Package or Size: {fields.get('Package', 'no name')}") from error
     # "contrib/utils" is the section utils of the area contrib.
     section = fields.get("Section", "misc").rpartition("/")[2]
     return {
@@ -90,9 +90,7 @@ def product(fields: dict[str, str]) -> dict[str, Any]:
 
 
 def products(lines: Iterable[bytes], seen: set[str]) -> Iterator[dict[str, Any]]:
-    """A record for each package name that is not in ``seen`` yet: of several versions the first
-    counts.
-    """
+    """Yield a record for each package name not yet in ``seen``: the first version counts."""
     for fields in stanzas(lines):
         record = product(fields)
         if record["name"] not in seen:

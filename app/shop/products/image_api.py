@@ -1,6 +1,4 @@
-"""A product's image: sent here by staff, or put into the store by their browser and taken over from
-there.
-"""
+"""A product's image: staff upload it here, or their browser puts it into the object store."""
 
 from __future__ import annotations
 
@@ -33,12 +31,12 @@ from shop.products.locking import locked_product
 from shop.products.models import Product
 from shop.products.schemas import ProductOut
 
-TOTAL = 1.5  # seconds for the store and the database, where the caller says nothing
-RESERVE = 0.2  # seconds to answer in before the caller gives up
-PUT_SECONDS = 300  # that a browser has to begin its upload
-_AWAY = "The store of the images does not answer at the moment. Nothing was changed; try again shortly."
+TOTAL = 1.5  # seconds for the store and the database, if the caller sends no deadline
+RESERVE = 0.2  # seconds kept for the answer before the caller's deadline
+PUT_SECONDS = 300  # seconds in which a browser must begin its upload
+_AWAY = "The image store is unavailable. The product is unchanged. Try again in a few seconds."
 
-# Not the store's threads: a queue that is away must not look like a store that is.
+# Not the store's threads: an unavailable queue must not look like an unavailable store.
 _announcer = ThreadPoolExecutor(1, thread_name_prefix="announcer")
 
 router = Router(auth=StaffBearer())
@@ -46,7 +44,7 @@ store.make_ready()
 
 
 class Announced(Schema):
-    """The file that a browser is going to put."""
+    """The file that a browser will upload."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,33 +53,30 @@ class Announced(Schema):
 
 
 class Upload(Schema):
-    """A request for the browser to make: with these headers, and the announced bytes as its
-    body.
-    """
+    """The request that the browser sends: these headers, and the announced bytes as its body."""
 
     method: Literal["PUT"] = "PUT"
     url: str
     headers: dict[str, str]
-    token: str = Field(description="What to confirm by POST …/image-upload/<token> when the file is there.")
+    token: str = Field(description="Confirm the upload by POST …/image-upload/<token>.")
     expires_in: int = Field(description="Seconds.")
 
 
 @router.post("{product_id}/image", response={200: ProductOut, **problems(401, 403, 404, 413, 415, 422)})
 def send(request: HttpRequest, product_id: str, image: Annotated[UploadedFile, File()]) -> dict[str, Any]:
-    """Give a product the image in the field `image`, for staff. The variants of it follow within
-    seconds.
-    """
+    """Set a product's image from the field `image`. For staff. Its variants follow in seconds."""
     until = _until()
     key = _existing(product_id)
     if (image.size or 0) > pictures.MOST_BYTES:
-        raise Problem(413, f"The image is larger than {pictures.MOST_BYTES} bytes.")
+        raise Problem(413, f"The image has more than {pictures.MOST_BYTES} bytes. Send a smaller file.")
     return _take(key, image.read(), until)
 
 
 @router.post("{product_id}/image-upload", response={201: Upload, **problems(401, 403, 404)})
 def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Upload]:
-    """Say where a browser may put an image, of up to 8 MiB, without going through the services. For
-    staff.
+    """Return a URL to which a browser may upload an image of up to 8 MiB, past the services.
+
+    For staff.
     """
     token = names.fresh_token()
     base = settings.MEDIA_UPLOAD_URL or _own_bucket(request)
@@ -98,16 +93,15 @@ def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Up
 
 
 def _own_bucket(request: HttpRequest) -> str:
-    """Return the bucket's URL on this site. Raises Problem 400 for a host that no setting names.
+    """Return the bucket's URL on this site. Raises Problem (400) for a host that is not allowed.
 
-    Where ALLOWED_HOSTS names none that is any host but this machine and the addresses of its own
-    network.
+    Without names in ALLOWED_HOSTS only this machine and private addresses are allowed.
     """
     name, _ = split_domain_port(request.get_host())
     named = [host for host in settings.SITE_HOSTS if host != "*"]
     if not (validate_host(name, named) if named else _is_near(name)):
-        raise Problem(400, "No upload is prepared for this host: name it in ALLOWED_HOSTS, or set MEDIA_UPLOAD_URL.")
-    # The signature is of the host in small letters: so the load balancer hands it on.
+        raise Problem(400, "Uploads are not allowed for this host. Add it to ALLOWED_HOSTS, or set MEDIA_UPLOAD_URL.")
+    # The load balancer passes the host in lower case, and the signature covers it.
     return f"{request.scheme}://{request.get_host().lower()}/{settings.AWS_STORAGE_BUCKET_NAME}"
 
 
@@ -120,32 +114,32 @@ def _is_near(host: str) -> bool:
 
 @router.post("{product_id}/image-upload/{token}", response={200: ProductOut, **problems(401, 403, 404, 413, 415, 422)})
 def confirm(request: HttpRequest, product_id: str, token: str) -> dict[str, Any]:
-    """Give a product the image that a browser has put into the store, for staff."""
+    """Set a product's image from a browser's upload. For staff."""
     until = _until()
     key = _existing(product_id)
     if len(token) != 2 * names.TOKEN_BYTES or not token.isalnum() or not token.isascii():
-        raise Problem(404, "there is no such upload")
+        raise Problem(404, "This upload does not exist. Check the token.")
     incoming = names.incoming(key, token)
     with _store_errors():
         try:
             data = store.get(incoming, pictures.MOST_BYTES, _left(until))
         except FileNotFoundError as error:
-            raise Problem(404, "Nothing was uploaded here, or it was taken over already.") from error
+            raise Problem(404, "No file waits under this token. Prepare a new upload.") from error
     taken = _take(key, data, until)
-    store.in_background(lambda: default_storage.delete(incoming))  # or the sweep does it
+    store.in_background(lambda: default_storage.delete(incoming))  # if this fails, the sweep removes it
     return taken
 
 
 def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
-    """Keep the image and let the product show it. Raises Problem."""
+    """Store the image and set it on the product. Raises Problem."""
     try:
         picture = pictures.normalise(data)
     except pictures.BadImageError as error:
         raise Problem(error.status, str(error)) from error
     except pictures.Busy as error:
-        raise Problem(503, "Another image is being worked on. Try again shortly.", {"Retry-After": "1"}) from error
+        raise Problem(503, "Another image is being processed. Try again in 1 s.", {"Retry-After": "1"}) from error
     if not _left(until):
-        raise Problem(503, "There was no time left to store the image. Try again shortly.", {"Retry-After": "1"})
+        raise Problem(503, "The deadline passed before the image was stored. Try again in 1 s.", {"Retry-After": "1"})
     with _store_errors():
         name = keeping.keep(picture, _left(until))
     with transaction.atomic():
@@ -158,16 +152,14 @@ def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
 
 
 def _announce(name: str) -> None:
-    """Have the variants made, by a task that is sent in a second or two or not at all: then beat
-    has them made.
-    """
-    # Of this request it gets the headers alone: that it wrote would let the thread ask the database
-    # for its position.
+    """Send the task that makes the variants. If the queue does not take it in time, beat does."""
+    # The thread gets only the trace headers. In this request's context, which has written, it
+    # would ask the database for its position.
     _announcer.submit(_send, trace.headers(), name)
 
 
 def _send(headers: dict[str, str], name: str) -> None:
-    begin()  # the thread is no part of a request: it asks no database for a position
+    begin()  # outside a request: without a write, no database is asked for its position
     send_task(tasks.make_variants.name, headers=headers, name=name)
 
 
@@ -176,7 +168,7 @@ def _existing(product_id: str) -> int:
     key = params.identifier(product_id)
     with use_primary():
         if key is None or not Product.objects.filter(pk=key).exists():
-            raise Problem(404, "there is no such product")
+            raise Problem(404, "This product does not exist.")
     return key
 
 

@@ -1,4 +1,4 @@
-"""A product that is about to be changed."""
+"""The lock of a product for a change."""
 
 from scaleout.problems import Problem
 
@@ -7,11 +7,9 @@ from shop.products.models import Product
 
 
 def locked_product(product_id: str) -> Product:
-    """The product with this id in a path, locked until the transaction ends. Raises Problem
-    (404).
-    """
+    """Return the product with this id, locked until the transaction ends. Raises Problem (404)."""
     key = params.identifier(product_id)
     found = catalog.products().select_for_update(of=("self",)).filter(pk=key).first() if key is not None else None
     if found is None:
-        raise Problem(404, "there is no such product")
+        raise Problem(404, "This product does not exist.")
     return found

@@ -14,9 +14,7 @@ URL_MAX = 500
 
 
 class Category(models.Model):
-    """A node of the tree. The slug is unique over the whole tree: ``outdoor/tents`` is
-    ``outdoor-tents``.
-    """
+    """A node of the tree. Slugs are unique in the tree: ``outdoor/tents`` is ``outdoor-tents``."""
 
     parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
     slug = models.SlugField(max_length=SLUG_MAX, unique=True)
@@ -26,7 +24,7 @@ class Category(models.Model):
     objects = models.Manager.from_queryset(CachingQuerySet)()
 
     class Meta:
-        base_manager_name = "objects"  # `category.children.add(…)` must be told too
+        base_manager_name = "objects"  # so that `category.children.add(…)` invalidates too
         constraints = (
             models.CheckConstraint(name="category_slug_format", condition=Q(slug__regex=r"^[a-z0-9]+(-[a-z0-9]+)*$")),
             models.CheckConstraint(name="category_name_not_empty", condition=~Q(name="")),
@@ -40,7 +38,7 @@ class Category(models.Model):
 
 
 class ProductManager(models.Manager["Product"]):
-    """Leaves out the search vector, which is as large as the text and is never read in Python."""
+    """Defer the search vector: it is as large as the text, and Python never reads it."""
 
     def get_queryset(self) -> models.QuerySet["Product"]:
         return CachingQuerySet(self.model, using=self._db).defer("search")
@@ -56,7 +54,7 @@ class Product(models.Model):
     stock = models.IntegerField(default=0)
     sold = models.BigIntegerField(default=0, help_text="Only grows.")
     featured = models.BooleanField(default=False)
-    # An address, or the name of an object: products.images.names.
+    # A URL, or an object's name (products.images.names).
     image_url = models.CharField(max_length=URL_MAX, blank=True, default="")
     image_width = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="0: no variants (yet).")
     created_at = models.DateTimeField(auto_now_add=True, db_default=Now())
@@ -68,14 +66,14 @@ class Product(models.Model):
     )
 
     objects = ProductManager()
-    # Of all columns: what is deferred is read through it. And of whole changes that other models'
-    # managers make.
+    # With all columns: Django reads deferred columns through it, and changes rows of related
+    # models.
     complete = models.Manager.from_queryset(CachingQuerySet)()
 
     class Meta:
         base_manager_name = "complete"
         constraints = (
-            # Not unique=True: that makes a second index, for LIKE, which nothing here needs.
+            # unique=True would add a second index, for LIKE, which no query uses.
             models.UniqueConstraint(name="product_sku", fields=["sku"]),
             models.CheckConstraint(name="product_sku_not_empty", condition=~Q(sku="")),
             models.CheckConstraint(name="product_name_not_empty", condition=~Q(name="")),
@@ -92,7 +90,7 @@ class Product(models.Model):
             models.Index(
                 name="product_stored_image", fields=["image_url"], condition=Q(image_url__startswith="products/")
             ),
-            # A search reads the pending list too, so it is kept short. With none at all, loading
+            # A search also reads the pending list, so it is short. Without a list, loading
             # 68,820 products took 24 s instead of 5 s.
             GinIndex(name="product_search", fields=["search"], gin_pending_list_limit=512),
             GinIndex(

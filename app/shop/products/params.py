@@ -13,19 +13,19 @@ from shop.products.models import SLUG_MAX
 QUERY_MAX = 200
 IDS_MAX = 50
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_DIGITS_MAX = 18  # so that a number always fits a bigint
+_DIGITS_MAX = 18  # so each number fits a bigint
 
 
 class BadParameterError(ValueError):
-    """A parameter has a value that cannot be meant; the message is for the caller."""
+    """A parameter has an invalid value. The message is the problem's detail."""
 
 
 def search_text(params: QueryDict) -> str:
     text = params.get("q", "")
     if "\0" in text:
-        raise BadParameterError("q must not contain NUL")
+        raise BadParameterError("q must not contain NUL.")
     if len(text) > QUERY_MAX:
-        raise BadParameterError(f"q must not be longer than {QUERY_MAX} characters")
+        raise BadParameterError(f"q must have at most {QUERY_MAX} characters.")
     try:
         return sought(text)
     except ValueError as error:
@@ -33,34 +33,34 @@ def search_text(params: QueryDict) -> str:
 
 
 def ids(params: QueryDict) -> list[int]:
-    """The ids that are asked for; none where the parameter is not given."""
+    """Return the requested ids; an empty list if the parameter is not given."""
     texts = params.get("ids", "").split(",") if params.get("ids") else []
     if len(texts) > IDS_MAX:
-        raise BadParameterError(f"ids must be at most {IDS_MAX}")
+        raise BadParameterError(f"ids must have at most {IDS_MAX} values.")
     found = [identifier(text) for text in texts]
     if None in found:
-        raise BadParameterError("ids must be ids of products, with commas between them")
+        raise BadParameterError("ids must be product ids, separated by commas.")
     return [one for one in found if one is not None]
 
 
 def cursor(params: QueryDict) -> int:
-    """The id after which the page begins; 0 for the first page."""
+    """Return the id after which the page begins; 0 for the first page."""
     text = params.get("cursor", "")
     if not text:
         return 0
     try:
         return cursors.decode(text)
     except cursors.BadCursorError as error:
-        raise BadParameterError("cursor must be the value of `next` of an earlier answer") from error
+        raise BadParameterError("cursor must be the `next` of an earlier answer.") from error
 
 
 def limit(params: QueryDict) -> int:
-    """How many items a page has; more than the maximum gives the maximum."""
+    """Return the page size; a larger value than the maximum gives the maximum."""
     text = params.get("limit", "")
     if not text:
         return PAGE_SIZE
     if not (text.isascii() and text.isdigit()) or not text.strip("0"):
-        raise BadParameterError("limit must be a whole number from 1")
+        raise BadParameterError("limit must be a whole number from 1.")
     digits = text.lstrip("0")
     return min(int(digits), PAGE_SIZE_MAX) if len(digits) <= _DIGITS_MAX else PAGE_SIZE_MAX
 
@@ -70,17 +70,17 @@ def featured(params: QueryDict) -> bool | None:
     if not text:
         return None
     if text not in _BOOLEANS:
-        raise BadParameterError("featured must be true or false")
+        raise BadParameterError("featured must be true or false.")
     return _BOOLEANS[text]
 
 
 def identifier(text: str) -> int | None:
-    """A product's id as it stands in a path, or None if no product can have it."""
+    """Return the product id in a path, or None if no product can have it."""
     if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and not text.startswith("0"):
         return int(text)
     return None
 
 
 def slug(text: str) -> str | None:
-    """A category's slug as it was given, or None if no category can have it."""
+    """Return the category slug, or None if no category can have it."""
     return text if len(text) <= SLUG_MAX else None

@@ -1,4 +1,4 @@
-"""The shape of a product, as the contract has it."""
+"""The shape of a product in the API."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What shows what: the tags of cached values, and what a change of rows invalidates.
+"""Cache tags: which cached values show which rows, and what a change of rows invalidates.
 
-A page bears the tag of each product that it has read, so a product that changes or goes takes with
-it what shows it. One that comes is on no page yet: for it a page bears the tags of the lists that
-it would be on.
+A page has the tag of each product that it shows. So a changed or deleted product invalidates it.
+A new product is on no page yet, so a page also has the tags of its lists.
 """
 
 from collections.abc import Collection, Iterable
@@ -15,8 +14,8 @@ from shop.products.tree import Node
 ALL = "products"  # every value that shows any product
 CATEGORIES = "categories"  # every value that shows the tree, or the category of a product
 FEATURED = "featured"  # lists of featured products
-LISTS = "lists"  # lists of all products, and what counts them
-MANY = 500  # products in one change; with more, everything that shows any is invalid
+LISTS = "lists"  # lists of all products, and their counts
+MANY = 500  # products in one change; a larger one invalidates every value that shows a product
 
 
 def product(key: int) -> str:
@@ -24,19 +23,17 @@ def product(key: int) -> str:
 
 
 def shelf(category: int) -> str:
-    """Of the lists that a product in this category is on."""
+    """Return the tag of the lists that show products of this category."""
     return f"shelf:{category}"
 
 
 def read(products: Iterable[Product]) -> None:
-    """Say that the value that is being computed shows these products, each with its category."""
+    """Tag the value being computed: it shows these products, each with its category."""
     depends(ALL, CATEGORIES, *(product(one.pk) for one in products))
 
 
 def depends_on_list(category: Node | None, featured: bool | None) -> None:
-    """Say that the value that is being computed shows a list: what comes onto it makes the value
-    wrong.
-    """
+    """Tag the value being computed: it shows a list, and a product added to it invalidates it."""
     if category is not None:
         depends(ALL, *(shelf(node.id) for node in category.subtree()))
     if featured:
@@ -48,11 +45,13 @@ def depends_on_list(category: Node | None, featured: bool | None) -> None:
 def of_products(
     ids: Collection[int], *, shelves: Iterable[object] = (), featured: bool = False, lists: bool = False
 ) -> set[str]:
-    """What is invalid when these products have changed, were put into the categories `shelves`,
-    became featured, or came into or went from any list.
+    """Return the tags that a change of these products invalidates.
+
+    `shelves`: the categories that they were put into. `featured`: they became featured.
+    `lists`: they were added to or removed from a list.
     """
     categories = {one for one in shelves if isinstance(one, int)}
-    if len(ids) > MANY or len(categories) < len(set(shelves)):  # an expression: nobody knows which
+    if len(ids) > MANY or len(categories) < len(set(shelves)):  # an SQL expression: the categories are unknown
         return {ALL}
     tags = {product(key) for key in ids} | {shelf(one) for one in categories}
     return tags | ({FEATURED} if featured else set()) | ({LISTS} if lists or categories else set())
@@ -69,6 +68,6 @@ def _of_change(change: Change) -> set[str]:
 
 
 def bind_models() -> None:
-    """Let every change by Django's ORM invalidate what shows the rows."""
+    """Let each change by Django's ORM invalidate the values that show the rows."""
     bind(Product, _of_change)
     bind(Category, lambda _change: {CATEGORIES})

@@ -1,10 +1,7 @@
-"""What products does when others tell what has happened, and what the worker does for the products'
-images.
+"""The event consumer of products, and the tasks for product images. All are idempotent.
 
-Each may be delivered twice, and killed anywhere.
-
-The store is imported when it is needed: beat and the other workers know these tasks too, and never
-run them.
+Each task imports the object store itself: beat and the other workers load this module, and never
+run these tasks.
 """
 
 from celery import shared_task
@@ -17,10 +14,9 @@ from shop.products.models import Product
 
 @consumer(name="products.tasks.handle_order_event", needs={"order_id": int, "user_id": int, "items": list})
 def handle_order_event(event: Event) -> None:
-    """An order is placed: take all that it wants from the stock, or nothing, and say which."""
+    """Reduce the stock by all items of a placed order, or by none, and publish the result."""
     wanted = {item["product_id"]: item["quantity"] for item in event.data["items"]}
-    # Locked in the order of their ids, as by every writer that takes several: so none waits in a
-    # circle.
+    # Every writer that locks several products locks them by id, so writers cannot deadlock.
     rows = Product.objects.using("default").filter(pk__in=wanted).order_by("pk")
     found = list(rows.select_for_update(of=("self",), no_key=True))
     short = sorted(wanted.keys() - {one.pk for one in found if one.stock >= wanted[one.pk]})
@@ -28,7 +24,7 @@ def handle_order_event(event: Event) -> None:
         for one in found:
             one.stock -= wanted[one.pk]
             one.sold += wanted[one.pk]
-        # By the manager, which also says what is cached of these products is wrong.
+        # The manager's bulk_update also invalidates the cached products.
         Product.objects.using("default").bulk_update(found, ["stock", "sold"])
     publish(
         "order_rejected" if short else "order_confirmed",
@@ -41,7 +37,7 @@ def handle_order_event(event: Event) -> None:
 
 @shared_task(name="products.tasks.make_variants")
 def make_variants(name: str) -> None:
-    """Make the variants of a new image. What fails is made by `finish_variants`."""
+    """Make the variants of a new image. `finish_variants` retries a failure."""
     from shop.products.images import keeping  # noqa: PLC0415 - see above
 
     keeping.make_variants(name)
@@ -49,7 +45,7 @@ def make_variants(name: str) -> None:
 
 @shared_task(name="products.tasks.finish_variants")
 def finish_variants() -> None:
-    """Make variants that are missing."""
+    """Make the missing variants."""
     from shop.products.images import keeping  # noqa: PLC0415 - see above
 
     keeping.finish_variants()
@@ -57,7 +53,7 @@ def finish_variants() -> None:
 
 @shared_task(name="products.tasks.sweep_images")
 def sweep_images() -> None:
-    """Remove objects that nobody needs."""
+    """Remove unused objects."""
     from shop.products.images import keeping  # noqa: PLC0415 - see above
 
     keeping.sweep()

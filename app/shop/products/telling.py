@@ -1,4 +1,4 @@
-"""What products tells others of a product that was changed, whoever changed it."""
+"""The event `product_changed`: its name and data, for the API, the import and commands."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ CHANGED = "product_changed"
 
 
 def changed(key: int, name: str, amount: int, currency: str) -> tuple[str, dict[str, Any]]:
-    """The aggregate and the data of the event."""
+    """Return the aggregate and the data of the event."""
     return f"product:{key}", {"product_id": key, "name": name, "price": {"amount": amount, "currency": currency}}

@@ -1,4 +1,4 @@
-"""The category tree, loaded by one query: it has tens of nodes, the products are many."""
+"""The category tree, loaded by one query: it has tens of nodes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,20 +22,20 @@ class Node:
 
     @property
     def path(self) -> "list[Node]":
-        """From the top of the tree down to this node."""
+        """The nodes from a root down to this node."""
         nodes = [self]
         while (parent := nodes[-1].parent) is not None:
             nodes.append(parent)
         return nodes[::-1]
 
     def subtree(self) -> "Iterator[Node]":
-        """This node and all below it."""
+        """Yield this node and its descendants."""
         yield self
         for child in self.children:
             yield from child.subtree()
 
     def as_json(self) -> dict[str, Any]:
-        """As in the API; ``products`` counts those of the descendants too."""
+        """Return the node as in the API; ``products`` includes its descendants'."""
         return {
             "slug": self.slug,
             "name": self.name,
@@ -48,10 +48,8 @@ class CategoryTree:
     """All categories, ordered by position and name among siblings."""
 
     def __init__(self, *, count_products: bool = False, using: str | None = None) -> None:
-        """Runs one query. With ``count_products`` it also counts, which reads an index of every
-        product.
-        """
-        depends("categories", *(("lists", "products") if count_products else ()))  # products.tags, which needs this
+        """Run one query. ``count_products`` adds the counts, which scan an index of products."""
+        depends("categories", *(("lists", "products") if count_products else ()))  # names of products.tags
         categories: QuerySet[Category] = Category.objects.using(using).order_by("position", "name", "id")
         if count_products:
             counts = (
@@ -76,12 +74,10 @@ class CategoryTree:
             else:
                 node.parent = self.by_id[row.parent_id]
                 node.parent.children.append(node)
-        self._open_circles()
+        self._cut_cycles()
 
-    def _open_circles(self) -> None:
-        """Make a tree of what was linked to a circle by hand: nothing must walk around it for
-        ever.
-        """
+    def _cut_cycles(self) -> None:
+        """Turn categories that SQL has linked in a cycle into roots, so that each walk ends."""
         reached = {node.id for root in self.roots for node in root.subtree()}
         for node in self.by_id.values():
             if node.id not in reached and node.parent is not None:

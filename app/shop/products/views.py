@@ -1,4 +1,4 @@
-"""What anybody reads of the catalogue, as JSON."""
+"""The public reads of the catalogue, as JSON."""
 
 from django.http import HttpRequest, HttpResponse
 from scaleout.caching import shown
@@ -7,8 +7,8 @@ from scaleout.problems import Problem
 
 from shop.products import answers, catalog, params
 
-# A change purges what shows it from the edge. The seconds are for a browser, which nobody can tell,
-# and for an edge that was not told; an hour for a site that is down.
+# A change purges the pages that show it from the edge. `max_age` is for browsers, which get no
+# purge, and for an edge that missed one; `stale_if_error` for a site that is down.
 kept = public(max_age=30, stale_while_revalidate=30, stale_if_error=3600, tags=shown)
 
 
@@ -18,8 +18,9 @@ def answer(body: str) -> HttpResponse:
 
 @kept
 def product_list(request: HttpRequest) -> HttpResponse:
-    """A page of products; a category includes its descendants, and one that does not exist is a
-    404. With `ids`, those of them that there are.
+    """Return a page of products; with `ids`, those of them that exist.
+
+    A category includes its descendants. Raises Problem (400, 404).
     """
     try:
         if ids := params.ids(request.GET):
@@ -32,7 +33,7 @@ def product_list(request: HttpRequest) -> HttpResponse:
         raise Problem(400, str(error)) from error
     slug = params.slug(request.GET.get("category", ""))
     if slug is None:
-        raise Problem(404, "there is no such category")
+        raise Problem(404, "This category does not exist. GET /api/products/categories lists all.")
     if query:
         return answer(answers.search(slug, featured, query, after, limit))
     return answer(answers.listing(slug, featured, after, limit))
@@ -43,11 +44,11 @@ def product_detail(request: HttpRequest, product_id: str) -> HttpResponse:
     key = params.identifier(product_id)
     body = answers.detail(key) if key is not None and catalog.may_exist(key) else ""
     if not body:
-        raise Problem(404, "there is no such product")
+        raise Problem(404, "This product does not exist.")
     return answer(body)
 
 
 @kept
 def category_list(request: HttpRequest) -> HttpResponse:
-    """The whole tree; ``products`` of a category counts those of its descendants too."""
+    """Return the whole tree; ``products`` of a category includes its descendants'."""
     return answer(answers.categories())

@@ -1,4 +1,4 @@
-"""What the API is asked most."""
+"""The API's most requested answers, computed at a start."""
 
 from collections.abc import Iterator
 

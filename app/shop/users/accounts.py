@@ -1,23 +1,25 @@
-"""Making, changing and deleting users, with an address that only one user has over all shards.
+"""Create, change and delete users. An address belongs to at most one user over all shards.
 
-The directory is in one database and the user's row in another, so no transaction covers both. Each
-step is safe to stop after, for whoever comes next finds out from the row what the step was for:
+The directory is in one database and the user's row in another, so no transaction covers both. A
+process may die after any step: `settle` completes the step from the entry and the row.
 
-| entry | the user's row | means | what `settle` does |
-|----------|---------------------------|--------------------------------------------------|----------------------------|
-| pending | is there | registered, but nobody has said so yet | activates it | | pending | is
-missing, 30 s later | whoever registered has gone | the next may take it | | pending | is missing,
-an hour later | the same, and nobody wanted it | frees it | | changing | has this address | changed,
-but nobody has said so yet | activates it, frees old | | changing | has another, 30 s later | the
-request that changed it has gone | frees it, after a fence | | active | is missing | deleted, but
-nobody has said so yet | frees it | | active | has another | changed, and the new entry is not
-active yet | activates that, frees this |
+| entry    | the user's row             | means                             | `settle`           |
+|----------|----------------------------|-----------------------------------|--------------------|
+| pending  | exists                     | registered, not yet activated     | activates it       |
+| pending  | is missing after 30 s      | died, may be taken over           | keeps it           |
+| pending  | is missing after an hour   | died, never taken over            | frees it           |
+| changing | has this address           | changed, not yet activated        | activates it and   |
+|          |                            |                                   | frees the old one  |
+| changing | has another one after 30 s | the change died                   | fences, frees it   |
+| active   | is missing                 | deleted, not yet freed            | frees it           |
+| active   | has another one            | changed, new entry not yet active | activates that one |
+|          |                            |                                   | and frees this one |
 
-A pending entry is taken over *with its id*: if the first one only slept and goes on, both insert
-the same primary key, and the shard lets one of them. A changing entry is freed after a fence: the
-row's `email_version` is raised, so a change that only slept finds another version and writes
-nothing. So there is never a user whose address the directory does not know. Two changes of one user
-may overtake each other: an activation removes only what is active and was reserved earlier.
+A pending entry is taken over *with its id*. If the first request was only slow, both requests
+insert the same primary key, and the shard accepts one. A changing entry is freed after a fence: it
+raises the row's `email_version`, so a slow change finds another version and writes nothing. So the
+directory has an entry for each user's address. Two changes of one user may overtake each other: an
+activation removes only active entries that were reserved earlier.
 """
 
 from __future__ import annotations
@@ -41,43 +43,40 @@ from scaleout.text import address, secret
 from shop.users import logins
 from shop.users.models import EMAIL_MAX, EmailDirectory, User
 
-PATIENCE = timedelta(seconds=30)  # how long whoever reserved an address has for it
-ABANDONED = timedelta(hours=1)  # no request sleeps for so long and then goes on: its id can be forgotten
+PATIENCE = timedelta(seconds=30)  # after it another request may take over a reserved address
+ABANDONED = timedelta(hours=1)  # no request is slower than this, so its id can be dropped
 
 State = EmailDirectory.State
 
 
-class EmailTaken(Exception):  # noqa: N818 - said of the address
+class EmailTaken(Exception):  # noqa: N818 - names the address's state
     """Another user has the address."""
 
 
 class EmailReserved(EmailTaken):
-    """Somebody is just registering the address, or changing to it. If they do not go through with
-    it, it is free in 30 s.
-    """
+    """Another request has reserved the address. If that fails, the address is free in 30 s."""
 
 
 def normalise(email: str) -> str:
-    """Return the form in which an address is unique. Raises ValidationError if it is none."""
+    """Return the unique form of an address. Raises ValidationError if it is not valid."""
     return address(email, EMAIL_MAX)
 
 
 def _as_before(email: str) -> str:
-    """Return the form in which earlier releases kept an address: the domain with its letters."""
+    """Return the form in which earlier releases stored an address: with a Unicode domain."""
     return unicodedata.normalize("NFKC", email).strip().lower()
 
 
 def _with_letters(email: str) -> str:
-    """Return a normalised address as earlier releases kept it if it was given with the domain's
-    letters.
-    """
+    """Return a normalised address with its domain in Unicode, as earlier releases stored it."""
     local, _, domain = email.rpartition("@")
     return f"{local}@{idna.decode(domain)}"
 
 
 def register(email: str, name: str, password: str, *, is_staff: bool = False) -> User:
-    """Make a user. Raises ValidationError for a bad address, EmailTaken (or EmailReserved) if it
-    has a user.
+    """Create a user.
+
+    Raises ValidationError for a bad address, EmailTaken (or EmailReserved) if a user has it.
     """
     email = normalise(email)
     _refuse_other_spelling(email)
@@ -87,23 +86,21 @@ def register(email: str, name: str, password: str, *, is_staff: bool = False) ->
     user.id = entry.user_id
     try:
         user.save(force_insert=True)
-    except IntegrityError:  # whoever had reserved it before has woken up and was first
+    except IntegrityError:  # the slow request from which this one took over was first
         _activate(entry)
         raise EmailTaken from None
     except BucketMoved:
         if entry.user_id == fresh:
-            _unchanged(entry).delete()  # nothing was written: whoever comes next need not wait
+            _unchanged(entry).delete()  # no row was written: the next request need not wait
         raise
-    if not _activate(entry):  # this took an hour
+    if not _activate(entry):  # after an hour the entry was freed
         user.delete()
         raise EmailTaken
     return user
 
 
 def find(email: str) -> User | None:
-    """Return the user who has the address. One who has it as an earlier release kept it is found by
-    what was given.
-    """
+    """Return the user with this address, also if an earlier release stored it in another form."""
     spellings = [_as_before(email)]
     with suppress(ValidationError):
         spellings += [normalise(email), _with_letters(normalise(email))]
@@ -113,46 +110,44 @@ def find(email: str) -> User | None:
 
 
 def rename(user_id: int, name: str) -> None:
-    """Give a user another name. Raises User.DoesNotExist."""
+    """Change a user's name. Raises User.DoesNotExist."""
     if not User.objects.filter(pk=user_id).update(name=name):
         raise User.DoesNotExist
 
 
 def change_email(user_id: int, email: str) -> None:
-    """Give a user another address; the old one is free afterwards. Raises as `register`, and
-    User.DoesNotExist.
-    """
+    """Change a user's address and free the old one. Raises as `register`, and User.DoesNotExist."""
     email = normalise(email)
     if (left := _entries().filter(email=email).first()) is not None:
-        settle(left)  # now, since its fence would undo what is read next
-    user = User.objects.get(pk=user_id)  # before the address is reserved: so later addresses are reserved later
+        settle(left)  # first, since its fence changes the row that is read next
+    user = User.objects.get(pk=user_id)  # before the reservation, so a later change reserves later
     if user.email == email:
         return
     _refuse_other_spelling(email, but=user_id)
     try:
         entry = _reserve(email, user_id, State.CHANGING)
     except EmailReserved:
-        User.objects.get(pk=user_id)  # raises DoesNotExist: the user has been deleted, and the entry with the user
+        User.objects.get(pk=user_id)  # raises DoesNotExist if a deletion removed user and entry
         raise
     try:
         changed = _unchanged_row(user).update(email=email, email_version=F("email_version") + 1)
     except BucketMoved:
-        _unchanged(entry).delete()  # nothing was written: the user can try again at once
+        _unchanged(entry).delete()  # no row was written: the user can retry at once
         raise
     if not changed:
         mine, _ = _unchanged(entry).delete()
         User.objects.get(pk=user_id)  # raises DoesNotExist
-        if not mine:  # it took longer than 30 s, and the address has been freed
+        if not mine:  # this took more than 30 s, and another request freed the address
             raise EmailTaken
-        raise EmailReserved("the address is being changed by another request as well")
-    if not _activate(entry):  # only a deletion frees an address that the row has
+        raise EmailReserved("another request is changing the address of this user")
+    if not _activate(entry):  # only a deletion frees the row's address
         raise User.DoesNotExist
 
 
 def delete(user_id: int) -> bool:
-    """Delete a user, tell of it, and free the address; return whether there was one."""
-    # First of all no entry is pending any more: one that is can be taken over with its id, and the
-    # id of somebody who was deleted must never be another one's.
+    """Delete a user, publish the event, free the address; return whether the user existed."""
+    # First activate pending entries: a pending one could be taken over with its id, and the id of
+    # a deleted user must never be reused.
     _entries().filter(user_id=user_id, state=State.PENDING).update(state=State.ACTIVE)
     there, ended = fenced(lambda: _delete_row(user_id))
     revocation.publish(ended)
@@ -169,9 +164,7 @@ def _delete_row(user_id: int) -> tuple[bool, list[str]]:
 
 
 def settle(entry: EmailDirectory) -> bool:
-    """Finish what was begun with an entry, as the table above says; return whether it still
-    stands.
-    """
+    """Complete an entry as in the table above; return whether the entry remains."""
     row = User.objects.filter(pk=entry.user_id).first()
     if entry.state == State.PENDING:
         if row is not None:
@@ -195,16 +188,12 @@ def settle(entry: EmailDirectory) -> bool:
 
 
 def _unchanged_row(user: User) -> QuerySet[User]:
-    """Return the user's row if its address has not been changed since it was read, not even there
-    and back.
-    """
+    """Return the user's row if its address was not changed since it was read, not even back."""
     return User.objects.filter(pk=user.pk, email=user.email, email_version=user.email_version)
 
 
 def _fence(row: User) -> bool:
-    """Let no change of the address succeed that has read the row before; return whether none
-    has.
-    """
+    """Make each change fail that has read this row; return False if one was faster."""
     return bool(_unchanged_row(row).update(email_version=F("email_version") + 1))
 
 
@@ -221,7 +210,7 @@ def _entries() -> QuerySet[EmailDirectory]:
 
 
 def _unchanged(entry: EmailDirectory) -> QuerySet[EmailDirectory]:
-    """Return the entry if it still is what it was when it was read."""
+    """Return the entry if it is unchanged since it was read."""
     same = {"email": entry.email, "user_id": entry.user_id, "state": entry.state, "created_at": entry.created_at}
     return _entries().filter(**same)
 
@@ -231,9 +220,7 @@ def _overdue(entries: QuerySet[EmailDirectory], age: timedelta = PATIENCE) -> Qu
 
 
 def _reserve(email: str, user_id: int, state: EmailDirectory.State) -> EmailDirectory:
-    """Return an entry for the address that nobody else touches for 30 s. One that is taken over has
-    another id.
-    """
+    """Reserve the address for 30 s; return its entry, whose id differs if it was taken over."""
     for _ in range(2):
         entry, new = _entries().get_or_create(email=email, defaults={"user_id": user_id, "state": state})
         if new:
@@ -243,7 +230,7 @@ def _reserve(email: str, user_id: int, state: EmailDirectory.State) -> EmailDire
     else:
         raise EmailTaken
     if entry.state == State.CHANGING and entry.user_id == user_id:
-        raise EmailReserved("the user is changing to it already, or has just failed to")
+        raise EmailReserved("another request of this user has reserved the address")
     if entry.state != State.PENDING:
         raise EmailTaken
     return _take_over(entry, state)
@@ -251,8 +238,7 @@ def _reserve(email: str, user_id: int, state: EmailDirectory.State) -> EmailDire
 
 def _take_over(entry: EmailDirectory, state: EmailDirectory.State) -> EmailDirectory:
     if state == State.CHANGING:
-        # The id is the changer's, and the entry's cannot be used for it: whoever sleeps on it could
-        # still wake up.
+        # A change needs the changing user's id, and the slow request may still insert the entry's.
         raise EmailReserved
     if not _overdue(_unchanged(entry)).update(created_at=Now()):
         raise EmailReserved if _unchanged(entry).exists() else EmailTaken
@@ -260,9 +246,7 @@ def _take_over(entry: EmailDirectory, state: EmailDirectory.State) -> EmailDirec
 
 
 def _read_again(entry: EmailDirectory) -> EmailDirectory:
-    """Return the entry with the database's time. Raises EmailReserved if somebody has deleted it
-    meanwhile.
-    """
+    """Return the entry with the database's time. Raises EmailReserved if it was deleted."""
     found = _entries().filter(email=entry.email, user_id=entry.user_id).first()
     if found is None:
         raise EmailReserved
@@ -270,9 +254,7 @@ def _read_again(entry: EmailDirectory) -> EmailDirectory:
 
 
 def _activate(entry: EmailDirectory) -> bool:
-    """Say that the user has the address, and none of before; return whether it was still the user's
-    to have.
-    """
+    """Activate the user's address and free the earlier ones; return False if it was lost."""
     with transaction.atomic(using="default"):
         mine = _entries().filter(user_id=entry.user_id)
         if not mine.filter(email=entry.email).update(state=State.ACTIVE):

@@ -1,4 +1,4 @@
-"""`/api/users/`: registering, logging in, and one's own record."""
+"""`/api/users/`: registration, login, and users' records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shop.users.login_api import visible
 from shop.users.models import User
 
 PAGE, PAGE_MAX = 50, 200
-ADDRESS_CHANGES = throttle.Limit("address-changes", most=10, seconds=3600)  # each tells whether an address is taken
+ADDRESS_CHANGES = throttle.Limit("address-changes", most=10, seconds=3600)  # each reveals whether an address is taken
 
 api = Api("users", "Users: registration, tokens and records.", auth=Bearer())
 api.add_router("", login_api.router)
@@ -35,11 +35,11 @@ class NewUser(Input):
 
 
 class Change(Input):
-    """What is left out stays as it is."""
+    """A change: a field that is not given keeps its value."""
 
     email: Email | None = None
     name: Name | None = None
-    current_password: Password | None = Field(None, description="Needed to change one's own address.")
+    current_password: Password | None = Field(None, description="Required for a change of the own address.")
 
 
 class Accepted(Schema):
@@ -55,19 +55,20 @@ class UserOut(Schema):
 class UserPage(Schema):
     items: list[UserOut]
     next: str | None
-    partial: bool = Field(description="Users of a shard that does not answer are missing.")
+    partial: bool = Field(description="True if a shard did not answer: its users are missing.")
 
 
 class UserOrders(Schema):
     user: UserOut
-    orders: list[dict[str, Any]] = Field(description="The latest, as the orders service shows them.")
+    orders: list[dict[str, Any]] = Field(description="The latest orders, as the orders service shows them.")
     orders_available: bool
 
 
 @api.post("", auth=None, response={201: UserOut, 202: Accepted, **problems(409)})
 def register(request: HttpRequest, body: NewUser) -> Status[Any]:
-    """Make a user. 409: the address has one. 202, where the site does not say which addresses have
-    one: log in.
+    """Create a user. 409: another user has the address.
+
+    202: this site does not reveal taken addresses. Log in to see whether the user was created.
     """
     if settings.USERS_REGISTRATIONS:
         limit = throttle.Limit("registration", most=settings.USERS_REGISTRATIONS, seconds=3600)
@@ -83,7 +84,7 @@ def register(request: HttpRequest, body: NewUser) -> Status[Any]:
     else:
         if settings.USERS_TELLS_ADDRESSES:
             return Status(201, user)
-    return Status(202, {"detail": "If the address was free, it has a user now: log in with it."})
+    return Status(202, {"detail": "If the address was free, the user was created. Log in."})
 
 
 @api.get("", auth=StaffBearer(), response={200: UserPage, **problems(401, 403)})
@@ -92,27 +93,28 @@ def users(
     cursor: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
 ) -> dict[str, Any]:
-    """All users, for staff, in the order of their ids."""
+    """List all users by id. For staff."""
     page = User.objects.scatter(limit=limit, after=cursor)
     return {"items": page.items, "next": str(page.next) if page.next else None, "partial": page.partial}
 
 
 @api.get("{int:user_id}", response={200: UserOut, **problems(401, 404)})
 def user(request: HttpRequest, user_id: int) -> User:
-    """One's own record; staff see each."""
+    """Return a user: the caller's own record; any for staff."""
     return visible(request, user_id)
 
 
 @api.patch("{int:user_id}", response={200: UserOut, **problems(401, 403, 404, 409, 412)})
 def change(request: HttpRequest, user_id: int, body: Change) -> User:
-    """Change the name, the address, or both. 403: one's own address needs the password. 409:
-    another user has it.
+    """Change the name, the address, or both.
+
+    403: the own address needs the current password. 409: another user has the address.
     """
     found = visible(request, user_id)
     require_match(request, "")
     try:
         if body.email is not None and accounts.normalise(body.email) != found.email:
-            login_api.refuse_many((ADDRESS_CHANGES, str(user_id)), "Too many changes of the address.")
+            login_api.refuse_many((ADDRESS_CHANGES, str(user_id)), "Too many address changes.")
             if caller(request).user_id == user_id:
                 login_api.require_password(found, body.current_password)
             accounts.change_email(user_id, body.email)
@@ -121,13 +123,13 @@ def change(request: HttpRequest, user_id: int, body: Change) -> User:
     except (ValidationError, accounts.EmailTaken) as error:
         raise _refusal(error) from error
     except User.DoesNotExist:
-        raise Http404 from None  # deleted since
+        raise Http404 from None  # deleted by another request
     return visible(request, user_id)
 
 
 @api.delete("{int:user_id}", response={204: None, **problems(401, 404, 412)})
 def delete(request: HttpRequest, user_id: int) -> Status[None]:
-    """Delete a user. The address is free afterwards."""
+    """Delete a user and free the address."""
     visible(request, user_id)
     require_match(request, "")
     accounts.delete(user_id)
@@ -136,7 +138,7 @@ def delete(request: HttpRequest, user_id: int) -> Status[None]:
 
 @api.get("{int:user_id}/orders", response={200: UserOrders, **problems(401, 404)})
 def user_orders(request: HttpRequest, user_id: int) -> dict[str, Any]:
-    """A user with the latest orders; without them while the orders service is away."""
+    """Return a user with the latest orders; without them while orders is unavailable."""
     found = visible(request, user_id)
     latest = orders.latest(user_id)
     return {"user": found, "orders": latest or [], "orders_available": latest is not None}
@@ -147,5 +149,7 @@ def _refusal(error: ValidationError | accounts.EmailTaken) -> Problem:
         return Problem(400, f"body.email: {' '.join(error.messages)}")
     if isinstance(error, accounts.EmailReserved):
         seconds = int(accounts.PATIENCE.total_seconds())
-        return Problem(409, "This address is just being registered, or changed to.", {"Retry-After": str(seconds)})
-    return Problem(409, "Another user has this address.")
+        return Problem(
+            409, f"Another request has reserved this address. Try again in {seconds} s.", {"Retry-After": str(seconds)}
+        )
+    return Problem(409, "Another user has this address. Log in, or use another address.")

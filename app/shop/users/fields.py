@@ -1,4 +1,4 @@
-"""The fields of what is sent to users."""
+"""The input fields of the users service."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ NewPassword = Annotated[Password, StringConstraints(min_length=PASSWORD_MIN), Be
 
 
 class Input(Schema):
-    """A body in which every field is known."""
+    """A body that rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid")

@@ -1,13 +1,14 @@
 """Logins, their refresh tokens, and their end.
 
-A refresh token names a login and a generation; it is signed, so the database holds nothing that
-could be used as one. Each use raises the generation. A token that was used before is a copy in
-other hands, unless it is the last one and was used less than 30 s ago: then the answer was lost, or
-two tabs refreshed at once, and both get the same successor. Any other use ends the login, for the
-thief and for the owner.
+A refresh token names a login and a generation. It is signed, so the database stores no token. Each
+use raises the generation.
 
-The database knows which logins have ended. `scaleout.identity.revocation` tells the services: after
-the commit, and again by `users.tasks.tend_logins`, in case this process is killed in between.
+The reuse of a token ends the login: the token was stolen. The exception is the previous token
+within 30 s of its use: the answer was lost, or two tabs refreshed at once. Both get the same
+successor.
+
+The database records which logins have ended. `scaleout.identity.revocation` notifies the services
+after the commit. `users.tasks.tend_logins` notifies again, in case this process was killed before.
 """
 
 from __future__ import annotations
@@ -23,23 +24,24 @@ from scaleout.text import secret
 
 from shop.users.models import Login, User
 
-REPEAT = timedelta(seconds=30)  # for so long the answer to a refresh can be had again
+REPEAT = timedelta(seconds=30)  # a lost answer to a refresh can be repeated for this time
 UNUSED = timedelta(seconds=tokens.REFRESH_SECONDS)
-MOST = 20  # logins of one user; one more ends the one that was not used for longest
+MOST = 20  # logins of one user; another one ends the least recently used
 
 
-class LoggedOut(Exception):  # noqa: N818 - said of the login
-    """The login has ended, or was never begun: log in again."""
+class LoggedOut(Exception):  # noqa: N818 - names the login's state
+    """The login has ended, or does not exist."""
 
 
 def begin(user: User) -> Login:
-    """Begin a login of a user whose password was just looked at. Raises LoggedOut if it has been
-    changed since.
+    """Begin a login of a user whose password was checked.
+
+    Raises LoggedOut if the password has been changed since.
     """
 
     def once() -> Login | None:
         with shard_atomic(user.id):
-            # Locked: a change of the password ends all logins, and must see this one.
+            # The lock makes a concurrent change of the password end this login too.
             if User.objects.select_for_update().filter(pk=user.id, password=user.password).first() is None:
                 return None
             login = Login(user_id=user.id)
@@ -55,8 +57,9 @@ def begin(user: User) -> Login:
 
 
 def refresh(login_id: int, generation: int) -> tuple[User, Login]:
-    """Use a refresh token; return whose it is, and the login with the next generation. Raises
-    LoggedOut.
+    """Use a refresh token; return its user, and the login with the next generation.
+
+    Raises LoggedOut.
     """
 
     def once() -> tuple[User | None, Login | None]:
@@ -87,13 +90,13 @@ def refresh(login_id: int, generation: int) -> tuple[User, Login]:
 
 
 def end(login_id: int) -> None:
-    """End one login. It may have ended before."""
+    """End one login. Idempotent."""
     fenced(lambda: Login.objects.filter(pk=login_id, revoked_at=None).update(revoked_at=Now()))
     revocation.publish([str(login_id)])
 
 
 def end_all(user_id: int) -> None:
-    """End each login of a user."""
+    """End all logins of a user."""
 
     def once() -> Sequence[str]:
         with shard_atomic(user_id):
@@ -103,8 +106,9 @@ def end_all(user_id: int) -> None:
 
 
 def revoke_all(user_id: int) -> list[str]:
-    """Mark each login of a user as ended, in the caller's transaction; return what to publish after
-    it.
+    """Mark all logins of a user as ended, in the caller's transaction.
+
+    Return their ids, which the caller publishes after the commit.
     """
     ended = [str(one.pk) for one in Login.objects.select_for_update().filter(user_id=user_id, revoked_at=None)]
     Login.objects.filter(user_id=user_id, revoked_at=None).update(revoked_at=Now())
@@ -112,9 +116,9 @@ def revoke_all(user_id: int) -> list[str]:
 
 
 def change_password(user: User, password: str) -> User:
-    """Give a user, as read, another password and end all logins; return the user as it is then.
+    """Change a user's password and end all logins; return the changed user.
 
-    Raises LoggedOut if the password has been changed since it was read, or the user was deleted.
+    Raises LoggedOut if another request has changed the password or deleted the user.
     """
     changed = make_password(secret(password))
 

@@ -1,6 +1,4 @@
-"""Users, spread over the shards, and the directory that keeps their addresses unique over all of
-them.
-"""
+"""Users on their shards, and the directory that keeps addresses unique over all shards."""
 
 from __future__ import annotations
 
@@ -20,29 +18,27 @@ NAME_MAX = 200
 
 
 def password_forms(password: str) -> list[str]:
-    """Return what a password may be hashed as: its one form, and as it was given, which earlier
-    releases hashed.
-    """
+    """Return the forms of a password to check: normalised, and as given (earlier releases)."""
     return list(dict.fromkeys([secret(password), password]))
 
 
 class UserManager(ByUser["User"]):
-    """Finds a user by id. By address: `shop.users.accounts.find`."""
+    """Find a user by id. `shop.users.accounts.find` finds one by address."""
 
 
 class LoginManager(ByUser["Login"]):
-    """Finds a login by id, and those of a user."""
+    """Find a login by id, or the logins of a user."""
 
 
 class User(ShardedModel):
-    """A user. All that belongs to a user lives in the bucket of the user's id.
+    """A user. All rows of a user are in the bucket of the user's id.
 
-    Made by `shop.users.accounts.register` only, which keeps the address unique.
+    Only `shop.users.accounts.register` creates users: it keeps the address unique.
     """
 
     shard_key = "id"
 
-    # Unique by EmailDirectory: an index here would know the addresses of one shard only.
+    # EmailDirectory keeps it unique: an index here would cover one shard only.
     email = models.EmailField(max_length=EMAIL_MAX)
     email_version = models.PositiveIntegerField(default=0, db_default=0, editable=False)  # see accounts.py
     name = models.CharField(max_length=NAME_MAX)
@@ -53,7 +49,7 @@ class User(ShardedModel):
     objects: ClassVar[UserManager] = UserManager()
 
     def __str__(self) -> str:
-        """Return the id: addresses are nobody's business in a log."""
+        """Return the id: a log must not show addresses."""
         return f"user {self.id}"
 
     def check_password(self, password: str) -> bool:
@@ -62,11 +58,13 @@ class User(ShardedModel):
 
 
 class EmailDirectory(models.Model):
-    """Whose an address is, in the context's own database: unique over all shards."""
+    """The user of each address: in one database, so unique over all shards."""
 
     class State(models.TextChoices):
-        """`pending`: to be registered with an id that has no row yet, or has it by now. `changing`:
-        a user with a row wants this address in place of another. `active`: the user has it.
+        """The state of an entry.
+
+        `pending`: reserved by a registration. `changing`: reserved by a user who has another
+        address. `active`: the user's address.
         """
 
         PENDING = "pending"
@@ -95,9 +93,7 @@ class EmailDirectory(models.Model):
 
 
 class Login(ShardedModel):
-    """A login of a user. Its refresh tokens name it and a `generation`. `shop.users.logins` makes
-    and changes it.
-    """
+    """A login of a user. Its refresh tokens name it and a `generation`. See `shop.users.logins`."""
 
     shard_key = "user_id"
 

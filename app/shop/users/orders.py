@@ -1,4 +1,4 @@
-"""What the orders service knows of a user."""
+"""A user's orders, from the orders service."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from requests.exceptions import InvalidJSONError, RequestException
 
 from shop.services import calls
 
-SECONDS = 0.4  # for all of it: a page without orders is better than one that waits
+SECONDS = 0.4  # for the call: the answer without orders is better than a late one
 LATEST = 20
 
 log = logging.getLogger(__name__)
 
 
 def latest(user_id: int) -> list[dict[str, Any]] | None:
-    """Return the latest orders of a user; None if the orders service does not give them in time."""
+    """Return the latest orders of a user; None if the orders service does not answer in time."""
     asked = {"user_id": user_id, "limit": LATEST}
     try:
         answer = calls.session().get("http://orders/api/orders/", params=asked, timeout=SECONDS)
@@ -25,7 +25,7 @@ def latest(user_id: int) -> list[dict[str, Any]] | None:
         if not isinstance(body, dict) or not isinstance(body.get("items"), list):
             raise InvalidJSONError(f"orders: status {answer.status_code} without orders")
     except RequestException as error:
-        log.warning("a user is shown without orders: %s", error)
+        log.warning("orders unavailable, user answered without them: %s", error)
         return None
     items: list[dict[str, Any]] = body["items"]
     return items

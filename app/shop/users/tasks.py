@@ -1,6 +1,4 @@
-"""Finish what a crash has left half done: in the directory of addresses, and of logins that
-ended.
-"""
+"""Periodic repair after crashes: of the directory of addresses, and of ended logins."""
 
 from __future__ import annotations
 
@@ -25,10 +23,9 @@ log = logging.getLogger(__name__)
 
 @shared_task(name="users.tasks.repair_directory")
 def repair_directory(after: str = "") -> int:
-    """Settle the entries that have been pending or changing for longer than anybody takes; return
-    how many.
+    """Settle the entries that are pending or changing for more than 30 s; return their number.
 
-    Doing it twice, or at once on two workers, does no harm.
+    Idempotent, also on two workers at once.
     """
     unsettled = ~Q(state=EmailDirectory.State.ACTIVE) & Q(created_at__lt=Now() - accounts.PATIENCE)
     count = 0
@@ -39,16 +36,15 @@ def repair_directory(after: str = "") -> int:
             count, after = count + 1, entry.email
         if len(batch) < BATCH:
             break
-    log.info("settled %d addresses", count)
+    log.info("address directory repaired: %d entries settled", count)
     return count
 
 
 @shared_task(name="users.tasks.tend_logins")
 def tend_logins() -> tuple[int, int]:
-    """Publish the logins that ended lately once more, and delete those that no token can name;
-    return how many.
+    """Publish the recently ended logins again, and delete those without a valid token.
 
-    A shard that is away has its turn in the next round.
+    Return the numbers of both. The next round retries a shard that is down.
     """
     lately = Now() - timedelta(seconds=tokens.USER_SECONDS + tokens.LEEWAY)
     published, after = 0, 0
@@ -66,8 +62,8 @@ def tend_logins() -> tuple[int, int]:
         try:
             deleted += Login.objects.filter(pk__in=[one.pk for one in rows]).delete()[0]
         except (BucketMoved, OperationalError, InterfaceError, InternalError) as error:
-            log.warning("logins on %s are deleted later: %s", alias, error)
-    log.info("logins: %d ended lately, %d deleted", published, deleted)
+            log.warning("shard %s unavailable, old logins kept until the next round: %s", alias, error)
+    log.info("logins tended: %d revocations published, %d logins deleted", published, deleted)
     return published, deleted
 
 

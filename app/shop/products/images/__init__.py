@@ -1,1 +1,1 @@
-"""Product images: from anybody's bytes to objects in a store, and their addresses on a page."""
+"""Product images: from an upload to objects in a store, and their URLs on a page."""

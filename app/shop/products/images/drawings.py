@@ -5,8 +5,8 @@ from __future__ import annotations
 from PIL import Image, ImageDraw
 
 SIZE = (400, 300)
-SCALE = 2.4  # of what is kept: 960 by 720
-_FINE = 2  # times as large while it is drawn, so that the edges are smooth
+SCALE = 2.4  # the result has 960 by 720 pixels
+_FINE = 2  # drawn at twice the size, so that the edges are smooth
 
 type Shape = tuple[str, str, tuple[float, ...]]
 

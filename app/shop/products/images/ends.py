@@ -1,8 +1,7 @@
-"""Where an image ends. A file that goes on after it is something else as well: an archive, a
-script, a second image.
+"""The end of an image in its file. Bytes after it may be an archive, a script or a second image.
 
-Each function takes a file that Pillow has recognised, returns the offset after the image's last
-byte, and raises ValueError or IndexError where the file ends sooner.
+Each function takes a file that Pillow has recognised, and returns the offset after the image's
+last byte. It raises ValueError or IndexError if the file is truncated.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from __future__ import annotations
 import re
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # with a length: no stuffed FF, bare 01, restart or filler
-_SCANS = 64  # of a progressive JPEG. Each is a pass over all pixels: thousands of them would take minutes
-_MARKERS = 4096  # 8 MB of them, with nothing between, would take seconds; large metadata are a few hundred
+_SCANS = 64  # of a progressive JPEG: each is a pass over all pixels, and thousands take minutes
+_MARKERS = 4096  # 8 MB of markers alone take seconds; large metadata have a few hundred
 
 
 def jpeg(data: bytes) -> int:
-    """The end of the EOI marker."""
+    """Return the end of the EOI marker."""
     position, scans = 2, 0
     for _ in range(_MARKERS):
         found = _MARKER.search(data, position)
@@ -26,14 +25,14 @@ def jpeg(data: bytes) -> int:
             return position
         scans += marker == 0xDA
         length = int.from_bytes(data[position : position + 2])
-        if scans > _SCANS or length < 2 or marker == 0xD8:  # a second beginning
+        if scans > _SCANS or length < 2 or marker == 0xD8:  # a second start of image
             break
         position += length
-    raise ValueError("not a JPEG that anybody makes")
+    raise ValueError("too many markers or scans for a JPEG")
 
 
 def png(data: bytes) -> int:
-    """The end of the chunk IEND."""
+    """Return the end of the chunk IEND."""
     position = 8
     while position + 12 <= len(data):
         length, kind = int.from_bytes(data[position : position + 4]), data[position + 4 : position + 8]
@@ -44,7 +43,7 @@ def png(data: bytes) -> int:
 
 
 def webp(data: bytes) -> int:
-    """The end of the RIFF chunk."""
+    """Return the end of the RIFF chunk."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise ValueError("no end")

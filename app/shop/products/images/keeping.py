@@ -1,8 +1,8 @@
-"""Objects, and what the database knows of them.
+"""The life of a stored image: stored, given variants, removed when unused.
 
-An object is in the database before it is in the store: so whatever is killed in between, nothing is
-in the store that nobody knows of. Nothing points to it before it is whole. What no product shows
-for a day is removed.
+The database records an object before the store has it, so a crash leaves no unrecorded object. A
+product points to an object only once it is complete. The sweep removes an object that no product
+has shown for a day.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from scaleout.replication import use_primary
 from shop.products.images import names, pictures, store
 from shop.products.models import Product, StoredImage
 
-UNUSED = timedelta(days=1)  # that an object is kept: pages that show it may be open, or in a cache
-SECONDS = 5.0  # for one call to the store, where no request waits
-LONGEST = 9.0  # for one that removes: more than the store's own time-outs, so that none goes on once it is given up
-MOST = 100  # images that one round removes, or makes variants of
-ROUND = 12.0  # seconds of a round: tasks are ended after 20
+UNUSED = timedelta(days=1)  # before an unused object is removed: a cached page may still show it
+SECONDS = 5.0  # for one call to the store outside a request
+LONGEST = 9.0  # for one deletion: more than the store's own time-outs, so none continues after it
+MOST = 100  # images in one round
+ROUND = 12.0  # seconds of a round; Celery kills a task after 20
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,7 @@ log = logging.getLogger(__name__)
 def keep(picture: pictures.Picture, seconds: float = SECONDS) -> str:
     """Store a picture and return its name. Raises store.Unavailable."""
     name, until = names.of_content(picture.data), time.monotonic() + seconds
-    # Where it is being removed at this moment this waits until it is gone, and then it is stored
-    # again.
+    # If the sweep is removing this image, the INSERT waits for it, and the image is stored again.
     try:
         with transaction.atomic():
             _allow("lock_timeout", seconds)
@@ -47,17 +46,16 @@ def keep(picture: pictures.Picture, seconds: float = SECONDS) -> str:
             )
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
-            raise store.Unavailable("the image is being removed") from error
+            raise store.Unavailable("lock timeout: the sweep is removing this image") from error
         raise
     store.put(name, picture.data, until - time.monotonic())
     return name
 
 
 def make_variants(name: str) -> None:
-    """Store the variants of an image and let the products that show it say so. Done twice, it
-    changes nothing.
+    """Store the variants of an image and set the products' `image_width`. Idempotent.
 
-    Raises store.Unavailable; FileNotFoundError where the image itself is lost.
+    Raises store.Unavailable; FileNotFoundError if the store has lost the image.
     """
     with use_primary():
         if not Product.objects.filter(image_url=name, image_width=0).exists():
@@ -69,9 +67,7 @@ def make_variants(name: str) -> None:
 
 
 def finish_variants() -> None:
-    """Make the variants whose task was lost. Raises the last error, after it has tried the
-    others.
-    """
+    """Make the variants whose task was lost. Raises the last error, after trying all images."""
     until = time.monotonic() + ROUND
     with use_primary():
         found = _shown().filter(image_width=0).values_list("image_url", flat=True).distinct()
@@ -83,15 +79,16 @@ def finish_variants() -> None:
         try:
             make_variants(name)
         except (store.Unavailable, FileNotFoundError) as error:
-            log.warning("no variants of %s: %s", name, error)
+            log.warning("image variants failed: %s: %s", name, error)
             failure = error
     if failure:
         raise failure
 
 
 def sweep() -> None:
-    """Remove what no product has shown for a day, and uploads that nobody took over. Raises
-    store.Unavailable.
+    """Remove images that no product has shown for a day, and unconfirmed uploads.
+
+    Raises store.Unavailable.
     """
     until, now = time.monotonic() + ROUND, timezone.now()
     shown = Exists(_shown().filter(image_url=OuterRef("name")))
@@ -107,12 +104,12 @@ def sweep() -> None:
 
 
 def _remove_one(unused: Q) -> bool:
-    """Remove an image with its variants; return whether there was one."""
+    """Remove one unused image with its variants; return whether one was found."""
     with transaction.atomic():
-        # The store may be slow: longer than a session may be idle in a transaction otherwise, which
-        # would end the lock.
+        # A slow store may take longer than the usual time-out of an idle transaction, and that
+        # time-out would release the lock.
         _allow("idle_in_transaction_session_timeout", 5 * LONGEST)
-        # Locked, so that nobody who stores the same again finds it half gone.
+        # The lock makes `keep` of the same image wait until the removal is complete.
         image = StoredImage.objects.select_for_update(skip_locked=True, of=("self",)).filter(unused).first()
         if image is None:
             return False
@@ -124,11 +121,11 @@ def _remove_one(unused: Q) -> bool:
 
 
 def _allow(timeout: str, seconds: float) -> None:
-    """Set a time-out of PostgreSQL's for the rest of the transaction."""
+    """Set a PostgreSQL time-out for the rest of the transaction."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config(%s, %s, true)", [timeout, f"{max(1, round(1000 * seconds))}ms"])
 
 
 def _shown() -> QuerySet[Product]:
-    # In these words, so that PostgreSQL sees that the index product_stored_image has all of them.
+    # The same condition as the index product_stored_image, so that PostgreSQL uses it.
     return Product.objects.filter(image_url__startswith=names.PREFIX)

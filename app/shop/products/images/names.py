@@ -1,6 +1,4 @@
-"""The names of objects, and the addresses that browsers find them by. Nothing here needs the
-store.
-"""
+"""The names of objects, and the URLs at which browsers read them. This module makes no calls."""
 
 from __future__ import annotations
 
@@ -10,11 +8,11 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
-# Of an image that is stored `image_url` holds the name, which no import can make: it begins with
+# `image_url` of a stored image is the object's name. No import can set such a name: it begins with
 # neither http nor /.
 PREFIX = "products/"
 INCOMING = "incoming/"
-WIDTHS = (320, 640, 1280)  # of the variants, in pixels
+WIDTHS = (320, 640, 1280)  # widths of the variants in pixels
 TOKEN_BYTES = 16
 
 
@@ -34,7 +32,7 @@ def widths(of: int) -> Iterable[int]:
 
 
 def incoming(product: int, token: str) -> str:
-    """Return the name under which a browser leaves a file for us."""
+    """Return the name of the object that a browser uploads."""
     return f"{INCOMING}{product}/{token}"
 
 
@@ -43,25 +41,24 @@ def fresh_token() -> str:
 
 
 def is_stored(image_url: str) -> bool:
-    """Whether it is the name of an object of ours."""
+    """Return whether it is the name of a stored object."""
     return image_url.startswith(PREFIX)
 
 
 def is_address_of_stored(url: str) -> bool:
-    """Whether it is the address at which an object of ours is read."""
+    """Return whether it is the URL of a stored object."""
     return url.removeprefix(settings.MEDIA_URL).startswith(PREFIX)
 
 
 def url(image_url: str) -> str:
-    """Return the address of an image: what an import has said, or where the store's objects are
-    read.
-    """
+    """Return the URL of an image: an import's URL as it is, or that of the stored object."""
     return f"{settings.MEDIA_URL}{image_url}" if is_stored(image_url) else image_url
 
 
 def srcset(image_url: str, width: int) -> str:
-    """Return the variants and the image itself by width, empty where there are no variants (yet:
-    `width` is 0).
+    """Return the `srcset`: the variants and the image by width; empty without variants.
+
+    `width` is 0 until the variants are made.
     """
     smaller = [(one, variant(image_url, one)) for one in widths(width)]
     if not is_stored(image_url) or not smaller:

@@ -1,7 +1,6 @@
-"""Calls to the object store, each with a deadline: to look up its name, to connect, to send, all of
-it.
+"""Calls to the object store. A call's deadline covers its DNS lookup, connect and transfer.
 
-This module takes a moment to import, since boto does: only those who write to the store need it.
+Importing this module imports boto, which is slow: only code that writes to the store does so.
 """
 
 from __future__ import annotations
@@ -20,29 +19,30 @@ from django.core.files.storage import default_storage
 
 TYPE = "image/webp"
 _FAILURES = (BotoCoreError, Boto3Error, ClientError)
-# A call that is given up goes on in its thread, until the store's own time-outs end it.
+# A call past its deadline continues in its thread until the store's own time-outs end it.
 _threads = ThreadPoolExecutor(4, thread_name_prefix="store")
 
 
-class Unavailable(Exception):  # noqa: N818 - said of the store
-    """The store did not answer in time, or not as it should."""
+class Unavailable(Exception):  # noqa: N818 - names the store's state
+    """The store did not answer in time, or answered with an error."""
 
 
 def make_ready() -> None:
-    """Do what the first call would have to wait for."""
+    """Prepare the client, so that the first call does not wait for it."""
     getattr(default_storage, "bucket", None)
 
 
 def put(name: str, data: bytes, seconds: float) -> None:
-    """Store an object. Raises Unavailable; it may be there all the same, later."""
+    """Store an object. Raises Unavailable; the store may still have it later."""
     content = ContentFile(data, name)
-    content.content_type = TYPE  # type: ignore[attr-defined]  # where django-storages looks
+    content.content_type = TYPE  # type: ignore[attr-defined]  # django-storages reads it
     within(seconds, default_storage.save, name, content)
 
 
 def get(name: str, most: int, seconds: float) -> bytes:
-    """Return an object, or of one that is longer `most` bytes and one more. Raises
-    FileNotFoundError, Unavailable.
+    """Return an object; for one of more than `most` bytes, `most` + 1 zero bytes.
+
+    Raises FileNotFoundError, Unavailable.
     """
 
     def read() -> bytes:
@@ -55,18 +55,18 @@ def get(name: str, most: int, seconds: float) -> bytes:
 
 
 def delete(name: str, seconds: float) -> None:
-    """Remove an object; one that is not there is none the less removed. Raises Unavailable."""
+    """Remove an object; a missing one is no error. Raises Unavailable."""
     within(seconds, default_storage.delete, name)
 
 
 def older(prefix: str, than: datetime, most: int, seconds: float) -> list[str]:
-    """Return names of objects that were stored before `than`. Raises Unavailable."""
+    """Return names of at most `most` objects stored before `than`. Raises Unavailable."""
     storage: Any = default_storage
     return within(seconds, storage.older, prefix, than, most)
 
 
 def within[T](seconds: float, call: Callable[..., T], *arguments: Any) -> T:
-    """Return what `call` returns, in time. Raises Unavailable, FileNotFoundError."""
+    """Return the result of `call` within `seconds`. Raises Unavailable, FileNotFoundError."""
     future = _threads.submit(copy_context().run, call, *arguments)
     try:
         return future.result(max(seconds, 0.0))
@@ -78,5 +78,5 @@ def within[T](seconds: float, call: Callable[..., T], *arguments: Any) -> T:
 
 
 def in_background(call: Callable[[], None]) -> None:
-    """Let a thread do it: nobody waits for it, and it tells nobody how it went."""
+    """Run `call` in a thread. The caller gets neither its result nor its error."""
     _threads.submit(copy_context().run, call)

@@ -1,3 +1,5 @@
-"""Loading a catalogue from a file: source (bytes to lines), records (lines to fields), rows (fields
-checked), loader (rows into the database, all or nothing).
+"""The import of a catalogue file.
+
+`source` turns bytes into lines, `records` lines into fields, `rows` checks the fields, and `loader`
+writes the rows to the database, all or nothing.
 """

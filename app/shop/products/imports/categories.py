@@ -1,6 +1,4 @@
-"""Category paths of a file, matched with the tree; what is missing is created with a name from its
-slug.
-"""
+"""Category paths of a file, matched with the tree. A missing category is named after its slug."""
 
 from shop.products.imports.rows import RejectedError
 from shop.products.models import Category
@@ -8,8 +6,9 @@ from shop.products.tree import CategoryTree
 
 
 class CategoryPaths:
-    """``outdoor/tents`` has the slug ``outdoor-tents`` below ``outdoor``. For use inside a
-    transaction.
+    """Category ids by path: ``outdoor/tents`` has the slug ``outdoor-tents`` below ``outdoor``.
+
+    Use it inside a transaction.
     """
 
     def __init__(self, using: str) -> None:
@@ -21,8 +20,9 @@ class CategoryPaths:
             self._known[node.slug] = node.parent.id if node.parent else None
 
     def id_of(self, path: str) -> int:
-        """The category's id, created where it is missing. Raises RejectedError if a slug stands
-        elsewhere.
+        """Return the category's id; create the category if it is missing.
+
+        Raises RejectedError if a slug has another parent.
         """
         missing: list[tuple[str, str]] = []
         parent: int | None = None

@@ -1,4 +1,4 @@
-"""Rows into the database: staged by COPY, merged by SKU, in one transaction."""
+"""Write rows to the database: staged by COPY, merged by SKU, in one transaction."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from shop.products.imports.categories import CategoryPaths
 from shop.products.imports.records import Record
 from shop.products.imports.rows import RejectedError, Row, check
 
-DATABASE = "default"  # the primary: an import never goes to a replica
+DATABASE = "default"  # the primary
 BATCH = 2_000
 SHOWN_MAX = 20
-LOCK = 0x5CA1_E0  # any number that nothing else locks
-_PATIENCE = "10min"  # for one statement, and for an import that runs already
+LOCK = 0x5CA1_E0  # advisory lock; no other code uses this number
+_PATIENCE = "10min"  # for one statement, and for the lock of a running import
 
 _STAGE = """
     CREATE TEMPORARY TABLE import_product (
@@ -40,8 +40,8 @@ _KEEP_LAST = """
     )
     SELECT line, sku, by, count(*) OVER () FROM replaced ORDER BY line LIMIT %s
 """
-# New SKUs first, then the update: so a product that somebody else adds at this moment is updated,
-# not lost, and no id is used up by a row that exists.
+# New SKUs first, then the update: a product that a concurrent request adds is updated, not lost,
+# and an existing row uses up no id.
 _INSERT = """
     WITH created AS (
     INSERT INTO products_product (sku, name, category_id, price_amount, description, currency, stock, sold,
@@ -62,16 +62,15 @@ _NEW = """s.name, s.category_id, s.price_amount, COALESCE(s.description, p.descr
           COALESCE(s.image_url, p.image_url)"""
 _OLD = ", ".join(f"p.{column.strip()}" for column in _COLUMNS.split(","))
 _CHANGED = f"p.sku = s.sku AND ({_OLD}) IS DISTINCT FROM ({_NEW})"
-# Always in the order of ids, as every writer that takes several products does: so none waits in a
-# circle. What is locked here is what is changed below, and nothing else: who changes another row
-# meanwhile does it after the import.
+# Every writer that locks several products locks them by id, so writers cannot deadlock. This
+# locks exactly the rows that the update below changes.
 _LOCK_ROWS = f"""
     CREATE TEMPORARY TABLE import_locked ON COMMIT DROP AS
     SELECT p.id, s.category_id, s.category_id <> p.category_id AS moves,
            s.featured, s.featured <> p.featured AS flips
     FROM products_product p, import_product s WHERE {_CHANGED} ORDER BY p.id
     FOR NO KEY UPDATE OF p
-"""  # noqa: S608 -- our own words
+"""  # noqa: S608 -- built from constants
 _LOCKED = f"""
     SELECT (array_agg(id))[1:{tags.MANY + 1}], array_agg(DISTINCT category_id) FILTER (WHERE moves),
            coalesce(bool_or(flips AND featured), false), coalesce(bool_or(flips), false)
@@ -89,7 +88,7 @@ _UPDATE = f"""
 
 
 class BusyError(Exception):
-    """Another import did not end in time."""
+    """Another import was still running after the time-out."""
 
 
 @dataclass(slots=True)
@@ -98,12 +97,12 @@ class Result:
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
-    replaced: int = 0  # rows whose SKU stands again later in the file
+    replaced: int = 0  # rows whose SKU occurs again later in the file
 
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """What the loader has to say while it works."""
+    """Callbacks for the events of an import."""
 
     rejected: Callable[[int, str], None]  # line, reason; the first SHOWN_MAX
     replaced: Callable[[int, str, int], None]  # line, SKU, line of the row that counts; the first SHOWN_MAX
@@ -112,9 +111,7 @@ class Reports:
 
 
 def load(records: Iterable[Record], reports: Reports) -> Result:
-    """Loads every valid record, or nothing if anything but a single record fails. Raises
-    BusyError.
-    """
+    """Load every valid record; load nothing if more than single records fail. Raises BusyError."""
     result = Result()
     with transaction.atomic(using=DATABASE), connections[DATABASE].cursor() as cursor:
         cursor.execute("SELECT set_config(name, %s, true) FROM unnest(%s::text[]) AS name", [_PATIENCE, _TIMEOUTS])
@@ -146,15 +143,15 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
         result.updated = cursor.rowcount
         invalidate(*wrong)  # after the commit
         if result.created + result.updated >= BATCH:
-            # Or the next searches are planned for the table as it was. For a role that may not,
-            # only a warning.
+            # Without it PostgreSQL plans the next searches for the old table. A role without the
+            # right to do so gets only a warning.
             cursor.execute("ANALYZE products_product")
         result.unchanged = staged - result.replaced - result.created - result.updated
     return result
 
 
 def _renamed() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what is told of the products that get another name. Their rows are locked."""
+    """Yield the events of the products whose name changes. Their rows are locked."""
     with connections[DATABASE].chunked_cursor() as cursor:
         cursor.execute(_RENAMED)
         while rows := cursor.fetchmany(BATCH):
@@ -165,7 +162,7 @@ _TIMEOUTS = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_t
 
 
 def _lock(cursor: Any, reports: Reports) -> None:
-    """One import at a time: two that update the same products in another order would deadlock."""
+    """Wait until no other import runs: two imports of the same products could deadlock."""
     cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
     if cursor.fetchone()[0]:
         return
@@ -174,7 +171,7 @@ def _lock(cursor: Any, reports: Reports) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     except OperationalError as error:
         if isinstance(error.__cause__, errors.LockNotAvailable | errors.QueryCanceled):
-            raise BusyError(f"another import is running, and did not end within {_PATIENCE}") from error
+            raise BusyError(f"another import was still running after {_PATIENCE}") from error
         raise
 
 

@@ -1,4 +1,4 @@
-"""How far an import is: a bar on a terminal, a line every few seconds anywhere else."""
+"""The progress of an import: a bar on a terminal, else a line every few seconds."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ class Progress:
             yield item
 
     def say(self, message: str) -> None:
-        """A line of its own, clear of the bar."""
+        """Write a line; the bar is cleared first."""
         self.clear()
         self._stream.write(f"{message}\n")
         self._stream.flush()

@@ -1,4 +1,4 @@
-"""Lines to records: the fields of one product as they stand in the file, unchecked."""
+"""Parse lines into records: the unchecked fields of one product each."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ _TOO_LONG = f"longer than {LINE_MAX} bytes"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The fields of a record that begins in this line, or the reason why it has none."""
+    """The fields of a record that begins in this line, or the fault that prevents it."""
 
     line: int
     fields: dict[str, Any]
@@ -23,12 +23,10 @@ class Record:
 
 
 class Records:
-    """The records of a source. ``absent`` and ``ignored`` name columns of a CSV, as its header has
-    them.
-    """
+    """The records of a source. ``absent`` and ``ignored`` name columns of a CSV header."""
 
     def __init__(self, source: Source) -> None:
-        """Raises SourceError if a CSV has no usable header."""
+        """Read the header. Raises SourceError if a CSV has no usable one."""
         self.absent: list[str] = []
         self.ignored: list[str] = []
         self._source = source
@@ -77,14 +75,12 @@ class Records:
                 continue  # a blank line
             elif not fault and len(row) != len(header):
                 fault = f"has {len(row)} columns, the header has {len(header)}"
-            # An empty cell counts as absent: CSV has no other way to say so.
+            # An empty cell counts as absent: CSV has no null.
             fields = {} if fault else {key: cell for key, cell in zip(header, row, strict=True) if cell.strip()}
             yield Record(begun, fields, fault)
 
     def _header(self, line: str) -> tuple[list[str], str]:
-        """The column names and the delimiter: a comma, or what spreadsheets write in other
-        countries.
-        """
+        """Return the column names and the delimiter: a comma, semicolon or tab."""
         best: list[str] = []
         for delimiter in (",", ";", "\t"):
             try:

@@ -1,4 +1,4 @@
-"""Fields to rows: every value checked, so that the database never refuses one."""
+"""Check the fields of a record, so that the database never rejects a row."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 
 
 class Row(NamedTuple):
-    """One product. None: the file does not say, so an existing product keeps what it has."""
+    """One product. None: the file has no value, so an existing product keeps its own."""
 
     line: int
     sku: str
@@ -36,11 +36,11 @@ class Row(NamedTuple):
 
 
 class RejectedError(ValueError):
-    """The record is no product; the message is the reason."""
+    """The record is not a valid product; the message says why."""
 
 
 def check(record: Record) -> Row:
-    """Raises RejectedError."""
+    """Return the checked row of a record. Raises RejectedError."""
     if record.fault:
         raise RejectedError(record.fault)
     fields = record.fields
@@ -78,7 +78,7 @@ def _text(name: str, value: object, longest: int, form: Callable[[str], str] = n
     except ValueError as error:
         raise RejectedError(f"{name} {error}") from error
     if len(text) > longest:
-        raise RejectedError(f"{name} has {len(text)} characters, {longest} are possible")
+        raise RejectedError(f"{name} has {len(text)} characters; at most {longest} are allowed")
     return text
 
 
@@ -94,8 +94,9 @@ def _description(name: str, value: object) -> str:
 
 
 def _number(name: str, value: object, largest: int) -> int:
-    """A whole number, or its digits. Prices are minor units, so ``12.90`` is a mistake, not a
-    price.
+    """Return a whole number, given as such or as digits.
+
+    A price is in minor units, so ``12.90`` is rejected.
     """
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,30}", value.strip()):
         value = int(value)
@@ -135,9 +136,7 @@ def _category(name: str, value: object) -> str:
 def _image_url(name: str, value: object) -> str:
     url = _text(name, value, URL_MAX)
     if names.is_address_of_stored(url):
-        raise RejectedError(
-            f"{name} is the address of an uploaded image: leave it out, and the product keeps its image"
-        )
+        raise RejectedError(f"{name} is the URL of an uploaded image: leave it out to keep the image")
     if url and not re.fullmatch(r"(https?://|/)[!-~]*", url):
         raise RejectedError(f"{name} must begin with https://, http:// or /, and have no spaces")
     return url

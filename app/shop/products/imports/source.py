@@ -1,4 +1,4 @@
-# ruff: noqa: SIM115 -- the ExitStack closes what is opened here
+# ruff: noqa: SIM115 -- the ExitStack closes the files
 """A catalogue file as numbered lines: plain, gzip or xz, from disk or standard input."""
 
 import gzip
@@ -15,17 +15,17 @@ from typing import IO, Literal, Self, cast
 
 type Format = Literal["csv", "jsonl"]
 
-LINE_MAX = 1024 * 1024  # bytes; a longer line is passed over, so that memory stays bounded
+LINE_MAX = 1024 * 1024  # bytes; a longer line is skipped, so that memory stays bounded
 _FORMATS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class SourceError(Exception):
-    """The file as a whole can't be used; the message is one line."""
+    """The file as a whole cannot be read; the message is one line."""
 
 
 class Source:
-    """``-`` is standard input, uncompressed. Raises SourceError, on opening and while reading."""
+    """A file; ``-`` is standard input. Raises SourceError on opening and while reading."""
 
     def __init__(self, path: str, given_format: Format | None = None) -> None:
         self._stack = ExitStack()
@@ -53,12 +53,13 @@ class Source:
         self._stack.close()
 
     def fraction(self) -> float | None:
-        """How much of the file has been read, 0 to 1; None where its size is not known."""
+        """Return the fraction of the file that has been read; None if its size is unknown."""
         return min(self._raw.tell() / self._size, 1.0) if self._size else None
 
     def lines(self) -> Iterator[tuple[int, str | None]]:
-        """Line number and text, None for a line that is too long. Bytes that are not UTF-8 become
-        surrogates.
+        """Yield line number and text; None for a line that is too long.
+
+        Bytes that are not UTF-8 become surrogates.
         """
         number = 0
         try:
@@ -70,7 +71,7 @@ class Source:
                     yield number, None
                     continue
                 if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that spreadsheets put first
+                    line = line.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that spreadsheets write
                 yield number, line.decode("utf-8", "surrogateescape")
         except _DAMAGE as error:
             raise SourceError(f"{self.name}: unreadable after line {number}: {error}") from error
@@ -81,5 +82,5 @@ def _format_of(path: str) -> Format:
     if suffix in _FORMATS:
         return _FORMATS[suffix]
     if path == "-":
-        raise SourceError("standard input: say which format it has: --format csv or --format jsonl")
-    raise SourceError(f"{path}: must end in {', '.join(_FORMATS)} (.gz and .xz may follow), or say --format")
+        raise SourceError("standard input needs --format csv or --format jsonl")
+    raise SourceError(f"{path}: must end in {', '.join(_FORMATS)} (.gz and .xz may follow), or give --format")

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     dependencies = [("products", "0002_images")]
 
     operations = [
-        # PostgreSQL writes the table anew, with its indexes, and nobody reads it meanwhile.
+        # PostgreSQL rewrites the table with its indexes and blocks reads until it has finished.
         migrations.AlterField(
             model_name="product",
             name="sold",

@@ -41,6 +41,6 @@ def test_loading_again_asks_one_question_and_changes_nothing() -> None:
     Product.objects.filter(sku="TNT-LARK2").delete()
     before = list(Product.objects.order_by("pk").values_list())
     with CaptureQueriesContext(connection) as captured:
-        assert "already" in load_demo()
+        assert "nothing to load" in load_demo()
     assert len(captured) == 1
     assert list(Product.objects.order_by("pk").values_list()) == before

@@ -96,10 +96,7 @@ def test_a_semicolon_or_a_tab_may_stand_for_the_comma(import_file: ImportFile, d
 
 
 def test_standard_input_is_read_when_its_format_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    assert (
-        import_path("-").err
-        == "standard input: say which format it has: --format csv or --format jsonl; nothing was loaded\n"
-    )
+    assert import_path("-").err == "standard input needs --format csv or --format jsonl; nothing was loaded\n"
     path = str(tmp_path) + "/piped"
     with open(path, "w+b") as piped:  # noqa: PTH123 -- a file descriptor is what standard input has
         piped.write(JSONL.encode())
@@ -128,12 +125,12 @@ def record(**fields: object) -> str:
         (record(name="  "), "name is missing"),
         (record(name=None), "name is missing"),
         (record(name={"en": "Tent"}), "name must be text"),
-        (record(name="x" * 201), "name has 201 characters, 200 are possible"),
+        (record(name="x" * 201), "name has 201 characters; at most 200 are allowed"),
         (record(name="a\nb"), "name contains a control character"),
         (record(name="a\0b"), "name contains NUL"),
         (record(name="\ud800"), "name is not valid UTF-8"),
-        (record(sku="x" * 129), "sku has 129 characters, 128 are possible"),
-        (record(description="x" * 20_001), "description has 20001 characters, 20000 are possible"),
+        (record(sku="x" * 129), "sku has 129 characters; at most 128 are allowed"),
+        (record(description="x" * 20_001), "description has 20001 characters; at most 20000 are allowed"),
         (record(description="a\0b"), "description contains NUL"),
         (record(stock=-1), "stock must be between 0 and 2147483647"),
         (record(stock=2**31), "stock must be between 0 and 2147483647"),
@@ -152,7 +149,7 @@ def record(**fields: object) -> str:
         (record(category="a/b/c/d/e/f"), "category has more than 5 levels"),
         (
             record(image_url="/media/products/0123456789abcdef0123456789abcdef.webp"),
-            "image_url is the address of an uploaded image: leave it out, and the product keeps its image",
+            "image_url is the URL of an uploaded image: leave it out to keep the image",
         ),
         (
             record(image_url="javascript:alert(1)"),
@@ -218,7 +215,7 @@ def test_only_the_first_rejections_are_printed_and_the_others_counted(import_fil
         ("a.csv", "", "the header has no column sku, name, category, price"),
         ("a.csv", "\x00\xff", "the header has no column"),
         ("a.csv", "sku,name,category,price,sku\n", "a column is named twice in the header"),
-        ("a.txt", "", "must end in .csv, .jsonl, .ndjson (.gz and .xz may follow), or say --format"),
+        ("a.txt", "", "must end in .csv, .jsonl, .ndjson (.gz and .xz may follow), or give --format"),
         ("a.jsonl.gz", "no gzip", "unreadable after line 0: Not a gzipped file"),
         ("a.jsonl.xz", "no xz", "unreadable after line 0: "),
     ],

@@ -75,7 +75,7 @@ def test_an_absent_value_keeps_what_is_there_and_an_empty_text_clears_it(
     }
     make_product(sku="A", **kept)
     outcome = import_file("a.csv", "sku,name,category,price,stock\nA,New name,coffee,55,\n")
-    assert "products that exist keep their description, currency, featured, image_url\n" in outcome.err
+    assert "existing products keep their description, currency, featured, image_url\n" in outcome.err
     product = Product.objects.get(sku="A")
     assert (product.name, product.category.slug, product.price_amount) == ("New name", "coffee", 55)
     assert {name: getattr(product, name) for name in kept} == kept
@@ -91,8 +91,8 @@ def test_of_a_sku_that_stands_twice_the_last_one_counts_and_it_is_said(import_fi
     twice = ({"sku": "A", "price": 1}, {"sku": "B"}, {"sku": "A", "price": 2}, {"sku": "A", "price": 3})
     outcome = import_file("a.jsonl", lines(*twice))
     assert outcome.code == 0
-    assert ":1: SKU A stands again in line 4\n" in outcome.err
-    assert ":3: SKU A stands again in line 4\n" in outcome.err
+    assert ":1: SKU A occurs again in line 4\n" in outcome.err
+    assert ":3: SKU A occurs again in line 4\n" in outcome.err
     assert "2 rows were replaced by a later row with the same SKU" in outcome.err
     assert outcome.out.startswith("created 2, updated 0, unchanged 0, rejected 0")
     assert Product.objects.get(sku="A").price_amount == 3
@@ -108,7 +108,7 @@ def test_an_imported_product_is_found_by_search(import_file: ImportFile) -> None
 def test_columns_that_mean_nothing_are_named_and_ignored(import_file: ImportFile) -> None:
     outcome = import_file("a.csv", "sku,name,category,price,colour\nA,Tent,outdoor,1,red\n")
     assert outcome.code == 0
-    assert "columns that mean nothing here are ignored: colour\n" in outcome.err
+    assert "unknown columns ignored: colour\n" in outcome.err
 
 
 @pytest.mark.django_db

@@ -220,7 +220,7 @@ def test_the_command_brings_products_of_earlier_releases_into_one_form(
     call_command("normalise_catalogue")
     printed = capsys.readouterr()
     assert printed.out == "1 products changed\n"
-    assert printed.err == f"product {both[0].pk}: another one has its SKU in NFC, so one of the two must go\n"
+    assert printed.err == f"product {both[0].pk}: another product has its SKU in NFC: change one of the two\n"
     odd.refresh_from_db()
     assert (odd.sku, odd.name, odd.description) == (f"{NFC}-1", NFC, NFC)
     assert [row.data["name"] for row in Outbox.objects.all()] == [NFC]

@@ -1,10 +1,10 @@
-"""A version of the address, so that a change that has slept for too long finds another one."""
+"""Add a version of the address, by which a slow change detects that another one was first."""
 
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Add it. The release before neither reads nor writes it."""
+    """Add the column. The previous release neither reads nor writes it."""
 
     dependencies = [("users", "0001_initial")]
     operations = [

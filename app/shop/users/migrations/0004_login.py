@@ -1,6 +1,4 @@
-"""The logins, which refresh tokens name. The release before makes none: its tokens end by
-themselves.
-"""
+"""Add the logins of refresh tokens. Tokens of the previous release have no login and expire."""
 
 import django.db.models.functions.datetime
 import django.db.models.manager

@@ -468,8 +468,8 @@ def test_the_command_brings_each_address_into_its_one_form_and_names_those_it_ca
     printed = capsys.readouterr()
     assert printed.out == "1 addresses changed\n"
     assert sorted(printed.err.splitlines()) == sorted([
-        f"user {twin[0].pk}: another user has this address in its other form",
-        f"user {odd.pk}: the address is none by today's rules; it still logs in",
+        f"user {twin[0].pk}: another user has this address in its normalised form",
+        f"user {odd.pk}: the address is invalid by today's rules; the login still works",
     ])  # fmt: skip
     assert find(LETTERS) == user
     assert User.objects.get(pk=user.pk).email == IDNA

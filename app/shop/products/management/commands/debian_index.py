@@ -1,4 +1,4 @@
-"""manage.py debian_index: Debian's package index as JSON Lines for import_catalog."""
+"""manage.py debian_index: convert Debian's package index to JSON Lines."""
 
 import json
 import lzma
@@ -14,8 +14,8 @@ class Command(BaseCommand):
     help = (
         "Prints Debian's package index (Packages files, plain or .xz, .gz, .lz4; - is standard input) as JSON"
         " Lines for import_catalog: manage.py debian_index Packages.xz | manage.py import_catalog - --format jsonl."
-        " Names are unique: of several versions the first counts."
-        " Prices are made from the package's size, since the index has none: a cent for each started 10 KiB."
+        " Names are unique: the first of several versions counts."
+        " The index has no prices: the price is one cent for each started 10 KiB of the package."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012 -- Django's own declaration; it needs no database
 
@@ -30,6 +30,6 @@ class Command(BaseCommand):
                     for record in debian.products(lines, seen):
                         self.stdout.write(json.dumps(record, ensure_ascii=False))
             except BrokenPipeError:
-                raise CommandError("the reader of the output is gone") from None
+                raise CommandError("output closed by its reader") from None
             except (OSError, EOFError, lzma.LZMAError, zlib.error, debian.BadIndexError) as error:
                 raise CommandError(f"{path}: {getattr(error, 'strerror', None) or error}") from error

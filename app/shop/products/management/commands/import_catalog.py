@@ -1,4 +1,4 @@
-"""manage.py import_catalog: any CSV or JSON Lines file into the catalogue."""
+"""manage.py import_catalog: import a CSV or JSON Lines file."""
 
 import sys
 from argparse import RawDescriptionHelpFormatter
@@ -19,14 +19,14 @@ class Command(BaseCommand):
     help = """Loads products from a CSV or JSON Lines file, all in one transaction.
 
 Columns (CSV header) or keys (JSON): sku, name, category and price are required; description, currency,
-stock, featured and image_url are optional. Where an optional one is absent (no column, an empty cell, null)
-a product that exists keeps its value; a new one gets: no description, EUR, stock 0, not featured, no image.
+stock, featured and image_url are optional. If an optional one is absent (no column, an empty cell, null),
+an existing product keeps its value; a new one gets: no description, EUR, stock 0, not featured, no image.
 
-category is a path of slugs such as outdoor/tents; what is missing of it is created, named after its slug.
+category is a path of slugs such as outdoor/tents; a missing category is created, named after its slug.
 price is a whole number of minor units: 1299 is 12.99 EUR, or 1299 JPY.
 
-Products are matched by SKU: the same file twice changes nothing. If a SKU stands in a file twice, the last
-one counts. A row that is no product is reported as FILE:LINE: reason and the others are loaded.
+Products are matched by SKU: a second import of a file changes nothing. If a SKU occurs twice in a file, the
+last row counts. An invalid row is reported as FILE:LINE: reason, and the others are loaded.
 
 Exit code 0: all loaded. 1: loaded, but for the rejected rows. 2: nothing loaded."""
 
@@ -58,17 +58,17 @@ Exit code 0: all loaded. 1: loaded, but for the rejected rows. 2: nothing loaded
 
 
 def run(source: Source, stderr: TextIO, stdout: Any) -> Result:
-    """Imports one source and writes what happened. Raises SourceError, BusyError."""
+    """Import one source and report the result. Raises SourceError, BusyError."""
     progress = Progress(stderr, source.fraction)
     records = Records(source)
     if records.ignored:
-        progress.say(f"{source.name}: columns that mean nothing here are ignored: {', '.join(records.ignored)}")
+        progress.say(f"{source.name}: unknown columns ignored: {', '.join(records.ignored)}")
     if records.absent:
-        progress.say(f"{source.name}: products that exist keep their {', '.join(records.absent)}")
+        progress.say(f"{source.name}: existing products keep their {', '.join(records.absent)}")
     reports = Reports(
         rejected=lambda line, reason: progress.say(f"{source.name}:{line}: {reason}"),
-        replaced=lambda line, sku, by: progress.say(f"{source.name}:{line}: SKU {sku} stands again in line {by}"),
-        waiting=lambda: progress.say("another import is running: waiting for it to end"),
+        replaced=lambda line, sku, by: progress.say(f"{source.name}:{line}: SKU {sku} occurs again in line {by}"),
+        waiting=lambda: progress.say("waiting for another import to end"),
         merging=lambda: progress.say(f"{progress.rows:,} rows read, merging"),
     )
     result = load(progress.watch(records), reports)

@@ -18,8 +18,8 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 
 class Command(BaseCommand):
     help = (
-        "Loads the demo catalogue if none of its products is there. It is loaded in one transaction, so one of"
-        " them means that all of them were: what was sold, changed or deleted since is left alone."
+        "Loads the demo catalogue in one transaction, if none of its products exists. Otherwise it leaves all"
+        " products as they are: they may have been sold, changed or deleted since."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         catalog = DATA / "catalog.jsonl"
         skus = [json.loads(line)["sku"] for line in catalog.read_text("utf-8").splitlines()]
         if Product.objects.using(DATABASE).filter(sku__in=skus).exists():
-            self.stdout.write("the demo catalogue is there already")
+            self.stdout.write("demo catalogue exists, nothing to load")
             return
         with transaction.atomic(using=DATABASE), Source(str(catalog)) as source:
             create_categories()
@@ -35,9 +35,7 @@ class Command(BaseCommand):
 
 
 def create_categories() -> None:
-    """The demo's categories with the names that their slugs don't give; parents stand before
-    children.
-    """
+    """Create the demo's categories with their names and positions. The file lists parents first."""
     ids: dict[str, int] = {}
     for line in (DATA / "categories.jsonl").read_text("utf-8").splitlines():
         category = json.loads(line)

@@ -1,6 +1,4 @@
-"""manage.py load_demo_images: images for the demo catalogue's featured products, drawn by code,
-once.
-"""
+"""manage.py load_demo_images: draw images for the demo's featured products, once."""
 
 import time
 from typing import Any
@@ -10,7 +8,7 @@ from django.core.management.base import BaseCommand
 from shop.products.imports.loader import DATABASE
 from shop.products.models import Product
 
-# What the drawings' names are is known without Pillow, so that a start with nothing to do is quick.
+# The SKUs with a drawing, listed here so that a start with nothing to do imports no Pillow.
 SKUS = (
     "TNT-LARK2", "SLP-WREN0", "PCK-ELM30", "KIT-SYSTEM", "BEA-HOUSE", "BEA-TASTE", "BRW-DRIPC", "BRW-KETTLEE",
     "GRD-HILL", "WRT-A5DOT", "WRT-BLOTTER", "LGT-ARC",
@@ -18,15 +16,15 @@ SKUS = (
 
 
 class Command(BaseCommand):
-    help = "Draws and stores the images of the demo's products that have none. A store that is away is only reported."
+    help = "Draws and stores the missing images of the demo's products. An unavailable store is only reported."
 
     def handle(self, *args: Any, **options: Any) -> None:
         bare = Product.objects.using(DATABASE).filter(sku__in=SKUS, image_url="")
         missing = dict(bare.values_list("sku", "pk"))
         if not missing:
-            self.stdout.write("the demo's images are there already")
+            self.stdout.write("demo images exist, nothing to draw")
             return
-        from shop.products.images import drawings, keeping, pictures, store  # noqa: PLC0415 - slow, and seldom needed
+        from shop.products.images import drawings, keeping, pictures, store  # noqa: PLC0415 - slow, and rarely needed
 
         started = time.monotonic()
         try:
@@ -36,5 +34,5 @@ class Command(BaseCommand):
                 if Product.objects.filter(pk=key, image_url="").update(image_url=name, image_width=0):
                     keeping.make_variants(name)
         except (store.Unavailable, FileNotFoundError) as error:
-            self.stderr.write(f"no more images: the store does not answer ({error}); the next start tries again")
+            self.stderr.write(f"demo images incomplete: image store unavailable ({error}); the next start retries")
         self.stdout.write(f"drew {len(missing)} images in {time.monotonic() - started:.1f} s")

@@ -1,5 +1,6 @@
-"""Products of earlier releases in today's form of text. Run it when all replicas have this
-release.
+"""manage.py normalise_catalogue: bring texts of earlier releases into NFC.
+
+Run it when all replicas have this release.
 """
 
 from __future__ import annotations
@@ -28,16 +29,12 @@ class _IsOdd(Func):
 
 
 class Command(BaseCommand):
-    """Change what is not in NFC, row by row: it may be stopped and run again, and beside anything
-    else.
-    """
+    """Normalise row by row. It may be stopped, run again, and run beside other work."""
 
-    help = "Bring the texts of products into NFC, as everything that comes in is since this release."
+    help = "Normalises the texts of products to NFC, as this release does for all input."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Print how many products were changed, and those whose SKU another product has in NFC
-        already.
-        """
+        """Print the number of changed products, and each product whose normalised SKU is taken."""
         changed = 0
         with use_primary():
             odd = reduce(or_, (Q(_IsOdd(name)) for name in TEXTS))
@@ -46,7 +43,7 @@ class Command(BaseCommand):
                     _normalise(key)
                     changed += 1
                 except IntegrityError:
-                    self.stderr.write(f"product {key}: another one has its SKU in NFC, so one of the two must go")
+                    self.stderr.write(f"product {key}: another product has its SKU in NFC: change one of the two")
         self.stdout.write(f"{changed} products changed")
 
 

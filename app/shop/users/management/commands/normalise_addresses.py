@@ -1,4 +1,4 @@
-"""Addresses of earlier releases in today's form. Run it when all replicas have this release."""
+"""manage.py normalise_addresses: run it when all replicas have this release."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ BATCH = 500
 
 
 class Command(BaseCommand):
-    """Change each user's address into its one form: it may be stopped and run again, and beside
-    anything else.
-    """
+    """Normalise each user's address. Safe to stop, to repeat, and beside other work."""
 
-    help = "Bring the addresses of users into the form in which they are unique since this release."
+    help = "Normalises the addresses of users to the form in which this release keeps them unique."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Print how many were changed, and each user whose address is another one's, or is none
-        today.
-        """
+        """Print the number of changes, and each user whose address is taken or invalid."""
         changed, after = 0, ""
         entries = EmailDirectory.objects.using("default").filter(state=EmailDirectory.State.ACTIVE)
         while batch := list(entries.filter(email__gt=after).order_by("email")[:BATCH]):
@@ -38,11 +34,11 @@ class Command(BaseCommand):
                 return False
             accounts.change_email(entry.user_id, entry.email)
         except accounts.EmailTaken:
-            self.stderr.write(f"user {entry.user_id}: another user has this address in its other form")
+            self.stderr.write(f"user {entry.user_id}: another user has this address in its normalised form")
         except ValidationError:
-            self.stderr.write(f"user {entry.user_id}: the address is none by today's rules; it still logs in")
+            self.stderr.write(f"user {entry.user_id}: the address is invalid by today's rules; the login still works")
         except User.DoesNotExist:
-            return False  # deleted since it was read
+            return False  # deleted by another request
         else:
             return True
         return False

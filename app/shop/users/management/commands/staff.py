@@ -1,4 +1,4 @@
-"""The demo's staff user, and a token for it: what `make staff` runs in a container of users."""
+"""manage.py staff: print a token of the demo's staff user. `make staff` runs it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ EMAIL = "staff@shop.example"
 
 
 class Command(BaseCommand):
-    """Make the staff user if it is missing, and print a fresh token and nothing else."""
+    """Create the staff user if it is missing; print a fresh token and nothing else."""
 
-    help = "Print a token of the demo's staff user, who is made at first. Nobody knows the password: it is random."
+    help = "Prints a token of the demo's staff user; creates the user at first, with a random password."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Print the token."""
         user = _find_or_make()
         if not user.is_staff:
-            # Whoever registered the address first knows its password: they must not become staff by
-            # this.
-            raise CommandError(f"{EMAIL} is registered already, and is not staff: delete that user first")
+            # Another person registered the address and knows its password: no staff rights for it.
+            raise CommandError(f"{EMAIL} is registered and is not staff: delete that user first")
         self.stdout.write(tokens.for_user(user.id, is_staff=True))
 
 
@@ -35,6 +34,6 @@ def _find_or_make() -> User:
     try:
         return accounts.register(EMAIL, "Staff", secrets.token_urlsafe(32), is_staff=True)
     except accounts.EmailTaken as error:
-        if (user := accounts.find(EMAIL)) is not None:  # two at once
+        if (user := accounts.find(EMAIL)) is not None:  # another process has just created it
             return user
-        raise CommandError(f"{EMAIL} is just being registered: try again in 30 s") from error
+        raise CommandError(f"{EMAIL} is reserved by another request: try again in 30 s") from error
