@@ -1,4 +1,4 @@
-"""What the in-process tests of all packages share."""
+"""The fixtures of all in-process tests."""
 
 from __future__ import annotations
 
@@ -29,46 +29,46 @@ import redis
 def _by_delete(
     self: DatabaseOperations, _style: Any, tables: Iterable[str], *, reset_sequences: bool = False, **_: Any
 ) -> list[str]:
-    """Return SQL that empties `tables`: a tenth of the time of TRUNCATE, which makes each table and
-    index anew.
+    """Return SQL that empties `tables` by DELETE: a tenth of the time of TRUNCATE, which rebuilds
+    each table and index.
 
-    As a replica does it: without triggers, so that neither a foreign key nor a fence is in the way.
+    It runs without triggers, so that neither foreign keys nor fences stop it.
     """
     if reset_sequences:
-        raise NotImplementedError("no test here asks for ids that begin anew")
-    deletions = (f"DELETE FROM {self.quote_name(table)}" for table in tables)  # noqa: S608 - names of Django's
+        raise NotImplementedError("reset_sequences is not supported")
+    deletions = (f"DELETE FROM {self.quote_name(table)}" for table in tables)  # noqa: S608 - Django's table names
     return ["; ".join(["SET LOCAL session_replication_role = replica", *deletions])]
 
 
-DatabaseOperations.sql_flush = _by_delete  # type: ignore[method-assign, assignment]  # what Django empties the databases with
+DatabaseOperations.sql_flush = _by_delete  # type: ignore[method-assign, assignment]  # Django empties the databases with it
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """At the end let go of the databases: the watch keeps a connection of its own to each, and so
-    does a mirror.
-    """
+    """Close all connections at the end: the watch and the mirrors have their own."""
     yield
     connections.close_all()
-    _join("caching")  # each closes its connection as it ends
+    _join("caching")  # each thread closes its connection at its end
     monitor.stop_all()
     stop_watching()
     _join("watch", "health-")
 
 
 def _join(*names: str) -> None:
-    """Wait for the threads whose names begin so: on a busy machine they take their time."""
+    """Wait for the threads whose names begin with `names`; a busy machine needs long for it."""
     for thread in threading.enumerate():
         if thread.name.startswith(names):
             thread.join(60)
             if thread.is_alive():
-                raise RuntimeError(f"the thread {thread.name} does not end")
+                raise RuntimeError(f"thread {thread.name} still runs after 60 s")
 
 
 @pytest.fixture(autouse=True)
 def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What one test has cached is not there for the next. Redis may take its time here, as busy as
-    the machine is: what a slow one is worth, the tests of `caching` show in processes of their own.
+    """Empty the cache after each test.
+
+    Redis gets long time-outs, since the machine is busy. The tests of `caching` try a slow Redis
+    in processes of their own.
     """
     monkeypatch.setattr(wire, "TIMEOUT", 5.0)
     monkeypatch.setattr(wire, "SLOW", 5.0)
@@ -83,11 +83,10 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def shards(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A map and buckets as `prepare` makes them, and a process that knows nothing yet, and has time
-    to ask all shards.
+    """Create the shard map and the buckets as `prepare` does; empty this process's copy of the map.
 
-    For tests that are marked `django_db(transaction=True)` with the databases `default` and those
-    of the shards.
+    For tests with the mark `django_db(transaction=True)` and the databases `default` and those of
+    the shards.
     """
     monkeypatch.setattr(scatter, "DEADLINE", 10.0)
     fill("default", settings.SHARDS)
@@ -98,8 +97,9 @@ def shards(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture
 def deliver() -> Callable[[], list[str]]:
-    """Do what workers do with what was sent: run it, and what that sends, until nothing is left;
-    return the tasks.
+    """Return a function that runs all sent tasks, and those that they send, as workers do.
+
+    It returns the names of the tasks.
     """
     current_app.loader.import_default_modules()  # as a worker does
     client: Any = redis.Redis(unix_socket_path=urlsplit(settings.QUEUE_URL).path, db=1)

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Renders the configuration out of /etc/lb and becomes HAProxy's master process.
+# Renders the configuration from /etc/lb and becomes HAProxy's master process.
 set -euo pipefail
 # shellcheck source=haproxy/render.sh
 source /usr/local/lib/render.sh
 
-# What an interrupted reload has left.
+# An interrupted reload may have left files.
 rm -rf "${RUN:?}"/*
 render "$USED"
 : >"$RUN/servers.state"

@@ -1,12 +1,12 @@
--- A replica gets no request before its first good check. HAProxy 3.0 takes an address that DNS has
--- just listed for up until a check fails, and a request may hang meanwhile; "init-state" came with
--- 3.1. So a new address begins with weight 0 and gets its weight once it has stayed up for longer
--- than a check can take.
+-- A replica gets no request before its first good check. HAProxy 3.0 regards an address that DNS
+-- has just listed as up until a check fails, and requests may hang until then ("init-state" came
+-- with 3.1). So a new address begins with weight 0, and gets its weight once it has stayed up for
+-- longer than a check can take.
 
 local TICK_MS = 100
 local PROVEN_MS = 1700 -- inter 500 ms, timeout check 1 s, and some
 
-local seen = {} -- by server: its address, and since when it must prove itself
+local seen = {} -- by server: its address, and the time since which it is on probation
 local followed = {} -- by server of "bodies": its weight
 
 local function now_ms()
@@ -19,7 +19,7 @@ local function gate(name, server)
   local status = server:get_stats().status or ""
   local address = server:get_addr()
   if not seen[name] then
-    -- After a reload the worker before has handed on the address. It has proved itself, unless its
+    -- After a reload the old worker has passed on the address. It has passed its checks, unless its
     -- weight is still 0.
     local proven = not status:find("MAINT", 1, true) and server:get_weight() > 0
     seen[name] = { address = proven and address or nil }
@@ -29,20 +29,20 @@ local function gate(name, server)
     state.address, state.since = address, now_ms()
     server:set_weight("0%")
   elseif state.since and (status:find("DOWN", 1, true) or now_ms() - state.since > PROVEN_MS) then
-    -- Down: only a good check brings it up again, so that needs no gate.
+    -- Down: it needs a good check to be up again, so the gate is not needed.
     state.since = nil
     server:set_weight("100%")
   end
   return status:find("UP", 1, true) == 1 and not state.since
 end
 
--- By server: since it was up last, a check has failed at once or been answered with an error. It
--- ends, or is not well.
+-- By server: since it was last up, a check was refused or answered with an error. The server ends,
+-- or is unhealthy.
 local leaving = {}
 
--- Of the replicas that took the connection of a check and did not answer it in time, half are up
--- all the same: they hang, or all are short of CPU time, and then the others would get too much,
--- and be next. One that has drained answers no check either while it ends.
+-- Keeps half of the replicas up that accept a check's connection but do not answer in time. Either
+-- they hang, or all replicas lack CPU time; then removing them would overload the others. A drained
+-- replica that ends does not answer either, and is not kept.
 local function keep_half()
   local known, slow = 0, {}
   for name, server in pairs(core.backends["replicas"].servers) do
@@ -63,8 +63,8 @@ local function keep_half()
   end
 end
 
--- The servers of "bodies" have no checks of their own: they follow those with the same address.
--- Where none is fit all get requests, as in "unchecked".
+-- The servers of "bodies" have no checks: they follow the servers with the same address. If none is
+-- healthy all get requests, as in "unchecked".
 local function follow(fit)
   for name, server in pairs(core.backends["bodies"].servers) do
     local weight = (next(fit) == nil or fit[server:get_addr()]) and "100%" or "0%"
@@ -75,7 +75,7 @@ local function follow(fit)
   end
 end
 
--- The CDN's containers, by address: their word counts for a client's address.
+-- The CDN's containers, by address: HAProxy trusts their header with the client's address.
 local cdn = {}
 
 core.register_fetches("from_cdn", function(txn)

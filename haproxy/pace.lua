@@ -1,5 +1,5 @@
--- Watches a body that is passed on to a replica while it arrives, in a thread of that replica: it
--- must keep a pace, and one of unknown length ends at the limit.
+-- Watches a body that is streamed to a replica, since it occupies a thread there: the body must
+-- keep a pace, and one of unknown length is cut at the limit.
 
 local WINDOW_MS = 4000
 local LEAST = 65536 -- bytes that arrive in each window: 16 KiB a second
@@ -23,8 +23,8 @@ function Pace:start_analyze(_, channel)
   end
 end
 
--- HAProxy 3.0 takes filter.ERROR from http_payload for a huge number; an error that is raised ends
--- the request.
+-- HAProxy 3.0 misreads filter.ERROR from http_payload as a huge number, so this raises an error,
+-- which ends the request.
 local function refuse(txn, status, reason)
   txn:set_var("txn.refused", status)
   error(reason, 0)
@@ -35,11 +35,11 @@ function Pace:http_payload(txn, message)
   self.size = self.size + arrived
   self.fresh = self.fresh + arrived
   if self.size > MOST then
-    refuse(txn, 413, "a body is larger than MAX_BODY_BYTES")
+    refuse(txn, 413, "request rejected: body larger than MAX_BODY_BYTES")
   end
   if now_ms() - self.since > WINDOW_MS then
     if self.fresh < LEAST then
-      refuse(txn, 408, "a body does not keep the pace")
+      refuse(txn, 408, "request rejected: body slower than 16 KiB/s")
     end
     self.since, self.fresh = now_ms(), 0
   end

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Applies what is in /etc/lb now, or says in one line why not; then HAProxy goes on with what it
-# has.
+# Applies the settings in /etc/lb. If they are invalid it prints one line, and HAProxy keeps the old
+# ones.
 set -euo pipefail
 # shellcheck source=haproxy/render.sh
 source /usr/local/lib/render.sh
@@ -10,13 +10,13 @@ readonly SECONDS_TO_STOP=10
 
 main() {
     exec 9>"$RUN/reload.lock"
-    flock --timeout 30 9 || fail "another reload does not end"
+    flock --timeout 30 9 || fail "another reload has run for 30 s"
     render "$RUN/next"
     check "$RUN/next"
     local old answer
     old=$(worker)
     ask "@1 show servers state" | awk '$5 != "-"' >"$RUN/servers.next"
-    mv "$RUN/servers.next" "$RUN/servers.state" # the new worker begins with what the old one knows
+    mv "$RUN/servers.next" "$RUN/servers.state" # the new worker starts with the old one's state
     rm -rf "$RUN/before"
     mv "$USED" "$RUN/before"
     mv "$RUN/next" "$USED"
@@ -27,7 +27,7 @@ main() {
         fail "refused: $(grep -m 1 -F '[ALERT]' <<<"$answer" || echo "the master said ${answer%%$'\n'*}")"
     fi
     until stopping "$old"; do
-        ((SECONDS < SECONDS_TO_STOP)) || fail "the old worker still takes connections after $SECONDS s"
+        ((SECONDS < SECONDS_TO_STOP)) || fail "old worker still accepts connections after $SECONDS s"
         sleep 0.1
     done
 }

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Reads /etc/lb and renders the configuration; for entrypoint.sh and reload.sh.
+# Functions of entrypoint.sh and reload.sh: read /etc/lb and render the configuration.
 
 readonly FROM=/etc/lb      # settings, tls_certificate and tls_key, as scripts/lb.sh writes them
 readonly RUN=/run/lb
 # shellcheck disable=SC2034 # for the scripts that read this file
-readonly USED=$RUN/used    # what HAProxy was started with, or was reloaded with last
-readonly SLOTS=20          # replicas of one service that can be followed
+readonly USED=$RUN/used    # the configuration that HAProxy runs with
+readonly SLOTS=20          # replicas of one service at most
 # shellcheck disable=SC2034
 readonly MASTER=$RUN/master.sock
 
-# render DIRECTORY: put all that HAProxy reads into it, or fail.
+# render DIRECTORY: write all files that HAProxy reads, or fail.
 render() {
     into=$1
     rm -rf "$into"
@@ -69,7 +69,7 @@ balance() {
     case $1 in
     round_robin | weighted) BALANCE=roundrobin ;;
     least_conn) BALANCE=leastconn ;;
-    ip_hash) BALANCE='hash src,ipmask(32,64)' ;; # a caller has all addresses of an IPv6 network
+    ip_hash) BALANCE='hash src,ipmask(32,64)' ;; # a client owns all addresses of an IPv6 network
     *) refuse LB_METHOD "$1" "must be one of round_robin, least_conn, ip_hash, weighted" ;;
     esac
 }
@@ -117,7 +117,7 @@ hosts() {
     done
 }
 
-# Whose word counts for a client's address: one network a line.
+# The proxies that may set the client's address: one network a line.
 trusted() {
     local rule="must be addresses or networks such as 192.0.2.0/24, separated by commas, and not all addresses"
     local part parts
@@ -148,11 +148,11 @@ certificate() {
     for name in tls_certificate tls_key; do
         [[ -s $FROM/$name ]] || fail "$FROM/$name is missing: 'make up' writes it"
     done
-    # An empty line between them: a file may lack its last line's end.
+    # An empty line between them: the certificate may lack its last newline.
     (umask 077 && { cat "$FROM/tls_certificate" && echo && cat "$FROM/tls_key"; } >"$into/tls.pem")
 }
 
-# check DIRECTORY: fail with HAProxy's first complaint about what was rendered there.
+# check DIRECTORY: fail with HAProxy's first complaint about these files.
 check() {
     local said
     said=$(haproxy -c -f "$1/haproxy.cfg" 2>&1) && return

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""The command `reload`: the watcher applies what is in /etc/lb now, or one line says why not."""
+"""The command `reload`: the watcher applies the settings in /etc/lb, or one line says why not."""
 
 import socket
 import sys
 
 SOCKET = "/run/lb/reload.sock"
-SECONDS = 60  # for a round that has begun, the check and the reload
+SECONDS = 60  # for the current round, the check and the reload
 
 
 def ask() -> str:
-    """Return the watcher's answer: `ok` when the new settings are in use, else what is wrong."""
+    """Return the watcher's answer: `ok` if the new settings are in use, else the error."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(SECONDS)
         connection.connect(SOCKET)
@@ -19,6 +19,6 @@ def ask() -> str:
 try:
     answer = ask()
 except OSError as error:
-    answer = f"the watcher does not answer: {error}"
+    answer = f"watcher does not answer: {error}"
 if answer != "ok":
-    sys.exit(f"nginx: {answer or 'the watcher has ended'}")
+    sys.exit(f"nginx: {answer or 'watcher has exited'}")

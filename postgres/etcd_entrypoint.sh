@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Start etcd. Before anything else can reach it: root, and for each Patroni cluster a user that may
-# read and write the keys of that cluster and nothing else. Their passwords are in /run/node
+# Start etcd. Before other containers can reach it, create root, and for each Patroni cluster a user
+# with access to the keys of that cluster only. Their passwords are in /run/node
 # (scripts/certificates.sh).
 set -euo pipefail
 node=/run/node
-done=$ETCD_DATA_DIR/users # the hash of the passwords that were set up
-address=http://127.0.0.1:2379 # during the set-up, which only this container reaches
-secured='' # whether etcd asks for a user
+done=$ETCD_DATA_DIR/users # the hash of the passwords that etcd has
+address=http://127.0.0.1:2379 # during the set-up, reachable from this container only
+secured='' # whether etcd requires a user
 
 main() {
   local file
@@ -28,10 +28,10 @@ set_up() {
   server=$!
   for attempt in {1..100}; do
     if as root endpoint health >/dev/null 2>&1; then break; fi
-    kill -0 "$server" 2>/dev/null || refuse "it ended while its users were set up"
-    ((attempt < 100)) || refuse "not healthy, or the password of its root is not that of $node/root"
-    sleep 0.1 # it starts
-    # One that has its users already answers to root only.
+    kill -0 "$server" 2>/dev/null || refuse "exited during the set-up of its users"
+    ((attempt < 100)) || refuse "unhealthy, or $node/root is not the password of its root"
+    sleep 0.1 # etcd starts
+    # After an earlier set-up etcd answers only to root.
     if [[ $secured ]]; then secured=''; else secured=yes; fi
   done
   if [[ -z $secured ]]; then user root; fi
@@ -43,7 +43,7 @@ set_up() {
   kill -TERM "$server"
   wait "$server" || :
   users >"$done"
-  echo "etcd: its users are what $node says"
+  echo "etcd: users set up from $node"
 }
 
 as() ( # NAME COMMAND...
@@ -51,14 +51,14 @@ as() ( # NAME COMMAND...
   exec etcdctl --endpoints="$address" --command-timeout=5s "${@:2}"
 )
 
-admit() { # patroni_CLUSTER: the user, and a role of the same name
+admit() { # patroni_CLUSTER: create the user, and a role of the same name
   user "$1"
   as root role get "$1" >/dev/null 2>&1 || as root role add "$1"
   as root role grant-permission --prefix=true "$1" readwrite "/service/${1#patroni_}/"
   as root user grant-role "$1" "$1"
 } >/dev/null
 
-user() { # NAME: it exists, and its password is that of the file
+user() { # NAME: create it, or change its password to the file's
   local how=add
   if as root user get "$1" >/dev/null 2>&1; then how=passwd; fi
   as root user "$how" "$1" --interactive=false <"$node/$1" >/dev/null

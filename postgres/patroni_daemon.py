@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Patroni, without the heartbeat: a line that says what the line before it said is not logged.
+"""Run Patroni without repeated log lines.
 
-Patroni reports its state in every loop, here each two seconds; the log is for what changes.
+Patroni logs its state in every loop, here every two seconds; this logs changes only.
 """
 
 import logging
@@ -10,12 +10,12 @@ from patroni.__main__ import main  # type: ignore[import-not-found]
 
 
 class Changes(logging.Filter):
-    """Let a message through if it differs from the last one."""
+    """Pass a message only if it differs from the last one."""
 
     last = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether `record` is to be logged."""
+        """Return whether to log `record`."""
         message = record.getMessage()
         if record.levelno > logging.INFO:
             return True

@@ -1,7 +1,5 @@
 #!/usr/bin/python3
-"""Start a PostgreSQL node: check the environment, render Patroni's configuration, become
-Patroni.
-"""
+"""Start a PostgreSQL node: check the environment, render Patroni's configuration, exec Patroni."""
 
 import json
 import os
@@ -25,13 +23,13 @@ DATABASE = re.compile(f"({WORD}):({WORD})")
 
 
 def refuse(message: str) -> NoReturn:
-    """Stop with one line; 64 is what sysexits.h calls a usage error."""
+    """Exit with one line and status 64, the usage error of sysexits.h."""
     print(f"postgres: {message}", file=sys.stderr)
     sys.exit(64)
 
 
 def variable(name: str, pattern: re.Pattern[str], meaning: str) -> str:
-    """Return the environment's `name`, which must match `pattern` as a whole."""
+    """Return the environment variable `name`, which must fully match `pattern`."""
     value = os.environ.get(name, "")
     if not pattern.fullmatch(value):
         refuse(f'{name}="{value}": must be {meaning}')
@@ -46,15 +44,15 @@ def databases() -> list[tuple[str, str]]:
         if not match:
             refuse(f'DATABASES: "{word}": must be database:owner, in lower-case letters, digits and _')
         if match[1] in pairs or match[1] in {"postgres", "template0", "template1"}:
-            refuse(f'DATABASES: "{match[1]}": is there twice, or PostgreSQL\'s own')
+            refuse(f'DATABASES: "{match[1]}": occurs twice, or is PostgreSQL\'s own')
         pairs[match[1]] = match[2]
     if not pairs:
-        refuse('DATABASES="": must be words like database:owner')
+        refuse('DATABASES="": must be words such as database:owner')
     return list(pairs.items())
 
 
 def secret(name: str, folder: Path = SECRETS) -> str:
-    """Return the secret `name`: one line, not empty."""
+    """Return the secret `name`: one non-empty line."""
     try:
         value = (folder / name).read_text().removesuffix("\n")
     except (OSError, ValueError) as error:
@@ -65,7 +63,7 @@ def secret(name: str, folder: Path = SECRETS) -> str:
 
 
 def render() -> str:
-    """Return patroni.yml, filled in. A string in JSON is a string in YAML, whatever it contains."""
+    """Return the rendered patroni.yml. Values are JSON strings, which are valid YAML."""
     node = variable("NODE", NAME, "a host name in lower-case letters, digits and -")
     cluster = variable("CLUSTER", NAME, "a name in lower-case letters, digits and -")
     data_dir = variable("PGDATA", re.compile(r"/[\w./-]+"), "an absolute path")
@@ -78,12 +76,12 @@ def render() -> str:
     secrets["password"] = json.dumps(secret(f"patroni_{cluster}", NODE))
     for name in ("ca.pem", "identity.pem"):
         if not (NODE / name).is_file():
-            refuse(f"{NODE / name}: is missing: run make up")
+            refuse(f"{NODE / name} is missing: run make up")
     try:
         data, others = data_and_others(f"{node}.data")
     except OSError as error:
         refuse(f'NODE="{node}": no address {node}.data on a network: {error}')
-    # An application's roles reach their own databases, from the networks that are not `data`.
+    # An application's roles reach their own databases from all networks but `data`.
     lines = [
         f"    - host  {database} {owner}_owner,{owner}_app {network} scram-sha-256"
         for network in others
@@ -100,9 +98,7 @@ def render() -> str:
 
 
 def wait_for_store() -> None:
-    """Wait until etcd listens, for at most STORE_SECONDS: Patroni would look again only after 5
-    s.
-    """
+    """Wait until etcd listens, for STORE_SECONDS at most: Patroni would retry only after 5 s."""
     deadline = time.monotonic() + STORE_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -114,9 +110,7 @@ def wait_for_store() -> None:
 
 
 def main() -> None:
-    """Write the configuration where only this user reads it, then start Patroni in this process'
-    place.
-    """
+    """Write the configuration, readable by this user only, and exec Patroni."""
     text = render()
     target = Path(os.environ["PATRONICTL_CONFIG_FILE"])
     os.umask(0o077)
@@ -124,7 +118,7 @@ def main() -> None:
     target.write_text(text)
     wait_for_store()
     daemon = str(HERE / "patroni_daemon.py")
-    os.execv(daemon, [daemon, str(target)])  # noqa: S606  # no shell is what we want
+    os.execv(daemon, [daemon, str(target)])  # noqa: S606  # no shell is needed
 
 
 if __name__ == "__main__":

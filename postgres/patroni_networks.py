@@ -1,4 +1,4 @@
-"""Which of the container's networks is `data`, and which are the application's."""
+"""The container's networks: `data` and the application's."""
 
 import ipaddress
 import socket
@@ -22,9 +22,7 @@ def attached() -> Iterator[ipaddress.IPv4Network]:
 
 
 def address_of(name: str, seconds: float = 10) -> ipaddress.IPv4Address:
-    """Look `name` up, again and again for at most `seconds`; raise OSError when it stays
-    unknown.
-    """
+    """Resolve `name`, with retries for `seconds` at most. Raises OSError if it stays unknown."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -36,12 +34,10 @@ def address_of(name: str, seconds: float = 10) -> ipaddress.IPv4Address:
 
 
 def data_and_others(own_name: str) -> tuple[ipaddress.IPv4Network, list[ipaddress.IPv4Network]]:
-    """Return the network on which this container is `own_name`, and the others it is attached
-    to.
-    """
+    """Return the network on which this container is `own_name`, and its other networks."""
     address = address_of(own_name)
     networks = sorted(set(attached()))
     data = [network for network in networks if address in network]
     if not data:
-        raise OSError(f"{own_name} is {address}, which is on none of this container's networks")
+        raise OSError(f"{own_name} is {address}, which is in none of this container's networks")
     return data[0], [network for network in networks if network not in data]

@@ -1,9 +1,8 @@
 #!/usr/bin/python3
-"""Give roles the passwords of their secrets: `patroni_passwords.py ROLE=SECRET...`, on the primary.
+"""Set roles' passwords from their secrets: `patroni_passwords.py ROLE=SECRET...`, on the primary.
 
-The server gets a SCRAM verifier, which libpq makes here: no statement has the password, and neither
-has a log. A role that has the password already is left alone, and one that does not exist yet is
-Patroni's to make.
+The server gets a SCRAM verifier that libpq computes here, so neither a statement nor a log has the
+password. A role with the right password is unchanged. Patroni creates a missing role.
 """
 
 import base64
@@ -23,8 +22,9 @@ VERIFIER = re.compile(r"SCRAM-SHA-256\$(\d+):([^$]+)\$([^:]+):.+")
 
 
 def has(verifier: str | None, password: str) -> bool:
-    """Return whether `verifier` is of `password` (RFC 5802, section 3). False for one that SASLprep
-    could change.
+    """Return whether `verifier` belongs to `password` (RFC 5802, section 3).
+
+    False for a password that SASLprep could change.
     """
     match = VERIFIER.fullmatch(verifier or "")
     if match is None or not password.isascii():
@@ -36,9 +36,7 @@ def has(verifier: str | None, password: str) -> bool:
 
 
 def main() -> None:
-    """Look at each role, and change the passwords that differ. libpq's own variables say where the
-    server is.
-    """
+    """Check each role, and change the passwords that differ. libpq's variables name the server."""
     connection = psycopg2.connect(host=os.environ["PGHOST"])
     connection.autocommit = True
     with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Move the primary to a replica that has every commit, and say how long there was none.
+"""Switch the primary over to a replica that has every commit, and report the gap without a primary.
 
-Run in a container of the cluster: `docker compose exec postgres-1
+Run it in a container of the cluster: `docker compose exec postgres-1
 /opt/postgres/patroni_switchover.py`.
 """
 
@@ -20,14 +20,12 @@ SYNCHRONOUS = {"Quorum Standby", "Sync Standby"}
 
 
 def refuse(message: str) -> NoReturn:
-    """Stop with one line."""
+    """Exit with one line."""
     sys.exit(f"error: {message}")
 
 
 def patronictl(*arguments: str, seconds: float) -> str:
-    """Return what patronictl prints; it waits for etcd without an end, so after `seconds` we give
-    up.
-    """
+    """Return patronictl's output. It would wait for etcd for ever: `seconds` is the limit."""
     try:
         answer = subprocess.run(
             ["patronictl", *arguments], capture_output=True, text=True, timeout=seconds, check=False
@@ -54,7 +52,7 @@ def is_primary(node: str) -> bool:
 
 
 class Watch(threading.Thread):
-    """Look who is primary, every 50 ms, until `new` is or the time is up."""
+    """Check for the primary every 50 ms, until `new` is the primary or the time is up."""
 
     def __init__(self, old: str, new: str) -> None:
         super().__init__(daemon=True)
@@ -63,7 +61,7 @@ class Watch(threading.Thread):
         self.last_old = self.first_new = 0.0
 
     def run(self) -> None:
-        """Note when the old primary was last seen as one, and the new one first."""
+        """Record when the old primary was last seen as primary, and the new one first."""
         while not self.first_new and time.monotonic() < self.deadline:
             if is_primary(self.old):
                 self.last_old = time.monotonic()
@@ -73,11 +71,11 @@ class Watch(threading.Thread):
 
 
 def main() -> None:
-    """Choose a candidate, ask for the switchover, wait for the new primary, report."""
+    """Choose a candidate, request the switchover, wait for the new primary, report."""
     found: list[dict[str, Any]] = json.loads(patronictl("list", "--format", "json", seconds=15))
     old = next((m["Member"] for m in found if m["Role"] == "Leader" and m["State"] == "running"), None)
     if old is None:
-        refuse("the cluster has no primary at the moment: see patronictl list")
+        refuse("the cluster has no primary: see patronictl list")
     ready = [m["Member"] for m in found if m["Role"] in SYNCHRONOUS and m["State"] == "streaming"]
     if not ready:
         refuse(f"no replica of {old} is streaming and synchronous: see patronictl list")

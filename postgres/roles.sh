@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Make the roles, passwords and databases of DATABASES what this image and the secrets say.
-# Idempotent. Patroni runs it on the first primary of a new cluster, where an error makes Patroni
-# throw the cluster away and start again; and after each start and change of role, with three words:
-# the event, the role of this server, the cluster.
+# Create or update the roles, passwords and databases of DATABASES. Idempotent. Patroni runs it on
+# the first primary of a new cluster, where an error makes Patroni discard the cluster and start
+# again. Patroni also runs it after each start and change of role, with three words: the event, the
+# role of this server, the cluster.
 set -euo pipefail
 here=$(dirname "$0")
 
 if [[ $# -eq 3 && $2 != primary ]]; then exit; fi
 
-# Local: a primary without a standby must not wait for one here. A password is in no log, whatever
-# is set elsewhere.
+# Local commits: a primary without a standby must not wait for one here. No statement is logged,
+# so no password is.
 export PGHOST=/run/postgresql PGUSER=postgres PGDATABASE=postgres PGCONNECT_TIMEOUT=5
 export PGOPTIONS="-c synchronous_commit=local -c statement_timeout=60s -c lock_timeout=10s \
 -c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic"
 
 run() { timeout 90 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 "$@"; }
 
-# Patroni calls as soon as it has asked for the promotion.
+# Patroni calls this right after it has requested the promotion, which may not be done.
 promoted() {
   local attempt
   for attempt in {1..60}; do
@@ -29,8 +29,8 @@ promoted() {
 
 promoted
 
-# Only the roles that are named may connect: not even to PostgreSQL's own databases. Patroni gives
-# `rewind` its rights.
+# Only the named roles may connect, also to PostgreSQL's own databases. Patroni grants `rewind` its
+# rights.
 run <<'SQL'
 REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
 SELECT 'CREATE ROLE rewind NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rewind') \gexec

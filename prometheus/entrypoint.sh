@@ -2,10 +2,10 @@
 # prometheus | redis-exporter | nginx-exporter
 set -euo pipefail
 
-# They listen on the network `monitoring` only: from the others they ask, and nothing there may ask
-# them.
+# Listen on the network `monitoring` only: containers of other networks are scraped, and may not
+# connect.
 here=$(getent ahostsv4 "${1:-prometheus}-monitoring" | head -n 1 | cut -d ' ' -f 1) || :
-[[ $here ]] || { echo "no address ${1:-prometheus}-monitoring" >&2 && exit 64; }
+[[ $here ]] || { echo "no address for ${1:-prometheus}-monitoring" >&2 && exit 64; }
 
 case ${1:-prometheus} in
   prometheus)
@@ -14,15 +14,15 @@ case ${1:-prometheus} in
       --web.console.templates=/etc/prometheus/consoles --log.level=warn
     ;;
   redis-exporter)
-    # One exporter for all: Prometheus names the target, this file holds the passwords of the user
-    # `exporter`, who may ask for figures and for no key. Who calls must be Prometheus: /scrape
-    # would ask any address for any caller.
+    # One exporter for all servers: Prometheus names the target. The file has the passwords of the
+    # user `exporter`, who may read statistics and no key. The exporter requires Prometheus's
+    # password: /scrape connects to any address for any caller.
     for host in redis-cache{,-{2..6}} redis-queue{,-{2,3}}; do
       role=${host%-[0-9]}
       printf '"redis://exporter@%s:6379": "%s"\n' "$host" "$(cat "/run/secrets/${role/-/_}_exporter")"
     done | paste -sd , | sed 's/.*/{&}/' >/tmp/passwords.json
     REDIS_EXPORTER_BASIC_AUTH_USERNAME=prometheus REDIS_EXPORTER_BASIC_AUTH_PASSWORD=$(cat /run/secrets/exporter)
-    printf 'user = "prometheus:%s"\n' "$REDIS_EXPORTER_BASIC_AUTH_PASSWORD" >/tmp/curlrc # of the health check
+    printf 'user = "prometheus:%s"\n' "$REDIS_EXPORTER_BASIC_AUTH_PASSWORD" >/tmp/curlrc # for the health check
     export REDIS_EXPORTER_BASIC_AUTH_USERNAME REDIS_EXPORTER_BASIC_AUTH_PASSWORD
     exec prometheus-redis-exporter --redis.addr= --redis.user=exporter --redis.password-file=/tmp/passwords.json \
       --connection-timeout=2s --config-command=- --web.listen-address="$here:9121"

@@ -21,8 +21,8 @@ main() {
   exec redis-server /tmp/redis.conf
 }
 
-# Of one connection, once a second: end a script that does not end, which would hold up everybody.
-# One that has written can be ended with the server only.
+# End a hung script, which blocks all clients. One connection checks once a second. A script that
+# has written can only be ended with the server.
 guard() {
   local answer
   while sleep 1; do
@@ -31,9 +31,9 @@ guard() {
     done
   done
 }
-operate() { /usr/local/bin/operator "$@"; } # the function `operator` makes the user
+operate() { /usr/local/bin/operator "$@"; } # not the function `operator`, which creates the user
 
-# word NAME: the one word that the secret NAME holds.
+# word NAME: print the secret NAME, which must be one word.
 word() {
   local secret=/run/secrets/$1 found
   [[ -r $secret ]] || refuse "secret $1: cannot be read"
@@ -44,9 +44,9 @@ word() {
 
 hash() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
 
-# What the words in cache.users and queue.users stand for. No user has FLUSHALL, KEYS, SCAN, CONFIG,
-# EVAL, SCRIPT FLUSH, FUNCTION, MONITOR, ACL or their like. A script does nothing that its caller
-# may not do, and `guard` ends it where it does not end by itself.
+# The expansions of the words in cache.users and queue.users. No user has FLUSHALL, KEYS, SCAN,
+# CONFIG, EVAL, SCRIPT FLUSH, FUNCTION, MONITOR, ACL or the like. A script has its caller's rights,
+# and `guard` ends a hung one.
 declare -A rules=(
   [connect]='+ping +hello +auth +client|setinfo +client|setname'
   [data]='+get +set +del +mget +getrange +exists +ttl +pttl +expire +pexpire +incr +decr +time +publish +subscribe +unsubscribe'
@@ -58,13 +58,13 @@ declare -A rules=(
   [lengths]='(~celery ~users ~orders ~shop.* ~users.* ~orders.* +llen)'
   [figures]='+info +latency|latest +latency|histogram +slowlog|len +cluster|info'
   [cluster]='+cluster|slots +cluster|shards +cluster|nodes +cluster|myid +cluster|keyslot +command +readonly +readwrite +asking'
-  # Of the release before, while its containers serve: one user for all, whom retire-default ends.
+  # The previous release's single user, while its containers run; retire-default disables it.
   [before]='~* &* +@all -@dangerous +info +slowlog|get +slowlog|len +latency|latest +latency|histogram'
 )
 
-# users ROLE [WORD...]: a line for each user of cache.users or queue.users, with the hash of its
-# password and, besides its own, the rules that the words stand for. The secret redis_ROLE_acl has a
-# name and a hash a line: no password is here.
+# users ROLE [WORD...]: print a line for each user of cache.users or queue.users, with the hash of
+# its password, its rules, and those of the words. The secret redis_ROLE_acl has a name and a hash a
+# line: no password is here.
 users() {
   local -A hashes=()
   local user rest one more="${rules[connect]}" known=/run/secrets/redis_$1_acl
@@ -76,8 +76,8 @@ users() {
   for one in "${@:2}"; do more+=" ${rules[$one]}"; done
   while read -r user rest; do
     [[ $user && $user != \#* ]] || continue
-    [[ ${hashes[$user]:-} ]] || refuse "secret redis_$1_acl: has no password of $user"
-    for one in revoked "${!rules[@]}"; do rest=${rest//@@$one/"${rules[$one]}"}; done # first the longer of two that begin alike
+    [[ ${hashes[$user]:-} ]] || refuse "secret redis_$1_acl: has no hash for $user"
+    for one in revoked "${!rules[@]}"; do rest=${rest//@@$one/"${rules[$one]}"}; done # `revoked` first: it begins with `revoke`
     printf 'user %s on #%s resetchannels %s %s %s\n' "$user" "${hashes[$user]}" "$more" "$rest" "${EXTRA_RULES:-}"
   done <"/etc/scale-out-redis/$1.users"
   if [[ ${hashes[default]:-} ]]; then
@@ -87,22 +87,21 @@ users() {
   fi
 }
 
-# configuration CONFIG ROLE [WORD...]: a configuration with the users of a role, and the operator.
+# configuration CONFIG ROLE [WORD...]: print a configuration with the users of a role and the operator.
 configuration() {
   printf 'include /etc/scale-out-redis/%s.conf\n' "$1"
   users "${@:2}"
   operator
 }
 
-# replication SECRET: what servers that copy each other have besides. Such a user can do nothing
-# else.
+# replication SECRET: print the settings and the user of replication. The user has no other rights.
 replication() {
   local password
   password=$(word "$1")
   printf 'user replica on #%s resetchannels -@all +ping +psync +replconf\nmasteruser replica\nmasterauth %s\n' "$(hash "$password")" "$password"
 }
 
-# An operator who is inside this container only: its password is made anew at each start.
+# The operator, a user inside this container only: each start makes a new password.
 operator() {
   head -c 24 /dev/urandom | base64 >/tmp/operator
   printf 'user operator on #%s ~* &* +@all\n' "$(hash "$(</tmp/operator)")"
@@ -120,9 +119,9 @@ cluster() {
   cluster-keeper & # ends with the container
 }
 
-# The queue's servers and Sentinels have a secret that the application has not. They know each other
-# by address, not by name: a Sentinel waits for the resolver when it looks for a server that is
-# gone, and Docker's may leave it without an answer.
+# Check the settings of the queue's servers and Sentinels, and read their own secret. They know each
+# other by address, not by name: a Sentinel would wait for the resolver for a removed server, and
+# Docker's resolver may not answer.
 watched() {
   local name
   [[ ${NODE:-} =~ ^[a-z0-9-]+$ ]] || refuse "NODE=\"${NODE:-}\": must be the host name of this server"
@@ -138,25 +137,25 @@ ask() { REDISCLI_AUTH=$word timeout 1 redis-cli --no-auth-warning --user sentine
 replicated_queue() {
   local word primary configuration=/var/lib/redis/redis.conf before
   watched
-  # As the Sentinels say. Where none has answered for long: as it was here before; at the very first
-  # start the first is it.
+  # The primary is the Sentinels' choice. Without their answer the last configuration counts; at the
+  # very first start the first server is the primary.
   before=$(grep -s '^replicaof ' "$configuration") || [[ -e $configuration || $NODE == "${SERVERS%% *}" ]] || before="replicaof $(address "${SERVERS%% *}") 6379"
-  if primary=$(told); then
+  if primary=$(current_primary); then
     if [[ $primary == "$(address "$NODE")" ]]; then before=''; else before="replicaof $primary 6379"; fi
   fi
   {
     configuration replicated-queue queue
     printf 'user replica on #%s resetchannels -@all +ping +psync +replconf\n' "$(hash "$word")"
-    # What Redis's documentation lists for Sentinels.
+    # The rights that Redis's documentation lists for Sentinels.
     printf 'user sentinel on #%s resetchannels &__sentinel__:hello -@all +multi +slaveof +ping +exec +subscribe +config|rewrite +role +publish +info +client|setname +client|kill +script|kill\n' "$(hash "$word")"
     printf 'masteruser replica\nmasterauth %s\n%s\n' "$word" "$before"
   } >"$configuration"
-  exec redis-server "$configuration" # which the Sentinels change when the primary does
+  exec redis-server "$configuration" # the Sentinels rewrite this file at a failover
 }
 
-# told: the address of the primary, once a Sentinel names one that is this server, or says of itself
-# that it is the primary. A Sentinel may name one that is gone until it has chosen another.
-told() {
+# current_primary: print the primary's address from a Sentinel, once it is this server or confirms
+# the role itself. A Sentinel may name a failed server until the failover.
+current_primary() {
   local sentinel primary
   while ((SECONDS < 20)); do
     for sentinel in $SENTINELS; do
@@ -172,9 +171,9 @@ told() {
 sentinel() {
   local word name primary
   watched
-  # By name, since addresses may all be others after a start of everything.
+  # By name, since all addresses may change at a start of the whole stack.
   name=$(cat /var/lib/redis/primary 2>/dev/null) || name=${SERVERS%% *}
-  until primary=$(told_by_another) || { primary=$(address "$name") && [[ -n $primary ]]; }; do sleep 0.5; done
+  until primary=$(primary_of_another_sentinel) || { primary=$(address "$name") && [[ -n $primary ]]; }; do sleep 0.5; done
   cat >/tmp/redis.conf <<TEXT
 port 26379
 dir /tmp
@@ -194,7 +193,7 @@ TEXT
   exec redis-server /tmp/redis.conf --sentinel
 }
 
-# The users of the queue may ask where it is.
+# The queue's users may ask a Sentinel for the primary.
 askers() {
   local user hash
   while read -r user hash; do
@@ -203,7 +202,7 @@ askers() {
   grep -q '^default ' /run/secrets/redis_queue_acl || echo 'user default reset'
 }
 
-told_by_another() {
+primary_of_another_sentinel() {
   local sentinel primary
   for sentinel in $SENTINELS; do
     [[ $sentinel != "$NODE" ]] || continue
@@ -213,7 +212,7 @@ told_by_another() {
   return 1
 }
 
-# Write down the name of the primary as it changes.
+# Store the primary's name after each change.
 remember() {
   local primary name
   while sleep 2; do

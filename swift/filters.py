@@ -1,4 +1,4 @@
-"""Two filters for the pipelines of Swift's proxy."""
+"""Two WSGI filters for the pipelines of Swift's proxy."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-MOST = 10_000  # entries; then all are dropped
+MOST = 10_000  # entries; above it all are dropped
 
 App = Callable[[dict[str, Any], Any], Any]
 
 
 class LocalCache:
-    """What Swift asks of a memcached."""
+    """The part of a memcached client that Swift uses."""
 
     def __init__(self) -> None:
         self._values: dict[str, tuple[float, Any]] = {}
 
     def get(self, key: str, **_options: Any) -> Any:
-        """Return what was set, None when its time is over."""
+        """Return the value; None if it is missing or expired."""
         until, value = self._values.get(key, (0.0, None))
         return value if until > time.monotonic() else None
 
     def set(self, key: str, value: Any, serialize: bool = True, time: float = 0, **_options: Any) -> None:
-        """Keep `value` for `time` seconds; 0 is an hour."""
+        """Store `value` for `time` seconds; 0 means an hour."""
         if len(self._values) >= MOST:
             self._values.clear()
         self._values[key] = (_now() + (time or 3600), value)
 
     def delete(self, key: str, **_options: Any) -> None:
-        """Forget it."""
+        """Remove the value."""
         self._values.pop(key, None)
 
 
@@ -38,14 +38,12 @@ def _now() -> float:
 
 
 def cache(_global: dict[str, str], **_local: str) -> Callable[[App], App]:
-    """The cache that tempauth insists on, in the memory of the one proxy process: no memcached."""
+    """Provide the cache that tempauth requires, in the memory of the only proxy process."""
     return _adding("swift.cache", LocalCache())
 
 
 def owner(_global: dict[str, str], **_local: str) -> Callable[[App], App]:
-    """Let whoever comes this way say who may read a bucket. For the pipeline that no request from
-    outside takes.
-    """
+    """Let each caller set a bucket's read rights. For the internal pipeline only."""
     return _adding("swift_owner", True)
 
 

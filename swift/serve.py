@@ -1,7 +1,6 @@
-"""Run Swift: a proxy that speaks S3, and a server each for accounts, containers and objects, on one
-volume.
+"""Run Swift: a proxy with the S3 API, and servers for accounts, containers and objects.
 
-All of them end when one does: then the container is started again.
+When one process exits, all do, and the container restarts.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-CONFIG = Path("/run/swift")  # a tmpfs, which /etc/swift points to
+CONFIG = Path("/run/swift")  # a tmpfs; /etc/swift is a link to it
 DATA = Path("/var/lib/swift")
 SECRET = Path("/run/secrets/media_store")
 TEMPLATES = Path(__file__).parent / "templates"
@@ -26,9 +25,7 @@ START_SECONDS = 30.0
 
 
 def main() -> int:
-    """Start everything, make the bucket, and wait until one server ends or the container is told
-    to.
-    """
+    """Start all servers, create the bucket, and wait until a server exits or a signal arrives."""
     if len(sys.argv) == 2:
         return serve(sys.argv[1])
     configure()
@@ -44,10 +41,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     try:
-        # Before anybody can ask: the proxy remembers what was not there.
+        # Before the proxy starts, since it caches a missing bucket.
         if run("bucket").wait() == 0 and not asked:
             servers.append(run("proxy"))
-            os.wait()  # for whichever ends first
+            os.wait()  # until the first server exits
     finally:
         stopped = asked
         stop()
@@ -57,24 +54,22 @@ def main() -> int:
 
 
 def run(name: str) -> subprocess.Popen[bytes]:
-    """Start this file as `name`."""
+    """Start this file as the process `name`."""
     return subprocess.Popen([sys.executable, __file__, name])
 
 
 def serve(name: str) -> int:
-    """Be one of the servers, or make the bucket."""
+    """Run one of the servers, or create the bucket."""
     if name == "bucket":
         make_bucket()
         return 0
-    from swift.common.wsgi import run_wsgi  # noqa: PLC0415 - it patches the standard library
+    from swift.common.wsgi import run_wsgi  # noqa: PLC0415 - the import patches the standard library
 
     return int(run_wsgi(str(CONFIG / f"{name}-server.conf"), f"{name}-server", verbose=True))
 
 
 def configure() -> None:
-    """Render the configuration and the rings, which are the same at each start but for the
-    secret.
-    """
+    """Render the configuration with the secret, and build the rings."""
     try:
         secret = SECRET.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -93,13 +88,13 @@ def configure() -> None:
 
 
 def refuse(reason: str) -> None:
-    """Stop: without its secret there is nothing to start."""
+    """Exit with one line about the secret, and status 64."""
     print(f"swift: secret media_store: {reason}", file=sys.stderr)
     raise SystemExit(os.EX_USAGE)
 
 
 def hash_words() -> list[str]:
-    """Return what Swift mixes into its hashes: random at the first start, then the volume's."""
+    """Return the salts of Swift's hashes: random at the first start, then read from the volume."""
     path = DATA / "hash"
     if not path.exists():
         temporary = path.with_suffix(".new")
@@ -112,13 +107,13 @@ def hash_words() -> list[str]:
 
 
 def render(template: str, name: str, **values: str) -> None:
-    """Fill in a template."""
+    """Render a template."""
     (CONFIG / name).write_text(Template((TEMPLATES / template).read_text("utf-8")).substitute(values), "utf-8")
 
 
 def make_rings() -> None:
-    """Say where everything is: on the one device."""
-    from swift.common.ring import RingBuilder  # noqa: PLC0415 - the servers have their own way to import Swift
+    """Build the rings: all data are on one device."""
+    from swift.common.ring import RingBuilder  # noqa: PLC0415 - the servers must patch the library first
 
     for server, port in STORAGE.items():
         builder = RingBuilder(4, 1, 0)
@@ -129,7 +124,7 @@ def make_rings() -> None:
 
 
 def make_bucket() -> None:
-    """Make the bucket where it is missing, and let anybody read its objects, but not list them."""
+    """Create the bucket if it is missing: public to read, but not to list."""
     from swift.common.internal_client import InternalClient, UnexpectedResponse  # noqa: PLC0415 - as above
 
     client = InternalClient(str(CONFIG / "internal-client.conf"), "bucket", 1)
@@ -138,7 +133,7 @@ def make_bucket() -> None:
         try:
             client.create_container(ACCOUNT, BUCKET, {"X-Container-Read": ".r:*"})
             return
-        except UnexpectedResponse:  # a server that has not begun yet
+        except UnexpectedResponse:  # a server that has not started yet
             if time.monotonic() > until:
                 raise
             time.sleep(0.1)

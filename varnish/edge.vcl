@@ -1,6 +1,5 @@
-# An edge cache that does what a CDN does with the origin's headers (RFC 9111, RFC 5861), and
-# purges. docs/cdn.md says what that is. The two files that are included are written by
-# entrypoint.sh.
+# An edge cache that obeys the origin's headers as a CDN does (RFC 9111, RFC 5861), and purges
+# (docs/cdn.md). entrypoint.sh writes the two included files.
 vcl 4.1;
 
 import purge;
@@ -8,7 +7,7 @@ import std;
 import var;
 import xkey;
 
-include "backend.vcl"; # the load balancer that runs: `origin`, and `watched`, which is asked whether it answers
+include "backend.vcl"; # the running load balancer: `origin`, and `watched`, which only has the health probe
 include "secret.vcl";  # purge_allowed
 
 sub vcl_recv {
@@ -16,19 +15,19 @@ sub vcl_recv {
         call inside;
     }
     if (req.restarts == 0) {
-        unset req.http.X-Edge; # ours: how far the search for an answer has come
+        unset req.http.X-Edge; # internal: the stage of this request, refresh or failed
         call identify;
-        # For the load balancer, which trusts the edge. Varnish has put the address at the end of
-        # X-Forwarded-For as well.
+        # The load balancer trusts these headers of the edge. Varnish also appends the address to
+        # X-Forwarded-For.
         set req.http.CF-Connecting-IP = client.ip;
-        unset req.http.X-Forwarded-Proto; # here all come by http
+        unset req.http.X-Forwarded-Proto; # all clients of the edge use http
     }
     call vcl_req_url;
     call vcl_req_host;
     if (req.method == "PURGE" || req.method == "TRACE" || req.method == "CONNECT" || req.method == "PRI") {
         return (synth(405));
     }
-    # Brotli, gzip or neither, so that a URL has three variants, not one for each browser.
+    # Brotli, gzip or neither: a URL has three variants, not one per browser.
     if (req.http.Accept-Encoding ~ "(?i)(^|,\s*)br\s*(;\s*q=(1|0\.0*[1-9])[^,]*)?(,|$)") {
         set req.http.Accept-Encoding = "br, gzip";
     } else if (req.http.Accept-Encoding ~ "(?i)(^|,\s*)gzip\s*(;\s*q=(1|0\.0*[1-9])[^,]*)?(,|$)") {
@@ -40,26 +39,26 @@ sub vcl_recv {
         return (pass);
     }
     std.collect(req.http.Cookie, "; ");
-    # Whoever shows who he is may be shown his own. Whoever has just written reads past every cache.
+    # An authenticated client may get private answers. A client that has just written reads past
+    # every cache.
     if (req.http.Authorization || req.http.X-Read-After || req.http.Cookie ~ "(^|;\s*)read_after=") {
         return (pass);
     }
-    # Any other cookie: the origin has seen the cookies of the request that an answer was made for,
-    # and calls an answer public only if it looked at none of them.
+    # Any other cookie: the origin gets it, and marks an answer as public only if no cookie was
+    # read.
     set req.hash_always_miss = (req.http.X-Edge == "refresh");
     if (req.http.X-Edge == "refresh") {
         set req.grace = 0s;
     } else {
-        set req.grace = 365d; # as much as the answer has; a restart would leave it as it was
+        set req.grace = 365d; # the answer's own limit counts; a restart keeps the old value, so it is set here
     }
-    # Who waits for another's fetch that fails then makes his own, one after the other. So nobody
-    # waits for one that may well fail; a fetch that all wait for is for what is not there, while
-    # the origin answers.
+    # Requests that wait for one fetch are served one after the other if it fails. So requests wait
+    # only for a missing object while the origin is healthy.
     set req.hash_ignore_busy = (req.http.X-Edge == "refresh" || !std.healthy(watched));
     return (hash);
 }
 
-# What is not published: health, and purges of a URL (as Host and path), of tags, or of everything.
+# The internal port: health, and purges of a URL (Host and path), of tags, or of everything.
 sub inside {
     if (req.url == "/live" && req.method == "GET") {
         return (synth(200));
@@ -68,7 +67,7 @@ sub inside {
         return (synth(405));
     }
     call purge_allowed;
-    # What is purged is stale from now on, and shown only if nothing else is to be had: vcl_hit.
+    # A purged object is stale from now on, and is served only if the origin fails: vcl_hit.
     var.global_set("purged", std.time2real(now, 0.0));
     std.collect(req.http.Surrogate-Key, " ");
     if (req.http.Surrogate-Key ~ "(^| )\*($| )") {
@@ -79,13 +78,13 @@ sub inside {
         xkey.softpurge(req.http.Surrogate-Key);
         return (synth(200));
     }
-    call vcl_req_host; # in lower case, as in the name that the answer is kept by
+    call vcl_req_host; # lower case, as in the key of the object
     set req.grace = 365d;
     set req.hash_ignore_busy = true;
     return (hash);
 }
 
-# The URL, in all its variants.
+# Purges all variants of the URL.
 sub purge_url {
     if (req.method == "PURGE") {
         purge.soft(0s);
@@ -93,7 +92,7 @@ sub purge_url {
     }
 }
 
-# The caller's id if it is one valid value, else ours.
+# Keeps the caller's id if it is one valid value, else sets a new one.
 sub identify {
     std.collect(req.http.X-Request-ID);
     if (req.http.X-Request-ID !~ "^[A-Za-z0-9._-]{1,128}$") {
@@ -101,7 +100,7 @@ sub identify {
     }
 }
 
-# ── what is there ───────────────────────────────────────────────────────────────────────────────────
+# ── lookup ───────────────────────────────────────────────────────────────────────────────────────────
 sub vcl_hit {
     call purge_url;
     if (now - obj.age > std.real2time(std.real(var.global_get("all purged"), 0.0), now)) {
@@ -109,17 +108,17 @@ sub vcl_hit {
             set req.http.X-Edge-Status = "hit";
             return (deliver);
         }
-        # Older than max-age: shown while it is fetched, if the origin allows that for so long; and
-        # if nothing was purged since it has become so, or in the second before: what was purged is
-        # stale from about that moment, and a purge leaves what is stale as it is.
+        # Older than max-age: served while Varnish fetches a new one, within the origin's
+        # stale-while-revalidate. Not after a purge since it expired, or in the second before: a
+        # purge does not mark an object that is already stale.
         if (obj.ttl + std.duration(obj.http.X-Edge-Revalidate + "s", 0s) > 0s
             && now + obj.ttl - 1s > std.real2time(std.real(var.global_get("purged"), 0.0), now)) {
             set req.http.X-Edge-Status = "hit; detail=stale-while-revalidate";
             return (deliver);
         }
     }
-    # Older than that, or purged: only if nothing else is to be had. While the origin is known to be
-    # away no caller waits to learn that again: it is asked in the background, once at a time.
+    # Older, or purged: served only if the origin fails. While the origin is down, requests do not
+    # wait for it: one background fetch at a time checks it.
     if (req.http.X-Edge == "failed" || !std.healthy(watched)) {
         set req.http.X-Edge-Status = "hit; detail=stale-if-error";
         return (deliver);
@@ -135,18 +134,18 @@ sub vcl_miss {
 
 sub vcl_pass {
     if (req.method == "PURGE") {
-        return (synth(200)); # nothing of it is kept
+        return (synth(200)); # the edge caches nothing of it
     }
     set req.http.X-Edge-Status = "fwd=bypass";
 }
 
-# ── what comes ──────────────────────────────────────────────────────────────────────────────────────
+# ── fetch ───────────────────────────────────────────────────────────────────────────────────────────
 sub vcl_backend_fetch {
     unset bereq.http.X-Edge-Status;
 }
 
 sub vcl_backend_response {
-    # Tags are between the origin and the edge. A 304 without any leaves those that are there.
+    # Tags are internal to origin and edge. A 304 without tags keeps the object's tags.
     if (beresp.http.Cache-Tag) {
         set beresp.http.xkey = regsuball(beresp.http.Cache-Tag, "\s*,\s*", " ");
     } else if (beresp.http.Surrogate-Key || !beresp.was_304) {
@@ -154,9 +153,8 @@ sub vcl_backend_response {
     }
     unset beresp.http.Cache-Tag;
     unset beresp.http.Surrogate-Key;
-    unset beresp.http.Surrogate-Control; # or the rules below would not look at Cache-Control
-    # What is said to caches like this one counts for more than what is said to browsers too (RFC
-    # 9213).
+    unset beresp.http.Surrogate-Control; # otherwise Varnish would ignore Cache-Control
+    # CDN-Cache-Control overrides Cache-Control (RFC 9213).
     set beresp.http.X-Edge-Control = beresp.http.Cache-Control;
     if (beresp.http.CDN-Cache-Control) {
         set beresp.http.X-Edge-Control = beresp.http.CDN-Cache-Control;
@@ -168,13 +166,12 @@ sub vcl_backend_response {
     }
     if (beresp.status >= 500) {
         if (bereq.is_bgfetch || bereq.http.X-Edge == "refresh") {
-            return (abandon); # what is stale stays, and is shown
+            return (abandon); # the stale object stays and is served
         }
         call failed;
         return (deliver);
     }
-    # The answer to no one in particular: what says who asked, and who answered, is the first
-    # caller's.
+    # A public answer: the headers about one request and one replica are removed.
     if (beresp.http.X-Edge-Control ~ "(?i)\bpublic\b" && !beresp.http.Set-Cookie
         && beresp.http.X-Edge-Control !~ "(?i)no-cache|no-store|private") {
         unset beresp.http.X-Request-ID;
@@ -185,9 +182,9 @@ sub vcl_backend_response {
         unset beresp.http.RateLimit;
         unset beresp.http.RateLimit-Policy;
     } else {
-        call vcl_beresp_hitmiss; # what is not said to be everybody's is not kept
+        call vcl_beresp_hitmiss; # an answer without `public` is not cached
     }
-    # The longer of the two is how long it is kept beyond max-age; vcl_hit tells them apart.
+    # The longer of the two limits keeps the object beyond max-age; vcl_hit distinguishes them.
     unset beresp.http.X-Edge-Revalidate;
     set beresp.grace = 0s;
     if (beresp.http.X-Edge-Control ~ "stale-while-revalidate=\d+") {
@@ -198,12 +195,12 @@ sub vcl_backend_response {
         set beresp.grace = std.duration(
             regsub(beresp.http.X-Edge-Control, "^.*stale-if-error=(\d+).*$", "\1") + "s", beresp.grace);
     }
-    # What follows is Varnish's own: not kept with ttl 0, Set-Cookie, private, no-store, no-cache,
-    # or Vary: *.
+    # Varnish's own rules follow: no caching with ttl 0, Set-Cookie, private, no-store, no-cache or
+    # Vary: *.
 }
 
-# There is nothing stale here that this could hide. For a second the URL is known to be uncacheable,
-# so that those who have waited for this answer ask at once, and not one after the other.
+# No stale object exists. The URL is uncacheable for a second, so that the waiting requests go to
+# the origin at once, not one after the other.
 sub failed {
     set beresp.uncacheable = true;
     set beresp.ttl = 1s;
@@ -219,11 +216,11 @@ sub vcl_backend_error {
     set beresp.http.Cache-Control = "no-store";
     set beresp.http.Retry-After = "1";
     call failed;
-    set beresp.body = {"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The site does not answer at the moment.","request_id":""} + bereq.http.X-Request-ID + {"""} + "}";
+    set beresp.body = {"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The site does not answer. Try again in 1 s.","request_id":""} + bereq.http.X-Request-ID + {"""} + "}";
     return (deliver);
 }
 
-# ── what goes out ───────────────────────────────────────────────────────────────────────────────────
+# ── delivery ────────────────────────────────────────────────────────────────────────────────────────
 sub vcl_deliver {
     call range;
     set resp.http.X-Request-ID = req.http.X-Request-ID;
@@ -235,8 +232,8 @@ sub vcl_deliver {
     unset resp.http.Via;
 }
 
-# What cannot be had in part is had whole (RFC 9110, 14.2): a 416 of Varnish's would bear the
-# headers of the whole answer, by which browsers and other caches could keep it.
+# An impossible range gets the whole answer (RFC 9110, 14.2). Varnish's 416 would have the headers
+# of the whole answer, and caches could store it.
 sub range {
     if (req.method != "GET" || req.http.Range !~ "^bytes=([0-9]{1,15}-[0-9]{0,15}|-0*[1-9][0-9]{0,14})$" || !resp.http.Content-Length) {
         unset req.http.Range;
@@ -267,6 +264,6 @@ sub vcl_synth {
     if (req.http.X-Request-ID) {
         set resp.http.X-Request-ID = req.http.X-Request-ID;
     }
-    set resp.body = {"{"type":"about:blank","title":""} + resp.reason + {"","status":"} + resp.status + {","detail":"The edge does not do that.","request_id":""} + req.http.X-Request-ID + {"""} + "}";
+    set resp.body = {"{"type":"about:blank","title":""} + resp.reason + {"","status":"} + resp.status + {","detail":"The edge does not support this request. Send GET or HEAD.","request_id":""} + req.http.X-Request-ID + {"""} + "}";
     return (deliver);
 }

@@ -1,19 +1,19 @@
 #!/bin/bash
-# Renders what the configuration needs into /run/edge, becomes Varnish, and follows the load
-# balancer's address.
+# Renders the included files into /run/edge, starts Varnish, and follows the load balancer's
+# address.
 set -euo pipefail
 
 readonly RUN=/run/edge
-readonly ORIGIN=load-balancer # of the one that runs: an alias in the network `edge`
-readonly LOOK=2               # seconds between two questions for its address
+readonly ORIGIN=load-balancer # alias of the running load balancer in the network `edge`
+readonly LOOK=2               # seconds between two lookups of its address
 
 main() {
     memory "${CDN_MEMORY_MB:=64}"
     secret
     backend "$(address)" >"$RUN/backend.vcl"
     follow &
-    # Compression is the load balancer's business: variants are kept as they come, brotli too. What
-    # the origin says nothing about is not kept, and nothing is shown stale that it does not allow.
+    # The load balancer compresses: Varnish stores each variant as it is, also brotli. Without the
+    # origin's permission Varnish neither caches an answer nor serves it stale.
     exec varnishd -F -j none -n "$RUN/varnish" -f /etc/varnish/edge.vcl -p "vcl_path=$RUN" \
         -a site=:8080,HTTP -a inside=:8081,HTTP -s "malloc,${CDN_MEMORY_MB}m" -s Transient=malloc,64m \
         -p http_gzip_support=off -p default_ttl=0 -p default_grace=0 -p default_keep=600 \
@@ -32,7 +32,7 @@ memory() {
 
 secret() {
     local file=${CDN_PURGE_SECRET_FILE:-} secret
-    [[ -r $file ]] || refuse CDN_PURGE_SECRET_FILE "$file" "must name the file that holds the secret"
+    [[ -r $file ]] || refuse CDN_PURGE_SECRET_FILE "$file" "must name a readable file with the secret"
     secret=$(<"$file")
     [[ $secret =~ ^[A-Za-z0-9_=-]{16,}$ ]] ||
         refuse CDN_PURGE_SECRET_FILE "$file" "must hold at least 16 letters, digits, - or _"
@@ -40,15 +40,15 @@ secret() {
         "$secret" >"$RUN/secret.vcl")
 }
 
-address() { # of the load balancer, or nothing while there is none
+address() { # of the load balancer; empty while none runs
     local found
     found=$(getent ahostsv4 "$ORIGIN") || return 0
     echo "${found%% *}"
 }
 
-# The origin, and the same one under another name, which is asked twice a second whether any replica
-# answers: at the load balancer's inner port, which looks at no host. Nothing is fetched from that
-# one: a false alarm would refuse what could be had.
+# The origin, and a second backend `watched` for the same address. Its probe asks the load
+# balancer's internal port twice a second. No request goes to `watched`, so a false alarm rejects
+# none.
 backend() { # address
     if [[ -z $1 ]]; then
         printf 'backend origin none;\nbackend watched none;\n'
@@ -60,9 +60,8 @@ backend() { # address
     printf '        .window = 3;\n        .threshold = 2;\n        .initial = 3;\n    }\n}\n'
 }
 
-# A name in VCL is looked up once, when it is loaded. So it is loaded anew when the load balancer
-# has moved, or was changed for the other one; what is cached stays. Without an address the last one
-# is as good as none.
+# Varnish resolves a name once, when it loads the VCL. So this loads the VCL again after the load
+# balancer's address has changed; the cache stays. Without an address the last one stays in use.
 follow() {
     local known found number=0
     known=$(address)
@@ -73,7 +72,7 @@ follow() {
         number=$((number + 1))
         if admin vcl.load "v$number" /etc/varnish/edge.vcl && admin vcl.use "v$number"; then
             known=$found
-            echo "cdn: the origin is at $found" >&2
+            echo "cdn: origin changed to $found" >&2
         fi
     done
 }

@@ -1,6 +1,4 @@
-"""Processes that begin with the libraries loaded, which is most of what a new one takes a second of
-a core for.
-"""
+"""Processes that start with the libraries loaded. Loading them takes about a second of a core."""
 
 from __future__ import annotations
 
@@ -14,8 +12,7 @@ from typing import Any
 import django
 
 _context = multiprocessing.get_context("forkserver")
-# Nothing that reads settings: those, and the application, come from the environment of each
-# process.
+# No module that reads settings: each process reads them from its own environment.
 _context.set_forkserver_preload([
     "pytest", "psycopg", "psycopg_pool", "redis", "django_redis.client", "celery.app.amqp", "kombu.transport.redis",
     "structlog", "django.db.models", "django.test.client", "django.contrib.postgres.fields", "pydantic.main",
@@ -26,10 +23,9 @@ Pipe = _context.Pipe
 
 
 def start(module: str, *arguments: Any, **environment: str) -> ForkServerProcess:
-    """Start `main` of a module with these arguments in a new process, after Django's set-up; return
-    the process.
+    """Start `main` of a module with these arguments in a new process, after Django's set-up.
 
-    `environment`: what differs from the environment of this process.
+    Return the process. `environment` is added to the environment of this process.
     """
     process = _context.Process(target=_begin, args=({**os.environ, **environment}, module, arguments), daemon=True)
     process.start()

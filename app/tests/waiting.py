@@ -1,4 +1,4 @@
-"""Waiting for what comes about by itself, with a deadline."""
+"""Wait for a condition, with a deadline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-# Every deadline of a test is multiplied by this: raise it on a slow or busy machine.
+# The factor of every deadline in a test: raise it on a slow or busy machine.
 TIME_FACTOR = float(os.environ.get("TIME_FACTOR") or 1)
 
 
@@ -18,11 +18,10 @@ def eventually(
     what: str = "the condition to hold",
     not_yet: tuple[type[Exception], ...] = (),
 ) -> float:
-    """Wait until the condition holds, at most for `seconds` times TIME_FACTOR; return how many
-    seconds it took.
+    """Wait until the condition holds, for at most `seconds` times TIME_FACTOR; return the seconds.
 
-    An exception of the types `not_yet` counts as not yet. It looks less often the longer it waits:
-    a look costs the same cores that what is waited for needs.
+    An exception of the types `not_yet` counts as false. The interval grows: each check takes CPU
+    time from the process that it waits for.
     """
     pause, began, deadline = threading.Event(), time.monotonic(), seconds * TIME_FACTOR
     while True:
@@ -36,13 +35,12 @@ def eventually(
 
 @contextmanager
 def in_time(seconds: float = 10.0) -> Iterator[None]:
-    """Fail if the block takes longer than `seconds` times TIME_FACTOR: for what must end although
-    something hangs.
+    """Fail if the block takes longer than `seconds` times TIME_FACTOR.
 
-    Choose seconds that a busy machine never needs and that only the missing time-out exceeds; no
-    test measures speed.
+    For code that must end although a server hangs, not for speed: choose seconds that only a
+    missing time-out exceeds.
     """
     began, deadline = time.monotonic(), seconds * TIME_FACTOR
     yield
     took = time.monotonic() - began
-    assert took < deadline, f"it took {took:.1f} s, though it must end within {deadline:.1f} s"
+    assert took < deadline, f"took {took:.1f} s, must end within {deadline:.1f} s"

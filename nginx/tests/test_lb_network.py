@@ -1,4 +1,4 @@
-"""What a probe makes of an answer, and of none."""
+"""Probes: the result for each answer, and without an answer."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ def test_a_port_that_accepts_but_never_answers_is_slow_within_the_deadline() -> 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         begun = time.monotonic()
         assert asyncio.run(probe("127.0.0.1", listener.getsockname()[1], seconds=0.2)) is Probe.SLOW
-        assert time.monotonic() - begun < 30.0, "it has no deadline"
+        assert time.monotonic() - begun < 30.0, "the probe has no deadline"
 
 
 def test_a_closed_port_fails() -> None:

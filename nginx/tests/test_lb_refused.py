@@ -1,6 +1,4 @@
-"""What nginx refuses is not used. With a real nginx, whose configuration includes one rendered
-file.
-"""
+"""A rendered file that nginx rejects is not used. With a real nginx that includes one file."""
 
 import asyncio
 import json
@@ -55,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def served(run: Path) -> str:
-    """Return what nginx answers; nothing where it does not yet."""
+    """Return nginx's answer; an empty text while it does not answer yet."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(SECONDS)
         try:
@@ -73,7 +71,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.05)
 
 
-def test_an_upstream_that_nginx_refuses_is_not_used_and_the_next_good_one_is(
+def test_a_rejected_upstream_is_not_used_and_the_next_valid_one_is(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     watcher = Watcher(read({}), {})
@@ -92,7 +90,7 @@ def test_an_upstream_that_nginx_refuses_is_not_used_and_the_next_good_one_is(
             for _ in range(2):
                 assert await apply(BAD) == workers
             assert (run / "replicas.conf").read_text() == ONE
-            assert await apply(ONE) == workers, "it is in use, so nothing is reloaded"
+            assert await apply(ONE) == workers, "the file is in use, so nginx is not reloaded"
             await watcher._nginx.reload()  # as for a new certificate
             assert served(run) == "one"
             await apply(TWO)
@@ -103,4 +101,4 @@ def test_an_upstream_that_nginx_refuses_is_not_used_and_the_next_good_one_is(
 
     asyncio.run(story())
     events = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
-    assert events.count("refused") == 1, "said once, however often it is looked at"
+    assert events.count("refused") == 1, "a rejection is logged once"

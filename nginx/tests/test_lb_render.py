@@ -16,7 +16,7 @@ def test_the_same_replicas_in_another_order_render_the_same() -> None:
     ("method", "directive"),
     [("least_conn", "least_conn;"), ("ip_hash", "hash $client_network consistent;")],
 )
-def test_a_method_stands_before_keepalive_as_nginx_wants_it(method: str, directive: str) -> None:
+def test_the_balancing_method_precedes_keepalive(method: str, directive: str) -> None:
     text = replicas_conf(method, {"10.0.0.1": 1}, 8000, 32)
     assert text.index(directive) < text.index("keepalive ")
 
@@ -26,7 +26,7 @@ def test_weights_are_used_by_the_weighted_method_only() -> None:
     assert "weight" not in replicas_conf("round_robin", {"10.0.0.1": 9}, 8000, 32)
 
 
-def test_what_goes_first_has_room_where_the_rest_has_none() -> None:
+def test_requests_with_priority_have_more_connections() -> None:
     text = replicas_conf("round_robin", {"10.0.0.1": 1}, 8000, 5)
     rest, first = text.split("upstream replicas_first {")
     assert "upstream replicas {" in rest
@@ -34,7 +34,7 @@ def test_what_goes_first_has_room_where_the_rest_has_none() -> None:
     assert "server 10.0.0.1:8000 max_fails=0 max_conns=8;" in first
 
 
-def test_without_a_replica_nginx_is_told_so() -> None:
+def test_without_a_replica_no_replica_is_set() -> None:
     assert "$no_replica { default 1; }" in replicas_conf("least_conn", {}, 8000, 32)
     assert "$no_replica { default 0; }" in replicas_conf("least_conn", {"10.0.0.1": 1}, 8000, 32)
 
@@ -55,7 +55,7 @@ def test_the_held_bodies_fit_their_half_of_the_tmpfs(most: str, held: int) -> No
     assert f"limit_conn large_bodies {held};" in settings_conf(read({"MAX_BODY_BYTES": most}))
 
 
-def test_without_trusted_proxies_no_header_says_who_the_client_is() -> None:
+def test_without_trusted_proxies_no_header_sets_the_client_address() -> None:
     text = trusted_conf(read({}), set())
     assert "set_real_ip_from" not in text
     assert text.endswith("geo $realip_remote_addr $trusted_peer {\n    default 0;\n}\n")
@@ -69,7 +69,7 @@ def test_the_configured_proxies_and_the_cdn_are_trusted() -> None:
     assert text.startswith("real_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n")
 
 
-def test_behind_a_balancer_of_connections_only_its_own_word_counts() -> None:
+def test_behind_the_proxy_protocol_only_its_peers_set_the_client_address() -> None:
     wanted = read({"TRUSTED_PROXIES": "10.0.0.0/8", "CLIENT_ADDRESS": "proxy-protocol"})
     text = trusted_conf(wanted, {"172.18.0.5"})
     assert "real_ip_header proxy_protocol;" in text

@@ -47,7 +47,7 @@ def test_a_draining_replica_is_out_at_once_and_back_after_one_good_probe() -> No
 
 
 def probed(fleet: Rotation, probe: Probe, *addresses: str) -> None:
-    """Let each fail as often as takes a replica out."""
+    """Let each fail as often as removes a replica."""
     for address in addresses * 2:
         fleet.probed(address, probe)
 
@@ -104,7 +104,7 @@ def test_no_address_at_all_leaves_no_replica() -> None:
     assert fleet.serving() == {}
 
 
-def test_a_silent_name_server_takes_out_only_what_fails_its_probes() -> None:
+def test_a_silent_name_server_removes_only_replicas_that_fail_their_probes() -> None:
     fleet = rotation(A, B)
     fleet.resolved({"web": None}, WEIGHTS)
     assert set(fleet.serving()) == {A, B}

@@ -1,4 +1,4 @@
-"""When a slow request may be tried again."""
+"""The retry budget of slow requests."""
 
 from watcher.tries import Budget
 
@@ -8,16 +8,16 @@ BY_THE_REPLICA = "<190>nginx outcome: 503 503"
 REDIALLED = "<190>nginx outcome: 200 502, 200"
 
 
-def told(budget: Budget, line: str, times: int, now: float) -> None:
+def record(budget: Budget, line: str, times: int, now: float) -> None:
     for _ in range(times):
-        budget.told(line, now)
+        budget.record(line, now)
 
 
 def test_a_quiet_site_may_try_twenty_times_in_ten_seconds() -> None:
     budget = Budget()
-    told(budget, AGAIN, 20, 100.0)
+    record(budget, AGAIN, 20, 100.0)
     assert budget.allows(100.0)
-    told(budget, AGAIN, 1, 101.0)
+    record(budget, AGAIN, 1, 101.0)
     assert not budget.allows(101.0)
     assert budget.allows(110.5)  # the first twenty are forgotten
 
@@ -26,9 +26,9 @@ def test_a_busy_site_may_try_one_in_ten_of_its_requests_again() -> None:
     budget = Budget()
     budget.total(5_000, 100.0)
     budget.total(6_000, 105.0)
-    told(budget, AGAIN, 120, 105.0)
+    record(budget, AGAIN, 120, 105.0)
     assert budget.allows(105.0)
-    told(budget, AGAIN, 1, 105.0)
+    record(budget, AGAIN, 1, 105.0)
     assert not budget.allows(105.0)
 
 
@@ -37,7 +37,7 @@ def test_requests_of_the_time_before_count_no_more() -> None:
     budget.total(0, 100.0)
     budget.total(100_000, 101.0)
     budget.total(100_000, 112.0)
-    told(budget, AGAIN, 21, 112.0)
+    record(budget, AGAIN, 21, 112.0)
     assert not budget.allows(112.0)
 
 
@@ -45,21 +45,21 @@ def test_an_nginx_that_was_started_again_counts_from_zero() -> None:
     budget = Budget()
     budget.total(100_000, 100.0)
     budget.total(10, 101.0)
-    told(budget, AGAIN, 21, 101.0)
+    record(budget, AGAIN, 21, 101.0)
     assert not budget.allows(101.0)
 
 
 def test_a_site_that_sheds_tries_nothing_again() -> None:
     for line in (REFUSED, BY_THE_REPLICA):
         budget = Budget()
-        told(budget, line, 5, 100.0)
+        record(budget, line, 5, 100.0)
         assert budget.allows(100.0)
-        told(budget, line, 1, 100.1)
+        record(budget, line, 1, 100.1)
         assert not budget.allows(100.2)
         assert budget.allows(102.1)
 
 
 def test_a_try_that_never_reached_a_replica_costs_nothing() -> None:
     budget = Budget()
-    told(budget, REDIALLED, 1000, 100.0)
+    record(budget, REDIALLED, 1000, 100.0)
     assert budget.allows(100.0)

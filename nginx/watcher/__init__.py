@@ -1,3 +1,1 @@
-"""Keeps nginx's list of replicas in step with Docker's DNS and with what each replica says of
-itself.
-"""
+"""The watcher keeps nginx's upstream in step with Docker's DNS and the replicas' health checks."""

@@ -1,4 +1,4 @@
-"""Starts nginx, keeps its upstream in step with the replicas, takes new settings, ends with it."""
+"""Start nginx, update its upstream and its settings, and exit with it."""
 
 import asyncio
 import contextlib
@@ -15,35 +15,35 @@ from watcher.rotation import Rotation
 PORT = 8000
 SOCKET = RUN / "reload.sock"
 OUTCOMES = RUN / "outcomes.sock"
-ONCE = RUN / "once"  # while this file exists nginx tries no slow request again
-EVERY = 0.5  # seconds from the start of one round of probes to the next
-PAUSE = 0.1  # and at least this much between two rounds
+ONCE = RUN / "once"  # while this file exists nginx retries no slow request
+EVERY = 0.5  # seconds between the starts of two rounds of probes
+PAUSE = 0.1  # seconds between two rounds at least
 EDGE = "cdn.edge"  # the CDN's containers, in the network `edge`
-EDGE_EVERY = 2.0  # seconds between two questions for them
+EDGE_EVERY = 2.0  # seconds between two lookups of it
 
 
 def log(event: str, **fields: object) -> None:
-    """Write one JSON line, at once: nginx writes to the same stream."""
+    """Write one JSON line in one call: nginx writes to the same stream."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields
     sys.stdout.write(json.dumps(line) + "\n")
 
 
 class Watcher:
-    """The loop: resolve, probe, render, and reload on a change only."""
+    """The loop: resolve, probe, render, and reload after a change only."""
 
     def __init__(self, wanted: settings.Settings, pair: Mapping[str, str]) -> None:
         self._settings = wanted
         self._pair = pair  # the certificate and its key
-        self._one = asyncio.Lock()  # a round of the loop and a reload that was asked for are never at the same time
+        self._one = asyncio.Lock()  # a round of the loop and a requested reload never overlap
         self._rotation = Rotation()
         self._nginx = Nginx()
         self._edges: set[str] = set()
-        self._used: dict[str, str] = {}  # the upstream, and whom nginx was told to trust
-        self._refused: dict[str, str] = {}  # and the last that it refused, so that the log says it once
+        self._used: dict[str, str] = {}  # the upstream and the trusted networks that nginx uses
+        self._refused: dict[str, str] = {}  # the last files that nginx rejected, to log them once
         self._budget = tries.Budget()
 
     async def run(self) -> int:
-        """Run until nginx ends; returns the exit code."""
+        """Run until nginx exits; return the exit code."""
         complaint = await self._prepare()
         if complaint:
             log("refused", complaint=complaint)
@@ -57,11 +57,11 @@ class Watcher:
         await asyncio.start_unix_server(self._asked, SOCKET)
 
         ended = asyncio.create_task(self._nginx.wait())
-        told = asyncio.create_task(stop.wait())
+        signalled = asyncio.create_task(stop.wait())
         watch = asyncio.create_task(self._watch())
         edges = asyncio.create_task(self._watch_edges())
-        await asyncio.wait((ended, told, watch, edges), return_when=asyncio.FIRST_COMPLETED)
-        expected = told.done() and not ended.done()
+        await asyncio.wait((ended, signalled, watch, edges), return_when=asyncio.FIRST_COMPLETED)
+        expected = signalled.done() and not ended.done()
         watch.cancel()
         edges.cancel()
         self._nginx.quit()
@@ -73,7 +73,7 @@ class Watcher:
         return 0 if expected and code == 0 else 1
 
     async def _prepare(self) -> str:
-        """Render all files and have them checked; returns nginx's complaint."""
+        """Render all files and check them; return nginx's complaint."""
         await asyncio.gather(self._look(), self._look_for_edges())
         self._log_replicas()
         return await self._use_all()
@@ -87,7 +87,7 @@ class Watcher:
         return complaint
 
     async def _asked(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the command `reload`: `ok` when the new settings are in use, else a complaint."""
+        """Answer the command `reload`: `ok` once the new settings are in use, else a complaint."""
         async with self._one:
             complaint = await self._renew()
         log("settings", complaint=complaint)
@@ -95,7 +95,7 @@ class Watcher:
         writer.close()
 
     async def _renew(self) -> str:
-        """Take what is in /etc/lb now, or keep all as it was; returns the complaint."""
+        """Use the current settings in /etc/lb, or keep the old ones; return the complaint."""
         before = self._settings, self._pair
         try:
             self._settings, self._pair = settings.load()
@@ -106,7 +106,7 @@ class Watcher:
         if complaint:
             self._settings, self._pair = before
             return f"refused: {_first(complaint)}"
-        return "" if await self._nginx.reload() else "the old workers of nginx still take connections"
+        return "" if await self._nginx.reload() else "old nginx workers still accept connections"
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -119,7 +119,7 @@ class Watcher:
             await asyncio.sleep(max(PAUSE, begun + EVERY - loop.time()))
 
     async def _look(self) -> None:
-        """One round: every name, then every replica, each in parallel."""
+        """Resolve all names in parallel, then probe all replicas in parallel."""
         weights = self._settings.upstreams
         answers = await asyncio.gather(*(network.resolve(service, PORT) for service in weights))
         self._rotation.resolved(dict(zip(weights, answers, strict=True)), weights)
@@ -129,7 +129,7 @@ class Watcher:
             self._rotation.probed(address, probe)
 
     async def _count(self) -> None:
-        """Let nginx try slow requests again, or not."""
+        """Allow or forbid nginx to retry slow requests."""
         now = asyncio.get_running_loop().time()
         had = await tries.requests()
         if had is not None:
@@ -137,9 +137,7 @@ class Watcher:
         tries.mark(ONCE, not self._budget.allows(now))
 
     async def _watch_edges(self) -> None:
-        """Know the CDN's addresses: apart from the rounds, which a name server that is slow would
-        hold up.
-        """
+        """Look up the CDN's addresses apart from the rounds, which a slow DNS must not delay."""
         while True:
             await asyncio.sleep(EDGE_EVERY)
             await self._look_for_edges()
@@ -173,13 +171,13 @@ class Watcher:
 
 
 def _first(complaint: str) -> str:
-    """Return the line that says what is wrong, without nginx's time and process."""
+    """Return the line with the error, without nginx's time and process id."""
     lines = [line for line in complaint.splitlines() if "[emerg]" in line] or complaint.splitlines()
     return lines[0].rpartition("[emerg] ")[2]
 
 
 def main() -> int:
-    """Read the settings and run."""
+    """Read the settings and run the watcher; return the exit code."""
     try:
         wanted, pair = settings.load()
     except settings.BadSettingError as error:

@@ -1,23 +1,21 @@
-"""Names and probes: the watcher's view of the network."""
+"""DNS lookups and health probes."""
 
 import asyncio
 import socket
 
 from watcher.rotation import Probe
 
-PROBE_SECONDS = 1.0  # deadline of a whole probe
+PROBE_SECONDS = 1.0  # deadline of a probe
 
 _REQUEST = b"GET /health/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: watcher\r\nConnection: close\r\n\r\n"
 _NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 async def resolve(service: str, port: int) -> set[str] | None:
-    """Every IPv4 address of a service: an empty set where there is none, None where nobody could
-    tell.
-    """
+    """Return the IPv4 addresses of a service; None if the name server does not answer."""
     loop = asyncio.get_running_loop()
     try:
-        # The dot ends the name: no search domain of the host is tried.
+        # The dot ends the name: the resolver appends no search domain.
         found = await loop.getaddrinfo(f"{service}.", port, family=socket.AF_INET, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         return set() if error.errno in _NO_SUCH_NAME else None
@@ -27,7 +25,7 @@ async def resolve(service: str, port: int) -> set[str] | None:
 
 
 async def probe(address: str, port: int, seconds: float = PROBE_SECONDS) -> Probe:
-    """Ask one replica for its health; never takes longer than `seconds`."""
+    """Ask one replica for its health, within `seconds`."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(seconds):
@@ -44,7 +42,7 @@ async def probe(address: str, port: int, seconds: float = PROBE_SECONDS) -> Prob
 
 
 def verdict(status_line: bytes) -> Probe:
-    """Judge an answer by its first line."""
+    """Return the result of a probe by the answer's first line."""
     protocol, _, rest = status_line.partition(b" ")
     status = rest[:3]
     if not protocol.startswith(b"HTTP/1.") or not status_line.endswith(b"\n"):

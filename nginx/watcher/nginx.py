@@ -1,4 +1,4 @@
-"""nginx as a child process."""
+"""The nginx child process and its rendered files."""
 
 import asyncio
 import contextlib
@@ -8,12 +8,12 @@ from pathlib import Path
 
 RUN = Path("/run/lb")
 CHECK_SECONDS = 10
-CLOSING_SECONDS = 1.0  # how long clients are asked to close their connections before a reload
-RELOAD_SECONDS = 5.0  # until the old workers must have stopped accepting
+CLOSING_SECONDS = 1.0  # before a reload: answers close their connections
+RELOAD_SECONDS = 5.0  # deadline for the old workers to stop accepting
 
 
 def accepting() -> set[int]:
-    """The workers that accept connections; nginx puts the state of a process into its title."""
+    """Return the workers that accept connections, by the titles that nginx gives its processes."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -30,10 +30,9 @@ class Nginx:
         self._process: asyncio.subprocess.Process | None = None
 
     async def use(self, files: Mapping[str, str]) -> str:
-        """Put rendered files in place if nginx accepts them; returns nginx's complaint, empty when
-        it accepts.
+        """Install rendered files if nginx accepts them; return nginx's complaint, or "".
 
-        Refused files are replaced by those before. The running nginx does not look until `reload`.
+        After a rejection the previous files are restored. nginx reads the files at `reload`.
         """
         before = {name: (RUN / name).read_text() for name in files if (RUN / name).exists()}
         self._write(files)
@@ -44,11 +43,11 @@ class Nginx:
 
     def _write(self, files: Mapping[str, str]) -> None:
         for name, text in files.items():
-            (RUN / name).touch(mode=0o600)  # one of them is the key
+            (RUN / name).touch(mode=0o600)  # one file is the private key
             (RUN / name).write_text(text)
 
     async def check(self) -> str:
-        """Run `nginx -t`; returns what it says if it fails."""
+        """Run `nginx -t`; return its output if it fails."""
         process = await asyncio.create_subprocess_exec(
             "nginx", "-t", "-q", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
@@ -58,7 +57,7 @@ class Nginx:
         except TimeoutError:
             process.kill()
             await process.wait()
-            return f"nginx -t did not end within {CHECK_SECONDS} s"
+            return f"nginx -t timed out after {CHECK_SECONDS} s"
         return "" if process.returncode == 0 else output.decode(errors="replace").strip() or "nginx -t failed"
 
     async def start(self) -> None:
@@ -66,11 +65,10 @@ class Nginx:
         self._process = await asyncio.create_subprocess_exec("nginx", "-g", "daemon off;")
 
     async def reload(self) -> bool:
-        """Start new workers with the files as they are; the old ones finish their requests. False:
-        they did not start.
+        """Start new workers with the current files; old ones finish their requests.
 
-        Until then nginx.conf lets every answer close its connection, so that the old workers have
-        next to none that is idle when they go.
+        Return False if the old workers still accept connections at the deadline. Before the reload
+        each answer closes its connection, so that the old workers have almost no idle connections.
         """
         closing = RUN / "closing"
         closing.touch()
@@ -88,11 +86,11 @@ class Nginx:
         return True
 
     def quit(self) -> None:
-        """Take no more connections and end when the requests in flight are answered."""
+        """Stop accepting, finish the requests in flight, and exit."""
         self._signal(signal.SIGQUIT)
 
     async def wait(self) -> int:
-        """Wait until nginx has ended; returns its exit code."""
+        """Wait until nginx exits; return its exit code."""
         return await self._process.wait() if self._process else 0
 
     def _signal(self, number: signal.Signals) -> None:

@@ -8,26 +8,26 @@ _BALANCE = {
     "round_robin": "",
     "weighted": "",  # round robin by weight
     "least_conn": "    least_conn;\n",
-    # The whole address, and consistent: a replica that comes or goes moves few clients. nginx's own
-    # ip_hash looks at three of the four bytes.
+    # A consistent hash of the whole address: a new or removed replica moves few clients. nginx's
+    # ip_hash uses only three of the four bytes.
     "ip_hash": "    hash $client_network consistent;\n",
 }
 
 
-# As nginx spells them: in small letters X-Forwarded-For would be any header, of which the first
-# line counts.
+# In nginx's spelling. In lower case X-Forwarded-For would be an ordinary header, of which only the
+# first line counts.
 _REAL_IP_HEADER = {
     "x-forwarded-for": "X-Forwarded-For",
     "cf-connecting-ip": "CF-Connecting-IP",
     "proxy-protocol": "proxy_protocol",
 }
 
-LARGE_BODIES = 32 * 1024 * 1024  # bytes of the tmpfs /bodies for those of 260 KB and more
+LARGE_BODIES = 32 * 1024 * 1024  # bytes of the tmpfs /bodies for bodies of 260 KB and more
 MIDDLE_BODIES = 100
 
 
 def settings_conf(settings: Settings) -> str:
-    """The size and the number of bodies, and the hosts that the site answers for."""
+    """Return the limits of bodies, the hosts of the site, and the redirects to HTTPS."""
     lines = [
         f"client_max_body_size {settings.max_body_bytes};",
         f"limit_conn large_bodies {min(65535, max(1, LARGE_BODIES // settings.max_body_bytes))};",
@@ -42,7 +42,7 @@ def settings_conf(settings: Settings) -> str:
 
 
 def _https(settings: Settings) -> list[str]:
-    """What is redirected, where to, and what browsers are to remember of it."""
+    """Return the maps of the redirect to HTTPS and of HSTS."""
     only = settings.https_only
     port = "" if settings.https_port == 443 else f":{settings.https_port}"
     return [
@@ -53,12 +53,11 @@ def _https(settings: Settings) -> list[str]:
 
 
 def trusted_conf(settings: Settings, edges: Collection[str]) -> str:
-    """Whose word counts for a client's address, and which word; `edges` are the addresses of the
-    CDN's containers.
+    """Return the trusted proxies, and the header in which they send the client's address.
 
-    The header is read from its right end, up to the first address that is not trusted. From any
-    other peer it says nothing. A balancer of connections says nothing about https, so its peers are
-    none of $trusted_peer.
+    `edges` are the addresses of the CDN's containers. nginx reads the header from the right, up to
+    the first untrusted address; it ignores the header of any other peer. The PROXY protocol has no
+    scheme, so its peers are not in $trusted_peer.
     """
     proxied = settings.client_address == "proxy-protocol"
     networks = [*settings.trusted_proxies, *([] if proxied else sorted(edges))]
@@ -75,22 +74,19 @@ def trusted_conf(settings: Settings, edges: Collection[str]) -> str:
 
 
 def listen_conf(settings: Settings) -> str:
-    """The published ports; where connections begin with the PROXY protocol, those without it are
-    refused.
-    """
+    """Return the published ports. With the PROXY protocol nginx rejects connections without it."""
     proxied = " proxy_protocol" if settings.client_address == "proxy-protocol" else ""
     return f"listen 8080 default_server{proxied};\nlisten 8443 ssl default_server{proxied};\n"
 
 
 def replicas_conf(method: str, serving: Mapping[str, int], port: int, most: int) -> str:
-    """The upstream, in an order that does not depend on the name server's; and once more for what
-    goes first.
+    """Return the upstream, sorted by address, and a second one for requests with priority.
 
-    A replica gets `most` requests at a time, and half as many more of those that go first. Where
-    all have so many, nginx refuses at once: more would only wait, and be given up.
+    A replica gets `most` requests at a time; half as many more with priority. When all replicas
+    are full, nginx rejects at once: a queued request would time out.
 
-    max_fails=0: the probes alone take a replica out. Counting failed requests would let a few slow
-    pages mark every replica as failed, and nginx then answers 502 to everybody.
+    max_fails=0: only the probes remove a replica. If failed requests counted, a few slow pages
+    could mark every replica as failed, and nginx would answer 502 to all clients.
     """
     none = not serving
     upstreams = [
@@ -106,15 +102,14 @@ def _upstream(name: str, method: str, serving: Mapping[str, int], port: int, mos
         f"    server {address}:{port} max_fails=0 max_conns={most}{f' weight={weight}' if weighted else ''};\n"
         for address, weight in sorted(serving.items())
     ]
-    if not servers:  # nginx wants one server even where $no_replica keeps requests away
+    if not servers:  # nginx needs one server, though $no_replica stops all requests
         servers = ["    server 127.0.0.1:1 down;\n"]
     return (
         f"upstream {name} {{\n"
         f"    zone {name} 256k;\n"
         f"{_BALANCE[method]}"
         f"{''.join(servers)}"
-        # Gunicorn keeps an idle connection longer, so it never closes one that nginx is about to
-        # use.
+        # Gunicorn keeps idle connections longer, so it never closes one that nginx is about to use.
         "    keepalive 32;\n"
         "    keepalive_timeout 30s;\n"
         "    keepalive_requests 100000;\n"

@@ -1,30 +1,30 @@
-"""Which replicas get requests: decided from names, probes and nothing else."""
+"""The rotation: which replicas get requests, by DNS and probes only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-FALL = 2  # failed probes in a row that take a replica out; one good probe brings it back
+FALL = 2  # consecutive failed probes that remove a replica; one good probe adds it again
 
 
 class Probe(Enum):
-    """What one `GET /health/` found."""
+    """The result of one `GET /health/`."""
 
     GOOD = "good"
-    DRAINING = "draining"  # 503: the replica asks to be left alone
-    FAILED = "failed"  # refused, reset, or an answer that makes no sense
-    SLOW = "slow"  # it took the connection and did not answer in time: it hangs, or all are short of CPU time
+    DRAINING = "draining"  # 503: the replica wants no new requests
+    FAILED = "failed"  # refused, reset, or an invalid answer
+    SLOW = "slow"  # accepted, but no answer in time: it hangs, or all lack CPU time
 
 
 @dataclass
 class Replica:
-    """One address: its weight, its failed probes in a row, and whether it may have requests."""
+    """One address: its weight, its consecutive failures, and whether it gets requests."""
 
     weight: int
     listed: bool = True  # the name server confirmed it in this round
     failures: int = 0
     serving: bool = False  # not before its first good probe
-    slow: bool = False  # out for being slow only
+    slow: bool = False  # removed for slowness only
 
 
 class Rotation:
@@ -34,11 +34,10 @@ class Rotation:
         self.replicas: dict[str, Replica] = {}
 
     def resolved(self, answers: Mapping[str, set[str] | None], weights: Mapping[str, int]) -> None:
-        """Take the addresses of every service; None means that the name server did not answer for
-        it.
+        """Update the addresses of every service; None means that the name server did not answer.
 
-        An address that is no longer listed goes at once. Where there was no answer, a replica stays
-        for as long as its probes are good: a name server that is down must not empty the site.
+        An address that is no longer listed is removed at once. Without an answer a replica stays
+        while its probes are good: a name server that is down must not empty the site.
         """
         known: dict[str, Replica] = {}
         unanswered = {service for service, addresses in answers.items() if addresses is None}
@@ -55,7 +54,7 @@ class Rotation:
         self.replicas = known
 
     def probed(self, address: str, probe: Probe) -> None:
-        """Take the result of one probe."""
+        """Update a replica with the result of one probe."""
         replica = self.replicas[address]
         if probe is Probe.GOOD:
             replica.failures, replica.serving, replica.slow = 0, True, False
@@ -68,16 +67,17 @@ class Rotation:
         replica.serving = False
 
     def _half_are_slow(self) -> bool:
-        """Return whether half of the replicas are out for being slow: then the others get too much,
-        and are next.
+        """Return whether half of the replicas are already removed for slowness.
+
+        Removing more would overload the others, which would be slow next.
         """
         return 2 * (sum(one.slow for one in self.replicas.values()) + 1) > len(self.replicas)
 
     def serving(self) -> dict[str, int]:
-        """Address to weight of every replica that gets requests.
+        """Return address and weight of every replica that gets requests.
 
-        When no replica is fit, all that are listed get requests: their own 503 or a retry is better
-        than a site cut off by a false alarm.
+        If no replica is healthy, all listed ones get requests: their own 503, or a retry, is
+        better than a site cut off by a false alarm.
         """
         fit = {address: replica.weight for address, replica in self.replicas.items() if replica.serving}
         if fit:

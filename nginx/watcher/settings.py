@@ -1,4 +1,4 @@
-"""What /etc/lb asks for, as scripts/lb.sh writes it; checked at the start and at each reload."""
+"""The settings in /etc/lb, which scripts/lb.sh writes; checked at start and at each reload."""
 
 import ipaddress
 import re
@@ -11,7 +11,7 @@ from typing import Self
 FROM = Path("/etc/lb")
 
 METHODS = ("round_robin", "least_conn", "ip_hash", "weighted")
-# How a trusted proxy says who the client is.
+# The ways in which a trusted proxy sends the client's address.
 CLIENT_ADDRESSES = ("x-forwarded-for", "cf-connecting-ip", "proxy-protocol")
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?")
@@ -20,21 +20,20 @@ _HOST = re.compile(rf"\.?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]")
 
 
 class BadSettingError(ValueError):
-    """A value or a file that cannot be used; the message names it."""
+    """An invalid value or file; the message names it."""
 
     @classmethod
     def value(cls, name: str, value: str, rule: str) -> Self:
-        """Say that `value` breaks the rule."""
+        """Return the error of a `value` that breaks the rule."""
         return cls(f'{name}="{value}": {rule}')
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked for.
+    """The settings.
 
-    `upstreams` maps a Compose service to the weight of each of its replicas; `hosts` is empty where
-    any Host is served, else holds names as in Django's ALLOWED_HOSTS. `max_in_flight`: requests at
-    one replica.
+    `upstreams` maps a Compose service to the weight of each of its replicas. `hosts` has names as
+    in Django's ALLOWED_HOSTS; empty means any host. `max_in_flight`: requests at one replica.
     """
 
     method: str
@@ -49,7 +48,7 @@ class Settings:
 
 
 def read(given: Mapping[str, str]) -> Settings:
-    """Check the settings; raises BadSettingError."""
+    """Return the checked settings. Raises BadSettingError."""
     return Settings(
         method=_method(given.get("LB_METHOD") or "least_conn"),
         upstreams=_upstreams(given.get("LB_UPSTREAMS") or "web=1"),
@@ -64,24 +63,22 @@ def read(given: Mapping[str, str]) -> Settings:
 
 
 def parse(text: str) -> dict[str, str]:
-    """Return the values by name: a line is NAME=VALUE, and the value is taken literally."""
+    """Return the values by name. A line is NAME=VALUE; the value is literal."""
     pairs = (line.partition("=") for line in text.splitlines())
     return {name: value for name, equals, value in pairs if equals}
 
 
 def load() -> tuple[Settings, dict[str, str]]:
-    """Return the settings of /etc/lb, and the certificate and the key by name; raises
-    BadSettingError.
-    """
+    """Return the settings of /etc/lb, and certificate and key by name. Raises BadSettingError."""
     return read(parse(_file("settings"))), _pair()
 
 
 def _pair() -> dict[str, str]:
     pair = {name: _file(name) for name in ("tls_certificate", "tls_key")}
-    try:  # nginx takes a key of another type than the certificate's
+    try:  # nginx itself accepts a key of another type than the certificate's
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(FROM / "tls_certificate", FROM / "tls_key")
     except ssl.SSLError as error:
-        raise BadSettingError(f"the certificate and its key: {error.reason or error}") from error
+        raise BadSettingError(f"certificate and key do not match: {error.reason or error}") from error
     return pair
 
 

@@ -1,32 +1,30 @@
-"""How many second tries nginx may make: each costs a replica as much as a first one, when there is
-too much to do.
-"""
+"""The retry budget: under overload each retry costs a replica as much as a first attempt."""
 
 import asyncio
 import contextlib
 from collections import deque
 from pathlib import Path
 
-WINDOW = 10.0  # seconds that are looked back on
-SHARE = 0.1  # second tries for each request of the window
-SPARE = 20  # and as many in any case, so that a quiet site may try again
+WINDOW = 10.0  # seconds of the window
+SHARE = 0.1  # retries per request of the window
+SPARE = 20  # retries in any case, so that a quiet site may retry
 SHED_WINDOW = 2.0
-SHED = 5  # refused requests of the last two seconds; more means that the site sheds
+SHED = 5  # rejected requests in SHED_WINDOW; above it the site is shedding load
 
 STATUS_PORT = 8081
 STATUS_SECONDS = 0.5
 
 
 class Budget:
-    """Counts what nginx tells, and says whether a request that was slow may be tried again."""
+    """The counts of nginx's requests, retries and rejections; allows or forbids retries."""
 
     def __init__(self) -> None:
         self._second: deque[float] = deque(maxlen=100_000)
         self._refused: deque[float] = deque(maxlen=SHED + 1)
         self._totals: deque[tuple[float, int]] = deque()
 
-    def told(self, line: str, now: float) -> None:
-        """Take one line of nginx: the status of the answer, and those of all tries."""
+    def record(self, line: str, now: float) -> None:
+        """Record one line of nginx: the status of the answer, and those of all attempts."""
         status, _, tries = line.strip().rpartition("outcome: ")[2].partition(" ")
         if status == "503":
             self._refused.append(now)
@@ -34,15 +32,15 @@ class Budget:
             self._second.append(now)
 
     def total(self, requests: int, now: float) -> None:
-        """Take how many requests nginx has had since it was started."""
+        """Record the number of requests that nginx has had since its start."""
         if self._totals and requests < self._totals[-1][1]:
-            self._totals.clear()  # it was started again
+            self._totals.clear()  # nginx was restarted
         self._totals.append((now, requests))
         while len(self._totals) > 1 and self._totals[0][0] < now - WINDOW:
             self._totals.popleft()
 
     def allows(self, now: float) -> bool:
-        """Return whether a second try may be made."""
+        """Return whether nginx may retry a slow request."""
         while self._second and self._second[0] < now - WINDOW:
             self._second.popleft()
         shedding = len(self._refused) > SHED and self._refused[0] > now - SHED_WINDOW
@@ -50,27 +48,29 @@ class Budget:
         return not shedding and len(self._second) <= SPARE + SHARE * requests
 
 
-class Ear(asyncio.DatagramProtocol):
-    """The socket to which nginx writes a line for each request that was tried again or refused."""
+class OutcomeReceiver(asyncio.DatagramProtocol):
+    """The socket to which nginx logs each retried or rejected request."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        """Take a line."""
-        self._budget.told(data.decode(errors="replace"), asyncio.get_running_loop().time())
+        """Record a line."""
+        self._budget.record(data.decode(errors="replace"), asyncio.get_running_loop().time())
 
 
 async def listen(budget: Budget, socket: Path) -> asyncio.DatagramTransport:
-    """Open the socket; nginx must find it when it starts."""
+    """Open the socket. It must exist when nginx starts."""
     socket.unlink(missing_ok=True)
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: Ear(budget), local_addr=str(socket), family=1)
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: OutcomeReceiver(budget), local_addr=str(socket), family=1
+    )
     return transport
 
 
 async def requests() -> int | None:
-    """Return how many requests nginx has had, by its own count; None if it does not answer."""
+    """Return nginx's own count of its requests; None if it does not answer."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(STATUS_SECONDS):
@@ -86,7 +86,7 @@ async def requests() -> int | None:
 
 
 def mark(file: Path, wanted: bool) -> None:
-    """Make or remove the file that tells nginx to try once."""
+    """Create or remove the file that makes nginx try once."""
     with contextlib.suppress(OSError):
         if wanted:
             file.touch()

@@ -1,4 +1,4 @@
-"""`/api/orders/`: placing an order, and looking at one's own."""
+"""`/api/orders/`: place an order, and read orders."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PAGE, PAGE_MAX = 50, 200
 LINES_MAX, QUANTITY_MAX = 50, 10_000
 TOTAL_MAX = 2**53 - 1  # what every JSON reader can hold exactly
 PRODUCT_ID_MAX = 10**18 - 1
-# Services that may ask for the orders of any user: they have looked at who asks them.
+# Services that may read the orders of any user: they have authorised their own caller.
 READERS = callers("orders")
 AFTER = {"Retry-After": "1"}
 
-api = Api("orders", "Orders: placed once for each key, and seen by whom they belong to.", auth=bearer.Bearer())
+api = Api("orders", "Orders: placed once for each key, visible to their user.", auth=bearer.Bearer())
 
 
 class ItemIn(Schema):
@@ -42,7 +42,7 @@ class ItemIn(Schema):
 
 def _each_once(items: list[ItemIn]) -> list[ItemIn]:
     if len({item.product_id for item in items}) < len(items):
-        raise ValueError("a product stands in one item only")
+        raise ValueError("must have each product in one item only")
     return items
 
 
@@ -68,7 +68,9 @@ class OrderOut(Schema):
     user_id: int
     status: str
     items: list[ItemOut]
-    products: list[ProductOut] = Field(description="What they are called now; also while the products service is away.")
+    products: list[ProductOut] = Field(
+        description="The products' current names, also while the products service is unavailable."
+    )
     total: int = Field(description="In minor units.")
     currency: str
     archived: bool
@@ -91,22 +93,21 @@ def place(
 ) -> Status[dict[str, Any]]:
     """Place an order: 201. The same key again: the same order, 200; with other items: 422.
 
-    An order that is there already needs no other service, so a caller who has lost the answer
-    always gets it.
+    An existing order needs no other service, so a caller that has lost the answer always gets it.
     """
     user_id = bearer.user(request)
     order, new = Order.objects.for_user(user_id).filter(idempotency_key=idempotency_key).first(), False
     if order is None:
         lines, currency = _priced(body.items)
-        if not deadline.left(1):  # whoever asks has been told so, and would not expect an order that comes afterwards
-            raise Problem(503, "There was no time left to place the order. Try again with the same key.", AFTER)
+        if not deadline.left(1):  # the caller already has a 504, so no order may follow
+            raise Problem(503, "The deadline passed before the order was placed. Try again with the same key.", AFTER)
         try:
             order, new = Order.objects.place(user_id, lines, currency, idempotency_key)
         except UserDeletedError as error:
-            raise PermissionDenied("the user has been deleted") from error
+            raise PermissionDenied("The user was deleted.") from error
     (shown,) = _shown([order])
     if not new and _wanted(body) != {item["product_id"]: item["quantity"] for item in shown["items"]}:
-        raise Problem(422, "This Idempotency-Key was used for an order with other items.")
+        raise Problem(422, "This Idempotency-Key belongs to an order with other items. Use a new key.")
     return Status(201 if new else 200, shown)
 
 
@@ -117,7 +118,7 @@ def orders(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
     user_id: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
 ) -> dict[str, Any]:
-    """One's own orders, the latest first; with `user_id` those of another user, for staff."""
+    """List the caller's orders, the latest first; with `user_id` another user's, for staff."""
     found = _with_items(Order.objects.for_user(_whose(request, user_id))).order_by("-id")
     if cursor is not None:
         found = found.filter(id__lt=cursor)
@@ -128,7 +129,7 @@ def orders(
 
 @api.get("{int:order_id}", response={200: OrderOut, **problems(401, 404)})
 def order(request: HttpRequest, order_id: int) -> dict[str, Any]:
-    """One's own order; staff see each. Whether another one exists is not told."""
+    """Return the caller's order; any for staff. 404: also if it is another user's."""
     found = _with_items(Order.objects.filter(pk=order_id)).first() if order_id <= LARGEST else None
     if found is None or not bearer.caller(request).may_see(found.user_id):
         raise Http404
@@ -141,23 +142,23 @@ def _whose(request: HttpRequest, user_id: int | None) -> int:
         return bearer.user(request)
     if who.may_see(user_id) or who.service in READERS:
         return user_id
-    raise PermissionDenied("the orders of another user are for staff")
+    raise PermissionDenied("Only staff can read the orders of another user.")
 
 
 def _priced(items: Sequence[ItemIn]) -> tuple[list[Line], str]:
-    """Return the lines with today's prices, and their currency. Raises Problem."""
+    """Return the lines with current prices, and their currency. Raises Problem."""
     try:
         prices = products.prices(item.product_id for item in items)
     except products.UnknownProduct as error:
         raise Problem(400, str(error)) from error
     except RequestException as error:
-        detail = "The products service does not answer at the moment. Try again shortly."
+        detail = "The products service is unavailable. Try again in 1 s."
         raise Problem(503, detail, AFTER) from error
     currencies = {price.currency for price in prices.values()}
     if len(currencies) > 1:
-        raise Problem(400, f"The products of one order have one currency, not {' and '.join(sorted(currencies))}.")
+        raise Problem(400, f"An order must have one currency, not {' and '.join(sorted(currencies))}. Split the order.")
     if sum(item.quantity * prices[item.product_id].amount for item in items) > TOTAL_MAX:
-        raise Problem(400, "The total of the order is too large.")
+        raise Problem(400, "The total of the order is too large. Split the order.")
     products.remember(prices)
     lines = [Line(item.product_id, item.quantity, prices[item.product_id].amount) for item in items]
     return lines, currencies.pop()

@@ -1,6 +1,4 @@
-"""Orders and their items: in the bucket of the user who placed them. And what the products are
-called.
-"""
+"""Orders and their items, in the bucket of their user; and the names of products."""
 
 from __future__ import annotations
 
@@ -24,12 +22,12 @@ USER_EVENTS = "orders.tasks.handle_user_event"
 
 
 class UserDeletedError(Exception):
-    """The user who would place the order has been deleted."""
+    """The user of the new order was deleted."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is ordered. `unit_price` in minor units."""
+    """One line of a new order. `unit_price` in minor units."""
 
     product_id: int
     quantity: int
@@ -42,8 +40,8 @@ class OrderManager(ByUser["Order"]):
     def place(self, user_id: int, lines: Sequence[Line], currency: str, idempotency_key: str) -> tuple[Order, bool]:
         """Return the order that this user placed with this key, and whether it is new.
 
-        The order, its items and the event that tells of it are written in one transaction, at most
-        once for a key. Raises UserDeletedError: a token is good for a while after its user is gone.
+        One transaction writes the order, its items and the event, at most once for a key. Raises
+        UserDeletedError: a token is valid for a while after its user was deleted.
         """
 
         def once() -> tuple[Order, bool]:
@@ -57,8 +55,8 @@ class OrderManager(ByUser["Order"]):
                     },
                 )
                 if new and Inbox.objects.filter(user_id=user_id, consumer=USER_EVENTS).exists():
-                    # The deletion was handled before. If it comes later, it waits for this
-                    # transaction (`alone`) and then archives this order as well.
+                    # A later deletion waits for this transaction (`alone`), and then archives
+                    # this order too.
                     raise UserDeletedError
                 if new:
                     OrderItem.objects.bulk_create(
@@ -84,10 +82,10 @@ class OrderManager(ByUser["Order"]):
 
 
 class Order(ShardedModel):
-    """An order. Its number is in the bucket of its user: either finds the shard."""
+    """An order. Its id is in the bucket of its user, so either id finds the shard."""
 
     class Status(models.TextChoices):
-        """How far it is."""
+        """The state of an order."""
 
         PLACED = "placed"
         CONFIRMED = "confirmed"
@@ -96,7 +94,7 @@ class Order(ShardedModel):
 
     shard_key = "user_id"
 
-    # Not a foreign key: users are another service's.
+    # Not a foreign key: another service owns users.
     user_id = models.BigIntegerField()
     status = models.TextField(choices=Status.choices, default=Status.PLACED)
     total = models.BigIntegerField(help_text="In minor units: cents for EUR, yen for JPY.")
@@ -120,7 +118,7 @@ class Order(ShardedModel):
         indexes = (models.Index(name="order_by_user", fields=["user_id", "id"]),)
 
     def __str__(self) -> str:
-        """Return the number."""
+        """Return the id."""
         return f"order {self.id}"
 
 
@@ -141,13 +139,13 @@ class OrderItem(ShardedModel):
         )
 
     def __str__(self) -> str:
-        """Return the product and how many."""
+        """Return the quantity and the product."""
         return f"{self.quantity} of product {self.product_id}"
 
 
 class Inbox(ShardedModel, InboxEntry):
-    """What the orders of a user have been told of. It moves with them: so an event that comes again
-    after a move finds that it was received.
+    """The events that were handled for a user. Rows move with the user's bucket, so an event that
+    is delivered again after a move is still recognised.
     """
 
     shard_key = "user_id"
@@ -159,9 +157,7 @@ class Inbox(ShardedModel, InboxEntry):
 
 
 class ProductName(models.Model):
-    """What a product is called: as the products service last said. In the context's own database,
-    since products belong to no user.
-    """
+    """A product's name, from the products service's last event. Not sharded: it has no user."""
 
     product_id = models.BigIntegerField(primary_key=True)
     name = models.TextField()

@@ -1,4 +1,4 @@
-"""What the products service says of products, and what orders remembers of that."""
+"""Prices from the products service, and the product names that orders stores."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from shop.services import calls
 SECONDS = 1.0  # for all products of an order
 
 
-class UnknownProduct(Exception):  # noqa: N818 - said of the product
-    """There is no product with this id."""
+class UnknownProduct(Exception):  # noqa: N818 - names the product's state
+    """A product does not exist."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """In minor units. `name` is what the product is called."""
+    """A product's price in minor units, and its name."""
 
     amount: int
     currency: str
@@ -28,8 +28,9 @@ class Price:
 
 
 def prices(product_ids: Iterable[int]) -> dict[int, Price]:
-    """Return the price of each product, all by one call. Raises UnknownProduct, and
-    RequestException if the products service gives no prices in time.
+    """Return the price of each product, by one call.
+
+    Raises UnknownProduct, and RequestException if the service does not answer in time.
     """
     wanted = list(product_ids)
     ids = ",".join(map(str, wanted))
@@ -41,13 +42,14 @@ def prices(product_ids: Iterable[int]) -> dict[int, Price]:
         raise InvalidJSONError(f"products: status {answer.status_code} without prices") from error
     for product_id in wanted:
         if product_id not in found:
-            raise UnknownProduct(f"There is no product {product_id}.")
+            raise UnknownProduct(f"Product {product_id} does not exist. Remove it from the order.")
     return {product_id: found[product_id] for product_id in wanted}
 
 
 def remember(prices: Mapping[int, Price]) -> None:
-    """Keep the names of products that are ordered for the first time. A name that is known is kept
-    up to date by events, so what was just read, perhaps from a cache, does not replace it.
+    """Store the names of products that are new here.
+
+    Events update a stored name. The name just read may be a stale cached one, so it replaces none.
     """
     new = prices.keys() - names(prices).keys()
     ProductName.objects.using("default").bulk_create(
@@ -56,7 +58,7 @@ def remember(prices: Mapping[int, Price]) -> None:
 
 
 def names(product_ids: Iterable[int]) -> dict[int, str]:
-    """Return the names of those products that are known here."""
+    """Return the stored names of these products."""
     known = ProductName.objects.using("default").filter(product_id__in=set(product_ids))
     return dict(known.values_list("product_id", "name"))
 
@@ -64,7 +66,7 @@ def names(product_ids: Iterable[int]) -> dict[int, str]:
 def _price(item: Any) -> Price:
     price = Price(item["price"]["amount"], item["price"]["currency"], item["name"])
     if type(price.amount) is not int or price.amount < 0 or not isinstance(price.currency, str):
-        raise InvalidJSONError("products: a price that is none")
+        raise InvalidJSONError("products: invalid price")
     if not isinstance(price.name, str):
-        raise InvalidJSONError("products: a name that is none")
+        raise InvalidJSONError("products: invalid name")
     return price

@@ -1,6 +1,4 @@
-"""The services: which there are (`registry`), how they call each other (`calls`), what they offer
-(`api_docs`).
-"""
+"""The services: the `registry`, their `calls` of each other, and their `api_docs`."""
 
 from shop.services.registry import (
     APIS,

@@ -1,7 +1,7 @@
 """`/api/docs`: the operations of all services on one page, from one OpenAPI document.
 
-The page is the same whatever happens. The document has what the services say at the moment: one
-that is down or hung is named as missing, and the others are there in time.
+The page is static. The document merges the services' documents: it names a service that does not
+answer in time as missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scaleout.caching import multi_level_cache
 from scaleout.cdn import public
 from scaleout.gateway import gateway
 
-SECONDS = 0.5  # for each service: all three, one after the other, are given up before the load balancer's 2 s
+SECONDS = 0.5  # per service: three in sequence end before the load balancer's 2 s
 KEPT = 10  # seconds
 
 
@@ -25,7 +25,7 @@ def _document() -> str:
     merged, missing = gateway().documents(SECONDS)
     text = "The operations of all services. `POST /api/users/token` gives the token that *Authorize* asks for."
     if missing:
-        text += f"\n\n**Missing at the moment, for want of an answer: {', '.join(missing)}.**"
+        text += f"\n\n**Missing, since the service did not answer: {', '.join(missing)}.**"
     info = {"title": "API", "version": "1.0.0", "description": text}
     return json.dumps(merged | {"info": info})
 
@@ -39,7 +39,7 @@ def document(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    """Answer with the page. Nothing on it comes from elsewhere, and its policy sees to that."""
+    """Answer with the page. Its policy allows files of this site only."""
     files = f"'self' {settings.STATIC_URL.removesuffix('/static/')}".strip()
     answer = render(request, "services/api_docs.html")
     answer["Content-Security-Policy"] = (

@@ -1,9 +1,7 @@
-"""Calls from one service to another: signed, in time, and through what protects the gateway's
-callers as well.
+"""Calls from one service to another, as a `requests.Session` on the gateway's client.
 
-So a service that hangs takes only some of the threads of those that call it, and after a few
-failures none; a replica that fails is avoided; and the time that the caller's caller still waits is
-the most that is waited here.
+So a call has the deadline of the request that it serves. A bulkhead limits the threads that wait
+for a hung service, a circuit breaker opens after a few failures, and failing replicas are avoided.
 """
 
 from __future__ import annotations
@@ -21,12 +19,12 @@ from scaleout.observability import trace
 
 from shop import services
 
-ATTEMPT = 0.25  # seconds of one try, where there is another replica
-PROBE = 0.1  # seconds for the answer to a probe, there
+ATTEMPT = 0.25  # seconds of one attempt, if another replica exists
+PROBE = 0.1  # seconds for a probe, if another replica exists
 
 
 class OnBehalf(AuthBase):
-    """Sign each request for the service that it goes to, and say on whose behalf it is sent."""
+    """Add the headers of a call: the token, the caller's writes, and the trace."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Return the request with its headers."""
@@ -34,7 +32,7 @@ class OnBehalf(AuthBase):
         request.headers.update(
             {
                 "Authorization": f"Bearer {tokens.for_service(service)}",
-                **replication.headers(),  # what the caller has written is seen there too
+                **replication.headers(),  # the called service reads the caller's own writes
                 **trace.headers(),
             }
         )

@@ -1,40 +1,37 @@
-"""The services, each described once. Settings derive from this list; compose.yaml, Prometheus and
-the scripts are checked against it by tests/test_services.py. docs/add-a-service.md is the checklist
-for a new one.
+"""The registry of services: each is described once, here.
+
+Settings derive from it. tests/test_services.py checks compose.yaml, Prometheus and the scripts
+against it. docs/add-a-service.md is the checklist for a new service.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SHOP = "shop"  # the database of what is not sharded
+SHOP = "shop"  # the database of the services that are not sharded
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service. `database`: the context that it opens; `calls`: the services that it may
-    call.
-    """
+    """One service. `database`: the context that it opens. `calls`: services that it may call."""
 
     name: str
     port: int
     database: str = SHOP
-    api: bool = True  # served below /api/<name>/, by the gateway as well
+    api: bool = True  # the gateway also serves it below /api/<name>/
     sharded: bool = False
-    issues_tokens: bool = False  # so it has a key of its own: needed to call another service
-    caches_pages: bool = False  # keeps values of the catalogue in Redis, for others that do
+    issues_tokens: bool = False  # has its own signing key, which a call to another service needs
+    caches_pages: bool = False  # shares cached values of the catalogue in Redis
     calls: frozenset[str] = frozenset()
 
     @property
     def has_worker(self) -> bool:
-        """Whether it has a worker and queues of its own: no other worker has the password of its
-        database.
-        """
+        """Whether it has its own worker and queues: only that worker has the password."""
         return self.database != SHOP
 
     @property
     def worker(self) -> str:
-        """The name of the service that runs its tasks."""
+        """The name of the worker service that runs its tasks."""
         return f"{self.name}-worker" if self.has_worker else "worker"
 
 
@@ -53,36 +50,34 @@ APIS = tuple(name for name, one in SERVICES.items() if one.api)
 ISSUERS = tuple(name for name, one in SERVICES.items() if one.issues_tokens)
 WORKERS = tuple(name for name, one in SERVICES.items() if one.has_worker)
 OWNERS = (SHOP, *WORKERS)
-# The queues of each, "<owner>.<kind>": what became of its events, events for it, ordinary tasks,
-# and events of which there are many. A worker takes from them in this order.
+# The queues of an owner, "<owner>.<kind>": acknowledgements of its events, events for it, ordinary
+# tasks, and bulk events. A worker reads them in this order.
 KINDS = ("answers", "events", "tasks", "bulk")
-# The one queue that the release before this one has. Workers still read it; remove it with the next
-# release.
+# The single queue of the previous release. Workers still read it; remove it with the next release.
 BEFORE = {SHOP: "celery", **{name: name for name in WORKERS}}
 QUEUES = (*(f"{owner}.{kind}" for owner in OWNERS for kind in KINDS), *BEFORE.values())
 SHARDED = frozenset(one.database for one in SERVICES.values() if one.sharded)
 CACHING = (*(name for name, one in SERVICES.items() if one.caches_pages), "worker")
-# What a container can be: the values of SERVICE.
+# The values of SERVICE.
 CHOICES = (*SERVICES, "worker", *(SERVICES[name].worker for name in WORKERS), "beat", "migrate", "build")
-# Those that use the cache: redis/cache.users says for what.
+# The services that use the cache. redis/cache.users has their rights.
 CACHE_USERS = (*SERVICES, "worker", "users-worker", "migrate")
 
 
-# Those that sign the events of their context: who writes its outbox from requests, and who relays
-# it.
+# The services that sign events: they write or relay the outbox of their context.
 EVENT_SIGNERS = ("users", "users-worker", "orders", "orders-worker", "products", "worker")
-# Those that receive events, and whose.
+# The workers that receive events, and the contexts that publish them.
 EVENT_SOURCES = {"worker": ("orders",), "orders-worker": ("users", "shop")}
 
 
 def context(service: str) -> str:
-    """Return whose databases `service` opens: users, orders, or shop."""
+    """Return the context whose databases `service` opens: users, orders, or shop."""
     own = service.removesuffix("-worker")
     return own if own in WORKERS else SHOP
 
 
 def owner_of(task: str) -> str:
-    """Return whose workers run the task with this name."""
+    """Return the owner of the workers that run the task with this name."""
     return context(task.partition(".")[0])
 
 
@@ -92,9 +87,7 @@ def queues(of: str) -> list[str]:
 
 
 def address(service: str) -> str:
-    """Return the URL of a service, without a path. Docker's DNS answers with all of its
-    replicas.
-    """
+    """Return the URL of a service, without a path. Docker's DNS resolves it to all replicas."""
     return f"http://{service}:{PORTS[service]}"
 
 

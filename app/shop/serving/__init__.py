@@ -1,3 +1,1 @@
-"""How a replica serves: the request's body, static files, warming up, and what ties the cache to
-the replicas.
-"""
+"""Serving by a replica: request bodies, static files, warm-up, and the cache's data source."""

@@ -1,6 +1,4 @@
-"""The request's body: all of it is there before a view begins, and all of it is read before the
-answer goes out.
-"""
+"""The request's body: complete before the view begins, and read to its end before the answer."""
 
 from __future__ import annotations
 
@@ -18,16 +16,16 @@ from scaleout.problems.responses import problem_response
 
 _CHUNK = 65536
 _IN_MEMORY = 1_048_576
-_PIECE = 5.0  # seconds between two pieces of a body, as in the load balancers
-_BROKEN = (OSError, ParseException)  # what gunicorn raises for chunks that are none, or that do not come
+_PIECE = 5.0  # seconds to wait for the next part of a body, as in the load balancers
+_BROKEN = (OSError, ParseException)  # gunicorn's errors for invalid or missing chunks
 
 
 class DrainBodyMiddleware:
-    """Read the rest of the body before the answer goes out.
+    """Read the rest of the body before the answer is sent.
 
-    A view that answers without reading a large body leaves it in the socket; closing that socket
-    then resets the connection, and the load balancer says 502 for a request that was served. The
-    load balancers limit the size of a body and how long it takes, so this is bounded.
+    A view may answer without reading a large body. Closing a socket with unread data resets the
+    connection, and the load balancer answers 502 for a served request. The load balancers limit
+    the size and duration of a body, so this is bounded.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -37,7 +35,7 @@ class DrainBodyMiddleware:
         """Answer the request."""
         source = request.META.get("wsgi.input")
         response = self.get_response(request)
-        # Only a server that ends the stream by itself, as gunicorn does, may be read to the end.
+        # Only a server that ends the stream itself, as gunicorn does, allows reading to the end.
         if source is not None and request.META.get("wsgi.input_terminated"):
             with suppress(*_BROKEN):
                 while source.read(_CHUNK):
@@ -46,21 +44,17 @@ class DrainBodyMiddleware:
 
 
 class WholeBodyMiddleware:
-    """Read the body before the view begins: a request whose body ends too soon, or is too large,
-    changes nothing.
+    """Read the body before the view begins, so that a truncated or too large one changes nothing.
 
-    A load balancer may pass a body on while it arrives, and end it. One that comes in chunks has a
-    length for all that follows: Django would take it for an empty one, since it looks at
-    Content-Length only.
+    A load balancer may pass a body on while it arrives, and cut it. A chunked body gets a
+    Content-Length here: Django reads only that header, and would see an empty body.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request, with 413 where the body is too large. Raises BadRequest for one that
-        ends too soon.
-        """
+        """Answer the request; 413 for a too large body. Raises BadRequest for a truncated one."""
         meta, most = request.META, settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
         chunked = "HTTP_TRANSFER_ENCODING" in meta
         length = most + 1 if chunked else int(meta.get("CONTENT_LENGTH") or 0)
@@ -71,13 +65,13 @@ class WholeBodyMiddleware:
                 with _timed(meta.get("gunicorn.socket")):
                     size = _copy(meta["wsgi.input"], body, min(length, most + 1))
             except _BROKEN as error:
-                meta["wsgi.input_terminated"] = False  # the rest of it is not waited for
-                raise BadRequest("the body has not arrived whole, or is not well chunked") from error
+                meta["wsgi.input_terminated"] = False  # do not wait for the rest
+                raise BadRequest("request body truncated, or its chunks are invalid") from error
             if size > most:
-                return problem_response(request, 413, "The body is too large.")
+                return problem_response(request, 413, f"The body has more than {most} bytes. Send less.")
             if size < length and not chunked:
-                raise BadRequest("the body has not arrived whole")
-            request._stream = meta["wsgi.input"] = cast(BinaryIO, body)  # where Django reads the body from
+                raise BadRequest("request body truncated")
+            request._stream = meta["wsgi.input"] = cast(BinaryIO, body)  # Django reads the body from here
             meta["CONTENT_LENGTH"] = str(size)
             meta.pop("HTTP_TRANSFER_ENCODING", None)
             return self.get_response(request)
@@ -85,7 +79,7 @@ class WholeBodyMiddleware:
 
 @contextmanager
 def _timed(sock: socket | None) -> Iterator[None]:
-    """Let a read of `sock` raise TimeoutError when nothing comes for a while."""
+    """Let a read of `sock` raise TimeoutError after _PIECE seconds without data."""
     if sock is not None:
         sock.settimeout(_PIECE)
     yield
@@ -94,7 +88,7 @@ def _timed(sock: socket | None) -> Iterator[None]:
 
 
 def _copy(source: Any, target: IO[bytes], most: int) -> int:
-    """Copy at most `most` bytes, go to their beginning, and return how many there are."""
+    """Copy at most `most` bytes, rewind `target`, and return the number of bytes."""
     left = most
     while left and (piece := source.read(min(_CHUNK, left))):
         target.write(piece)

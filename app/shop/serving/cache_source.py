@@ -1,4 +1,4 @@
-"""What ties the cache to the replicas: neither package knows the other."""
+"""The glue between cache and replication, since neither package imports the other."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _POSITION = re.compile("[0-9a-f]{16}")
 
 
 def token() -> str:
-    """Return the position of the primary's log that shows what this caller has committed."""
+    """Return the LSN of this caller's last write on the primary; empty without a write."""
     position = replication.position()
     return f"{position:016x}" if position else ""
 
 
 def newest() -> str:
-    """Return a position that no replica has reached."""
+    """Return an LSN that no replica has reached."""
     return f"{lsn.MAXIMUM:016x}"
 
 
 def at_least(token: str) -> AbstractContextManager[bool]:
-    """Let reads go to a server that has replayed that position."""
+    """Send reads to a server that has replayed this LSN."""
     if not token:
         return nullcontext(True)
-    # It comes by way of Redis: what is no position is one that no server has.
+    # The token comes from Redis: an invalid one counts as an LSN that no server has reached.
     return replication.at_least(int(token, 16)) if _POSITION.fullmatch(token) else nullcontext(False)
 
 
 def must_be_fresh() -> bool:
-    """Return whether the caller has said what its reads must have seen."""
+    """Return whether the request names a write that its reads must see."""
     return replication.told()

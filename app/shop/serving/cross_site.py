@@ -1,4 +1,4 @@
-"""Refuse what another site lets a browser do here: a change, and a GET that counts a visit."""
+"""Reject cross-site requests of browsers that change state, including a counting GET."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from django.http import HttpRequest, HttpResponse
 from scaleout.problems import problem_response
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-OURS = frozenset({"same-origin", "none"})  # "none": the user has typed the address
+OURS = frozenset({"same-origin", "none"})  # "none": the user typed the address
 
 
 class CrossSiteMiddleware:
-    """Answer 403 to a browser's request from another origin that would change something.
+    """Answer 403 to a browser's request from another origin that changes state.
 
-    A browser says where a request comes from by `Sec-Fetch-Site`, an older one by `Origin`; a
-    program that says neither has no cookies of another person. A request with `Authorization` does
-    not live on what the browser adds by itself.
+    A browser sends the source as `Sec-Fetch-Site`, an older one as `Origin`. A program that sends
+    neither has no cookies of another person. A request with `Authorization` is safe: a browser
+    does not add that header by itself.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -27,7 +27,7 @@ class CrossSiteMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         if _changes(request) and "Authorization" not in request.headers and not _is_ours(request):
-            return problem_response(request, 403, "A page of another site may not do this.")
+            return problem_response(request, 403, "Cross-site request rejected. Send it from a page of this site.")
         return self.get_response(request)
 
 

@@ -1,6 +1,4 @@
-"""The Content-Security-Policy of pages, which alone need to load anything. The load balancer adds
-one to all else.
-"""
+"""The Content-Security-Policy of pages. The load balancer adds one to all other answers."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ NAME = "Content-Security-Policy"
 
 
 class PagePolicyMiddleware:
-    """Let a page load this site's files and images, those of its CDN, and nothing else. A view may
-    say otherwise.
-    """
+    """Let a page load only files and images of this site and its CDN. A view's own policy wins."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -25,14 +21,14 @@ class PagePolicyMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         response = self.get_response(request)
-        # Django's page of an error, which only DEBUG shows, has its style and its script in itself.
+        # Django's debug page has inline styles and scripts.
         if not settings.DEBUG and response.get("Content-Type", "").startswith("text/html"):
             response.headers.setdefault(NAME, self.policy)
         return response
 
 
 def policy(static_url: str, media_url: str) -> str:
-    """Return the policy for pages whose files and images come from these URLs."""
+    """Return the policy for pages that load files and images from these URLs."""
     files = " ".join(["'self'", *filter(None, [_origin(static_url)])])
     images = " ".join(dict.fromkeys([*files.split(), *filter(None, [_origin(media_url)]), "data:"]))
     return (

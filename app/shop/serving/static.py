@@ -1,4 +1,4 @@
-"""Static files from every replica, so that both load balancers serve the same."""
+"""Static files, served by every replica: the same behind both load balancers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 
 class StaticMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # whitenoise has no types
-    """WhiteNoise, with one year for hashed names: as the contract has it."""
+    """WhiteNoise, with a lifetime of one year for hashed names."""
 
     FOREVER = 365 * 24 * 60 * 60
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponseBase:
-        """Answer with a file, which is no caller's own, whatever he shows."""
+        """Answer with a file. It is public, also for a request with cookies or a token."""
         answer: HttpResponseBase = WhiteNoiseMiddleware.serve(static_file, request)
         for_all(answer)
         return answer

@@ -1,4 +1,4 @@
-"""Let a new worker make its mistakes before anyone is looking."""
+"""The warm-up of a new worker process, before it serves requests."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from django.conf import settings
 from django.template.loader import get_template
 from scaleout.caching.warming import warm
 
-SECONDS = 5.0  # for what is not in the cache yet: the first process of all replicas fills it for the others
+SECONDS = 5.0  # to fill the cache; the first process of all replicas fills it for the others
 
 log = logging.getLogger(__name__)
 
 
 def load_everything() -> None:
-    """Import the views and compile the templates, which Django puts off until the first request
-    wants them.
-    """
+    """Import the views and compile the templates. Django would do so in the first requests."""
     import_module(settings.ROOT_URLCONF)
-    if settings.DEBUG:  # a mistake in a template is shown by the pages that use it
+    if settings.DEBUG:  # a page shows the mistake in its template
         return
     for application in apps.get_app_configs():
         folder = Path(application.path) / "templates"
@@ -34,15 +32,14 @@ def load_everything() -> None:
 
 
 def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
-    """Ask `application` for the busiest pages (`settings.WARM_UP_PATHS`) once, so that its
-    connections are open.
+    """Request the busiest pages (`settings.WARM_UP_PATHS`) once, which opens the connections.
 
-    A page that fails is only logged: a replica that starts while a database is away must start all
-    the same. The time is bounded by the pages' own time-outs.
+    A page that fails is only logged: a replica must start while a database is down. The pages'
+    own time-outs bound the duration.
     """
-    if settings.DEBUG:  # who has just changed the code waits for it
+    if settings.DEBUG:  # with DEBUG the first request after an edit must not wait
         return
-    if "products" in settings.DATABASE_APPS.get("default", ()):  # what there is to warm is the shop's
+    if "products" in settings.DATABASE_APPS.get("default", ()):  # only the shop's values have warmers
         warm(seconds=SECONDS)
     for path in settings.WARM_UP_PATHS:
         answered: list[str] = []
@@ -61,6 +58,6 @@ def warm_up(application: Callable[..., Iterable[bytes]]) -> None:
         for _part in answer:
             pass
         if (close := getattr(answer, "close", None)) is not None:
-            close()  # gives the connections back to the pool
+            close()  # returns the connections to the pool
         if not answered or not answered[0].startswith("200"):
-            log.warning("warming up: %s answered %s", path, answered)
+            log.warning("warm-up failed: %s answered %s", path, answered)

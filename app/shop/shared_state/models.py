@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.db import connection, models
 
-_QUEUE = 7_241_002  # any number that nothing else uses for its advisory locks
+_QUEUE = 7_241_002  # advisory lock; no other code uses this number
 
 
 class Counter(models.Model):
-    """A named number, kept where all replicas see it: in the database, not in a process."""
+    """A named number in the database, shared by all replicas."""
 
     name = models.CharField(max_length=50, primary_key=True)
     value = models.BigIntegerField(default=0)
@@ -21,10 +21,10 @@ class Counter(models.Model):
     def add(cls, name: str, step: int = 1) -> int:
         """Add `step` to the counter `name` and return the new value, exactly once for each call.
 
-        One statement, which is its own transaction: reading, adding and writing back would lose
-        every addition that another replica makes in between, and a replica that freezes between two
-        statements would keep the row locked. Those who wait for a row are let in in no order, so
-        under load some would wait for seconds; an advisory lock has a queue.
+        One statement is its own transaction. Separate reads and writes would lose additions of
+        other replicas, and a replica that freezes between them would keep the row locked. Row
+        locks are granted in no order, so under load some callers would wait for seconds; an
+        advisory lock has a queue.
         """
         with connection.cursor() as cursor:
             cursor.execute(

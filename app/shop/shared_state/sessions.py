@@ -1,21 +1,19 @@
-"""Sessions in database and cache that never go back in time, though the cache was away for a while.
+"""Sessions in database and cache. A cache outage never brings back an older session.
 
-Django's `cached_db` engine writes both and reads the cache. Where the cache could not be written
-(Redis paused, or cut off from this replica) it still holds the session as it was before; once it
-answers again, that old session is read and then saved over the newer row. Here the browser is told
-so: from a failed write of the cache until a good one, a cookie sends its reads to the database.
+Django's `cached_db` engine writes both and reads the cache. If a write to the cache fails (Redis
+paused or unreachable), the cache keeps the old session. Django would later read it and save it over
+the newer row. Here a cookie sends the browser's reads to the database, from a failed write to the
+cache until the next good one.
 
-Nor do two who save at once, or one who saves and one who ends the session, leave another thing in
-the cache than in the database: the row is locked until the cache is written. An ended session
-leaves its mark in the cache, so that no reader of the row from before puts it there again.
+A save locks the row until the cache is written, so concurrent saves and logouts leave the same
+session in both. An ended session leaves a tombstone in the cache, so that a slow reader of the old
+row does not cache it again.
 
-Neither the cache nor the table holds an id that could be used as a cookie: both know a session by
-the hash of its id. What the cache holds is JSON, signed with SECRET_KEY for this session's name;
-anything else there is as good as nothing. A row of a release before this one has the plain id until
-its session is saved.
+Neither cache nor table stores an id that works as a cookie: both store the hash of the id. A cached
+session is JSON, signed with SECRET_KEY for its name; any other value is ignored. A row of an
+earlier release has the plain id until its session is saved.
 
-What is not noticed: a node of a Redis Cluster that dies after it has taken a write and before its
-replica has it.
+Not detected: a node of a Redis Cluster that fails after a write, before its replica has it.
 """
 
 from __future__ import annotations
@@ -42,11 +40,11 @@ from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 COOKIE = "session_source"
-# Seconds that the cache may keep a session: the most that an entry is believed which could not be
-# taken back (a session that was ended while the cache was away).
+# Lifetime of a cached session in seconds: the longest time that a session is accepted which was
+# ended while the cache was down.
 CACHE_SECONDS = 300
 _ENDED = {"_ended": True}
-_NAME = 40  # characters of a name: as many as the table takes, and more than a plain id has
+_NAME = 40  # characters of a name: the column's length, and more than a plain id has
 _PLAIN = re.compile("[a-z0-9]{32}")
 _OLD = "django.contrib.sessions.cached_db"
 
@@ -55,24 +53,24 @@ unreadable = Counter("sessions_unreadable", "Sessions in the cache that web had 
 
 
 def name_of(key: str) -> str:
-    """Return by what cache and table know the session with this id."""
+    """Return the name of the session with this id in cache and table."""
     return base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()).decode()[:_NAME]
 
 
 def names_of(key: str) -> list[str]:
-    """Return by what the table may know it: also the id itself, of a release before this one.
+    """Return the names of a session in the table: also the plain id, from an earlier release.
 
-    A name is no id: who has read it in the table, and sends it as a cookie, finds nothing.
+    A name does not work as an id: sent as a cookie it finds no session.
     """
     return [name_of(key), key] if _PLAIN.fullmatch(key) else [name_of(key)]
 
 
 class SessionStore(cached_db.SessionStore):
-    """Django's `cached_db`, which notices a write that the cache has missed.
+    """Django's `cached_db`, which detects a failed write to the cache.
 
-    With `settings.OLD_SESSIONS` it suits replicas of the release before: rows have plain ids, the
-    cache also gets what those read, and is not read here, since they do not write what this release
-    reads.
+    `settings.OLD_SESSIONS` makes it compatible with replicas of the previous release. Rows have
+    plain ids, and the cache also gets the previous release's entries. This release then reads the
+    table only, since the previous one does not write its entries.
     """
 
     cache_key_prefix = "sessions:"
@@ -84,16 +82,14 @@ class SessionStore(cached_db.SessionStore):
         return self.cache_key_prefix + name_of(self._get_or_create_session_key())  # type: ignore[attr-defined]
 
     def exists(self, session_key: str) -> bool:
-        """Return whether there is a session with this id."""
+        """Return whether a session with this id exists."""
         return bool(self.model.objects.filter(session_key__in=names_of(session_key)).exists())
 
     def load(self) -> dict[str, Any]:
-        """Return the session from the cache, or from the database where the cache has none or is
-        behind.
-        """
+        """Return the cached session; the database's if the cache has none or is stale."""
         data = None if self.cache_is_behind or settings.OLD_SESSIONS else self._cached()
         if data == _ENDED:
-            self._session_key = None  # as of an unknown one
+            self._session_key = None  # as for an unknown session
             return {}
         if data is None:
             row = self._get_session_from_db()
@@ -103,9 +99,7 @@ class SessionStore(cached_db.SessionStore):
         return data
 
     def save(self, must_create: bool = False) -> None:
-        """Save the session in the database, then in the cache. Raises UpdateError where it has
-        ended.
-        """
+        """Save the session in database, then cache. Raises UpdateError if it has ended."""
         if self.session_key is None:
             self.create()
             return
@@ -146,7 +140,7 @@ class SessionStore(cached_db.SessionStore):
 
     # ── the cache ─────────────────────────────────────────────────────────────────────────────────
     def _cached(self) -> dict[str, Any] | None:
-        """Return what the cache has; None if that is nothing, or nothing of ours."""
+        """Return the cached session; None if it is missing or its signature is invalid."""
         name = self.cache_key
         found = _ask(lambda redis: redis.get(_full(name)))
         if not found:
@@ -157,27 +151,25 @@ class SessionStore(cached_db.SessionStore):
             data = None
         if not isinstance(data, dict):
             unreadable.inc()
-            log.warning("cached session refused: its signature is not of %s", name)
+            log.warning("cached session rejected: invalid signature for %s", name)
             return None
         return data
 
     def _put(self, key: str, data: dict[str, Any], seconds: int) -> bool:
-        """Let the cache have it; return whether it has."""
+        """Write the session to the cache; return whether that succeeded."""
         name = self.cache_key_prefix + name_of(key)
         given = [(name, signing.dumps(data, salt=name).encode())]
         if settings.OLD_SESSIONS:
-            given.append((_OLD + key, pickle.dumps(data)))  # written for the release before; never read here
+            given.append((_OLD + key, pickle.dumps(data)))  # for the previous release; never read here
         lasts = max(1, int(seconds))
         return all(_ask(lambda redis: redis.set(_full(one), it, ex=lasts)) is True for one, it in given)  # noqa: B023
 
     def _offer(self, data: dict[str, Any], age: int) -> None:
-        """Give the cache what was read, unless it has the session: a newer one may have been
-        saved.
-        """
+        """Cache the session that was read, unless the cache has one, which may be newer."""
         name, lasts = self.cache_key, max(1, int(self._cached_for(age)))
         text = signing.dumps(data, salt=name)
         added = _ask(lambda redis: redis.set(_full(name), text, nx=True, ex=lasts) or False)
-        # What is there already says nothing new: a cache that was behind may still hold the old.
+        # An existing entry changes nothing: a stale cache may still have the old session.
         if added is not False:
             self.cache_is_behind = added is not True
 
@@ -186,12 +178,12 @@ class SessionStore(cached_db.SessionStore):
 
 
 def _full(name: str) -> str:
-    """Return `name` as Redis knows it: with the prefix and the version of the alias."""
+    """Return the Redis key of `name`: with the prefix and the version of the alias."""
     return str(caches[settings.SESSION_CACHE_ALIAS].make_key(name))
 
 
 def _ask(question: Callable[[Any], Any]) -> Any:
-    """Return Redis's answer; None where there is none."""
+    """Return Redis's answer; None if Redis is unavailable."""
     try:
         return question(get_redis_connection(settings.SESSION_CACHE_ALIAS))
     except (RedisError, OSError):
@@ -199,7 +191,7 @@ def _ask(question: Callable[[Any], Any]) -> Any:
 
 
 class SessionMiddleware(DjangoSessionMiddleware):
-    """Django's middleware, which also keeps the cookie that says that the cache is behind."""
+    """Django's middleware, which also sets the cookie that marks a stale cache."""
 
     def process_request(self, request: HttpRequest) -> None:
         """Open the request's session."""
@@ -207,10 +199,10 @@ class SessionMiddleware(DjangoSessionMiddleware):
         cast(SessionStore, request.session).cache_is_behind = bool(request.COOKIES.get(COOKIE))
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Save the session and say where its next reader finds it."""
+        """Save the session, and set or delete the cookie that marks a stale cache."""
         response = super().process_response(request, response)
-        behind, told = cast(SessionStore, request.session).cache_is_behind, bool(request.COOKIES.get(COOKIE))
-        if behind and not told:
+        behind, marked = cast(SessionStore, request.session).cache_is_behind, bool(request.COOKIES.get(COOKIE))
+        if behind and not marked:
             response.set_cookie(
                 COOKIE,
                 "database",
@@ -219,6 +211,6 @@ class SessionMiddleware(DjangoSessionMiddleware):
                 httponly=True,
                 samesite="Lax",
             )
-        elif told and not behind:
+        elif marked and not behind:
             response.delete_cookie(COOKIE, samesite="Lax")
         return response

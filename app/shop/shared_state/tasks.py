@@ -1,4 +1,4 @@
-"""Keep the table of sessions small; count."""
+"""The tasks of the counter and of the sessions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from django.utils import timezone
 from shop.shared_state.models import Counter
 
 BATCH = 1000
-SECONDS = 10.0  # half of what a task may take
+SECONDS = 10.0  # half of a task's time limit
 
 log = logging.getLogger(__name__)
 
 
-# Waits of 1, 2, 4, … 30 s: without the database a longer one can be kept nowhere.
+# Retries after 1, 2, 4, … 30 s: without the database a longer delay cannot be stored.
 @shared_task(
     name="stateless.tasks.count",
     autoretry_for=(DatabaseError,),
@@ -27,19 +27,16 @@ log = logging.getLogger(__name__)
     max_retries=12,
 )
 def count(name: str) -> None:
-    """Add one to the counter `name`. Delivered twice, it is counted twice: a queue promises at
-    least once.
-    """
+    """Add one to the counter `name`. Not idempotent: a second delivery counts again."""
     Counter.add(name)
 
 
 @shared_task(name="stateless.tasks.clear_expired_sessions")
 def clear_expired_sessions() -> int:
-    """Delete sessions that have expired and return how many: a batch at a time, so that locks stay
-    short.
+    """Delete expired sessions in batches, so that locks stay short; return their number.
 
-    What one run does not manage is the next one's. Two at once share the work; a session that is
-    used again at this moment is left alone.
+    The next run continues after the time limit. Concurrent runs share the work. A session that is
+    being saved is skipped.
     """
     deleted, until = 0, time.monotonic() + SECONDS
     while time.monotonic() < until:
@@ -49,5 +46,5 @@ def clear_expired_sessions() -> int:
             deleted += Session.objects.filter(session_key__in=batch).delete()[0]
         if len(batch) < BATCH:
             break
-    log.info("cleared %d expired sessions", deleted)
+    log.info("expired sessions cleared: %d deleted", deleted)
     return deleted

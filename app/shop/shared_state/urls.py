@@ -1,4 +1,4 @@
-"""Paths of the shared counter and the session."""
+"""The paths of the counter and the session."""
 
 from django.urls import path
 

@@ -15,15 +15,15 @@ from shop.shared_state.models import Counter
 _NAME = "demo"
 
 
-@csrf_exempt  # it counts for everybody, whoever asks
+@csrf_exempt  # one counter for all clients: a forged request does no harm
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def counter(request: HttpRequest) -> JsonResponse:
-    """POST adds one; both answer `{"count": n}`."""
+    """Add one on POST; answer `{"count": n}`."""
     if request.method == "POST":
         return JsonResponse({"count": Counter.add(_NAME)})
-    # Whoever names the write that it must see may read a replica that shows it; any other gets the
-    # exact number.
+    # A request that names a write (X-Read-After) may read a replica that has replayed it; any
+    # other request gets the exact number from the primary.
     with nullcontext() if told() else use_primary():
         row = Counter.objects.filter(name=_NAME).first()
     return JsonResponse({"count": row.value if row else 0})

@@ -1,4 +1,4 @@
-"""Which drawing stands for a category: its own, else the nearest one above it, else a parcel."""
+"""The drawing of a category: its own, else that of its nearest ancestor, else a parcel."""
 
 from pathlib import Path
 
@@ -8,9 +8,7 @@ GENERIC = "storefront/parcel.svg"
 
 
 def illustration(slug: str) -> str:
-    """The static file's name. A slug begins with its parent's: ``outdoor-tents`` is below
-    ``outdoor``.
-    """
+    """Return the static file's name. A slug begins with its parent's slug: ``outdoor-tents``."""
     while slug and slug not in _DRAWN:
         slug = slug.rpartition("-")[0]
     return f"{_FOLDER}/{slug}.svg" if slug else GENERIC

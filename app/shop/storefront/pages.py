@@ -1,6 +1,6 @@
-"""The shop's pages but for their foot, cached: text, which nobody can change.
+"""The shop's pages without their footer, cached as text, which is immutable.
 
-The foot names the replica that answers, so each replica adds its own.
+The footer names the replica that answers, so each replica adds its own.
 """
 
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ from scaleout.caching import multi_level_cache
 from shop.products import catalog
 from shop.products.tree import CategoryTree
 
-TIMEOUT = 300.0  # seconds; for what is changed past the ORM
+TIMEOUT = 300.0  # seconds; a change past the ORM shows after it
 FEATURED = 12
 RELATED = 4
 LOW_STOCK = 5
@@ -32,11 +32,11 @@ def front() -> str:
 
 @multi_level_cache(timeout=TIMEOUT)
 def product(key: int) -> str:
-    """Nothing where there is no such product."""
+    """Return the product's page; an empty text if the product does not exist."""
     shown = catalog.product(key)
     if shown is None:
         return ""
-    # From where the product came: a replica that lags may not have its category yet.
+    # The product's own database: a lagging replica may not have the category yet.
     tree = CategoryTree(using=shown._state.db)
     category = tree.by_id[shown.category_id]
     neighbours = catalog.find(category=category, limit=RELATED + 1).items
@@ -52,7 +52,7 @@ def product(key: int) -> str:
 
 @multi_level_cache(timeout=TIMEOUT)
 def category(slug: str, after: int = 0) -> str:
-    """Raises Http404."""
+    """Return a page of the category. Raises Http404."""
     tree = CategoryTree()
     node = tree.by_slug.get(slug)
     if node is None:

@@ -1,4 +1,4 @@
-"""The shop's pages, to be included at the root."""
+"""The paths of the shop's pages, to include at the root."""
 
 from django.urls import path
 

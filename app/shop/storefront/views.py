@@ -1,6 +1,4 @@
-"""The shop's pages. One that is not cached runs a small number of queries, which does not grow with
-the catalogue.
-"""
+"""The shop's pages. An uncached page runs few queries, independent of the catalogue's size."""
 
 from urllib.parse import urlencode
 
@@ -19,7 +17,7 @@ from shop.storefront import pages
 
 def _answer(page: str) -> HttpResponse:
     foot = render_to_string("storefront/foot.html")
-    # Another replica's name in the foot makes no other page.
+    # The ETag ignores the footer: another replica's name is not another page.
     return HttpResponse(page + foot, headers={"ETag": weak_etag(page, foot.replace(settings.REPLICA_NAME, ""))})
 
 
@@ -51,7 +49,7 @@ def category(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def search(request: HttpRequest) -> HttpResponse:
     context: dict[str, object] = {"roots": CategoryTree().roots}
-    wait = gateway().refuses(request)  # a search is a query each time, as those through the API are
+    wait = gateway().refuses(request)  # a search is uncached, so it shares the API's rate limit
     if wait is not None:
         refusal = render(request, "storefront/search.html", context | {"too_many": True}, status=429)
         refusal["Retry-After"] = str(wait)

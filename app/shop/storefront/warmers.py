@@ -1,4 +1,4 @@
-"""What visitors see first."""
+"""The pages that visitors see first, computed at a start."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def front_page() -> Iterator[Call]:
 
 @warmer("categories")
 def categories() -> Iterator[Call]:
-    """The first page of the top two levels: the rest of a large tree is asked for seldom."""
+    """Yield the first pages of the top two levels; deeper ones of a large tree are rarely read."""
     for root in CategoryTree().roots:
         yield pages.category, root.slug
         yield from ((pages.category, child.slug) for child in root.children)

@@ -130,7 +130,7 @@ def test_the_prices_of_a_long_order_are_asked_for_by_one_call(
     assert answer.json()["total"] == sum(100 + number for number in range(50))
     assert len(asked) == 1
     answer = place(client, bearer(settings, ADA), [item(one) for one in (*made[1:], made[-1] + 1)], key="other")
-    assert_problem(answer, 400, f"There is no product {made[-1] + 1}.")
+    assert_problem(answer, 400, f"Product {made[-1] + 1} does not exist.")
 
 
 def test_a_deleted_user_places_no_more_orders_however_good_the_token_is(
@@ -166,7 +166,7 @@ def test_the_same_key_again_is_the_same_order_though_the_price_has_changed_and_t
     product = shop(1250)
     made = place(client, bearer(settings, ADA), [item(product)])
     Product.objects.all().delete()
-    with servers.nobody() as url:
+    with servers.closed_port() as url:
         monkeypatch.setattr(services, "address", lambda _service: url)
         again = place(client, bearer(settings, ADA), [item(product)])
     assert (made.status_code, again.status_code) == (201, 200)
@@ -261,7 +261,7 @@ def test_products_of_two_currencies_are_no_order(client: Client, settings: Setti
     assert_problem(place(client, bearer(settings, ADA), [item(shop()), item(shop(5, "JPY"))]), 400, "EUR and JPY")
 
 
-def test_a_total_that_nobody_can_read_exactly_is_refused(
+def test_a_total_above_the_exact_range_of_json_numbers_is_rejected(
     client: Client, settings: Settings, shop: Callable[..., int]
 ) -> None:
     assert_problem(place(client, bearer(settings, ADA), [item(shop(2**53 - 1), 2)]), 400, "too large")
@@ -272,7 +272,7 @@ def price(items: Any) -> Callable[[], AbstractContextManager[str]]:
 
 
 AWAY: dict[str, Callable[[], AbstractContextManager[str]]] = {
-    "nobody listens": servers.nobody,
+    "closed port": servers.closed_port,
     "hangs": lambda: servers.serving(servers.hang),
     "trickles": lambda: servers.serving(servers.trickle),
     "has an error": lambda: servers.serving(servers.answer(b"{}", b"HTTP/1.1 500 Oh\r\n")),
@@ -326,7 +326,7 @@ def test_ones_orders_come_in_pages_the_latest_first(client: Client, settings: Se
     assert (found, pages) == (made, 3)
 
 
-def test_nobody_sees_the_order_of_another(client: Client, settings: Settings) -> None:
+def test_an_order_of_another_user_is_404(client: Client, settings: Settings) -> None:
     (mine,) = fill(ADA, 1)
     other = client.get(f"{ORDERS}{mine}", headers=bearer(settings, EVE))
     missing = client.get(f"{ORDERS}{mine + 1}", headers=bearer(settings, EVE))

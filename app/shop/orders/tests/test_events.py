@@ -114,7 +114,7 @@ def test_the_same_key_again_takes_no_more_stock(product: Product, deliver: Deliv
     assert stock(product) == (6, 4)
 
 
-def test_an_order_that_was_cancelled_meanwhile_stays_so(product: Product, deliver: Deliver) -> None:
+def test_a_stock_event_leaves_a_cancelled_order_cancelled(product: Product, deliver: Deliver) -> None:
     order = place(product.pk)
     Order.objects.filter(pk=order.pk).update(status=Order.Status.CANCELLED)
     deliver()
@@ -129,7 +129,7 @@ def test_an_event_that_comes_again_after_its_bucket_has_moved_has_no_second_effe
     source, bucket = maps.current().alias_for(ADA), bucket_of(ADA)
     Outbox.objects.using(source).all().delete()  # as when it was received: the bucket would not move before
     target = next(number for number in (0, 1, 2) if f"shard{number}" != source)
-    # Taken in now, and told again later.
+    # Handled now, and delivered again later.
     with transaction.atomic():
         publish("order_rejected", aggregate=f"order:{order.pk}", order_id=order.pk, user_id=ADA, short=[])
     row = Outbox.objects.using("default").get()

@@ -1,4 +1,4 @@
-"""Files for the tests: good ones, and such as somebody would send who means ill."""
+"""Files for the tests: valid images and hostile ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's answers bear the tags by which a change purges them from a CDN: all that show it, and
+"""The API's answers have the tags by which a change purges them from a CDN: all that show it, and
 no other.
 """
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "repl
 
 
 @pytest.fixture
-def told() -> Iterator[list[set[str]]]:
+def purges() -> Iterator[list[set[str]]]:
     heard: list[set[str]] = []
 
     def hear(tags: set[str], **_: Any) -> None:
@@ -39,8 +39,8 @@ def tags(path: str) -> set[str]:
     return set(answer.headers["Surrogate-Key"].split())
 
 
-def test_a_change_is_told_after_the_commit_with_the_tags_of_what_shows_it(
-    make_product: MakeProduct, told: list[set[str]]
+def test_a_change_purges_the_answers_that_show_it_after_the_commit(
+    make_product: MakeProduct, purges: list[set[str]]
 ) -> None:
     tent, stove = make_product("outdoor/tents", name="Lark"), make_product("outdoor/stoves")
     answers = {
@@ -51,18 +51,18 @@ def test_a_change_is_told_after_the_commit_with_the_tags_of_what_shows_it(
             "/api/products/?q=lark", "/api/products/categories",
         )
     }  # fmt: skip
-    told.clear()
+    purges.clear()
     with transaction.atomic():
         Product.objects.filter(pk=tent.pk).update(price_amount=4711)
-        assert not told, "nobody else sees it yet"
-    purged = {path for path, its in answers.items() if any(its & heard for heard in told)}
+        assert not purges, "the change is not committed yet"
+    purged = {path for path, its in answers.items() if any(its & purge for purge in purges)}
     assert purged == {
         f"/api/products/{tent.pk}", "/api/products/", "/api/products/?category=outdoor-tents", "/api/products/?q=lark",
     }  # fmt: skip
 
 
 def test_a_category_that_is_renamed_purges_every_answer_that_shows_its_name(
-    make_product: MakeProduct, told: list[set[str]]
+    make_product: MakeProduct, purges: list[set[str]]
 ) -> None:
     tent = make_product("outdoor/tents", name="Lark", featured=True)
     answers = {
@@ -72,28 +72,28 @@ def test_a_category_that_is_renamed_purges_every_answer_that_shows_its_name(
             "/api/products/?category=outdoor-tents", "/api/products/?q=lark", "/api/products/categories",
         )
     }  # fmt: skip
-    told.clear()
+    purges.clear()
     Category.objects.filter(slug="outdoor-tents").update(name="Shelters")
-    assert {path for path, its in answers.items() if any(its & heard for heard in told)} == set(answers)
+    assert {path for path, its in answers.items() if any(its & purge for purge in purges)} == set(answers)
 
 
-def test_an_answer_bears_the_same_tags_wherever_its_value_was(make_product: MakeProduct, told: list[set[str]]) -> None:
+def test_an_answer_has_the_same_tags_from_each_cache_level(make_product: MakeProduct, purges: list[set[str]]) -> None:
     path = f"/api/products/{make_product('outdoor/tents').pk}"
     computed, of_the_process = tags(path), tags(path)
     caches["local"].clear()
     assert computed == of_the_process == tags(path)
 
 
-def test_what_is_rolled_back_is_told_to_nobody(make_product: MakeProduct, told: list[set[str]]) -> None:
+def test_a_rolled_back_change_purges_no_answer(make_product: MakeProduct, purges: list[set[str]]) -> None:
     tent = make_product("outdoor/tents")
-    told.clear()
+    purges.clear()
     with transaction.atomic():
         Product.objects.filter(pk=tent.pk).update(price_amount=4711)
         transaction.set_rollback(True)
-    assert not told
+    assert not purges
 
 
-def test_an_error_of_a_public_view_is_not_kept(told: list[set[str]]) -> None:
+def test_an_error_of_a_public_view_is_not_kept(purges: list[set[str]]) -> None:
     for path in ("/api/products/999999", "/api/products/?limit=no", "/api/products/?category=nothing"):
         answer = Client().get(path)
         assert answer.status_code in (400, 404)

@@ -34,7 +34,7 @@ from shop.storefront import pages
 
 pytestmark = pytest.mark.django_db
 announce = image_api._announce  # which the fixture below replaces
-# With real commits, which is when others are told.
+# With real commits, which send the events.
 committed = pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
 
 
@@ -43,7 +43,7 @@ def announced(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[str]:
     """An empty store, and the images whose variants a worker was asked for: there is no queue
     here.
     """
-    # The storage is made anew when the setting has changed.
+    # Django rebuilds the storage when the setting changes.
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{Kept.__module__}.Kept"}}
     asked: list[str] = []
     monkeypatch.setattr(image_api, "_announce", asked.append)
@@ -231,7 +231,7 @@ def test_a_bad_file_that_a_browser_has_put_is_a_problem(client: Client, make_pro
         ([], "192.168.1.7", 201),
     ],
 )
-def test_no_upload_is_prepared_for_a_host_that_nobody_named(
+def test_no_upload_is_prepared_for_a_host_without_a_setting(
     client: Client, make_product: MakeProduct, settings: Settings, case: tuple[list[str], str, int]
 ) -> None:
     hosts, host, status = case
@@ -321,9 +321,7 @@ def test_a_store_that_is_down_is_a_problem(client: Client, make_product: MakePro
 
 @pytest.fixture
 def announcing(announced: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The queue is told as it is outside of the tests, and at the end nothing is on its way to
-    it.
-    """
+    """Send tasks to the queue as outside of the tests; at the end wait for those under way."""
     monkeypatch.setattr(image_api, "_announce", announce)
     monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     yield
@@ -382,7 +380,7 @@ def test_variants_whose_task_was_lost_are_made_later_and_lost_images_do_not_stop
 
 
 @committed
-def test_variants_of_an_image_that_was_replaced_meanwhile_are_not_said_to_be_there(
+def test_variants_of_a_replaced_image_leave_the_new_image_without_a_width(
     client: Client, make_product: MakeProduct, announced: list[str]
 ) -> None:
     product = make_product()
@@ -467,7 +465,7 @@ def test_who_stores_what_is_being_removed_waits_and_stores_it_again(make_product
 
 
 @committed
-def test_who_stores_what_is_being_removed_for_long_is_told_in_time() -> None:
+def test_a_store_of_an_image_that_is_being_removed_fails_in_time() -> None:
     made = pictures.normalise(encoded("PNG"))
     name = keeping.keep(made)
     result: list[object] = []
@@ -512,7 +510,7 @@ def slowly(call: Callable[[str, float], None]) -> Callable[[str, float], None]:
     return answer
 
 
-def test_an_upload_that_nobody_took_over_is_removed_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unconfirmed_upload_is_removed_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     incoming = names.incoming(5, names.fresh_token())
     default_storage.save(incoming, ContentFile(b"x"))
     keeping.sweep()

@@ -121,19 +121,19 @@ def test_a_file_that_breaks_off_leaves_nothing(import_file: ImportFile) -> None:
 
 
 @pytest.mark.django_db
-def test_what_an_import_calls_otherwise_is_told_to_those_who_keep_the_name(
+def test_an_import_publishes_an_event_for_each_renamed_product(
     import_file: ImportFile, make_product: MakeProduct, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loader, "BATCH", 2)
     made = [make_product("outdoor", sku=f"S-{n}", name=f"Old {n}", price_amount=100) for n in range(6)]
     rows = [{"sku": one.sku, "name": f"New {n}"} for n, one in enumerate(made[:5])]
     import_file("a.jsonl", lines(*rows, {"sku": "S-5", "name": "Old 5", "price": 7}, {"sku": "S-6"}))
-    told = list(Outbox.objects.using(DATABASE).order_by("id"))
-    assert [(one.name, one.aggregate, one.consumer) for one in told] == [
+    events = list(Outbox.objects.using(DATABASE).order_by("id"))
+    assert [(one.name, one.aggregate, one.consumer) for one in events] == [
         ("product_changed", f"product:{one.pk}", "orders.tasks.handle_product_event") for one in made[:5]
     ]
     price = {"amount": 100, "currency": "EUR"}
-    assert [one.data for one in told] == [
+    assert [one.data for one in events] == [
         {"product_id": one.pk, "name": f"New {n}", "price": price} for n, one in enumerate(made[:5])
     ]
 
@@ -194,8 +194,8 @@ def test_two_imports_at_once_wait_for_each_other_and_both_are_loaded() -> None:
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(run, first_records(), QUIET)
         assert holding.wait(DEADLINE), "the first import never began"
-        told = Reports(rejected=silent, replaced=silent, waiting=waiting.set, merging=silent)
-        second = threads.submit(run, some([*reversed(skus), "SECOND"], price=2), told)
+        reports = Reports(rejected=silent, replaced=silent, waiting=waiting.set, merging=silent)
+        second = threads.submit(run, some([*reversed(skus), "SECOND"], price=2), reports)
         assert first.result(DEADLINE) == Result(created=1, updated=3_000)
         assert second.result(DEADLINE) == Result(created=1, updated=3_000)
     assert PRODUCTS.filter(price_amount=2).count() == 3_001
@@ -209,7 +209,7 @@ def test_two_imports_at_once_wait_for_each_other_and_both_are_loaded() -> None:
 def test_a_sale_during_an_import_is_not_undone(make_product: MakeProduct) -> None:
     product = make_product("outdoor", sku="A", name="Tent", price_amount=1, stock=5)
 
-    def sold_meanwhile() -> Iterator[Record]:
+    def with_a_sale_between() -> Iterator[Record]:
         yield from some(["A"])
         other = connections.create_connection(DATABASE)
         try:
@@ -218,7 +218,7 @@ def test_a_sale_during_an_import_is_not_undone(make_product: MakeProduct) -> Non
         finally:
             other.close()
 
-    assert load(sold_meanwhile(), QUIET) == Result(updated=1)
+    assert load(with_a_sale_between(), QUIET) == Result(updated=1)
     product.refresh_from_db(using=DATABASE)
     assert (product.price_amount, product.stock, product.sold) == (100, 4, 1)
 

@@ -269,7 +269,7 @@ def test_what_changes_through_a_proxy_is_wrong_as_well(shop: Shop) -> None:
     assert shop.wrong() == first
 
 
-def test_what_is_told_of_a_child_is_told_of_the_product_that_it_is() -> None:
+def test_a_change_of_a_child_model_invalidates_its_product() -> None:
     change = Change(Product, [7], {"stock": [1]})
     assert tags_of(change)
     assert tags_of(replace(change, model=child())) == tags_of(change)

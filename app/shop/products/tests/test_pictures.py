@@ -1,4 +1,4 @@
-"""From anybody's bytes to a picture of our own."""
+"""Untrusted images become safe pictures, or are rejected."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_variant_has_its_width_and_the_same_shape() -> None:
     assert opened(pictures.smaller(picture(2000, 1), 320)).size == (320, 1)
 
 
-def test_who_finds_another_image_being_worked_on_waits_a_moment_and_is_told() -> None:
+def test_a_second_image_waits_for_the_first_and_then_raises_busy() -> None:
     with pictures._turn:
         failed = threading.Event()
 

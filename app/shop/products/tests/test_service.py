@@ -56,16 +56,16 @@ def test_the_number_of_queries_does_not_grow_with_the_catalogue(
     assert len(captured) == queries, captured.captured_queries
 
 
-def test_what_staff_change_is_told_to_those_who_keep_it_and_what_they_leave_is_not(
+def test_a_change_publishes_an_event_and_a_body_without_a_change_none(
     client: Client, make_product: MakeProduct
 ) -> None:
     product = make_product(name="Tent")
     assert send(client, "PATCH", str(product.pk), {"name": "Big tent"}).status_code == 200
     assert send(client, "PATCH", str(product.pk), {}).status_code == 200
-    told = Outbox.objects.using("default").get()
+    event = Outbox.objects.using("default").get()
     price = {"amount": product.price_amount, "currency": product.currency}
-    assert (told.name, told.aggregate) == ("product_changed", f"product:{product.pk}")
-    assert told.data == {"product_id": product.pk, "name": "Big tent", "price": price}
+    assert (event.name, event.aggregate) == ("product_changed", f"product:{product.pk}")
+    assert event.data == {"product_id": product.pk, "name": "Big tent", "price": price}
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
@@ -108,9 +108,7 @@ def test_a_change_of_the_amount_alone_keeps_the_currency(client: Client, make_pr
     assert (changed.status_code, changed.json()["price"]) == (200, {"amount": 5, "currency": "JPY"})
 
 
-def test_a_change_leaves_the_other_fields_as_somebody_else_has_just_made_them(
-    client: Client, make_product: MakeProduct
-) -> None:
+def test_a_change_keeps_the_other_fields_of_a_concurrent_change(client: Client, make_product: MakeProduct) -> None:
     product = make_product()
     Product.objects.filter(pk=product.pk).update(stock=77)
     assert send(client, "PATCH", str(product.pk), {"name": "New"}).json()["stock"] == 77
@@ -241,7 +239,7 @@ def test_a_change_is_made_only_to_what_its_author_has_seen(client: Client, make_
 
     seen = etag()
     for bogus in ('"bogus"', "bogus", "", 'W/"bogus", "other"'):
-        assert_problem(change("Lost", bogus), 412, "read it again")
+        assert_problem(change("Lost", bogus), 412, "Read it again")
         assert_problem(change("Lost", bogus, "DELETE"), 412)
     assert change("Lark", seen).json()["name"] == "Lark"
     assert_problem(change("Lost", seen), 412)

@@ -74,8 +74,8 @@ def request(connection: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def nobody() -> Iterator[str]:
-    """Yield the URL of a port where nobody listens."""
+def closed_port() -> Iterator[str]:
+    """Yield the URL of a port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     yield f"http://127.0.0.1:{port}"

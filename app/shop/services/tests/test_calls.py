@@ -87,7 +87,7 @@ def test_a_call_carries_a_token_for_that_service_only_the_request_and_what_was_w
 
 
 BAD: dict[str, Callable[[], AbstractContextManager[str]]] = {
-    "nobody listens": servers.nobody,
+    "closed port": servers.closed_port,
     "takes no connection": servers.unreachable,
     "hangs": lambda: servers.serving(servers.hang),
     "hangs up": lambda: servers.serving(servers.reset),
@@ -142,7 +142,7 @@ def test_a_service_that_hangs_is_left_alone_after_a_few_calls(monkeypatch: pytes
                     get(timeout=2 * TIME_FACTOR)
 
 
-def test_a_name_that_nobody_has_is_unavailable_in_time() -> None:
+def test_an_unknown_host_is_unavailable_in_time() -> None:
     with in_time(), pytest.raises(requests.ConnectionError):
         calls.session().get("http://products/x", timeout=0.6)
 

@@ -42,7 +42,7 @@ def put(key: str | None, data: dict[str, Any]) -> None:
 
 
 def pause_redis() -> float:
-    """Let Redis answer nobody for PAUSE seconds and return the moment (monotonic) at which it
+    """Pause Redis for PAUSE seconds and return the moment (monotonic) at which it
     answers again.
     """
     get_redis_connection("default").client_pause(int(PAUSE * 1000), all=True)
@@ -82,13 +82,13 @@ def test_a_slow_reader_does_not_put_an_old_session_over_a_newer_one(monkeypatch:
     cache.delete(reader.cache_key)
     read_row = reader._get_session_from_db
 
-    def saved_meanwhile() -> Any:
+    def with_a_save_between() -> Any:
         row = read_row()
         writer["visits"] = 2
         writer.save()
         return row
 
-    monkeypatch.setattr(reader, "_get_session_from_db", saved_meanwhile)
+    monkeypatch.setattr(reader, "_get_session_from_db", with_a_save_between)
     assert reader["visits"] == 1
     assert not reader.cache_is_behind
     assert cached(reader.session_key) == {"visits": 2}
@@ -183,7 +183,7 @@ def test_two_who_save_at_once_or_one_who_ends_it_leave_the_same_in_cache_and_dat
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session = SessionStore()
-    session["by"] = "nobody"
+    session["by"] = "an ended session"
     session.save()
     key, cached_for = session.session_key, SessionStore._cached_for
     works, others = list[Callable[[], object]](), list[Future[object]]()
@@ -213,7 +213,7 @@ def test_two_who_save_at_once_or_one_who_ends_it_leave_the_same_in_cache_and_dat
         assert SessionStore(key).load().get("by") == by
 
 
-def test_who_has_read_a_session_that_is_ended_meanwhile_does_not_bring_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_reader_does_not_cache_an_ended_session_again(monkeypatch: pytest.MonkeyPatch) -> None:
     session = SessionStore()
     session["by"] = "us"
     session.save()
@@ -280,7 +280,7 @@ def test_a_session_in_the_cache_that_web_has_not_signed_for_this_browser_is_a_mi
             ex=60,
         )
     assert visit(client) == 2
-    assert ("cached session refused" in caplog.text) == (forged != "empty")
+    assert ("cached session rejected" in caplog.text) == (forged != "empty")
     assert visit(client) == 3
 
 

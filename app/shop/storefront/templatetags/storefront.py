@@ -1,4 +1,4 @@
-"""What the shop's templates need beyond Django's own tags."""
+"""The tags and filters of the shop's templates."""
 
 from django import template
 from django.conf import settings
@@ -20,15 +20,13 @@ def price(product: Product) -> str:
 
 @register.simple_tag
 def picture(product: Product) -> str:
-    """The URL of the product's own image, or of its category's illustration."""
+    """Return the URL of the product's image, or of its category's illustration."""
     return names.url(product.image_url) or category_picture(product.category.slug)
 
 
 @register.simple_tag
 def picture_sizes(product: Product, sizes: str) -> str:
-    """The attributes that let a browser choose among the variants of the image; nothing where there
-    are none.
-    """
+    """Return `srcset` and `sizes` for the variants of the image; an empty text without variants."""
     found = names.srcset(product.image_url, product.image_width)
     return format_html(' srcset="{}" sizes="{}"', found, sizes) if found else ""
 
@@ -40,5 +38,5 @@ def category_picture(slug: str) -> str:
 
 @register.simple_tag
 def served_by() -> str:
-    """This replica's name, where the settings say that visitors may know it; else nothing."""
+    """Return this replica's name if EXPOSE_TOPOLOGY is on, else an empty text."""
     return str(settings.REPLICA_NAME) if settings.EXPOSE_TOPOLOGY else ""

@@ -75,4 +75,4 @@ def test_a_caller_searches_no_more_often_than_the_api_may_be_called(client: Clie
         views._from_settings.cache_clear()
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert int(answers[2]["Retry-After"]) > 0
-    assert "too many searches" in answers[2].content.decode()
+    assert "Too many searches" in answers[2].content.decode()

@@ -87,7 +87,7 @@ def test_a_user_is_made_found_renamed_and_deleted() -> None:
     assert find(ADDRESS) is None
     assert consistent()
     with pytest.raises(User.DoesNotExist):
-        rename(user.id, "nobody")
+        rename(user.id, "Gone")
 
 
 def test_a_bad_address_is_refused() -> None:
@@ -218,7 +218,7 @@ def test_an_address_is_changed_and_the_old_one_is_free() -> None:
     assert register(ADDRESS, "another", "secret").id != user.id
     assert consistent()
     with pytest.raises(User.DoesNotExist):
-        change_email(user.id + 1, "nobody@example.org")
+        change_email(user.id + 1, "free@example.org")
 
 
 def test_a_user_who_is_deleted_while_the_address_is_changed_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +291,7 @@ def test_two_changes_that_overtake_each_other_leave_one_address_that_finds_the_u
     assert consistent()
 
 
-def test_an_entry_that_is_gone_when_it_has_just_been_taken_over_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_that_vanishes_during_a_take_over_raises_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     crashes(monkeypatch, "shop.users.models.User.save", lambda: register(ADDRESS, "first", "secret"))
     later()
     update = QuerySet.update
@@ -309,7 +309,7 @@ def test_an_entry_that_is_gone_when_it_has_just_been_taken_over_is_nobodys(monke
     assert consistent()
 
 
-def test_whoever_tries_a_change_again_that_has_not_ended_is_told_to_wait_and_not_that_another_has_the_address(
+def test_a_repeated_change_that_has_not_ended_raises_reserved_and_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user = register(ADDRESS, "Ada", "secret")
@@ -387,7 +387,7 @@ def test_after_a_crash_in_a_deletion_the_address_is_free_or_the_user_is_there(
     assert consistent()
 
 
-def test_a_user_who_is_deleted_before_the_registration_was_settled_leaves_an_id_that_nobody_gets(
+def test_the_id_of_a_user_deleted_before_the_registration_settled_is_never_reused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crashes(monkeypatch, "shop.users.accounts._activate", lambda: register(ADDRESS, "first", "secret"))
@@ -443,7 +443,7 @@ def test_an_address_of_an_earlier_release_is_found_as_it_was_given(email: str) -
     assert find(email) == user
 
 
-def test_an_address_of_an_earlier_release_is_found_in_its_other_form_and_is_nobody_elses() -> None:
+def test_an_address_of_an_earlier_release_is_found_in_its_other_form_and_stays_unique() -> None:
     user = registered_by_an_earlier_release(LETTERS)
     assert find(IDNA) == user
     for other in (LETTERS, IDNA):

@@ -1,4 +1,4 @@
-"""The users service: registering, logging in, one's own record, and nobody else's."""
+"""The users service: registration, login, and access to the own record only."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_user_is_made_and_logs_in_and_the_token_is_the_users(client: Client) -
     assert own.json() == made.json()
 
 
-def test_staff_is_a_claim_of_the_token_and_nobody_can_register_as_staff(client: Client) -> None:
+def test_staff_is_a_claim_of_the_token_and_no_client_can_register_as_staff(client: Client) -> None:
     accounts.register("boss@example.org", "Boss", "long enough", is_staff=True)
     answer = post(client, "token", {"email": "boss@example.org", "password": "long enough"})
     assert tokens.verify(answer.json()["token"]).is_staff
@@ -103,7 +103,7 @@ def test_of_twenty_registrations_of_one_address_at_once_one_succeeds(client: Cli
 def test_a_wrong_password_and_an_unknown_address_are_answered_alike(client: Client) -> None:
     ada()
     wrong = post(client, "token", {"email": ADA["email"], "password": "something else"})
-    unknown = post(client, "token", {"email": "nobody@example.org", "password": "something else"})
+    unknown = post(client, "token", {"email": "unknown@example.org", "password": "something else"})
     none = post(client, "token", {"email": "no address", "password": "something else"})
     for answer in (wrong, unknown, none):
         assert_problem(answer, 401)
@@ -111,8 +111,8 @@ def test_a_wrong_password_and_an_unknown_address_are_answered_alike(client: Clie
     assert wrong.json()["detail"] == unknown.json()["detail"] == none.json()["detail"]
 
 
-@pytest.mark.parametrize("email", ["ada@example.org", "nobody@example.org", "no address"])
-def test_each_login_hashes_once_whoever_it_is(
+@pytest.mark.parametrize("email", ["ada@example.org", "unknown@example.org", "no address"])
+def test_each_login_hashes_once_also_for_an_unknown_address(
     client: Client, email: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.PASSWORD_HASHERS = ["shop.users.tests.counting.CountingHasher"]
@@ -135,7 +135,7 @@ def test_the_eleventh_attempt_of_one_client_for_one_address_is_refused_even_if_r
     assert_problem(other, 401)
 
 
-def test_ten_wrong_passwords_of_another_client_keep_nobody_out(client: Client) -> None:
+def test_ten_wrong_passwords_of_another_client_do_not_lock_the_owner_out(client: Client) -> None:
     ada()
     assert [guess(client, ADA["email"], "203.0.113.7") for _ in range(11)] == [401] * 10 + [429]
     right = {"email": ADA["email"], "password": ADA["password"]}
@@ -437,7 +437,7 @@ def test_another_method_is_405_and_says_which_are_possible(client: Client) -> No
 @pytest.mark.parametrize(
     "path", ["0", str(LARGEST + 1), str(2**63), "9" * 30, "9" * 5000, "-1", "x", "1.5", "%00", "%ff", "1/", "1/nothing"]
 )
-def test_an_id_that_nobody_has_is_404(client: Client, path: str) -> None:
+def test_an_unknown_id_is_404(client: Client, path: str) -> None:
     assert_problem(client.get(USERS + path, headers=bearer(1, staff=True)), 404)
 
 

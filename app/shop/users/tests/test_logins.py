@@ -293,7 +293,7 @@ def test_a_login_with_the_password_of_before_does_not_begin(ada: User) -> None:
         logins.begin(read)
 
 
-def test_ten_wrong_current_passwords_are_the_most_and_keep_nobody_from_logging_in(ada: User) -> None:
+def test_ten_wrong_current_passwords_are_the_limit_and_do_not_lock_the_login(ada: User) -> None:
     mine = log_in()
     answers = [change(ada, mine["token"], "wrong", "another battery").status_code for _ in range(11)]
     assert answers == [403] * 10 + [429]

@@ -91,7 +91,7 @@ def test_the_page_takes_one_query_and_one_call_however_many_orders_there_are(
 
 
 AWAY: dict[str, Callable[[], AbstractContextManager[str]]] = {
-    "nobody listens": servers.nobody,
+    "closed port": servers.closed_port,
     "takes no connection": servers.unreachable,
     "hangs": lambda: servers.serving(servers.hang),
     "hangs up": lambda: servers.serving(servers.reset),
