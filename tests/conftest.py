@@ -110,7 +110,7 @@ def planted(probe: Probe) -> None:
 
 @pytest.fixture
 def inside(stack: Stack) -> Services:
-    """Each service at its container: looked up anew, since one that was started again may have
+    """Each service at its container: resolved for each test, since a restarted one may have
     moved.
     """
     return Services.inside(stack)

@@ -21,7 +21,7 @@ from support.wait import eventually
 pytestmark = pytest.mark.failure
 
 CAP = 2.0  # seconds: caching.decorator.CAP
-TOLD = 0.5  # seconds: a change and the reads around it are timed from outside
+SKEW = 0.5  # seconds: the test times a change and its reads from outside
 
 
 def restart(stack: Stack) -> None:
@@ -55,7 +55,7 @@ def test_with_the_cache_interrupted_nothing_is_shown_that_is_older_than_the_cap(
     for one in items:
         change(site, one["id"], one["price"]["amount"])
     assert not prices.errors, prices.errors[:5]
-    assert not prices.old(CAP + TOLD), prices.old(CAP + TOLD)[:10]
+    assert not prices.old(CAP + SKEW), prices.old(CAP + SKEW)[:10]
 
 
 def test_without_the_cache_no_request_fails_and_pages_do_not_wait_for_it(

@@ -100,7 +100,7 @@ def elsewhere(site: Site, products: list[int]) -> Iterator[int]:
     change(site, found["id"], found["price"]["amount"])
 
 
-def test_500_callers_of_what_nobody_has_yet_cost_one_computation(site: Site, elsewhere: int) -> None:
+def test_500_callers_of_an_uncached_page_cost_one_computation(site: Site, elsewhere: int) -> None:
     change(site, elsewhere, 55_555_555)  # so that it is in no cache
     answers = at_once(CALLERS, 100, lambda _: site.get(f"/products/{elsewhere}/"))
     assert {shown(one) for one in answers} == {55_555_555}
@@ -110,7 +110,7 @@ def test_500_callers_of_what_nobody_has_yet_cost_one_computation(site: Site, els
 
 @pytest.fixture
 def quiet(site: Site, products: list[int], elsewhere: int) -> dict[str, Any]:
-    """A product in a category of which no test here changes anything, and that nobody warms."""
+    """A product in a category that no test here changes, and no warmer computes."""
     busy = {site.get(f"/api/products/{one}").json()["category"]["slug"] for one in (*products, elsewhere)}
     return next(one for one in everything(site) if one["category"]["slug"] not in busy and not one["featured"])
 

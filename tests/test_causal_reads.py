@@ -1,6 +1,4 @@
-"""Whoever has written reads that write: from a replica that has replayed it, or from the
-primary.
-"""
+"""A client reads its own writes: from a replica that has replayed them, or from the primary."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ def test_of_many_reads_of_ones_own_write_none_is_stale_while_a_replica_stands_st
     # long answers late.
     assert seen.pop("late", 0) <= pairs // 100, seen
     assert not seen["stale"], seen
-    assert any("replica" in databases for databases in seen), f"nobody read the replica that had replayed: {seen}"
+    assert any("replica" in databases for databases in seen), f"no read used the replica that had replayed: {seen}"
     assert "default" not in others, others
 
 

@@ -1,6 +1,4 @@
-"""Through the edge cache: it keeps what it may, shows nobody what is another's, and forgets what is
-wrong.
-"""
+"""The edge cache: it caches only public answers, shows no private one, and obeys purges."""
 
 from __future__ import annotations
 
@@ -55,7 +53,7 @@ def prices(site: Site) -> Iterator[Callable[[int, int], None]]:
 
 
 def fresh(path: str) -> str:
-    """Return `path` with a query that nobody has asked for."""
+    """Return `path` with a new query, so that no cache has it."""
     return f"{path}{'&' if '?' in path else '?'}test={uuid.uuid4().hex}"
 
 
@@ -137,7 +135,7 @@ def test_a_part_is_a_part_and_what_cannot_be_had_in_part_is_had_whole(edge: Edge
         expected = (206, parts[span]) if span in parts else (200, whole)
         assert (answer.status_code, answer.content) == expected, span
     never = edge.get(fresh(f"/api/products/{product}"), headers=plain | {"Range": f"bytes={size + 9999}-"})
-    assert never.status_code == 200, "one that nobody has asked for before"
+    assert never.status_code == 200, "a URL that was never requested"
     head = edge.site.request("HEAD", path, headers=plain | {"Range": "bytes=0-4"})
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(size)), "parts are of GET"
 
@@ -211,7 +209,7 @@ def test_a_session_goes_on_through_the_edge_and_is_one_browsers_own(edge: Edge) 
         assert mine.get("/session/").json()["visits"] == 4
 
 
-def test_whoever_shows_a_token_is_answered_by_the_site(edge: Edge, product: int, staff: Person) -> None:
+def test_a_request_with_a_token_is_answered_by_the_site(edge: Edge, product: int, staff: Person) -> None:
     path = fresh(f"/api/products/{product}")
     edge.get(path)
     for _ in range(2):
@@ -321,7 +319,7 @@ def test_under_load_no_change_is_seen_old_once_nothing_is_on_its_way(
             seen.note(product, 50_000_000 + number)
             time.sleep(0.1)
         time.sleep((LATEST + 2) * factor)  # until nothing is on its way, and for a moment that shows it
-        last = {product: told[-1][1] for product, told in seen.changes.items()}
+        last = {product: changes[-1][1] for product, changes in seen.changes.items()}
         eventually("the last prices", seen.latest, lambda prices: prices == last, within=LATEST)
     for one in items:
         change(site, one["id"], one["price"]["amount"])
@@ -339,7 +337,7 @@ def test_a_url_is_purged_in_all_its_encodings(edge: Edge, product: int) -> None:
     for accepted in ("gzip", "identity"):
         assert how(edge.get(path, headers={"Accept-Encoding": accepted})) == "fwd=miss"
         assert how(edge.get(other, headers={"Accept-Encoding": accepted})) == "hit"
-    # A host's name is the same in capitals, for whoever purges as for whoever asks.
+    # A host name in capitals is the same host, in purges and in requests.
     assert edge.purge(path=path, host=f"{edge.site.host}:{edge.site.port}".upper()).status_code == 200
     assert how(edge.get(path, headers={"Accept-Encoding": "gzip"})) == "fwd=miss"
 
@@ -401,7 +399,7 @@ class Visitor:
                 name, date
             )
         if "Range" in headers:
-            headers["Accept-Encoding"] = "identity"  # nobody can decode a part
+            headers["Accept-Encoding"] = "identity"  # a part of a compressed answer cannot be decoded
         elif dice.random() < 0.3:
             headers["Accept-Encoding"] = dice.choice(["gzip", "br", "identity", "gzip;q=0"])
         if dice.random() < 0.1:
@@ -491,7 +489,7 @@ def test_no_sequence_of_requests_shows_one_user_anothers_page(
         ("no-cache", {}),
         ("no-store", {}),
         ("private", {}),
-        ("max-age=60", {}),  # nobody has called it public
+        ("max-age=60", {}),  # not marked as public
         ("public", {}),
         ("public, max-age=0", {}),
         ("public, max-age=60, private", {}),
@@ -620,7 +618,7 @@ def test_what_is_stale_is_shown_while_it_is_asked_for_as_long_as_the_origin_allo
     short = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-while-revalidate=1, stale-if-error=60")
     assert origin.edge.get(short).json()["n"] == 1
     time.sleep(2.5)
-    assert origin.edge.get(short).json()["n"] == 2  # too old to be shown to anybody while the origin answers
+    assert origin.edge.get(short).json()["n"] == 2  # too old to be served while the origin answers
 
 
 def test_what_is_stale_is_shown_when_the_origin_fails_and_what_is_not_there_is_a_problem(origin: Origin) -> None:
@@ -673,13 +671,13 @@ def test_an_origin_that_is_not_there_at_all_leaves_what_is_stale(origin: Origin)
             if verb == "stop":
                 for answer in at_once(20, 20, lambda _: origin.edge.get("/unknown")):
                     assert_problem(answer, 503)
-                    assert answer.elapsed.total_seconds() < 4.0 * TIME_FACTOR  # nobody waits for all the others
+                    assert answer.elapsed.total_seconds() < 4.0 * TIME_FACTOR  # no request waits for all others
         finally:
             run("docker", back, origin.id)
         recovered(origin)
 
 
-def test_however_many_ask_for_what_is_stale_nobody_waits_in_a_queue_while_the_origin_hangs(origin: Origin) -> None:
+def test_no_request_for_a_stale_page_queues_while_the_origin_hangs(origin: Origin) -> None:
     kept = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-if-error=60")
     assert origin.edge.get(kept).status_code == 200
     time.sleep(1.5)  # older than its max-age
@@ -700,7 +698,7 @@ def test_however_many_ask_for_what_is_stale_nobody_waits_in_a_queue_while_the_or
     eventually("the next one", lambda: origin.edge.get(kept).json()["n"], lambda seen: seen >= 2, within=10)
 
 
-def test_a_tag_purges_what_bears_it_and_nothing_else(origin: Origin) -> None:
+def test_a_tag_purges_the_pages_that_have_it_and_no_others(origin: Origin) -> None:
     tags = {"a": "one two", "b": "two", "c": "three"}
     paths = {name: origin.path(uuid.uuid4().hex, "public, max-age=60", Surrogate_Key=own) for name, own in tags.items()}
     paths["d"] = origin.path(uuid.uuid4().hex, "public, max-age=60")
@@ -767,7 +765,9 @@ def test_the_site_down_leaves_what_the_edge_has_and_the_edge_finds_it_again(
 
 
 @pytest.mark.failure
-def test_the_edge_down_costs_nobody_anything(edge: Edge, stack: Stack, site: Site, product: int, staff: Person) -> None:
+def test_the_edge_down_costs_the_site_nothing(
+    edge: Edge, stack: Stack, site: Site, product: int, staff: Person
+) -> None:
     path = f"/api/products/{product}"
     before = site.get(path).json()["price"]
     took = []

@@ -21,7 +21,7 @@ COUNT = "SELECT count(*) FROM django_session WHERE session_key = 'tests-expired-
     ("database", "role", "rows"),
     [
         pytest.param("shop", "shop_app", COUNT, id="a session that has expired"),
-        pytest.param("users", "users_app", RESERVED, id="an address that nobody went on to register"),
+        pytest.param("users", "users_app", RESERVED, id="an abandoned registration"),
     ],
 )
 def test_the_periodic_task_of_a_worker_really_takes_away(probe: Probe, database: str, role: str, rows: str) -> None:

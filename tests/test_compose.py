@@ -112,11 +112,11 @@ def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service
         name, mount = stack.load_balancer, ("--volume", f"{settings_file(setting)}:/etc/lb/settings:ro")
     with pytest.raises(CommandError) as refusal:
         stack.compose("run", "--rm", "--no-deps", "--no-TTY", *mount, name)
-    told = str(refusal.value)
-    assert "exit 64" in told
+    printed = str(refusal.value)
+    assert "exit 64" in printed
     variable, _, value = setting.partition("=")
-    lines = told.splitlines()[1:]
-    assert len(lines) == 1, told
+    lines = printed.splitlines()[1:]
+    assert len(lines) == 1, printed
     assert variable in lines[0]
     assert value in lines[0]
 

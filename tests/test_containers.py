@@ -114,7 +114,7 @@ def test_no_password_is_in_an_environment_or_a_command_line(containers: list[Con
 
 def test_a_service_has_the_secrets_of_its_own_context_and_no_other(stack: Stack) -> None:
     redis, public = {"redis_cache", "redis_queue"}, {"identity_users_public", "identity_orders_public"}
-    told_of = {"events_users_public", "events_shop_public"}  # orders by the other two
+    publishers = {"events_users_public", "events_shop_public"}  # the other two, whose events orders receives
     wanted = {
         "web": redis | {"django_secret_key", "cache_key", "db_shop_app", "cdn_purge"},
         "worker": redis
@@ -123,7 +123,7 @@ def test_a_service_has_the_secrets_of_its_own_context_and_no_other(stack: Stack)
         "beat": {"redis_queue", "django_secret_key", "db_shop_app", "cdn_purge"},
         "users": redis | public | {"db_users_app", "identity_users_key", "events_users_key"},
         "users-worker": redis | {"db_users_app", "events_users_key"},
-        "orders-worker": {"redis_queue", "db_orders_app", "events_orders_key"} | told_of,
+        "orders-worker": {"redis_queue", "db_orders_app", "events_orders_key"} | publishers,
         "products": redis | public | {"cache_key", "db_shop_app", "cdn_purge", "media_store", "events_shop_key"},
         "orders": redis | public | {"db_orders_app", "identity_orders_key", "events_orders_key"},
         "redis-cache": {"redis_cache_acl"},

@@ -54,30 +54,28 @@ _USER, _PRODUCT, _ORDER = "/api/users/{user_id}", "/api/products/{product_id}", 
 _ORDERS = {"POST /api/orders/", "GET /api/orders/", f"GET {_ORDER}"}
 _LOGINS = {f"POST {_USER}/logout", f"POST {_USER}/password"}
 SERVED = {
-    ("users", "nobody"): {
+    ("users", "anonymous"): {
         "POST /api/users/",
         *(f"POST /api/users/{one}" for one in ("token", "token/refresh", "logout")),
     },
     ("users", "user"): {f"GET {_USER}", f"PATCH {_USER}", f"GET {_USER}/orders", *_LOGINS},
     ("users", "staff"): {"GET /api/users/", f"GET {_USER}", f"PATCH {_USER}", f"DELETE {_USER}", f"GET {_USER}/orders"},
-    ("products", "nobody"): {"GET /api/products/", "GET /api/products/categories", f"GET {_PRODUCT}"},
+    ("products", "anonymous"): {"GET /api/products/", "GET /api/products/categories", f"GET {_PRODUCT}"},
     ("products", "user"): set[str](),
     ("products", "staff"): {"POST /api/products/", f"PATCH {_PRODUCT}", f"DELETE {_PRODUCT}"},
-    ("orders", "nobody"): set[str](),
+    ("orders", "anonymous"): set[str](),
     ("orders", "user"): _ORDERS,
     ("orders", "staff"): _ORDERS,
 }
 # What is asked here is asked by another caller too, and answered by the same code: with make
 # test-failure.
-SAME_AGAIN = [("users", "user"), ("products", "user"), ("orders", "nobody"), ("orders", "staff")]
-SHOWN = 10  # failures of one run that are told in full
+SAME_AGAIN = [("users", "user"), ("products", "user"), ("orders", "anonymous"), ("orders", "staff")]
+SHOWN = 10  # failures of one run that are printed in full
 
 
 @dataclass
 class Own:
-    """What this test has made, which is all that it may change: no number in a path is anybody
-    else's.
-    """
+    """The rows that this test has made. It changes only these: each number in a path is one."""
 
     services: Services
     category: str
@@ -94,7 +92,7 @@ class Own:
         """Return the token of `caller`: staff is this test's own user too, so that its orders go
         with it.
         """
-        return {} if caller == "nobody" else bearer(self.user.id, staff=caller == "staff")
+        return {} if caller == "anonymous" else bearer(self.user.id, staff=caller == "staff")
 
     def make_product(self) -> int:
         """Make a product and return its id."""
@@ -219,9 +217,9 @@ def test_every_answer_is_one_that_the_document_of_the_service_names(
     for result in schema.get_all_operations():
         assert isinstance(result, Ok), result.err()
         operation = result.ok()
-        # Whoever asks for what is open to all makes no difference.
-        if caller == "nobody" or "security" in operation.definition.raw:
+        # A public operation is the same for each caller, so one caller is enough.
+        if caller == "anonymous" or "security" in operation.definition.raw:
             each_case(operation, check)
-    assert not failures, "\n\n".join(f"{where}\n{told}" for where, told in list(failures.items())[:SHOWN])
+    assert not failures, "\n\n".join(f"{where}\n{text}" for where, text in list(failures.items())[:SHOWN])
     served = {label for label, seen in statuses.items() if any(status < 300 for status in seen)}
     assert served >= SERVED[service, caller], statuses

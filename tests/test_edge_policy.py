@@ -121,7 +121,7 @@ def test_an_unknown_host_is_refused_and_redirected_nowhere(front: Mirror) -> Non
     assert (status, headers.get("location")) == (421, None)
 
 
-def test_https_that_a_trusted_proxy_has_received_is_https_and_anybody_elses_word_is_not(front: Mirror) -> None:
+def test_only_a_trusted_proxy_sets_the_scheme_to_https(front: Mirror) -> None:
     said = ("--header", "X-Forwarded-Proto: https")
     status, headers = head(front, "cdn", "http://balancer:8080/", *said)
     assert (status, headers["strict-transport-security"]) == (200, "max-age=63072000")

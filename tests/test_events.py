@@ -1,4 +1,4 @@
-"""Events between the services: each has its effect once, whatever is killed meanwhile."""
+"""Events between the services: each has its effect once, also if a process is killed."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_the_metrics_of_the_workers_tell_of_the_events(
     stack: Stack, shop: Shop, probe: Probe, prometheus: Prometheus
 ) -> None:
     def received() -> float:
-        """Return how many orders the worker says it was told of."""
+        """Return the worker's count of received `order_placed` events."""
         text = probe.curl(f"http://{stack.container('worker').address('app')}:8010/metrics")
         wanted = {"event": "order_placed", "outcome": "received"}
         found = [value for labels, value in samples(text, "events_received_total") if labels.items() >= wanted.items()]

@@ -301,7 +301,7 @@ def test_the_page_of_redis_says_who_may_do_what_there() -> None:
     assert said == {user: [cache.get(user, set()), queue.get(user, set())] for user in cache.keys() | queue.keys()}
 
 
-def test_no_two_workers_take_from_one_queue_and_nobody_else_sees_what_waits_there() -> None:
+def test_each_queue_has_one_worker_that_reads_it_and_no_other_reader() -> None:
     lines = (ROOT / "redis" / "queue.users").read_text(encoding="utf-8").splitlines()
     takers = [line for line in lines if "@@take" in line]
     own = [next(word for word in line.split() if word.startswith("~")) for line in takers]

@@ -43,7 +43,7 @@ def test_the_requests_are_spread_over_all_replicas(site: Site, stack: Stack) -> 
     wanted = stack.replica_names()
     assert set(served) == wanted
     for name in wanted:
-        # Least connections is not round robin, but nobody may starve.
+        # Least connections is not round robin, but no replica may starve.
         assert served.count(name) >= len(served) / len(wanted) / 3, {one: served.count(one) for one in wanted}
 
 

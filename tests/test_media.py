@@ -1,6 +1,4 @@
-"""Product images: in the store, read by anybody through the load balancer, and no file on a
-replica.
-"""
+"""Product images: in the store, public through the load balancer, and no file on a replica."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def variants(page: str, path: str) -> list[str]:
 
 
 def assert_image(site: Site, path: str, width: int) -> None:
-    """Assert that anybody gets the image of this width, and may keep it for ever."""
+    """Assert that the image of this width is public and immutable."""
     answer = site.get(path)
     assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:200]}"
     assert opened(answer.content).width == width
@@ -97,7 +95,7 @@ def test_an_image_is_asked_for_again_with_what_was_given(site: Site, staff: Pers
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(answer.content)))
 
 
-def test_an_error_of_the_store_is_a_problem_that_nobody_keeps(site: Site, staff: Person, article: int) -> None:
+def test_an_error_of_the_store_is_a_problem_that_no_cache_keeps(site: Site, staff: Person, article: int) -> None:
     path = send(site, article, image(size=(300, 200)), staff).json()["image_url"]
     for beyond in ("bytes=99999999-", "bytes=99999998-99999999"):
         answer = site.get(path, headers={"Range": beyond})
@@ -158,7 +156,7 @@ def test_an_image_that_is_too_large_for_the_api_goes_by_the_browsers_own_upload(
     assert upload["url"].startswith(f"{site.url}/media/incoming/{article}/")
     put = site.request(upload["method"], upload["url"], data=large, headers=upload["headers"])
     assert put.status_code == 200, put.text
-    assert_problem(site.get(urlsplit(upload["url"]).path), 405)  # nobody reads it from there
+    assert_problem(site.get(urlsplit(upload["url"]).path), 405)  # an upload cannot be read there
 
     path = f"/api/products/{article}/image-upload/{upload['token']}"
     taken = site.post(path, headers=staff.headers)
@@ -267,7 +265,7 @@ def test_every_replica_is_lost_with_its_files_and_no_image_is_missed(broken: Sta
 
 @pytest.mark.failure
 @pytest.mark.parametrize("how", ["stop", "pause"])
-def test_without_the_store_uploads_are_told_so_in_time_and_pages_go_on(
+def test_without_the_store_uploads_get_503_in_time_and_pages_continue(
     broken: Stack, site: Site, staff: Person, how: str
 ) -> None:
     product = int(site.get("/api/products/?limit=1").json()["items"][0]["id"])

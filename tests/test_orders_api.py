@@ -80,7 +80,7 @@ def test_the_same_key_with_other_items_is_refused(services: Services, person: Ma
     assert_problem(place(services, who, "key", [{"product_id": product, "quantity": 2}]), 422)
 
 
-def test_nobody_sees_the_orders_of_another_but_staff(
+def test_only_staff_see_the_orders_of_another_user(
     services: Services, person: Make, staff: Person, product: int
 ) -> None:
     who, other = person(), person()
@@ -118,7 +118,7 @@ def test_a_body_that_is_no_json_or_too_deep_is_a_problem_of_the_caller(services:
 # ── failures ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.failure
 @pytest.mark.parametrize("how", ["stop", "pause"])
-def test_without_the_products_service_no_order_is_placed_and_an_old_one_is_still_told(
+def test_without_the_products_service_no_order_is_placed_and_an_old_one_is_still_readable(
     broken: Stack, services: Services, person: Make, product: int, how: str
 ) -> None:
     who = person()

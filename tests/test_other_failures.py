@@ -48,6 +48,6 @@ def test_make_up_on_a_running_stack_changes_nothing(broken: Stack) -> None:
         }
 
     before = state()
-    told = run("make", "up", timeout=180)
+    printed = run("make", "up", timeout=180)
     assert state() == before
-    assert "Building the images" not in told  # not from the build cache either, which may have forgotten them
+    assert "Building the images" not in printed  # also not from the build cache, which may have dropped them

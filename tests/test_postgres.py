@@ -102,7 +102,7 @@ def test_an_application_role_cannot_change_the_schema_of_any_database(probe: Pro
     ]
     answers = zip(questions, probe.sql_each(questions), strict=True)
     refusals = ("permission denied", "must be owner", "does not exist")
-    assert not [(asked, told) for asked, told in answers if not any(word in told for word in refusals)]
+    assert not [(asked, said) for asked, said in answers if not any(word in said for word in refusals)]
 
 
 def test_a_role_opens_the_databases_of_its_own_context_only(probe: Probe) -> None:
@@ -114,8 +114,8 @@ def test_a_role_opens_the_databases_of_its_own_context_only(probe: Probe) -> Non
     ]
     opened = {
         (database, role)
-        for (_, database, role, _), told in zip(questions, probe.sql_each(questions), strict=True)
-        if told == "in"
+        for (_, database, role, _), answer in zip(questions, probe.sql_each(questions), strict=True)
+        if answer == "in"
     }
     wanted = {(database, f"{owner_of(database)}_{kind}") for _, database in PLACES for kind in ("app", "owner")}
     assert opened == wanted
@@ -154,7 +154,7 @@ def test_an_application_role_takes_ids_and_cannot_say_which_shard_holds_what(pro
     hosts = {"users_shard_1": "shard-1", "users": WRITER}
     probe.sql("shard-1", "users_shard_1", "users_app", allowed)
     questions = [(hosts[where], where, "users_app", query) for where, queries in refused.items() for query in queries]
-    assert all("permission denied" in told for told in probe.sql_each(questions))
+    assert all("permission denied" in answer for answer in probe.sql_each(questions))
 
 
 # ── the shards ────────────────────────────────────────────────────────────────────────────────────

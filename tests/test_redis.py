@@ -148,7 +148,7 @@ def test_in_the_cache_a_service_reads_and_writes_its_own_keys_and_no_other(probe
 
 
 @pytest.mark.parametrize("user", USERS["redis-cache"])
-def test_ended_logins_are_told_by_users_and_read_by_the_services(probe: Probe, user: str) -> None:
+def test_ended_logins_are_written_by_users_and_read_by_the_services(probe: Probe, user: str) -> None:
     tried = (f"ZRANGEBYSCORE {REVOKED} 0 1", f"ZADD {REVOKED} 0 x", f"GET {REVOKED}")
     replies = probe.redis_each("redis-cache", [f"ACL DRYRUN {user} {command}" for command in tried])
     may = {command.split()[0] for command, reply in zip(tried, replies, strict=True) if reply == "OK"}
@@ -157,10 +157,10 @@ def test_ended_logins_are_told_by_users_and_read_by_the_services(probe: Probe, u
 
 
 @pytest.mark.parametrize("user", USERS["redis-cache"])
-def test_invalidations_are_told_by_those_that_change_the_catalogue(probe: Probe, user: str) -> None:
-    told, other = probe.redis_as(user, "redis-cache", ["PUBLISH :1:{caching}:invalidated x", "PUBLISH x x"])
+def test_invalidations_are_published_by_services_that_change_the_catalogue(probe: Probe, user: str) -> None:
+    published, other = probe.redis_as(user, "redis-cache", ["PUBLISH :1:{caching}:invalidated x", "PUBLISH x x"])
     assert refused(other)
-    assert refused(told) == (user not in ("web", "products", "worker", "migrate"))
+    assert refused(published) == (user not in ("web", "products", "worker", "migrate"))
 
 
 @pytest.mark.parametrize("user", USERS["redis-queue"])

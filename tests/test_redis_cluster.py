@@ -21,7 +21,7 @@ pytestmark = pytest.mark.failure
 
 NODES = ["redis-cache", *(f"redis-cache-{number}" for number in range(2, 7))]
 CLOCK = ":1:{caching}:clock"
-LOWER = 10.0  # seconds for which pages may be computed anew
+LOWER = 10.0  # seconds for which pages may be recomputed
 PAGES = 20
 
 
@@ -113,7 +113,7 @@ def test_losing_a_primary_costs_no_request_and_the_cache_is_whole_again_soon(
             lambda: pages.computed(time.monotonic() - 2) == 0 and time.monotonic() - started > 4,
             within=30,
         )
-        victim = primary_of(probe, CLOCK)  # without it every page has to be computed anew
+        victim = primary_of(probe, CLOCK)  # without it every page is recomputed
         with front.session() as browser, Load(front, ["/", "/session/", "/counter/", *paths[:3]], rate=30) as load:
             visits = browser.get("/session/").json()["visits"]
             getattr(cluster, how)(victim)

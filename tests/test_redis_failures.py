@@ -26,7 +26,7 @@ def test_without_the_cache_pages_and_sessions_go_on_and_health_says_degraded(
             site, ["/", f"/products/{product}/", "/api/products/?limit=5", "/session/", "/health/"], rate=40
         ) as load:
             getattr(broken, how)("redis-cache")
-            for replica in range(2):  # told by more than one replica
+            for replica in range(2):  # by more than one replica
                 eventually(f"degraded ({replica})", lambda: health(site), lambda seen: seen == DEGRADED, within=10)
             answer = site.get("/health/")
             assert answer.status_code == 200

@@ -54,7 +54,7 @@ def test_a_replica_that_is_killed_costs_at_most_one_get_in_a_thousand(broken: St
     assert posts.answered() <= site.get("/counter/").json()["count"] - before <= len(posts.outcomes)
 
 
-def test_a_replica_that_hangs_keeps_nobody_waiting_and_is_out_within_five_seconds(
+def test_a_replica_that_hangs_delays_no_client_and_is_removed_within_five_seconds(
     broken: Stack, site: Site, product: int
 ) -> None:
     before = site.get("/counter/").json()["count"]

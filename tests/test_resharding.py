@@ -47,7 +47,7 @@ def traffic(shards: Shards, site: Site, product: int) -> Traffic:
 
 
 def assert_nothing_is_lost(shards: Shards, traffic: Traffic, holder: int) -> None:
-    """Assert that each row is shown by `holder`, by nobody else, and with what was last written."""
+    """Assert that only `holder` shows each row, and with its last write."""
     missing, extra, differing, misplaced = traffic.compare(holder)
     assert not missing, f"{len(missing)} missing: {missing[:5]}"
     assert not extra, f"{len(extra)} extra: {extra[:5]}"
@@ -55,7 +55,7 @@ def assert_nothing_is_lost(shards: Shards, traffic: Traffic, holder: int) -> Non
     assert not misplaced, f"{len(misplaced)} on other shards than the map says, or on two: {misplaced[:5]}"
 
 
-def test_buckets_move_and_nobody_who_uses_them_notices(shards: Shards, traffic: Traffic) -> None:
+def test_buckets_move_without_an_effect_on_their_users(shards: Shards, traffic: Traffic) -> None:
     mover = Mover(shards)
     assert len(shards.buckets) == BUCKETS
     assert len(traffic.known) == BUCKETS * EACH

@@ -79,6 +79,6 @@ def test_each_secret_is_held_by_the_services_of_the_table(stack: dict[str, Any])
                 name = "nodes/<name>" if path == f"nodes/{service}" else path.replace("lb-security", "lb-<project>")
                 held.setdefault(name, set()).add(service)
     rows = table("Who holds which secret")
-    told = {name: names(row[2]) for row in rows for name in re.findall(r"`([^`]+)`", row[0]) if names(row[2])}
-    assert told == held
+    documented = {name: names(row[2]) for row in rows for name in re.findall(r"`([^`]+)`", row[0]) if names(row[2])}
+    assert documented == held
     assert set(stack["secrets"]) - set(held) == {"build_ca"}, "a secret that no service mounts"

@@ -212,7 +212,7 @@ def test_an_id_that_none_can_be_is_refused_and_does_no_harm(stack: Stack, tmp_pa
 
 
 @pytest.mark.parametrize(("unknown", "tail"), [("--help", 50), ("..", 50), ("0" * 32, 20000)])
-def test_an_id_that_nobody_has_had_is_not_found(stack: Stack, unknown: str, tail: int) -> None:
+def test_an_unknown_id_is_not_found(stack: Stack, unknown: str, tail: int) -> None:
     done = trace(unknown, *([f"TAIL={tail}"] if tail < 20000 else []))
     assert (done.returncode, done.stdout) == (2, "")
     said = f"error: no container has logged {unknown} in its last lines (TAIL={tail})"

@@ -110,7 +110,7 @@ def test_no_port_is_published_to_ipv6_whose_callers_would_share_an_address(stack
     assert hosts == {"0.0.0.0"}  # noqa: S104 - what is published
 
 
-def test_a_guesser_behind_the_cdn_locks_out_itself_and_nobody_else(stack: Stack, services: Services) -> None:
+def test_a_guesser_behind_the_cdn_locks_out_only_itself(stack: Stack, services: Services) -> None:
     who = register(services)
     tools = f"{stack.project}-tools"
     guess = (

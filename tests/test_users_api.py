@@ -101,7 +101,7 @@ def test_staff_page_through_users_of_every_shard(services: Services, person: Mak
     assert sum(map(int, counts)) == len(found)
 
 
-def test_a_guesser_is_told_to_wait(services: Services) -> None:
+def test_a_guesser_is_rate_limited(services: Services) -> None:
     email = fresh_email()
     answers = [services.users.post("/api/users/token", json={"email": email, "password": "guess"}) for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
@@ -196,12 +196,12 @@ def test_without_a_shard_its_users_get_503_in_time_and_everybody_else_is_served(
         return answer.status_code, time.monotonic() - started, answer.text
 
     lost = next(number for number, one in enumerate(people) if one.id >> 11 & 1023 in away)
-    # A server that hangs is known to after 1.5 s; until then its users wait, and may be told 504.
+    # A hung server is detected after 1.5 s; until then its users wait, and may get 504.
     first, took, _ = ask(lost)
     assert first in {503, 504}
     assert took < 2.5 * TIME_FACTOR
     eventually("503", lambda: ask(lost)[0], lambda status: status == 503, within=2)
-    # Several at once: nobody waits for a place behind those who ask the lost shard.
+    # Several at once: no request queues behind those of the lost shard.
     for turn, (status, took, said) in enumerate(at_once(5 * len(people), 8, lambda turn: ask(turn % len(people)))):
         bucket = people[turn % len(people)].id >> 11 & 1023
         assert status == (503 if bucket in away else 200), f"{bucket}: {status} {said}"

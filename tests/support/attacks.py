@@ -64,7 +64,7 @@ class Attacks:
         return Attack("raw", self._get(path[:at] + self._random.choice(RAW) + path[at:]))
 
     def _line(self) -> Attack:
-        """A request line that is none, or one that is for somebody else."""
+        """An invalid request line, or one for another host."""
         path = f"/api/{self._random.choice(SERVICES)}/{self._id('edge')}"
         line = self._random.choice(LINES).replace("PATH", path)
         return Attack("line", self._request(line.encode("latin-1")))
@@ -89,7 +89,7 @@ class Attacks:
         hidden = self._get(f"/api/{service}/{self._id('edge')}")
         frame = self._random.choice(FRAMES)
         head, body = frame(hidden, self._random)
-        return Attack("frame", self._request(f"POST /api/nobody/{self._id('edge')} HTTP/1.1".encode(), head) + body)
+        return Attack("frame", self._request(f"POST /api/unknown/{self._id('edge')} HTTP/1.1".encode(), head) + body)
 
     # ── what a service refuses ────────────────────────────────────────────────────────────────────
     def _json(self) -> Attack:
@@ -105,7 +105,7 @@ class Attacks:
         return self._post("type", path, body, self._random.choice(OTHER_TYPES))
 
     def _bearer(self) -> Attack:
-        """A token that is none, or somebody who says that he needs none."""
+        """An invalid token, or headers that claim a proxy has authenticated the client."""
         path = self._random.choice(("/api/users/", "/api/users/1", "/api/orders/", "/api/orders/1"))
         path += self._random.choice(SPARE)
         claim = self._random.choice(CLAIMS)
@@ -344,7 +344,7 @@ OTHER_TYPES = [
 # all.
 SPARE = ["", "", "?limit=1", "?" + "&".join(["a"] * 1001)]
 
-# ── who somebody says that he is
+# ── claims of identity
 CLAIMS = [
     *["Authorization"] * 12, "X-User: 1", "X-User-Id: 1", "X-Staff: true", "X-Remote-User: admin",
     "Remote-User: admin", "X-Forwarded-User: admin", "X-Auth-Request-User: admin", "X-Service: users",

@@ -27,9 +27,8 @@ _OPTIONS = (
     "--env", "CDN_PURGE_SECRET_FILE=/run/secrets/cdn_purge",
 )  # fmt: skip
 
-# Answers with the headers (h) and the status that the query asks for, and tells what it was asked.
-# POST /down: 503. At two ports, as the load balancers: the edge asks the second whether anybody
-# answers.
+# Answers with the headers (h) and the status of the query, and reports its requests. POST /down:
+# 503. It has two ports, as the load balancers: the edge's health probe uses the second.
 _ORIGIN = """
 import json, threading
 from collections import Counter

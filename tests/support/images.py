@@ -14,7 +14,7 @@ from support.services import Person
 
 
 def image(kind: str = "JPEG", size: tuple[int, int] = (1600, 1200), **options: Any) -> bytes:
-    """Return a picture that nobody has uploaded before, saved with `options`."""
+    """Return a new random picture, saved with `options`."""
     made = Image.new("RGB", size, tuple(secrets.token_bytes(3)))
     made.paste(Image.frombytes("RGB", (8, 8), secrets.token_bytes(192)).resize((size[0] // 2, size[1] // 2)), (0, 0))
     result = io.BytesIO()

@@ -12,7 +12,7 @@ from support.stack import run
 from support.wait import eventually
 
 STEPS = ("planned", "copying", "catching_up", "blocked", "verified", "flipped", "active")
-LOCK = 7_241_002  # the advisory lock of whoever moves
+LOCK = 7_241_002  # the advisory lock of a move
 _NEWEST = "SELECT step FROM sharding_move WHERE id = (SELECT max(id) FROM sharding_move) FOR UPDATE"
 _WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE {})"
 
@@ -73,9 +73,7 @@ class Mover:
 
 
 class Hold:
-    """Two connections that take turns in locking the row of the newest move: whoever waits in the
-    queue is next.
-    """
+    """Two connections that lock the row of the newest move in turn: the waiting one is next."""
 
     def __init__(self, observer: Connection, both: list[Connection], before: int) -> None:
         self._observer, self._both, self._before = observer, both, before

@@ -10,15 +10,14 @@ from support.settings import ROOT
 from support.stack import Stack, run
 
 UP = ("up", "--detach", "--wait", "--wait-timeout", "240", "--no-build")
-PATIENCE = 240.0  # seconds for containers to be made anew and healthy
+PATIENCE = 240.0  # seconds until recreated containers are healthy
 
 
 @contextmanager
 def overlay(stack: Stack, name: str, servers: list[str], users: list[str]) -> Iterator[None]:
-    """Start the `servers` of compose.<name>.yaml, then make the services `users` anew with it; put
-    all back at the end.
+    """Start the `servers` of compose.<name>.yaml, then recreate the services `users` with it.
 
-    Only what the test looks at: the other services go on as they were.
+    Restore all at the end. The other services keep running unchanged.
     """
     files = ("-f", "compose.yaml", "-f", f"compose.{name}.yaml")
     added = set(servers) - set(stack.config["services"])

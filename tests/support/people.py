@@ -11,7 +11,7 @@ from support.sql import Connection, connect, shard_hosts
 from support.stack import Stack
 
 EACH = 1000  # users of a bucket, and orders
-# An id is seconds << 21 | bucket << 11 | sequence. These seconds are long past, so nobody else is
+# An id is seconds << 21 | bucket << 11 | sequence. These seconds are long past, so no other user is
 # given such an id.
 USER, ORDER, ITEM = 0, 1, 2
 END = (EACH + 1) << 21

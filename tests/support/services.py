@@ -55,7 +55,7 @@ class Person:
 
 
 def fresh_email() -> str:
-    """Return an address that nobody has."""
+    """Return an unused address."""
     return f"tests-{secrets.token_hex(8)}@example.org"
 
 
@@ -90,8 +90,7 @@ def place(services: Services, who: Person, key: str, items: list[dict[str, Any]]
 def place_in_the_end(services: Services, who: Person, key: str, items: list[dict[str, Any]]) -> int:
     """Post an order as a client should, and return the status.
 
-    Told to come back later, or left without an answer, it does so, with the same key: so there is
-    one order.
+    After a 503 or without an answer it retries with the same key, so only one order exists.
     """
     until = time.monotonic() + 60 * TIME_FACTOR
     while True:

@@ -172,9 +172,7 @@ class Stack:
         run("docker", "kill", "--signal", name, container.id)
 
     def freeze(self, container: Container) -> None:
-        """Stop every process in it with SIGSTOP: the kernel still takes connections, nobody
-        answers.
-        """
+        """Stop every process in it with SIGSTOP: the kernel accepts connections, none answers."""
         self.run_in(container, "sh", "-c", "kill -STOP -1")
 
     def thaw(self, container: Container) -> None:
@@ -236,8 +234,8 @@ class Stack:
         lines: list[str] = []
         for one in self.containers(self.load_balancer, "web", *services, stopped=True):
             output = run("docker", "logs", "--tail", "500", one.id, check=False)
-            told = [line for line in output.splitlines() if not WELL.search(line)]
-            lines += [f"log of {one.name}:", *(f"  {line[:240]}" for line in told[-LINES:])]
+            relevant = [line for line in output.splitlines() if not WELL.search(line)]
+            lines += [f"log of {one.name}:", *(f"  {line[:240]}" for line in relevant[-LINES:])]
         return lines
 
 

@@ -1,6 +1,4 @@
-"""Readers, writers and deleters of the sample, who remember what they were told and notice every
-wrong answer.
-"""
+"""Readers, writers and deleters of the sample, which record all answers and detect wrong ones."""
 
 from __future__ import annotations
 
@@ -45,8 +43,8 @@ class Outcome:
 class Traffic(Callers):
     """Requests at a steady rate for the length of the block.
 
-    `known` has for each row what it may be: one thing, or two after a write whose outcome was not
-    told. Each row is used by one thread only, so what it may be is exact.
+    `known` has the possible states of each row: one, or two after a write with an unknown outcome.
+    Only one thread uses a row, so its states are exact.
     """
 
     table: str
@@ -209,7 +207,7 @@ class Orders(Traffic):
     def _place(self, session: requests.Session, user: int, key: str) -> None:
         headers = bearer(user) | {"Idempotency-Key": key}
         body = {"items": [{"product_id": self._product, "quantity": 1}]}
-        for _ in range(2):  # whoever got no answer asks again with the same key, and gets the same order
+        for _ in range(2):  # without an answer a client retries with the same key, and gets the same order
             answer = self.ask(session, "POST", "/api/orders/", user, body=body, headers=headers)
             if answer.status_code in {200, 201}:
                 order = answer.json()
