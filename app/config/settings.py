@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "django_prometheus",
     "ninja",  # for its files of Swagger UI
     "config",
     "scaleout.caching",

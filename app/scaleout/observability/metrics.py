@@ -1,24 +1,27 @@
 """Prometheus metrics of a replica, summed over its workers.
 
-The names are django-prometheus's, so that its dashboards work. Its own middlewares fill twenty
-metrics a request; these are the four that answer a question.
+They are django-prometheus's, with its names and labels, so that its dashboard works. Its own
+middlewares fill twenty metrics a request; this one fills the four that answer a question.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
-from django_prometheus.conf import PROMETHEUS_LATENCY_BUCKETS
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest, values
+from django_prometheus import middleware
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, values
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from scaleout.observability.conf import conf
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _slot = "master"
 
 
@@ -35,47 +38,99 @@ def use_slot(name: str) -> None:
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
     values.ValueClass = values.MultiProcessValue(lambda: _slot)  # type: ignore[no-untyped-call]
 
-_requests = Counter(
-    "django_http_requests_total_by_view_transport_method",
-    "Requests by view, transport and method.",
-    ["view", "transport", "method"],
+REQUESTS = "django_http_requests_total_by_view_transport_method"
+# The metrics that answer a question; django-prometheus's dashboard asks for the first three.
+FILLED = frozenset(
+    {
+        REQUESTS,
+        "django_http_responses_total_by_status_view_method",
+        "django_http_requests_latency_seconds_by_view_method",
+        "django_http_exceptions_total_by_type",
+    }
 )
-_responses = Counter(
-    "django_http_responses_total_by_status_view_method",
-    "Answers by status, view and method.",
-    ["status", "view", "method"],
-)
-_latency = Histogram(
-    "django_http_requests_latency_seconds_by_view_method",
-    "Seconds from the first middleware to the answer, by view and method.",
-    ["view", "method"],
-    buckets=PROMETHEUS_LATENCY_BUCKETS,
-)
-_exceptions = Counter("django_http_exceptions_total_by_type", "Exceptions that left a view, by type.", ["type"])
 
 
-class MetricsMiddleware:
-    """Count each request and its answer."""
+class _Unfilled:
+    """Stands for a metric that is not kept: the library counts the templates in one."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
+    def labels(self, **_labels: str) -> _Unfilled:
+        return self
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def inc(self) -> None:
+        """Count nothing."""
+
+
+class Metrics(middleware.Metrics):  # type: ignore[misc]  # the library has no types
+    """django-prometheus's metrics, of which only those in `FILLED` are kept."""
+
+    _instance = None  # not the one of the class above
+
+    def register_metric(self, metric_cls: Any, name: str, *arguments: Any, **options: Any) -> Any:
+        """Return the metric, or a stand-in for one that is not kept."""
+        return super().register_metric(metric_cls, name, *arguments, **options) if name in FILLED else _Unfilled()
+
+
+@cache
+def _counters(kept: Metrics, view: str, method: str, transport: str, status: str) -> tuple[Any, ...]:
+    """Return what counts such a request: the library looks each up by its labels, with a lock."""
+    return (
+        kept.requests_by_view_transport_method.labels(view=view, transport=transport, method=method).inc,
+        kept.responses_by_status_view_method.labels(status=status, view=view, method=method).inc,
+        kept.requests_latency_by_view_method.labels(view=view, method=method).observe,
+    )
+
+
+class MetricsMiddleware(middleware.PrometheusAfterMiddleware):  # type: ignore[misc]  # the library has no types
+    """Count each request and its answer, with the labels of the class above.
+
+    All at once, after the answer: that class reads `request.headers`, which renames all headers,
+    and counts the seconds of a view that raises twice.
+    """
+
+    metrics_cls = Metrics
+
+    def __call__(self, request: HttpRequest) -> Any:
         """Answer the request."""
         if request.path == "/metrics":  # before the check of the Host: Prometheus scrapes by address
             return metrics(request)
-        started = time.perf_counter()
+        began = time.perf_counter()
         response = self.get_response(request)
-        method = request.method if request.method in _METHODS else "<invalid method>"
-        view = request.resolver_match.view_name if request.resolver_match else "<no view>"
-        _requests.labels(view, request.scheme, method).inc()
-        _responses.labels(str(response.status_code), view, method).inc()
-        _latency.labels(view, method).observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - began
+        view, method, transport = self._get_view_name(request), self._method(request), self._transport(request)
+        *counters, observe = _counters(self.metrics, view, method, transport, str(response.status_code))
+        for count in counters:
+            count()
+        observe(seconds)
         return response
 
+    def process_view(self, request: HttpRequest, *_view: Any, **_arguments: Any) -> None:
+        """Count nothing: the answer is counted, also of a request that no view answers."""
+
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
-        """Count the exception."""
-        _exceptions.labels(type(exception).__name__).inc()
+        """Count the exception. Its answer is counted as any other."""
+        self.metrics.exceptions_by_type.labels(type=type(exception).__name__).inc()
+
+
+class _Replica:
+    """The sums over all workers of this replica."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, and the one that follows from another: it costs a request nothing."""
+        for metric in MultiProcessCollector(None).collect():  # type: ignore[no-untyped-call]
+            yield metric
+            if metric.name == REQUESTS:
+                yield _by_method(metric)
+
+
+def _by_method(requests: Metric) -> Metric:
+    """Return the metric from which the dashboard takes its lists of jobs and instances."""
+    sums: Counter[str] = Counter()
+    for sample in requests.samples:
+        sums[sample.labels["method"]] += sample.value  # type: ignore[assignment]  # a Counter adds floats too
+    found = CounterMetricFamily("django_http_requests_total_by_method", "Requests by method.", labels=["method"])
+    for method, value in sums.items():
+        found.add_metric([method], value)
+    return found
 
 
 def exposition() -> bytes:
@@ -83,7 +138,7 @@ def exposition() -> bytes:
     format.
     """
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(_Replica())
     return generate_latest(registry)
 
 
