@@ -20,7 +20,7 @@ from support.wait import eventually
 
 pytestmark = pytest.mark.failure
 
-CAP = 2.0  # seconds: caching.decorator.CAP
+CAP = 2.0  # seconds: caching.ledger.CAP
 SKEW = 0.5  # seconds: the test times a change and its reads from outside
 
 

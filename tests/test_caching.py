@@ -24,7 +24,7 @@ from support.wait import eventually
 MOMENT = 1.0  # seconds after the answer to a change
 LEVELS = {"L1", "L2", "MISS"}
 CALLERS = 500
-CAP = 2.0  # seconds that a process believes what it holds: caching.decorator.CAP
+CAP = 2.0  # seconds that a process believes what it holds: caching.ledger.CAP
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from scaleout.caching.local import Held
@@ -49,7 +50,14 @@ class Flights:
         flight = self._under_way.setdefault(key, mine)  # one step: no lock
         return flight, flight is mine
 
-    def end(self, key: Any, flight: Flight) -> None:
-        """Let the next caller begin a new one."""
-        if self._under_way.get(key) is flight:
-            self._under_way.pop(key, None)
+    def fly(self, key: Any, flight: Flight, fetch: Callable[[], Held]) -> Held:
+        """Return what `fetch` returns, for all that wait for the flight, and end it."""
+        try:
+            flight.land(held := fetch())
+        except BaseException as error:
+            flight.land(None, error)
+            raise
+        finally:
+            if self._under_way.get(key) is flight:  # the next caller begins another one
+                self._under_way.pop(key, None)
+        return held

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from scaleout.caching.local import Held
 
+CAP = 2.0  # seconds that a process believes what it holds without asking Redis again
 MOST = 50_000  # tags that are remembered; with more, everything held is given up instead
 TOKEN_SECONDS = 60  # longer than a replica may lag before it is left out
 

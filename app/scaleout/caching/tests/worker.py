@@ -17,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 
-from scaleout.caching import decorator, invalidate, multi_level_cache, process, shared, watch, wire
+from scaleout.caching import invalidate, ledger, multi_level_cache, process, shared, watch, wire
 
 FOLDER = Path(os.environ.get("FOLDER", "."))
 
@@ -60,7 +60,7 @@ def at_once(number: int, what: Callable[[int], dict[str, Any]]) -> list[dict[str
 
 def set_seconds() -> None:
     """Let some things not take as long as in production, and some longer."""
-    shared.FOREWARNED, decorator.CAP = 1, float(os.environ.get("CAP") or decorator.CAP)
+    shared.FOREWARNED, ledger.CAP = 1, float(os.environ.get("CAP") or ledger.CAP)
     patience = float(os.environ.get("PATIENCE") or 1)
     wire.TIMEOUT, wire.SLOW, watch.ANSWER = wire.TIMEOUT * patience, wire.SLOW * patience, watch.ANSWER * patience
 
