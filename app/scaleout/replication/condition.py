@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.db import connections
 
-PRIMARY = "default"
+from scaleout.replication.state import PRIMARY
 
 
 @dataclass(frozen=True)

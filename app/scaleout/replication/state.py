@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-PRIMARY = "default"
+from django.db import DEFAULT_DB_ALIAS
+
+PRIMARY = DEFAULT_DB_ALIAS
 
 
 class _Strays:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# What a statement begins with that leaves the log as it is.
-_READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
+from scaleout.base.sql import BEFORE, begins_as_read
+
 _CALL = re.compile(r'(\w+)"?\s*\(')
 _INSIDE = re.compile(r"\b(INTO|ANALYZE)\b", re.IGNORECASE)  # SELECT INTO, EXPLAIN ANALYZE
 # What stands before a parenthesis in a query of Django's ORM and writes nothing: keywords, types,
@@ -32,8 +32,6 @@ _NAMES = """
     pg_advisory_lock pg_advisory_unlock pg_advisory_xact_lock pg_try_advisory_lock pg_try_advisory_xact_lock
     pg_backend_pid pg_current_wal_insert_lsn pg_current_wal_lsn pg_is_in_recovery pg_last_wal_replay_lsn
 """
-_BEFORE = "(; \n\t"  # what may stand before the first word
-_BEGINNING = 200  # characters in which the first word is looked for
 _REMEMBERED = 4000  # characters of a statement whose kind is remembered
 _HARMLESS = frozenset(_NAMES.split())
 
@@ -44,14 +42,14 @@ def may_write(sql: object) -> bool:
 
     A wrong yes costs a read of the primary, a wrong no would be a stale read.
     """
-    if not isinstance(sql, str) or not sql[:_BEGINNING].lstrip(_BEFORE).upper().startswith(_READS):
+    if not (isinstance(sql, str) and begins_as_read(sql)):
         return True
     return _may_write(sql) if len(sql) <= _REMEMBERED else _may_write.__wrapped__(sql)
 
 
 @lru_cache(maxsize=1024)
 def _may_write(sql: str) -> bool:
-    text = sql.strip(_BEFORE)
+    text = sql.strip(BEFORE)
     if ";" in text:
         return True
     calls = {name.lower() for name in _CALL.findall(text)}

@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterable, Mapping
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, transaction
 
 from scaleout.base import Breaker, PerProcess
 from scaleout.sharding.errors import MapIncomplete, MapUnavailable
 from scaleout.sharding.ids import BUCKETS, bucket_of
 
+DATABASE = DEFAULT_DB_ALIAS  # the alias of the database that has the map
 LEASE = 0.5  # seconds
 PAUSE = (
     0.2  # seconds after a failure in which nobody asks again: else a queue of callers would wait one after the other
@@ -127,7 +128,7 @@ def reassign(alias: str, buckets: Iterable[int], source: int, target: int) -> in
         return int(cursor.rowcount)
 
 
-_current = PerProcess(lambda: ShardMap("default", settings.SHARDS))
+_current = PerProcess(lambda: ShardMap(DATABASE, settings.SHARDS))
 forget = _current.forget  # the map, as in a new process
 
 

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from prometheus_client import Gauge
 
+from scaleout.sharding import map as maps
 from scaleout.sharding import metrics
 from scaleout.sharding.models import Move
 
@@ -73,7 +74,7 @@ def measure() -> None:
     """
     if not settings.SHARDS:
         return
-    looks = [_look("default", _MOVE, [metrics.age])]
+    looks = [_look(maps.DATABASE, _MOVE, [metrics.age])]
     looks += [_look(alias, _CHANGES, [metrics.changes, metrics.size]) for alias in settings.SHARDS.values()]
     until = time.monotonic() + PATIENCE
     for look in looks:

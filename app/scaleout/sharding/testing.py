@@ -17,18 +17,16 @@ from django.test import TestCase
 from scaleout.sharding import map as maps
 from scaleout.sharding.fill import fill
 
-MAP = "default"  # the alias of the database that has the map
-
 
 @contextmanager
 def filled() -> Iterator[None]:
     """Fill the map and the shards, in transactions that are rolled back at the end of the block."""
     with ExitStack() as stack:
-        for alias in (MAP, *settings.SHARDS.values()):
+        for alias in (maps.DATABASE, *settings.SHARDS.values()):
             stack.enter_context(_rolled_back(alias))
         maps.forget()
         stack.callback(maps.forget)
-        fill(MAP, settings.SHARDS)
+        fill(maps.DATABASE, settings.SHARDS)
         yield
 
 
@@ -46,7 +44,7 @@ class ShardedTestCase(TestCase):
     "other"}`.
     """
 
-    databases = {MAP, *settings.SHARDS.values()}  # noqa: RUF012 - Django's form
+    databases = {maps.DATABASE, *settings.SHARDS.values()}  # noqa: RUF012 - Django's form
 
     @classmethod
     def setUpClass(cls) -> None:

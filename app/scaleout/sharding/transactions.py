@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from scaleout.base.sql import begins_as_read
 from scaleout.sharding import map as maps
 from scaleout.sharding.errors import BucketMoved, CrossShardTransaction
 from scaleout.sharding.fence import OTHER_BUCKET, SQLSTATE
@@ -22,8 +23,6 @@ from scaleout.sharding.ids import bucket_of
 PATIENCE = 1.5
 PAUSE = 0.05  # seconds between two tries
 _ONE_BUCKET = "buckets move one by one, so shard_atomic() covers what belongs to one shard key"
-# What a statement begins with that writes nothing.
-_READS = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET", "SHOW", "EXPLAIN", "DECLARE", "FETCH", "CLOSE")
 
 
 def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -66,7 +65,7 @@ def refuse_second(alias: str) -> None:
 
 def _guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     alias = context["connection"].alias
-    if not (isinstance(sql, str) and sql.lstrip(" (\n").upper().startswith(_READS)):
+    if not begins_as_read(sql):
         refuse_second(alias)
     try:
         return execute(sql, params, many, context)
