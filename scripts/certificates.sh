@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The stack's own CA, and what etcd and each database node have of it: in secrets/nodes/<name>/,
 # mounted at /run/node.
-#   ca.pem        whom to believe          identity.pem  its own key and certificate, in one file: replaced at once
+#   ca.pem        the CA to trust          identity.pem  its own key and certificate, in one file: replaced at once
 #   patroni_*     the password of its cluster: of the user in etcd, and for orders to Patroni. etcd has all, and its own root's
-# What exists is kept, and made again once less than RENEW_BEFORE seconds are left. The CA's key is
+# Existing ones are kept, and renewed when less than RENEW_BEFORE seconds are left. The CA's key is
 # in no container.
 #   certificates.sh write    make what is missing or ends soon
 #   certificates.sh rotate   make rotate-certs: all of them new, and used by what runs; the CA and the passwords stay
@@ -15,8 +15,8 @@ source "$(dirname "$0")/lib.sh"
 dir=$root/secrets
 nodes=$dir/nodes
 # A year and a month: only `make up`, `make deploy` and `make rotate-certs` renew, and a failover
-# must not hang on one of them within 90 days. A key is in one container and in no image; who reads
-# it there is inside of that node already.
+# must not depend on one of them within 90 days. A key is in one container and in no image; to read
+# it, an attacker must already control that node.
 DAYS=397
 RENEW_BEFORE=$((60 * 86400))
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# make deploy: put this work tree's application, and its settings, in place of what runs, without
-# losing a request. The load balancer, the databases and Redis it leaves alone: `make up` is for
-# all. Only from a release in which all services shared one password it replaces Redis too.
+# make deploy: replace the running application by this work tree's, with its settings, and lose no
+# request. It leaves the load balancer, the databases and Redis alone: `make up` changes all. Only
+# after a release in which all services shared one password it replaces Redis too.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

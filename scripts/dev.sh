@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make dev: a small stack in which a change of a file in app/ shows at once (compose.dev.yaml).
+# make dev: a small stack in which the next request shows a changed file of app/ (compose.dev.yaml).
 # `dev.sh stop`, which `make up` calls, ends it. The data of both stacks stay.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Make sure that a Docker engine >= 20.10 and Compose >= 2.20 answer. Where they do, nothing is
-# changed. On Debian and Ubuntu, as root, what is missing is installed; elsewhere one line says what
-# to do.
+# Make sure that a Docker engine >= 20.10 and Compose >= 2.20 answer. If they do, change nothing. On
+# Debian and Ubuntu, as root, install what is missing; elsewhere print one line that says what to
+# do.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

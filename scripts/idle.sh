@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# idle.sh: the CPU time that the running stack takes, a container a line, in per cent of a core. Ask
-# nothing of it in that time. The engine's share is of every project on this machine. What a health
-# check runs is counted twice: in its container, too.
+# idle.sh: the CPU time of the running stack, a container a line, in per cent of a core. Send it no
+# requests in that time. The engine's share is of every project on this machine. The processes of a
+# health check count twice: in the engine and in the container.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"

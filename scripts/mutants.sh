@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make mutants PACKAGE=identity [MINUTES=30]: change the code of app/PACKAGE in one place after the
-# other, let the tests of the package run each time, and show the changes that no test noticed. In
+# other, run the tests of the package each time, and show the changes that no test noticed: in
 # random order, in a copy, for so many minutes.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

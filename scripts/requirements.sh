@@ -8,8 +8,8 @@ cd "$root"
 "$root/scripts/engine.sh"
 "$root/scripts/secrets.sh" # the host's CA bundle, which pip may need
 
-# Both in one container: its image is made of both, and could not be built again while one was pinned
-# and the other not.
+# Both in one container: its image is built from both, and could not be built again with one of them
+# pinned and the other not.
 step "app/requirements.txt, tests/requirements.txt"
 # shellcheck disable=SC2016 # the shell in the container expands it
 "$root/scripts/tools.sh" bash -euc 'for part in app tests; do

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Put what is new in place of what runs without losing a request. up.sh and deploy.sh read this
+# Replace outdated containers without losing a request. up.sh and deploy.sh read this
 # file, after lib.sh.
 # shellcheck disable=SC2154 # root and state_dir are of lib.sh
 # (Never with --no-deps: a container that was made so is another one to Compose, and would be
@@ -8,7 +8,7 @@
 declare -A hash=()     # of each service: what its containers would be made of now
 media_store_secret=    # the file behind /run/secrets/media_store: Compose leaves it out of the hash
 
-# What replacing a container of SERVICE costs decides how it is done.
+# The cost of replacing a container of SERVICE decides how it is done.
 kind() { # SERVICE
   case $1 in
     nginx | haproxy | cdn) echo front ;;                # a published port: connections are cut
@@ -33,8 +33,8 @@ containers() { # SERVICE [OPTION...]: those that run, or what the options of `do
 
 count() { containers "$1" | wc -l; }
 
-# Read what everything would be made of now. What was started with a profile of its own stays a part
-# of the stack.
+# Read the definition that each container would have now. A service that was started with its own
+# profile stays a part of the stack.
 look() {
   local lines service value
   if [[ -n $(containers web-canary) ]]; then COMPOSE_PROFILES+=,canary; fi
@@ -79,7 +79,7 @@ settle() {
   return 1
 }
 
-# made SERVICE REPLICAS: start so many, leave alone those that run, and wait for the new ones;
+# made SERVICE REPLICAS: start so many, keep those that run, and wait for the new ones;
 # removes new ones that fail. Created by Compose and started by the engine: Compose would run the
 # migrations again each time.
 made() {
@@ -116,8 +116,8 @@ replace() {
   done
 }
 
-# whole: all that compose.yaml names, and nothing else, runs and is healthy; what runs is left
-# alone.
+# whole: start all that compose.yaml names, remove all else, and wait until it is healthy; running
+# containers stay.
 whole() {
   local stopped missing i
   compose up --no-start --no-recreate --remove-orphans || return
@@ -157,8 +157,7 @@ roll() {
     esac
   done
   step "Starting a new container of each, beside the old ones: ${changed[*]}"
-  # Processes that start take all cores: more at once would make requests slow, and not be done
-  # sooner.
+  # Starting processes take all cores: more at once would make requests slow, and end no sooner.
   if ! at_once "$(nproc)" "${checks[@]}"; then
     for service in "${first[@]}"; do undo "$service"; done
     fail "nothing was replaced: the old containers stay"
@@ -197,7 +196,7 @@ unhealthy() { # SERVICE
   return 1
 }
 
-# How many containers SERVICE had before: what is killed half-way leaves one more.
+# How many containers SERVICE had before: an interrupted run leaves one more.
 mark() { printf '%s' "$state_dir/roll-$COMPOSE_PROJECT_NAME-$1"; }
 
 begin() { # SERVICE: one new container beside the old ones
@@ -228,8 +227,8 @@ move() { begin "$1" && finish "$1"; }
 # Whether containers of it may serve: its passwords stand where it kept them.
 upgrades() { [[ -e $root/secrets/redis_cache || -e $root/secrets/redis_queue ]]; }
 
-# When all its containers have gone: close their user, and let web keep sessions as this release
-# does.
+# When all its containers are gone: close their user, and let web store sessions in the form of this
+# release.
 end_upgrade() {
   local service
   upgrades || return 0
@@ -254,7 +253,7 @@ retire_default() { # SERVICE KIND
   for one in $(containers "$1"); do docker exec "$one" retire-default "$2" >/dev/null || say "    $1: its user default could not be closed: restart it"; done
 }
 
-# What starts from here on knows no user for all.
+# Containers that start from here on have no common user.
 forget_shared_passwords() {
   rm -f "$root/secrets/redis_cache" "$root/secrets/redis_queue"
   "$root/scripts/secrets.sh"

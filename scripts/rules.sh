@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Which values the settings may have, checked before anything is touched. The components check the
-# same at their start: app/config, app/bin/entrypoint, nginx/watcher, haproxy/ and
+# Which values the settings may have, checked before any change. The components check the same at
+# their start: app/config, app/bin/entrypoint, nginx/watcher, haproxy/ and
 # varnish/entrypoint.sh.
 # shellcheck disable=SC2154 # lib.sh and settings.sh set root, setting_names, in_use, in_file and demo
 
@@ -25,8 +25,8 @@ check_settings() {
   if ((wrong)); then exit 1; fi
 }
 
-# check_connections [REPLICAS]: fail where so many replicas of web could need more connections than
-# one PostgreSQL server takes.
+# check_connections [REPLICAS]: fail if so many replicas of web could need more connections than one
+# PostgreSQL server accepts.
 check_connections() {
   if ! all_valid POOL_SIZE WEB_WORKERS WORKER_PROCESSES SERVICE_WORKERS WEB_REPLICAS; then check_settings; fi
   wrong=0
@@ -209,8 +209,7 @@ check_certificate() {
   fi
 }
 
-# What shows nothing of its inside is no demo: then an unknown Host must not get into links and
-# caches.
+# A stack that hides its topology is no demo: an unknown Host must not get into links and caches.
 check_hosts_named() {
   if [[ ${in_use[EXPOSE_TOPOLOGY]:-1} == 0 && -z ${in_use[ALLOWED_HOSTS]// /} ]]; then
     complain_both EXPOSE_TOPOLOGY ALLOWED_HOSTS "name the hosts of the site (or * for any, which lets a forged one into links)"
@@ -238,7 +237,7 @@ check_added_servers() {
 # too_many_connections REPLICAS: complain if they are. Each process has one pool to a server, which
 # its aliases share, and one connection to watch it. The first server of the main cluster has the
 # most: web, worker and one replica of products; one replica of users and of orders with a second
-# pool, for the shard that is there; their workers use one connection of each.
+# pool, for the shard on that server; their workers use one connection of each.
 too_many_connections() {
   local replicas=$1 pool web worker service needed most name given=''
   pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2) service=$(setting SERVICE_WORKERS 1)

@@ -7,12 +7,12 @@ setting_names=()
 declare -A demo=()    # by name: the value of .env.example
 declare -A in_file=() # by name: the value of .env, as Compose reads it
 declare -A in_use=()  # by name: the value that Compose uses, the environment before .env
-# Those that say which stack this is. `make up` writes them into .env.
+# The settings that identify the stack. `make up` writes them into .env.
 readonly STACK_SETTINGS=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HTTP_PORT HTTPS_PORT PROMETHEUS_PORT CDN_PORT
   EXTRA_REPLICAS EXTRA_SHARDS COMPOSE_FILE)
 
-# Read the settings and export those that say which stack this is. A wrong one of these ends every
-# script: it would act on another stack.
+# Read the settings and export those that identify the stack. A wrong one of these ends every
+# script, because it would act on another stack.
 load_settings() {
   local name
   read_settings

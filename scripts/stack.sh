@@ -40,7 +40,7 @@ remove_networks() {
   [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null || : # something else is attached, and docker has said so
 }
 
-# What compose down does not know any more: containers, volumes and networks of an older
+# What compose down no longer knows: containers, volumes and networks of an older
 # compose.yaml.
 remove_leftovers() {
   local label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" ids name
@@ -87,8 +87,7 @@ published() {
     --format '{{.Label "com.docker.compose.service"}}	{{.Status}}	{{.Ports}}')
 }
 
-# Any answer will do, also the refusal of plain HTTP at the port for https; a handshake where it
-# says nothing to that.
+# Any answer counts, also the refusal of plain HTTP at the https port; without one a TLS handshake.
 answers() {
   local line=''
   { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1

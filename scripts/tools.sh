@@ -19,8 +19,7 @@ build() {
     --label "scale-out.tools=$fingerprint" "$root"
 }
 
-# What the image is made of decides whether it is built again, so that a run with nothing new starts
-# at once.
+# Build the image only if its sources have changed, so that a run without changes starts at once.
 fingerprint=$(cat "$root"/tests/{Dockerfile,entrypoint.sh,requirements.txt} "$root/app/requirements.txt" | sha256sum | cut -c 1-16)
 if [[ $(docker image inspect --format '{{index .Config.Labels "scale-out.tools"}}' "$image" 2>/dev/null) != "$fingerprint" ]]; then
   "$root/scripts/base-image.sh"
@@ -40,7 +39,7 @@ options=(--rm --init --interactive --network host --workdir "$root"
   --env "TOOLS_UID=$uid" --env "TOOLS_GID=$gid" --env "TOOLS_IMAGE=$image"
   --env "MYPY_CACHE_DIR=$state_dir/mypy")
 if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
-# What make needs of the host's CA bundle is in secrets/ already: a `make up` in the image must not
+# The host's CA bundle that make needs is in secrets/ already: a `make up` in the image must not
 # look for another.
 if [[ -s $root/secrets/build_ca ]]; then
   options+=(--env "PIP_CERT=$root/secrets/build_ca" --env "SSL_CERT_FILE=$root/secrets/build_ca")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# make trace ID=...: one request's way through all containers, in the order of time. ID: of the
-# request, or of its trace.
+# make trace ID=...: what one request did in all containers, in order of time. ID: of the request,
+# or of its trace.
 # TAIL=all reads all of each log; without it a full one is not read from its beginning, which takes the engine seconds.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make up: from nothing to a healthy stack. Of one that runs it replaces what is outdated, without
+# make up: from nothing to a healthy stack. In a running one it replaces outdated containers without
 # losing a request. make update (up.sh update): the same, with every image built again from Debian's
 # newest packages.
 set -euo pipefail
@@ -39,7 +39,7 @@ main() {
   tell
 }
 
-# Nothing serves: everything at once.
+# No container serves: start all at once.
 start() {
   remember_settings
   "$root/scripts/lb.sh" write
@@ -48,7 +48,7 @@ start() {
   healthy everything
 }
 
-# The site is served: what is outdated is replaced, and what would interrupt the site asks first.
+# The site is served: replace outdated containers, and ask before an interruption.
 follow() {
   local application support
   ask
@@ -195,9 +195,9 @@ listens() {
   if have ss; then [[ -n $(ss -Hltn "sport = :$1") ]]; else (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; fi
 }
 
-# Nothing is built where the images are there and all that they are made of is as it was. The
-# engine's build cache forgets, and an image that is built once more is another one, even of the
-# same files: then every container would be replaced.
+# Build nothing if the images exist and their sources have not changed. The engine's build cache
+# expires, and a second build of the same files is another image: then every container would be
+# replaced.
 build_images() { # [OPTION]
   local made=$state_dir/images-$COMPOSE_PROJECT_NAME
   if [[ -z $* && -s $made && $(images_and_sources) == "$(cat "$made")" ]]; then return; fi
@@ -241,7 +241,7 @@ Try:
 TEXT
 }
 
-# Where only some hosts are served, localhost is not one of them: the first that is.
+# If only some hosts are served, localhost is not one of them: use the first one.
 site_host() {
   local hosts
   hosts=$(setting ALLOWED_HOSTS '' | tr -d ' ')
