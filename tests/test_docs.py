@@ -142,6 +142,20 @@ def test_the_index_names_every_page() -> None:
     assert pages - {link.partition("#")[0] for link in linked} == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_names_only_targets_of_make_and_tests_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    # `make -C …` and `make …` are no target, nor is "make" at the end of a sentence.
+    named = set(
+        re.findall(r"(?:`|^|&& |\$ )make(?: --no-print-directory)? ([a-z-]*[a-z])(?=[ `\n])", text, re.MULTILINE)
+    )
+    tests = [path for paths in re.findall(r"TESTS=\"?([^\"`\n#]+)", text) for path in paths.split() if "/" in path]
+
+    assert named - targets == set()
+    assert [path for path in tests if not (ROOT / path.partition("::")[0]).exists()] == []
+
+
 def test_the_tour_names_the_function_of_each_step() -> None:
     places = PLACE.findall(prose(ROOT / "docs/tour.md"))
 
