@@ -251,6 +251,7 @@ def test_the_readme_works_in_a_stock_project(
         )
 
     project.write("Gateway")
+    project.session("Gateway")
     port = free_port()
     options = ("--worker-class", "gthread", "--threads", "4", "--bind", f"127.0.0.1:{port}")
     with project.started("-m", "gunicorn", *options, "mysite.wsgi"):
