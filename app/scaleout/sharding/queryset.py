@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from django.db.models.sql import Query
 
 from scaleout.sharding import map as maps
 from scaleout.sharding.errors import CrossShardTransaction, ShardKeyRequired
-from scaleout.sharding.ids import BUCKETS, SEQUENCE_BITS, take, take_for
+from scaleout.sharding.ids import BUCKETS, SEQUENCE_BITS, bucket_of, take, take_for
 from scaleout.sharding.inner import refuse_foreign, refuse_in_objects, refuse_values
 from scaleout.sharding.models import Bucket
 from scaleout.sharding.route import buckets_of_query, key_required, narrow, refuse_other_bucket, shard_aliases
@@ -231,12 +231,15 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         """Do as Django does, on one shard. Raises CrossShardTransaction if the objects belong to
         several.
         """
-        changed = list(objs)
+        changed, names = list(objs), list(fields)
+        if any(one.pk is None for one in changed):
+            return super().bulk_update(changed, names, *args, **kwargs)  # which refuses them
+        bucket = partial(_bucket_of_row, written=[self.model._meta.get_field(name) for name in names])
 
         def once() -> int:
-            self._by_shard(changed, across_shards=False)
-            where = self._at(self._alias_of(changed[0]))
-            return super(ShardedQuerySet, where).bulk_update(changed, fields, *args, **kwargs)
+            self._by_shard(changed, False, bucket)
+            where = self._at(self._alias_of(changed[0], bucket))
+            return super(ShardedQuerySet, where).bulk_update(changed, names, *args, **kwargs)
 
         return fenced(once) if changed else 0
 
@@ -254,15 +257,17 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     def _on(self, lookup: dict[str, Any]) -> Self:
         return self if self._db else self._at(self.filter(**lookup).db)
 
-    def _alias_of(self, instance: M) -> str:
+    def _alias_of(self, instance: M, bucket: Callable[[Any], int] | None = None) -> str:
         if self._db:
             return self._db
-        return maps.current().alias_of(_bucket(instance))
+        return maps.current().alias_of((bucket or _bucket)(instance))
 
-    def _by_shard(self, objs: Sequence[M], across_shards: bool) -> list[list[M]]:
+    def _by_shard(
+        self, objs: Sequence[M], across_shards: bool, bucket: Callable[[Any], int] | None = None
+    ) -> list[list[M]]:
         parts: dict[str, list[M]] = {}
         for one in objs:
-            parts.setdefault(self._alias_of(one), []).append(one)
+            parts.setdefault(self._alias_of(one, bucket), []).append(one)
         if len(parts) > 1 and not across_shards:
             raise CrossShardTransaction(
                 f"these {len(objs)} objects belong to {', '.join(sorted(parts))}: no transaction covers several shards."
@@ -322,3 +327,16 @@ def _bucket(instance: Any) -> int:
     if instance.id is None and instance.shard_key == "id":
         return int(instance.__dict__.setdefault("_new_bucket", instance.choose_bucket()))
     return int(instance.choose_bucket())
+
+
+def _bucket_of_row(instance: Any, written: Sequence[Any]) -> int:
+    """Return the bucket of an object that has a row. The fields that are not `written` do not
+    matter, as with Django: what they name may have been deleted since.
+
+    Raises CrossShardRelation if one of `written` names a row of another bucket.
+    """
+    instance._prepare_related_fields_for_save(operation_name="bulk_update", fields=written)
+    bucket = bucket_of(instance.pk)
+    for field in written:
+        refuse_other_bucket(field, instance.__dict__.get(field.attname), {bucket})
+    return bucket

@@ -75,6 +75,18 @@ def test_a_deleted_object_whose_insertion_fails_has_no_id_afterwards() -> None:
     assert ShardBook.objects.get(pk=book.pk).title == "b"
 
 
+def test_only_the_fields_that_bulk_update_writes_are_looked_at() -> None:
+    author = author_in(0)
+    book = book_of(author)
+    ShardAuthor(id=author.pk, rank=1, name="a").delete()  # and the row of `book` with it
+    author.pk = None
+    assert ShardBook.objects.bulk_update([book], ["sequel", "title"]) == 0
+    with pytest.raises(ValueError, match="unsaved related object"):
+        ShardBook.objects.bulk_update([book], ["author"])
+    with pytest.raises(ValueError, match="must have a primary key"):
+        ShardBook.objects.bulk_update([ShardBook(rank=1, title="b")], ["title"])
+
+
 def test_a_new_object_takes_no_id_for_an_update() -> None:
     author = ShardAuthor(rank=1, name="a")
     for options in ({"update_fields": ["name"]}, {"force_update": True}):
