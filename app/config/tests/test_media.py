@@ -19,10 +19,10 @@ import django
 django.setup()
 from django.conf import settings
 from django.core.files.storage import default_storage
-from shop.products.images import names
+from shop.products.images import object_names
 print(json.dumps({{
-    "url": names.url("{NAME}"),
-    "srcset": names.srcset("{NAME}", 400),
+    "url": object_names.url("{NAME}"),
+    "srcset": object_names.srcset("{NAME}", 400),
     "store": default_storage.url("{NAME}"),
     "upload": settings.MEDIA_UPLOAD_URL,
 }}))

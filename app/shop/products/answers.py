@@ -10,7 +10,7 @@ from scaleout.cdn import weak_etag
 from scaleout.problems import Problem
 
 from shop.products import catalog
-from shop.products.images import names
+from shop.products.images import object_names
 from shop.products.models import Product
 from shop.products.tree import CategoryTree
 
@@ -28,7 +28,7 @@ def as_json(product: Product) -> dict[str, Any]:
         "stock": product.stock,
         "sold": product.sold,
         "featured": product.featured,
-        "image_url": names.url(product.image_url),
+        "image_url": object_names.url(product.image_url),
     }
 
 

@@ -15,7 +15,7 @@ from scaleout.problems.api import NO_NUL, Api, of_text, problems
 from scaleout.replication import use_primary
 from scaleout.text import identifier, line, nfc
 
-from shop.products import answers, catalog, image_api, params, telling, views
+from shop.products import answers, catalog, events, image_api, params, views
 from shop.products.imports.rows import DESCRIPTION_MAX, PRICE_MAX, STOCK_MAX
 from shop.products.locking import locked_product
 from shop.products.models import NAME_MAX, SKU_MAX, SLUG_MAX, Category, Product
@@ -205,5 +205,5 @@ def _save(product: Product, body: NewProduct | Change) -> dict[str, Any]:
 
 
 def _publish_change(product: Product) -> None:
-    aggregate, data = telling.changed(product.pk, product.name, product.price_amount, product.currency)
-    publish(telling.CHANGED, aggregate=aggregate, **data)
+    aggregate, data = events.changed(product.pk, product.name, product.price_amount, product.currency)
+    publish(events.CHANGED, aggregate=aggregate, **data)

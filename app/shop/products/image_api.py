@@ -26,7 +26,7 @@ from scaleout.problems.api import problems
 from scaleout.replication import begin, use_primary
 
 from shop.products import answers, params, tasks
-from shop.products.images import keeping, names, pictures, store
+from shop.products.images import lifecycle, object_names, object_store, pictures
 from shop.products.locking import locked_product
 from shop.products.models import Product
 from shop.products.schemas import ProductOut
@@ -40,7 +40,7 @@ _AWAY = "The image store is unavailable. The product is unchanged. Try again in 
 _announcer = ThreadPoolExecutor(1, thread_name_prefix="announcer")
 
 router = Router(auth=StaffBearer())
-store.make_ready()
+object_store.make_ready()
 
 
 class Announced(Schema):
@@ -78,11 +78,11 @@ def prepare(request: HttpRequest, product_id: str, body: Announced) -> Status[Up
 
     For staff.
     """
-    token = names.fresh_token()
+    token = object_names.fresh_token()
     base = settings.MEDIA_UPLOAD_URL or _own_bucket(request)
     storage: Any = default_storage
     url = storage.presigned_put(
-        f"{base}/{names.incoming(_existing(product_id), token)}",
+        f"{base}/{object_names.incoming(_existing(product_id), token)}",
         content_type=body.content_type,
         length=body.size,
         seconds=PUT_SECONDS,
@@ -117,16 +117,16 @@ def confirm(request: HttpRequest, product_id: str, token: str) -> dict[str, Any]
     """Set a product's image from a browser's upload. For staff."""
     until = _until()
     key = _existing(product_id)
-    if len(token) != 2 * names.TOKEN_BYTES or not token.isalnum() or not token.isascii():
+    if len(token) != 2 * object_names.TOKEN_BYTES or not token.isalnum() or not token.isascii():
         raise Problem(404, "This upload does not exist. Check the token.")
-    incoming = names.incoming(key, token)
+    incoming = object_names.incoming(key, token)
     with _store_errors():
         try:
-            data = store.get(incoming, pictures.MOST_BYTES, _left(until))
+            data = object_store.get(incoming, pictures.MOST_BYTES, _left(until))
         except FileNotFoundError as error:
             raise Problem(404, "No file waits under this token. Prepare a new upload.") from error
     taken = _take(key, data, until)
-    store.in_background(lambda: default_storage.delete(incoming))  # if this fails, the sweep removes it
+    object_store.in_background(lambda: default_storage.delete(incoming))  # if this fails, the sweep removes it
     return taken
 
 
@@ -141,7 +141,7 @@ def _take(key: int, data: bytes, until: float) -> dict[str, Any]:
     if not _left(until):
         raise Problem(503, "The deadline passed before the image was stored. Try again in 1 s.", {"Retry-After": "1"})
     with _store_errors():
-        name = keeping.keep(picture, _left(until))
+        name = lifecycle.save(picture, _left(until))
     with transaction.atomic():
         product = locked_product(str(key))
         if product.image_url != name:
@@ -184,5 +184,5 @@ def _left(until: float) -> float:
 def _store_errors() -> Iterator[None]:
     try:
         yield
-    except store.Unavailable as error:
+    except object_store.Unavailable as error:
         raise Problem(503, _AWAY, {"Retry-After": "2"}) from error

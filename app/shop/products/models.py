@@ -54,7 +54,7 @@ class Product(models.Model):
     stock = models.IntegerField(default=0)
     sold = models.BigIntegerField(default=0, help_text="Only grows.")
     featured = models.BooleanField(default=False)
-    # A URL, or an object's name (products.images.names).
+    # A URL, or an object's name (products.images.object_names).
     image_url = models.CharField(max_length=URL_MAX, blank=True, default="")
     image_width = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="0: no variants (yet).")
     created_at = models.DateTimeField(auto_now_add=True, db_default=Now())

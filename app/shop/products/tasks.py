@@ -38,22 +38,22 @@ def handle_order_event(event: Event) -> None:
 @shared_task(name="products.tasks.make_variants")
 def make_variants(name: str) -> None:
     """Make the variants of a new image. `finish_variants` retries a failure."""
-    from shop.products.images import keeping  # noqa: PLC0415 - see above
+    from shop.products.images import lifecycle  # noqa: PLC0415 - see above
 
-    keeping.make_variants(name)
+    lifecycle.make_variants(name)
 
 
 @shared_task(name="products.tasks.finish_variants")
 def finish_variants() -> None:
     """Make the missing variants."""
-    from shop.products.images import keeping  # noqa: PLC0415 - see above
+    from shop.products.images import lifecycle  # noqa: PLC0415 - see above
 
-    keeping.finish_variants()
+    lifecycle.finish_variants()
 
 
 @shared_task(name="products.tasks.sweep_images")
 def sweep_images() -> None:
     """Remove unused objects."""
-    from shop.products.images import keeping  # noqa: PLC0415 - see above
+    from shop.products.images import lifecycle  # noqa: PLC0415 - see above
 
-    keeping.sweep()
+    lifecycle.sweep()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from shop.products.images import ends
+from shop.products.images import image_end
 
 MOST_BYTES = 8_388_608
 MOST_PIXELS = 16_000_000  # 64 MB decoded; encoding a WebP takes 300 MB
@@ -18,7 +18,7 @@ MOST_SIDE = 8_000
 LONGEST_SIDE = 1_600  # of the stored image
 QUALITY = 85
 _PATIENCE = 0.5  # seconds to wait for the previous image
-_FORMATS = {"JPEG": ends.jpeg, "PNG": ends.png, "WEBP": ends.webp}
+_FORMATS = {"JPEG": image_end.jpeg, "PNG": image_end.png, "WEBP": image_end.webp}
 _TURNS = {  # the turn that makes an image upright, by its orientation (EXIF 2.32, tag 0x0112)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -10,7 +10,7 @@ from psycopg import errors
 from scaleout.caching import invalidate
 from scaleout.events.outbox import publish_many
 
-from shop.products import tags, telling
+from shop.products import events, tags
 from shop.products.imports.categories import CategoryPaths
 from shop.products.imports.records import Record
 from shop.products.imports.rows import RejectedError, Row, check
@@ -138,7 +138,7 @@ def load(records: Iterable[Record], reports: Reports) -> Result:
         cursor.execute(_LOCKED)
         ids, shelves, featured, flipped = cursor.fetchone()
         wrong |= tags.of_products(ids or (), shelves=shelves or (), featured=featured, lists=flipped)
-        publish_many(telling.CHANGED, _renamed(), using=DATABASE)
+        publish_many(events.CHANGED, _renamed(), using=DATABASE)
         cursor.execute(_UPDATE)
         result.updated = cursor.rowcount
         invalidate(*wrong)  # after the commit
@@ -155,7 +155,7 @@ def _renamed() -> Iterator[tuple[str, dict[str, Any]]]:
     with connections[DATABASE].chunked_cursor() as cursor:
         cursor.execute(_RENAMED)
         while rows := cursor.fetchmany(BATCH):
-            yield from (telling.changed(*row) for row in rows)
+            yield from (events.changed(*row) for row in rows)
 
 
 _TIMEOUTS = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from scaleout.text import identifier, line, nfc
 
-from shop.products.images import names
+from shop.products.images import object_names
 from shop.products.imports.records import REQUIRED, Record
 from shop.products.models import NAME_MAX, SKU_MAX, SLUG_MAX, URL_MAX
 from shop.products.money import DECIMALS
@@ -135,7 +135,7 @@ def _category(name: str, value: object) -> str:
 
 def _image_url(name: str, value: object) -> str:
     url = _text(name, value, URL_MAX)
-    if names.is_address_of_stored(url):
+    if object_names.is_address_of_stored(url):
         raise RejectedError(f"{name} is the URL of an uploaded image: leave it out to keep the image")
     if url and not re.fullmatch(r"(https?://|/)[!-~]*", url):
         raise RejectedError(f"{name} must begin with https://, http:// or /, and have no spaces")

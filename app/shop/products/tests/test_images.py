@@ -26,7 +26,7 @@ from scaleout.identity import tokens
 from waiting import in_time
 
 from shop.products import answers, image_api
-from shop.products.images import keeping, names, pictures, store
+from shop.products.images import lifecycle, object_names, object_store, pictures
 from shop.products.models import Product, StoredImage
 from shop.products.tests.conftest import MakeProduct
 from shop.products.tests.pictures import HOSTILE, encoded, opened, picture
@@ -49,7 +49,7 @@ def announced(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[str]:
     monkeypatch.setattr(image_api, "_announce", asked.append)
     # What would be done after the answer is done before it here, so that a test need not wait for
     # it.
-    monkeypatch.setattr(store, "in_background", lambda work: work())
+    monkeypatch.setattr(object_store, "in_background", lambda work: work())
     return asked
 
 
@@ -94,19 +94,19 @@ def test_an_image_that_staff_send_is_the_products_and_its_name_and_declared_type
     assert answer.json() == client.get(f"/api/products/{product.pk}").json()
     product.refresh_from_db()
     assert url == f"/media/{product.image_url}"
-    assert names.is_stored(product.image_url)
+    assert object_names.is_stored(product.image_url)
     assert opened(default_storage.open(product.image_url).read()).size == (1000, 700)
     assert announced == [product.image_url]
     page = pages.product(product.pk)
     assert f'src="{url}"' in page
     assert "srcset" not in page
 
-    keeping.make_variants(product.image_url)
+    lifecycle.make_variants(product.image_url)
     product.refresh_from_db()
     assert product.image_width == 1000
     for width in (320, 640):
-        assert opened(default_storage.open(names.variant(product.image_url, width)).read()).width == width
-    assert not default_storage.exists(names.variant(product.image_url, 1280))
+        assert opened(default_storage.open(object_names.variant(product.image_url, width)).read()).width == width
+    assert not default_storage.exists(object_names.variant(product.image_url, 1280))
     stem = url.removesuffix(".webp")
     assert f'srcset="{stem}-320.webp 320w, {stem}-640.webp 640w, {url} 1000w"' in pages.product(product.pk)
 
@@ -130,7 +130,7 @@ def test_pages_and_api_show_a_new_image_at_once(client: Client, make_product: Ma
 def test_the_same_image_again_changes_nothing(client: Client, make_product: MakeProduct, announced: list[str]) -> None:
     product = make_product()
     send(client, product.pk, encoded("PNG", picture(400, 300)))
-    keeping.make_variants(announced[0])
+    lifecycle.make_variants(announced[0])
     before = Product.objects.values().get(pk=product.pk)
     assert send(client, product.pk, encoded("PNG", picture(400, 300))).status_code == 200
     assert Product.objects.values().get(pk=product.pk) == before
@@ -181,17 +181,17 @@ def test_a_product_that_does_not_exist_is_404(client: Client, product: str) -> N
 
 def test_an_upload_that_a_browser_has_made_is_taken_over_once(client: Client, make_product: MakeProduct) -> None:
     product = make_product()
-    token = names.fresh_token()
-    incoming = names.incoming(product.pk, token)
+    token = object_names.fresh_token()
+    incoming = object_names.incoming(product.pk, token)
     default_storage.save(incoming, ContentFile(encoded("JPEG")))
     path = f"/api/products/{product.pk}/image-upload/"
-    assert_problem(client.post(path + names.fresh_token(), headers=bearer()), 404)
+    assert_problem(client.post(path + object_names.fresh_token(), headers=bearer()), 404)
     assert_problem(client.post(f"/api/products/{make_product().pk}/image-upload/{token}", headers=bearer()), 404)
     taken = client.post(path + token, headers=bearer())
     assert taken.status_code == 200, taken.content
     product.refresh_from_db()
-    assert taken.json()["image_url"] == names.url(product.image_url)
-    store.within(2, lambda: None)
+    assert taken.json()["image_url"] == object_names.url(product.image_url)
+    object_store.within(2, lambda: None)
     assert not eventually_exists(incoming)
     assert_problem(client.post(path + token, headers=bearer()), 404)
 
@@ -199,7 +199,7 @@ def test_an_upload_that_a_browser_has_made_is_taken_over_once(client: Client, ma
 def eventually_exists(name: str) -> bool:
     """Whether it is still there after the threads of the store have done what they had to."""
     for _ in range(8):
-        store.within(2, time.sleep, 0.01)
+        object_store.within(2, time.sleep, 0.01)
     return bool(default_storage.exists(name))
 
 
@@ -210,10 +210,10 @@ def test_a_token_that_we_have_not_given_is_404(client: Client, make_product: Mak
 
 
 def test_a_bad_file_that_a_browser_has_put_is_a_problem(client: Client, make_product: MakeProduct) -> None:
-    product, token = make_product(), names.fresh_token()
-    default_storage.save(names.incoming(product.pk, token), ContentFile(b"<script>"))
+    product, token = make_product(), object_names.fresh_token()
+    default_storage.save(object_names.incoming(product.pk, token), ContentFile(b"<script>"))
     assert_problem(client.post(f"/api/products/{product.pk}/image-upload/{token}", headers=bearer()), 415)
-    default_storage.save(names.incoming(product.pk, token), ContentFile(bytes(pictures.MOST_BYTES + 1)))
+    default_storage.save(object_names.incoming(product.pk, token), ContentFile(bytes(pictures.MOST_BYTES + 1)))
     assert_problem(client.post(f"/api/products/{product.pk}/image-upload/{token}", headers=bearer()), 413)
 
 
@@ -290,7 +290,7 @@ def hung(settings: Settings) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         settings.AWS_S3_ENDPOINT_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
-        store.make_ready()
+        object_store.make_ready()
         yield
 
 
@@ -315,7 +315,7 @@ def test_a_store_that_is_down_is_a_problem(client: Client, make_product: MakePro
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings.AWS_S3_ENDPOINT_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
-    store.make_ready()
+    object_store.make_ready()
     assert_problem(send(client, make_product().pk, encoded("PNG")), 503)
 
 
@@ -373,10 +373,10 @@ def test_variants_whose_task_was_lost_are_made_later_and_lost_images_do_not_stop
     lost.refresh_from_db()
     default_storage.delete(lost.image_url)
     with pytest.raises(FileNotFoundError):
-        keeping.finish_variants()
+        lifecycle.finish_variants()
     assert sorted(Product.objects.values_list("image_width", flat=True)) == [0, 701]
     Product.objects.filter(pk=lost.pk).update(image_url="")
-    keeping.finish_variants()
+    lifecycle.finish_variants()
 
 
 @committed
@@ -386,11 +386,11 @@ def test_variants_of_a_replaced_image_leave_the_new_image_without_a_width(
     product = make_product()
     send(client, product.pk, encoded("PNG", picture(700, 500)))
     send(client, product.pk, encoded("PNG", picture(800, 500)))
-    keeping.make_variants(announced[0])
+    lifecycle.make_variants(announced[0])
     product.refresh_from_db()
     assert product.image_width == 0
-    keeping.make_variants(announced[1])
-    keeping.make_variants(announced[1])  # delivered twice
+    lifecycle.make_variants(announced[1])
+    lifecycle.make_variants(announced[1])  # delivered twice
     product.refresh_from_db()
     assert product.image_width == 800
 
@@ -407,23 +407,23 @@ def test_what_no_product_shows_for_a_day_is_removed_and_nothing_else(
     product = make_product()
     for width in (700, 800):
         send(client, product.pk, encoded("PNG", picture(width, 500)))
-        keeping.make_variants(announced[-1])
+        lifecycle.make_variants(announced[-1])
     old, new = announced
-    unfinished = keeping.keep(pictures.normalise(encoded("PNG", picture(50, 50))))  # and then it was killed
-    keeping.sweep()
+    unfinished = lifecycle.save(pictures.normalise(encoded("PNG", picture(50, 50))))  # and then it was killed
+    lifecycle.sweep()
     assert StoredImage.objects.get(pk=new).unused_since is None
     age(by=timedelta(hours=23))
-    keeping.sweep()
+    lifecycle.sweep()
     assert default_storage.exists(old)
     assert default_storage.exists(unfinished)
     age(by=timedelta(hours=25))
-    keeping.sweep()
-    for name in (old, names.variant(old, 320), names.variant(old, 640), unfinished):
+    lifecycle.sweep()
+    for name in (old, object_names.variant(old, 320), object_names.variant(old, 640), unfinished):
         assert not default_storage.exists(name), name
-    for name in (new, names.variant(new, 320), names.variant(new, 640)):
+    for name in (new, object_names.variant(new, 320), object_names.variant(new, 640)):
         assert default_storage.exists(name), name
     assert list(StoredImage.objects.values_list("pk", flat=True)) == [new]
-    keeping.sweep()  # and once more
+    lifecycle.sweep()  # and once more
 
 
 @committed
@@ -433,21 +433,21 @@ def test_an_image_that_is_shown_again_is_not_removed(
     product = make_product()
     send(client, product.pk, encoded("PNG"))
     send(client, product.pk, encoded("PNG", picture(90, 90)))
-    keeping.sweep()
+    lifecycle.sweep()
     age(by=timedelta(hours=25))
     send(client, product.pk, encoded("PNG"))
-    keeping.sweep()
+    lifecycle.sweep()
     assert default_storage.exists(announced[0])
 
 
 @committed
 def test_who_stores_what_is_being_removed_waits_and_stores_it_again(make_product: MakeProduct) -> None:
-    name = keeping.keep(pictures.normalise(encoded("PNG")))
+    name = lifecycle.save(pictures.normalise(encoded("PNG")))
     age(by=timedelta(hours=25))
     stored: list[str] = []
 
     def again() -> None:
-        stored.append(keeping.keep(pictures.normalise(encoded("PNG"))))
+        stored.append(lifecycle.save(pictures.normalise(encoded("PNG"))))
         connections.close_all()
 
     with transaction.atomic():
@@ -467,13 +467,13 @@ def test_who_stores_what_is_being_removed_waits_and_stores_it_again(make_product
 @committed
 def test_a_store_of_an_image_that_is_being_removed_fails_in_time() -> None:
     made = pictures.normalise(encoded("PNG"))
-    name = keeping.keep(made)
+    name = lifecycle.save(made)
     result: list[object] = []
 
     def again() -> None:
         try:
-            keeping.keep(made, 0.3)
-        except store.Unavailable as error:
+            lifecycle.save(made, 0.3)
+        except object_store.Unavailable as error:
             result.append(error)
         connections.close_all()
 
@@ -487,13 +487,13 @@ def test_a_store_of_an_image_that_is_being_removed_fails_in_time() -> None:
 
 @committed
 def test_a_store_that_is_slow_costs_a_sweep_neither_its_lock_nor_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = [keeping.keep(pictures.normalise(encoded("PNG", picture(width, 50)))) for width in (50, 60)]
+    gone = [lifecycle.save(pictures.normalise(encoded("PNG", picture(width, 50)))) for width in (50, 60)]
     age(by=timedelta(hours=25))
-    monkeypatch.setattr(store, "delete", slowly(store.delete))
+    monkeypatch.setattr(object_store, "delete", slowly(object_store.delete))
     with connection.cursor() as cursor:
         cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")  # as in production, but shorter
         try:
-            keeping.sweep()
+            lifecycle.sweep()
         finally:
             connection.close()
     assert not StoredImage.objects.exists()
@@ -511,19 +511,19 @@ def slowly(call: Callable[[str, float], None]) -> Callable[[str, float], None]:
 
 
 def test_an_unconfirmed_upload_is_removed_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    incoming = names.incoming(5, names.fresh_token())
+    incoming = object_names.incoming(5, object_names.fresh_token())
     default_storage.save(incoming, ContentFile(b"x"))
-    keeping.sweep()
+    lifecycle.sweep()
     assert default_storage.exists(incoming)
-    monkeypatch.setattr(keeping, "UNUSED", timedelta(seconds=-1))
-    keeping.sweep()
+    monkeypatch.setattr(lifecycle, "UNUSED", timedelta(seconds=-1))
+    lifecycle.sweep()
     assert not default_storage.exists(incoming)
 
 
 def test_an_import_can_name_an_image_elsewhere_and_no_object_of_ours(make_product: MakeProduct) -> None:
     product = make_product(image_url="https://images.example/a.png")
-    assert names.url(product.image_url) == "https://images.example/a.png"
-    assert names.srcset(product.image_url, 1000) == ""
+    assert object_names.url(product.image_url) == "https://images.example/a.png"
+    assert object_names.srcset(product.image_url, 1000) == ""
 
 
 def test_the_demos_featured_products_have_images_and_loading_again_does_nothing(

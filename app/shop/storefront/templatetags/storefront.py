@@ -5,7 +5,7 @@ from django.conf import settings
 from django.templatetags.static import static
 from django.utils.html import format_html
 
-from shop.products.images import names
+from shop.products.images import object_names
 from shop.products.models import Product
 from shop.products.money import format_price
 from shop.storefront.illustrations import illustration
@@ -21,13 +21,13 @@ def price(product: Product) -> str:
 @register.simple_tag
 def picture(product: Product) -> str:
     """Return the URL of the product's image, or of its category's illustration."""
-    return names.url(product.image_url) or category_picture(product.category.slug)
+    return object_names.url(product.image_url) or category_picture(product.category.slug)
 
 
 @register.simple_tag
 def picture_sizes(product: Product, sizes: str) -> str:
     """Return `srcset` and `sizes` for the variants of the image; an empty text without variants."""
-    found = names.srcset(product.image_url, product.image_width)
+    found = object_names.srcset(product.image_url, product.image_width)
     return format_html(' srcset="{}" sizes="{}"', found, sizes) if found else ""
 
 

@@ -24,15 +24,15 @@ class Command(BaseCommand):
         if not missing:
             self.stdout.write("demo images exist, nothing to draw")
             return
-        from shop.products.images import drawings, keeping, pictures, store  # noqa: PLC0415 - slow, and rarely needed
+        from shop.products.images import drawings, lifecycle, object_store, pictures  # noqa: PLC0415 - slow, and rarely needed
 
         started = time.monotonic()
         try:
             for sku, key in missing.items():
                 drawn = drawings.draw(sku)
-                name = keeping.keep(pictures.Picture(pictures.encode(drawn), drawn.width))
+                name = lifecycle.save(pictures.Picture(pictures.encode(drawn), drawn.width))
                 if Product.objects.filter(pk=key, image_url="").update(image_url=name, image_width=0):
-                    keeping.make_variants(name)
-        except (store.Unavailable, FileNotFoundError) as error:
+                    lifecycle.make_variants(name)
+        except (object_store.Unavailable, FileNotFoundError) as error:
             self.stderr.write(f"demo images incomplete: image store unavailable ({error}); the next start retries")
         self.stdout.write(f"drew {len(missing)} images in {time.monotonic() - started:.1f} s")

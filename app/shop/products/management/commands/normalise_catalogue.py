@@ -16,7 +16,7 @@ from scaleout.events.outbox import publish
 from scaleout.replication import use_primary
 from scaleout.text import nfc
 
-from shop.products import telling
+from shop.products import events
 from shop.products.locking import locked_product
 from shop.products.models import Product
 
@@ -53,5 +53,5 @@ def _normalise(key: int) -> None:
         for name in TEXTS:
             setattr(product, name, nfc(getattr(product, name)))
         product.save(update_fields=[*TEXTS, "updated_at"])
-        aggregate, data = telling.changed(product.pk, product.name, product.price_amount, product.currency)
-        publish(telling.CHANGED, aggregate=aggregate, **data)
+        aggregate, data = events.changed(product.pk, product.name, product.price_amount, product.currency)
+        publish(events.CHANGED, aggregate=aggregate, **data)

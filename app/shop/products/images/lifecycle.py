@@ -19,7 +19,7 @@ from PIL import Image
 from psycopg.errors import LockNotAvailable
 from scaleout.replication import use_primary
 
-from shop.products.images import names, pictures, store
+from shop.products.images import object_names, object_store, pictures
 from shop.products.models import Product, StoredImage
 
 UNUSED = timedelta(days=1)  # before an unused object is removed: a cached page may still show it
@@ -31,9 +31,9 @@ ROUND = 12.0  # seconds of a round; Celery kills a task after 20
 log = logging.getLogger(__name__)
 
 
-def keep(picture: pictures.Picture, seconds: float = SECONDS) -> str:
-    """Store a picture and return its name. Raises store.Unavailable."""
-    name, until = names.of_content(picture.data), time.monotonic() + seconds
+def save(picture: pictures.Picture, seconds: float = SECONDS) -> str:
+    """Store a picture and return its name. Raises object_store.Unavailable."""
+    name, until = object_names.of_content(picture.data), time.monotonic() + seconds
     # If the sweep is removing this image, the INSERT waits for it, and the image is stored again.
     try:
         with transaction.atomic():
@@ -46,23 +46,23 @@ def keep(picture: pictures.Picture, seconds: float = SECONDS) -> str:
             )
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
-            raise store.Unavailable("lock timeout: the sweep is removing this image") from error
+            raise object_store.Unavailable("lock timeout: the sweep is removing this image") from error
         raise
-    store.put(name, picture.data, until - time.monotonic())
+    object_store.put(name, picture.data, until - time.monotonic())
     return name
 
 
 def make_variants(name: str) -> None:
     """Store the variants of an image and set the products' `image_width`. Idempotent.
 
-    Raises store.Unavailable; FileNotFoundError if the store has lost the image.
+    Raises object_store.Unavailable; FileNotFoundError if the store has lost the image.
     """
     with use_primary():
         if not Product.objects.filter(image_url=name, image_width=0).exists():
             return
-    with Image.open(BytesIO(store.get(name, pictures.MOST_BYTES, SECONDS)), formats=("WEBP",)) as image:
-        for width in names.widths(image.width):
-            store.put(names.variant(name, width), pictures.smaller(image, width), SECONDS)
+    with Image.open(BytesIO(object_store.get(name, pictures.MOST_BYTES, SECONDS)), formats=("WEBP",)) as image:
+        for width in object_names.widths(image.width):
+            object_store.put(object_names.variant(name, width), pictures.smaller(image, width), SECONDS)
         Product.objects.filter(image_url=name, image_width=0).update(image_width=image.width)
 
 
@@ -78,7 +78,7 @@ def finish_variants() -> None:
             break
         try:
             make_variants(name)
-        except (store.Unavailable, FileNotFoundError) as error:
+        except (object_store.Unavailable, FileNotFoundError) as error:
             log.warning("image variants failed: %s: %s", name, error)
             failure = error
     if failure:
@@ -88,7 +88,7 @@ def finish_variants() -> None:
 def sweep() -> None:
     """Remove images that no product has shown for a day, and unconfirmed uploads.
 
-    Raises store.Unavailable.
+    Raises object_store.Unavailable.
     """
     until, now = time.monotonic() + ROUND, timezone.now()
     shown = Exists(_shown().filter(image_url=OuterRef("name")))
@@ -97,10 +97,10 @@ def sweep() -> None:
     for _ in range(MOST):
         if time.monotonic() > until or not _remove_one(~shown & Q(unused_since__lt=now - UNUSED)):
             break
-    for name in store.older(names.INCOMING, now - UNUSED, 1000, SECONDS):
+    for name in object_store.older(object_names.INCOMING, now - UNUSED, 1000, SECONDS):
         if time.monotonic() > until:
             break
-        store.delete(name, SECONDS)
+        object_store.delete(name, SECONDS)
 
 
 def _remove_one(unused: Q) -> bool:
@@ -113,9 +113,9 @@ def _remove_one(unused: Q) -> bool:
         image = StoredImage.objects.select_for_update(skip_locked=True, of=("self",)).filter(unused).first()
         if image is None:
             return False
-        for width in names.WIDTHS:
-            store.delete(names.variant(image.name, width), LONGEST)
-        store.delete(image.name, LONGEST)
+        for width in object_names.WIDTHS:
+            object_store.delete(object_names.variant(image.name, width), LONGEST)
+        object_store.delete(image.name, LONGEST)
         image.delete()
     return True
 
@@ -128,4 +128,4 @@ def _allow(timeout: str, seconds: float) -> None:
 
 def _shown() -> QuerySet[Product]:
     # The same condition as the index product_stored_image, so that PostgreSQL uses it.
-    return Product.objects.filter(image_url__startswith=names.PREFIX)
+    return Product.objects.filter(image_url__startswith=object_names.PREFIX)
