@@ -1,4 +1,4 @@
-"""Fixtures of the live tests, and the account of the stack's state that goes with every failure."""
+"""Fixtures of the live tests, and the report of the stack's state for each failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.stack import Stack
 
 _stack = Stack()
 
-# What the periodic tasks of two workers take away.
+# Rows that the periodic tasks of two workers delete.
 _PLANTED = {
     ("shop", "shop_app"): (
         "INSERT INTO django_session (session_key, session_data, expire_date)"
@@ -33,22 +33,20 @@ _PLANTED = {
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the state of the stack to a failure, as it is at that moment."""
+    """Add the current state of the stack to a failure."""
     report = yield
     if report.failed and "stack" in getattr(item, "fixturenames", ()):
         try:
             account = _stack.report()
         except Exception as error:
-            account = f"no account of the stack: {error}"
+            account = f"no report of the stack: {error}"
         report.sections.append((f"the stack when {report.when} of {item.name} failed", account))
     return report
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _early(request: pytest.FixtureRequest) -> None:
-    """Set up what tests of this run wait for by the clock: that time passes while the others
-    run.
-    """
+    """Set up early what tests of this run wait for by the clock, while other tests run."""
     markers = [marker for item in request.session.items if (marker := item.get_closest_marker("early"))]
     for name in dict.fromkeys(marker.args[0] for marker in markers):
         request.getfixturevalue(name)
@@ -56,14 +54,14 @@ def _early(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Stack:
-    """The stack that runs, whole and healthy at the start."""
+    """The running stack, complete and healthy at the start."""
     assert_at_rest(_stack)
     return _stack
 
 
 @pytest.fixture
 def broken(stack: Stack) -> Iterator[Stack]:
-    """The stack, for a test that breaks something: put right again and healthy afterwards."""
+    """The stack for a test that breaks a part of it: restored and healthy afterwards."""
     assert_at_rest(stack)
     yield stack
     restore(stack)
@@ -71,7 +69,7 @@ def broken(stack: Stack) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def site(stack: Stack) -> Site:
-    """The site over http, through the load balancer that runs."""
+    """The site over http, through the running load balancer."""
     return Site(stack.published(stack.load_balancer, 8080))
 
 
@@ -89,7 +87,7 @@ def prometheus(stack: Stack) -> Prometheus:
 
 @pytest.fixture(scope="session")
 def probe(stack: Stack) -> Iterator[Probe]:
-    """A container of our own in the networks `app` and `front`."""
+    """A container of the tests in the networks `app` and `front`."""
     probe = Probe.start(stack)
     yield probe
     probe.stop()
@@ -103,7 +101,7 @@ def services(stack: Stack) -> Services:
 
 @pytest.fixture(scope="session")
 def planted(probe: Probe) -> None:
-    """What periodic tasks should take away: put there at once, since each comes once a minute."""
+    """Rows for the periodic tasks to delete: inserted early, since each task runs once a minute."""
     for (database, role), statement in _PLANTED.items():
         probe.sql(WRITER, database, role, statement)
 
@@ -118,13 +116,13 @@ def inside(stack: Stack) -> Services:
 
 @pytest.fixture
 def staff(stack: Stack) -> Person:
-    """The demo's staff user, with a token that is good for at least ten minutes."""
+    """The demo's staff user, with a token valid for at least ten minutes."""
     return make_staff()
 
 
 @pytest.fixture
 def person(services: Services) -> Iterator[Callable[[], Person]]:
-    """A function that registers a user, who goes after the test."""
+    """A function that registers a user, who is deleted after the test."""
     made: list[Person] = []
 
     def make() -> Person:

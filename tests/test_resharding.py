@@ -84,7 +84,7 @@ def test_a_mover_that_is_killed_at_each_of_its_steps_is_resumed_and_loses_nothin
                 hold.until(step)
                 mover.kill()
                 mover.start("resume")
-                hold.let_go_on()
+                hold.release()
         assert "done" in mover.finish()
     assert not traffic.wrong, traffic.summary()
     assert_nothing_is_lost(shards, traffic, SOURCE)
@@ -96,7 +96,7 @@ def test_a_move_that_was_killed_is_aborted_and_all_is_as_it_was(shards: Shards, 
         with mover.held() as hold:
             mover.start("move", "--buckets", ",".join(map(str, shards.buckets)), "--to", str(TARGET))
             hold.until("planned")
-            hold.let_go_on()
+            hold.release()
             hold.until("copying")
             mover.kill()
         assert "aborted, all is as it was" in mover.run("abort")

@@ -1,1 +1,1 @@
-"""What the tests of the live system share."""
+"""Helpers of the live tests."""

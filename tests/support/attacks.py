@@ -1,7 +1,6 @@
-"""Requests that no client library would send, made from lists of tricks: the same ones for the same
-seed.
+"""Malformed and hostile requests, generated from lists of tricks: the same seed gives the same.
 
-Each has the name of its run in its path and as its id, so that a log shows how far it came.
+Each has the name of its run in its path and as its request id, so a log shows how far it came.
 """
 
 from __future__ import annotations
@@ -18,9 +17,7 @@ SERVICES = ("users", "products", "orders")
 
 @dataclass(frozen=True)
 class Attack:
-    """One connection's bytes. `asked`: a service may be asked, and refuses; of the others none may
-    even hear.
-    """
+    """The bytes of one connection. `asked`: a service may get it, and rejects it; no other does."""
 
     family: str
     request: bytes
@@ -29,16 +26,14 @@ class Attack:
 
 @dataclass
 class Attacks:
-    """Makes attacks that carry `run`; `token` is a good one, for those which are bad in another
-    way.
-    """
+    """The generator of the attacks of `run`. `token` is valid: such attacks are bad otherwise."""
 
     run: str
     token: str
     seed: int
 
     def make(self, count: int) -> Iterator[Attack]:
-        """Yield `count` attacks, of each family as many as it has a share of."""
+        """Yield `count` attacks, with each family's share."""
         shares = (
             *(self._target, self._line, self._host) * 6, *(self._header, self._frame) * 8, *(self._raw,) * 4,
             *(self._json, self._bearer) * 5, *(self._text, self._query) * 3, *(self._key,) * 2,
@@ -47,9 +42,9 @@ class Attacks:
             self._number, self._random = number, random.Random(f"{self.seed}-{number}")
             yield make()
 
-    # ── what no service may hear of ───────────────────────────────────────────────────────────────
+    # ── attacks that no service may get ───────────────────────────────────────────────────────────
     def _target(self) -> Attack:
-        """A path with something in it that two readers could understand in two ways."""
+        """A path that two parsers could read differently."""
         service = self._random.choice(SERVICES)
         parts = ["api", service, self._id("edge")]
         for _ in range(self._random.choice((1, 1, 2, 3))):
@@ -58,7 +53,7 @@ class Attacks:
         return Attack("target", self._get("/" + "/".join(parts)))
 
     def _raw(self) -> Attack:
-        """A byte that no target has."""
+        """A byte that a target must not have."""
         path = f"/api/{self._random.choice(SERVICES)}/{self._id('edge')}".encode()
         at = self._random.randint(1, len(path) - 1)  # not at the end: more than one space before the version may pass
         return Attack("raw", self._get(path[:at] + self._random.choice(RAW) + path[at:]))
@@ -75,31 +70,29 @@ class Attacks:
         return Attack("host", self._request(f"GET {path} HTTP/1.1".encode(), hosts=host))
 
     def _header(self) -> Attack:
-        """A field of the header that is none, or too many or too long ones."""
+        """Invalid, too many, or too long header fields."""
         path = f"/api/{self._random.choice(SERVICES)}/{self._id('edge')}"
         field = self._random.choice(HEADERS)
         spare = self._random.choice((b"", b"Accept: */*\r\n", b"X-Spare: 1\r\n"))
         return Attack("header", self._request(f"GET {path} HTTP/1.1".encode(), spare + field + b"\r\n"))
 
     def _frame(self) -> Attack:
-        """A body whose end two readers could see in two places, and in it a request that only one
-        of them would see.
-        """
+        """Request smuggling: two parsers could see the body's end in two places."""
         service = self._random.choice(SERVICES)
         hidden = self._get(f"/api/{service}/{self._id('edge')}")
         frame = self._random.choice(FRAMES)
         head, body = frame(hidden, self._random)
         return Attack("frame", self._request(f"POST /api/unknown/{self._id('edge')} HTTP/1.1".encode(), head) + body)
 
-    # ── what a service refuses ────────────────────────────────────────────────────────────────────
+    # ── attacks that a service rejects ──────────────────────────────────────────────────────────
     def _json(self) -> Attack:
-        """A body that is no such object as is wanted."""
+        """A body that is not the expected object."""
         path = self._random.choice(("/api/users/", "/api/users/token", "/api/orders/")) + self._random.choice(SPARE)
         body = self._random.choice(BODIES)(self._random)
         return self._post("json", path, body, self._random.choice(JSON_TYPES))
 
     def _text(self) -> Attack:
-        """A body of a type that is not taken."""
+        """A body of an unsupported type."""
         body = b'{"items": [{"product_id": 1, "quantity": 1}]}'
         path = "/api/orders/" + self._random.choice(SPARE)
         return self._post("type", path, body, self._random.choice(OTHER_TYPES))
@@ -114,14 +107,14 @@ class Attacks:
         return Attack("bearer", self._request(f"GET {path} HTTP/1.1".encode(), self._asked(claim)), asked=True)
 
     def _query(self) -> Attack:
-        """A cursor, a limit or a filter that cannot be meant."""
+        """An invalid cursor, limit or filter."""
         path, name, values = self._random.choice(QUERIES)
         value = self._random.choice(values)
         line = f"GET {path}?{name}={value} HTTP/1.1".encode()
         return Attack("query", self._request(line, self._asked(f"Authorization: Bearer {self.token}")), asked=True)
 
     def _key(self) -> Attack:
-        """An order without a key that could be one."""
+        """An order with an invalid key, or none."""
         key = self._random.choice(KEYS)
         fields = self._asked(f"Authorization: Bearer {self.token}") + key
         body = b'{"items": [{"product_id": 1, "quantity": 1}]}'
@@ -186,10 +179,10 @@ LINES = [
     "GET http://localhost@users:8001PATH HTTP/1.1", "GET http://[::1]PATH HTTP/1.1", "GET http://PATH HTTP/1.1",
     "GET ftp://usersPATH HTTP/1.1", "GET file://PATH HTTP/1.1", "GET users:8001PATH HTTP/1.1", "GET * HTTP/1.1",
     "GET @users:8001PATH HTTP/1.1", "GET :8001PATH HTTP/1.1", "GET ?PATH HTTP/1.1", "GET ..PATH HTTP/1.1",
-    "GET /api/nobodyPATH HTTP/1.1", "GET /api/users.orders/PATH HTTP/1.1", f"GET PATH/{'a' * 40_000} HTTP/1.1",
+    "GET /api/unknownPATH HTTP/1.1", "GET /api/users.orders/PATH HTTP/1.1", f"GET PATH/{'a' * 40_000} HTTP/1.1",
     f"GET PATH?{'a=b&' * 10_000} HTTP/1.1",
 ]  # fmt: skip
-# ── whom the request is for
+# ── hosts
 HOSTS = [
     b"", b"Host: a b\r\n", b"Host:\r\n", b"Host: localhost\r\nHost: users\r\n",
     b"Host: users:8001\r\nHost: localhost\r\n", b"Host: localhost/\r\n", b"Host: localhost/../users\r\n",
@@ -209,7 +202,7 @@ HEADERS = [
 ]  # fmt: skip
 
 
-# ── bodies whose end is not where it seems: each returns the fields, and what comes after
+# ── smuggled bodies: each function returns the fields and the data after them
 def _cl_te(hidden: bytes, rng: random.Random) -> tuple[bytes, bytes]:
     body = b"0\r\n\r\n" + hidden
     fields = [b"Content-Length: %d\r\n" % len(body), b"Transfer-Encoding: chunked\r\n"]
@@ -247,7 +240,7 @@ def _bad_end(hidden: bytes, rng: random.Random) -> tuple[bytes, bytes]:
 
 
 def _large_too(hidden: bytes, rng: random.Random) -> tuple[bytes, bytes]:
-    """More fields than are read, and then a body which fills every buffer on its way."""
+    """More fields than a parser reads, then a body that fills every buffer."""
     body = hidden * (rng.choice((200_000, 500_000, 1_000_000)) // len(hidden))
     fields = b"".join(b"X-%d: b\r\n" % number for number in range(rng.choice((95, 99, 120))))
     return b"Content-Length: %d\r\n" % len(body) + fields, body
@@ -271,7 +264,7 @@ SIZES = [
 ]  # fmt: skip
 
 
-# ── bodies of JSON, none of which is what is asked for
+# ── JSON bodies, none of them valid for the operation
 def _deep(rng: random.Random) -> bytes:
     depth = rng.choice((200, 5_000, 100_000))
     opening, closing = rng.choice(((b"[", b"]"), (b'{"items":', b"}"), (b'{"email":[', b"]}")))

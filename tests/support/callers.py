@@ -1,4 +1,4 @@
-"""Callers at work for the length of a block."""
+"""Threads that call the site during a block."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Self
 
 
 class Callers(ABC):
-    """`count` threads, each of which runs `_run` with its number. At the end of the block `_stop`
-    is set.
-    """
+    """`count` threads that run `_run` with their number. The end of the block sets `_stop`."""
 
     def __init__(self, count: int) -> None:
         self._stop = threading.Event()

@@ -1,4 +1,4 @@
-"""Reading the catalogue through the API."""
+"""Read the catalogue through the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP from outside: through the load balancer's published ports, as any caller."""
+"""An HTTP client of the load balancer's published ports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import requests
 from support.settings import ROOT, TIME_FACTOR
 
 TIMEOUT = (3.0 * TIME_FACTOR, 10.0 * TIME_FACTOR)  # seconds to connect, and between two bytes of an answer
-# What https is checked against: the certificate of the first `make up`, or yours.
+# The trusted certificate: that of the first `make up`, or your own.
 CERTIFICATE = os.environ.get("TLS_CERTIFICATE") or str(ROOT / "secrets" / "tls_certificate")
 BROWSER = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
 
@@ -38,22 +38,20 @@ class Site:
         return Browser(self)
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Make one request over a connection of its own."""
+        """Send one request over a new connection."""
         with self.session() as caller:
             return caller.request(method, path, **options)
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        """GET, over a connection of its own."""
+        """Send a GET over a new connection."""
         return self.request("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> requests.Response:
-        """POST, over a connection of its own."""
+        """Send a POST over a new connection."""
         return self.request("POST", path, **options)
 
     def connect(self, timeout: float = 20.0) -> socket.socket:
-        """Return an open connection, for requests that no client library would send. `timeout` in
-        seconds.
-        """
+        """Return an open connection for malformed requests. `timeout` in seconds."""
         connection = socket.create_connection((self.host, self.port), timeout=timeout * TIME_FACTOR)
         if not self.secure:
             return connection
@@ -69,7 +67,7 @@ class Site:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.set_ciphers("ALL:@SECLEVEL=0")  # this side would agree to anything
+        context.set_ciphers("ALL:@SECLEVEL=0")  # the client accepts every cipher
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
@@ -81,9 +79,7 @@ class Site:
         return True
 
     def raw(self, request: bytes, timeout: float = 20.0) -> bytes:
-        """Send `request` as it stands and return everything that comes back until the connection
-        ends.
-        """
+        """Send `request` unchanged, and return all data until the connection ends."""
         with self.connect(timeout) as connection:
             connection.sendall(request)
             return read_all(connection)
@@ -99,7 +95,7 @@ class Browser(requests.Session):
         self.verify = CERTIFICATE
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **options: Any) -> requests.Response:
-        """Make a request to the path `url` of the site."""
+        """Send a request to the path `url` of the site."""
         options.setdefault("timeout", TIMEOUT)
         options.setdefault("allow_redirects", False)
         address = url if str(url).startswith("http") else f"{self.site.url}{url!s}"
@@ -107,7 +103,7 @@ class Browser(requests.Session):
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Read until the other side ends the connection, kindly or not."""
+    """Read until the peer closes or resets the connection."""
     parts: list[bytes] = []
     try:
         while part := connection.recv(65536):
@@ -118,9 +114,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def read_answer(connection: socket.socket) -> bytes:
-    """Read one answer: as long as its Content-Length says, without one until the other side ends
-    the connection.
-    """
+    """Read one answer: of its Content-Length, or without one until the peer ends the connection."""
     answer = b""
     try:
         while part := connection.recv(65536):

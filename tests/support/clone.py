@@ -1,6 +1,4 @@
-"""A clone of the repository's set-up, and a guard that shows whether a command would touch the
-engine.
-"""
+"""A copy of the repository's set-up, and a guard that records each change of the engine."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from support.settings import ROOT, TIME_FACTOR
 
 COMMAND_SECONDS = 60.0
 PARTS = ("Makefile", ".env.example", "scripts", "compose*.yaml", "postgres/patroni.yml", "bench/benches/proxy.py")
-# What may be asked of the engine. All else leaves a line in `touched` and does not reach it.
+# The allowed commands of the engine. The guard records any other one in `touched` and stops it.
 GUARD = """#!/usr/bin/env bash
 case "$*" in
   version* | info* | ps\\ * | "buildx version"* | "compose version"* | "image inspect"*) ;;
@@ -28,7 +26,7 @@ exec "{docker}" "$@"
 
 @dataclass(frozen=True)
 class Clone:
-    """The files of the set-up in a folder of their own, with their own .env."""
+    """A copy of the set-up's files with its own .env."""
 
     root: Path
     guard: Path
@@ -53,13 +51,11 @@ class Clone:
         return cls(root, guard)
 
     def write(self, text: str, name: str = ".env") -> None:
-        """Write a file of the clone, as it stands in `text`."""
+        """Write `text` to a file of the clone."""
         (self.root / name).write_bytes(text.encode())
 
     def run(self, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run `command` in the clone, with no setting in its environment but those of
-        `environment`.
-        """
+        """Run `command` in the clone, with only the settings of `environment`."""
         kept = {name: value for name, value in os.environ.items() if name in ("HOME", "DOCKER_HOST", "LANG")}
         kept["PATH"] = f"{self.guard}:{os.environ['PATH']}"
         return subprocess.run(
@@ -78,9 +74,7 @@ class Clone:
         return self.run("bash", "-euo", "pipefail", "-c", f"source scripts/lib.sh; {script}", environment=environment)
 
     def touched(self) -> str:
-        """Return the commands that would have changed something in the engine; nothing if there
-        were none.
-        """
+        """Return the stopped commands that would have changed the engine; "" without any."""
         path = self.guard / "touched"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 

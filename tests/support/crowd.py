@@ -1,6 +1,4 @@
-"""Thousands of connections from one process: callers that ask again and again, and such as say
-nothing.
-"""
+"""Thousands of connections from one process: busy clients and silent ones."""
 
 from __future__ import annotations
 
@@ -17,16 +15,17 @@ from typing import Self
 from support.settings import TIME_FACTOR
 
 PATIENCE = 30.0  # seconds for one answer, or to connect
-AT_ONCE = 200  # connections that are being made
+AT_ONCE = 200  # connections that are being opened
 PORT = 8080
 SHED = 503
 
 
 @dataclass
 class Crowd:
-    """`busy` kept connections that ask for `path` at `rate` a second all together (0: as fast as
-    answers come), and `silent` ones that ask once for what the load balancer answers itself, then
-    send nothing. They go when the block ends.
+    """Clients with kept connections during a block.
+
+    `busy` ones request `path` at `rate` a second in total (0: as fast as possible). `silent` ones
+    send one request that the load balancer answers itself, then nothing.
     """
 
     address: str
@@ -35,8 +34,8 @@ class Crowd:
     rate: float = 0.0
     silent: int = 0
     answers: Counter[int] = field(default_factory=Counter, init=False)
-    broken: list[str] = field(default_factory=list, init=False)  # requests that got no whole answer
-    bare: list[str] = field(default_factory=list, init=False)  # heads of a 503 that is no problem, or names no time
+    broken: list[str] = field(default_factory=list, init=False)  # requests without a complete answer
+    bare: list[str] = field(default_factory=list, init=False)  # heads of a 503 without problem+json or Retry-After
     connected: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +58,7 @@ class Crowd:
         self._loop.close()
 
     def hurry(self) -> None:
-        """From now on ask as fast as answers come, over the same connections."""
+        """Send requests as fast as possible from now on, over the same connections."""
         self._loop.call_soon_threadsafe(self._hurried.set)
 
     async def _pause(self, seconds: float) -> None:
@@ -97,10 +96,10 @@ class Crowd:
         due = time.monotonic() + self._pace * number / self.busy
         while True:
             sent = False
-            await self._pause(due - time.monotonic())  # a new connection is not left without a request
+            await self._pause(due - time.monotonic())  # a new connection sends a request at once
             try:
                 async with self._connection() as (reader, writer):
-                    while not reader.at_eof():  # it may be closed while nothing is asked
+                    while not reader.at_eof():  # the load balancer may close it while idle
                         due = max(due + self._pace, time.monotonic())
                         writer.write(_request(self.path))
                         sent = True

@@ -1,6 +1,4 @@
-"""The edge cache: the stack's own, and one for a test, in front of an origin that says what the
-test wants.
-"""
+"""The edge cache: the stack's own, and one in front of an origin that a test controls."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from support.stack import Stack, run
 from support.wait import eventually
 
 SERVICE = "cdn"
-# As compose.yaml has them.
+# The same options as in compose.yaml.
 _OPTIONS = (
     "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--pids-limit", "512",
     "--tmpfs", "/tmp:mode=1777,size=8m", "--tmpfs", "/run/edge:mode=1777,size=128m,exec",  # noqa: S108 - its own
@@ -72,26 +70,24 @@ ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 
 @dataclass(frozen=True)
 class Edge:
-    """An edge, where visitors reach it and where it is purged."""
+    """An edge: its public port and its port for purges."""
 
     site: Site
     inside: Site
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        """GET, over a connection of its own."""
+        """Send a GET over a new connection."""
         return self.site.get(path, **options)
 
     def purge(self, *tags: str, path: str = "/", host: str = "", word: str | None = None) -> requests.Response:
-        """Purge `tags`, or without any the URL `path` of `host`: of the one by which the edge is
-        reached.
-        """
+        """Purge `tags`, or without tags the URL `path` of `host` (default: the edge's own)."""
         headers = {"Authorization": f"Bearer {secret('cdn_purge') if word is None else word}"}
         headers |= {"Surrogate-Key": " ".join(tags)} if tags else {"Host": host or f"{self.site.host}:{self.site.port}"}
         return self.inside.request("PURGE", path, headers=headers)
 
 
 def how(answer: requests.Response) -> str:
-    """Return how the edge came by `answer`: `hit`, `fwd=miss`, …"""
+    """Return the edge's Cache-Status of `answer`: `hit`, `fwd=miss`, …"""
     name, _, status = answer.headers["Cache-Status"].partition("; ")
     assert name == "edge"
     return status
@@ -99,7 +95,7 @@ def how(answer: requests.Response) -> str:
 
 @contextlib.contextmanager
 def in_front_of(stack: Stack) -> Iterator[Edge]:
-    """Start the stack's own edge if it does not run, and take it away again."""
+    """Start the stack's own edge if it does not run, and remove it at the end."""
     ran = bool(stack.containers(SERVICE))
     run("docker", "compose", "--profile", SERVICE, "up", "--detach", "--build", "--wait", SERVICE, timeout=300)
     try:
@@ -112,16 +108,14 @@ def in_front_of(stack: Stack) -> Iterator[Edge]:
 
 @dataclass(frozen=True)
 class Origin:
-    """An origin that says what a test wants, behind an edge of its own."""
+    """An origin that a test controls, behind an edge of its own."""
 
     id: str
     edge: Edge
     edge_id: str
 
     def load_again(self) -> None:
-        """Let the edge load its configuration again, as it does when the load balancer has another
-        address.
-        """
+        """Make the edge load its configuration again, as after a change of the origin's address."""
         admin = ("docker", "exec", self.edge_id, "varnishadm", "-t", "60", "-n", "/run/edge/varnish")
         run(*admin, "vcl.load", "again", "/etc/varnish/edge.vcl", timeout=90)
         run(*admin, "vcl.use", "again")
@@ -135,13 +129,13 @@ class Origin:
         return f"/{name}?{urlencode([('status', status), *(('h', one) for one in said)])}"
 
     def go(self, to: str) -> None:
-        """Answer 503 to everything (`down`), or be as before (`up`)."""
+        """Answer 503 to all requests (`down`), or answer normally (`up`)."""
         assert self.edge.site.post(f"/{to}").status_code == 200
 
 
 @contextlib.contextmanager
 def with_origin(stack: Stack) -> Iterator[Origin]:
-    """Start both, in the network `app`; the image of the edge is the stack's."""
+    """Start both in the network `app`, with the stack's image of the edge."""
     tools = os.environ.get("TOOLS_IMAGE", f"{stack.project}-tools")
     started: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The folder that the load balancer reads, and a second load balancer with other settings."""
+"""The load balancer's settings folder, and a second load balancer with other settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RELOAD_SECONDS = 60.0
 
 
 class Front:
-    """The settings and the certificate of the load balancer that runs."""
+    """The settings and the certificate of the running load balancer."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -24,24 +24,24 @@ class Front:
         self._before = {path.name: path.read_bytes() for path in self._folder.iterdir()}
 
     def put(self, name: str, content: bytes) -> None:
-        """Replace one file, whole or not at all."""
+        """Replace one file atomically."""
         temporary = self._folder / f".{name}.test"
         temporary.write_bytes(content)
         temporary.chmod(0o444)
         temporary.rename(self._folder / name)
 
     def set(self, **settings: str) -> None:
-        """Put these settings in place of those that were there before the test."""
+        """Change these settings, starting from those before the test."""
         lines = dict(line.split("=", 1) for line in self._before["settings"].decode().splitlines())
         self.put("settings", "".join(f"{name}={value}\n" for name, value in (lines | settings).items()).encode())
 
     def restore(self) -> None:
-        """Put back all files as they were."""
+        """Restore all files."""
         for name, content in self._before.items():
             self.put(name, content)
 
     def reload(self) -> tuple[int, str]:
-        """Run `reload`, and return its exit status and what it wrote to standard error."""
+        """Run `reload`; return its exit status and its standard error."""
         done = subprocess.run(
             ("docker", "exec", self._stack.container(self._stack.load_balancer).id, "reload"),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RELOAD_SECONDS * TIME_FACTOR, check=False,
@@ -50,7 +50,7 @@ class Front:
 
 
 def settings_file(setting: str) -> Path:
-    """Return a file with this one setting, at a path that the engine knows."""
+    """Return a file with this setting, at a path that the engine can mount."""
     path = ROOT / ".scale-out" / "lb-settings-test"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{setting}\n", encoding="utf-8")
@@ -59,7 +59,7 @@ def settings_file(setting: str) -> Path:
 
 @contextmanager
 def spare_front(stack: Stack, probe: Probe, setting: str) -> Iterator[str]:
-    """Yield the address of a second load balancer, unpublished, with this setting alone."""
+    """Yield the address of a second, unpublished load balancer with only this setting."""
     path = settings_file(setting)
     options = ("--detach", "--no-deps", "--volume", f"{path}:/etc/lb/settings:ro")
     identifier = stack.compose("run", *options, stack.load_balancer).split()[-1]

@@ -1,4 +1,4 @@
-"""Images to upload, and how staff do it."""
+"""Images, and their upload by staff."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def opened(data: bytes) -> Image.Image:
 
 
 def send(site: Site, product: int, data: bytes, who: Person | None) -> requests.Response:
-    """Send an image as a form does."""
+    """Upload an image as a form does."""
     headers = who.headers if who else {}
     return site.post(f"/api/products/{product}/image", files={"image": ("photo.jpg", data)}, headers=headers)
 
 
 def presigned(site: Site, product: int, who: Person, **announced: Any) -> requests.Response:
-    """Ask where a browser may put a file."""
+    """Request a presigned URL for a browser's upload."""
     return site.post(f"/api/products/{product}/image-upload", json=announced, headers=who.headers)

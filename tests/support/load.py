@@ -19,12 +19,12 @@ from support.client import Site
 from support.settings import TIME_FACTOR
 
 LONGEST = 120.0  # seconds after which a load ends by itself
-PATIENCE = 10.0  # seconds that a request is waited for
+PATIENCE = 10.0  # seconds to wait for an answer
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request. Times in seconds; `started` counts from the start of the load."""
+    """The outcome of one request. Times in seconds; `started` counts from the load's start."""
 
     method: str
     path: str
@@ -34,11 +34,11 @@ class Outcome:
     status: int | None
     replica: str | None
     error: str | None
-    says: str = ""  # the beginning of an answer that is not 200
+    says: str = ""  # the beginning of an answer other than 200
 
     @property
     def failed(self) -> bool:
-        """Whether the caller got anything but a 200."""
+        """Whether the answer was anything but a 200."""
         return self.status != 200
 
     def __str__(self) -> str:
@@ -51,8 +51,8 @@ class Outcome:
 class Load(Callers):
     """Requests to `paths` in turn at `rate` a second from `threads` callers, until the block ends.
 
-    With `keepalive` a caller uses its connection again; it looks whether the server has closed it
-    before it sends, as every HTTP client library does. Nothing is ever sent twice.
+    With `keepalive` a caller reuses its connection. As every HTTP client library does, it checks
+    for a closed connection before it sends. It never retries.
     """
 
     site: Site
@@ -81,13 +81,11 @@ class Load(Callers):
         return time.monotonic() - self.began
 
     def since(self, moment: float) -> list[Outcome]:
-        """Return the outcomes of requests that were started after `moment`, in seconds of the
-        load.
-        """
+        """Return the outcomes of requests started after `moment`, in seconds of the load."""
         return [one for one in list(self.outcomes) if one.started >= moment]
 
     def failures(self) -> list[Outcome]:
-        """Return the requests that failed, in the order in which they were sent."""
+        """Return the failed requests in the order in which they were sent."""
         return sorted((one for one in list(self.outcomes) if one.failed), key=lambda one: one.started)
 
     def answered(self) -> int:
@@ -114,7 +112,7 @@ class Load(Callers):
             now = time.monotonic()
             if now - self.began > self.longest * TIME_FACTOR:
                 break
-            # A caller that was held up does not send what it missed all at once.
+            # A delayed caller does not send its missed requests in a burst.
             due = max(due + interval, now)
             with self._lock:
                 path = next(self._path)
@@ -160,7 +158,7 @@ def _alive(connection: http.client.HTTPConnection) -> bool:
 
 
 def assert_all_answered(*loads: Load) -> None:
-    """Assert that something was sent and that every request was answered 200."""
+    """Assert that the loads sent requests, and that each was answered 200."""
     for load in loads:
         assert load.outcomes, "the load sent nothing"
         assert not load.failures(), load.summary()

@@ -1,6 +1,4 @@
-"""A load balancer of the stack's image before a server that answers what it was sent, in a network
-of their own.
-"""
+"""A load balancer of the stack's image in front of an echo server, in a network of their own."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ SETTINGS = {"LB_METHOD": "least_conn", "LB_UPSTREAMS": "web=1", "ALLOWED_HOSTS":
 
 @dataclass(frozen=True)
 class Mirror:
-    """What callers see of it: `cdn` is the stack's name for its CDN, `other` is a caller like any
-    other.
-    """
+    """The load balancer and its callers: `cdn` has the CDN's name, `other` is untrusted."""
 
     balancer: str
     callers: dict[str, str]  # by name: the container
@@ -48,7 +44,7 @@ class Mirror:
     folder: Path
 
     def set(self, **settings: str) -> None:
-        """Let the load balancer take these settings, and the demo's for all others."""
+        """Apply these settings to the load balancer; all others are the demo's."""
         _put(self.folder, settings)
         run("docker", "exec", self.balancer, "reload")
 
@@ -58,9 +54,7 @@ class Mirror:
         return run("docker", "exec", self.callers[caller], *command, check=check)
 
     def sent(self, caller: str, *options: str) -> dict[str, str]:
-        """Return the headers that the server behind was sent, by their names; two of one name are a
-        fault.
-        """
+        """Return the headers that the echo server got, by name. Two of one name are an error."""
         headers: list[tuple[str, str]] = json.loads(self.curl(caller, *options))
         assert len({name for name, _ in headers}) == len(headers), headers
         return dict(headers)
@@ -76,7 +70,7 @@ def _put(folder: Path, settings: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def mirror(stack: Stack) -> Iterator[Mirror]:
-    """Start all of it, and take it away again."""
+    """Start all containers, and remove them at the end."""
     name = f"{stack.project}-mirror-{secrets.token_hex(4)}"
     tools = os.environ.get("TOOLS_IMAGE", f"{stack.project}-tools")
     folder = ROOT / ".scale-out" / name
@@ -102,7 +96,7 @@ def mirror(stack: Stack) -> Iterator[Mirror]:
         balancer = start("balancer", *tmpfs, "--volume", f"{folder}:/etc/lb:ro", image)
         found = Mirror(balancer, callers, addresses, folder)
         eventually("the load balancer to answer", lambda: found.curl("other", "--fail", check=False), bool, within=20)
-        # A moment later it knows where the CDN is.
+        # The load balancer finds the CDN's address a moment later.
         eventually(
             "the CDN to be trusted",
             lambda: found.sent("cdn", "--header", "X-Forwarded-For: 203.0.113.7")["x-real-ip"],

@@ -1,4 +1,4 @@
-"""The command `reshard` in containers of its own: started, held at a step, and killed there."""
+"""The command `reshard` in its own container: started, held at a step, and killed there."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Mover:
         return ("migrate", "python", "-m", "django", "reshard", action, "--context", self._shards.context, *arguments)
 
     def run(self, action: str, *arguments: str) -> str:
-        """Run it to its end and return what it says."""
+        """Run it to its end and return its output."""
         return run("docker", "compose", "run", "--rm", "-T", *self._command(action, arguments), timeout=180)
 
     def start(self, action: str, *arguments: str) -> None:
-        """Start it and go on."""
+        """Start it in the background."""
         run("docker", "rm", "--force", self._name, check=False)
         run("docker", "compose", "run", "--detach", "--name", self._name, *self._command(action, arguments))
 
     def kill(self) -> None:
-        """Kill it with SIGKILL, and wait until the databases have noticed."""
+        """Kill it with SIGKILL, and wait until the databases have released its locks."""
         run("docker", "kill", self._name)
         eventually("the locks of the killed mover to be gone", self._locks, lambda seen: seen == 0, within=10)
 
     def finish(self) -> str:
-        """Wait for its end, which must be a good one, and return what it said."""
+        """Wait for its end, which must succeed, and return its output."""
         status = run("docker", "wait", self._name, timeout=180).strip()
         said = run("docker", "logs", self._name)
         run("docker", "rm", "--force", self._name, check=False)
@@ -59,7 +59,7 @@ class Mover:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Hold]:
-        """Let no move go from one step to the next in the block, unless the hold says so."""
+        """Stop each move before its next step during the block, until the hold allows it."""
         context = self._shards.context
         both = [connect(self._shards.stack, "main", context, f"{context}_owner") for _ in range(2)]
         row = self._shards.map.execute("SELECT coalesce(max(id), 0) FROM sharding_move").fetchone()
@@ -83,8 +83,8 @@ class Hold:
     def until(self, step: str) -> None:
         """Wait until the newest move has just begun `step`, and hold it there.
 
-        From `blocked` a move goes back when it was too slow, and from `verified` when it is
-        resumed, since a migration may have written. Then it comes again.
+        A slow move returns from `blocked`, and a resumed one from `verified`, since a migration may
+        have written. Then it reaches the step again.
         """
         if self._next is None:
             question = f"SELECT count(*) FROM sharding_move WHERE id > {self._before}"
@@ -94,11 +94,11 @@ class Hold:
             self.joined()
             if self._step == step or STEPS.index(self._step) > STEPS.index(step):
                 break
-            self.let_go_on()
+            self.release()
         assert self._step == step, f"the move is at {self._step}, not at {step}"
 
-    def let_go_on(self) -> None:
-        """Wait until the mover wants to go to the next step, let it, and hold it there."""
+    def release(self) -> None:
+        """Wait until the mover wants the next step, allow it, and hold the mover there."""
         waiting = _WAITING.format("query LIKE 'UPDATE sharding_move%'")
         eventually("the mover to want the next step", lambda: self._one(waiting), within=60, interval=0.02)
         old = self._both[1]
@@ -112,7 +112,7 @@ class Hold:
         """Wait until the row is locked again."""
         if self._next is not None:
             self._next.join(60)
-            assert not self._next.is_alive(), "the mover did not go on"
+            assert not self._next.is_alive(), "the mover did not continue"
 
     def _lock(self) -> None:
         holder = self._both.pop(0)

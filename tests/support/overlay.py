@@ -1,4 +1,4 @@
-"""A part of the stack as an overlay (compose.redis-*.yaml) has it, for the time of a test."""
+"""A part of the stack with an overlay (compose.redis-*.yaml), during a test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def overlay(stack: Stack, name: str, servers: list[str], users: list[str]) -> It
     files = ("-f", "compose.yaml", "-f", f"compose.{name}.yaml")
     added = set(servers) - set(stack.config["services"])
     try:
-        # Without what they depend on: it runs already.
+        # Without their dependencies, which already run.
         stack.compose(*files, *UP, "--no-deps", *servers, timeout=PATIENCE)
         stack.compose(*files, *UP, "--no-deps", *users, timeout=PATIENCE)
         yield

@@ -1,4 +1,4 @@
-"""Callers that write and read what they have written; and a standby that stands still."""
+"""Callers that read their own writes, and a standby whose replay is stopped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from support.stack import Stack
 
 @contextlib.contextmanager
 def replay_stopped(stack: Stack, node: str) -> Iterator[None]:
-    """Let the standby `node` receive the log, but show nothing of it.
+    """Stop the replay of the standby `node`; it still receives the WAL.
 
-    By its process that replays, and not by pg_wal_replay_pause(): Patroni takes that back within
-    its two seconds.
+    It stops the startup process: Patroni would revert pg_wal_replay_pause() within two seconds.
     """
     pid = stack.run_in(node, "pgrep", "-f", "^postgres: .*startup recovering").strip()
     assert pid.isdigit(), f"no process of {node} replays the log: {pid!r}"
@@ -32,12 +31,10 @@ def replay_stopped(stack: Stack, node: str) -> Iterator[None]:
 
 
 class OwnReads(Callers):
-    """Callers that add to the counter and read it with the position of the last addition that was
-    answered 200.
+    """Callers that add to the counter and read it with the LSN of their last successful addition.
 
-    `seen` counts the reads: `fresh`, `stale`, or `status <n>`, and `lost` without an answer;
-    `writes` those answered
-    200. `slowest` is the longest read, in seconds.
+    `seen` counts the reads: `fresh`, `stale`, `status <n>`, or `lost` without an answer. `writes`
+    counts the additions answered 200. `slowest` is the longest read in seconds.
     """
 
     def __init__(self, site: Site, callers: int = 3, pause: float = 0.05) -> None:
@@ -48,7 +45,7 @@ class OwnReads(Callers):
         super().__init__(callers)
 
     def summary(self) -> str:
-        """Return what was seen."""
+        """Return the counts of writes and reads."""
         return f"{self.writes} of {self.tried} writes, reads {dict(self.seen)}, slowest {self.slowest:.3f} s"
 
     def _run(self, _number: int) -> None:

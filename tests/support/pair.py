@@ -16,7 +16,7 @@ PORT, USER = "5432", "mysite"
 
 
 class Server:
-    """One server in a folder of its own, which is its socket directory too."""
+    """One server in its own folder, which is also its socket directory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data = folder, folder / "data"
@@ -26,9 +26,7 @@ class Server:
             os.chown(folder, postgres.pw_uid, postgres.pw_gid)
 
     def command(self, name: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs; as the user postgres where this is root, who may
-        not.
-        """
+        """Run one of PostgreSQL's programs; root runs it as the user postgres."""
         lead = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
         command = [*lead, str(BIN / name), *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60 * TIME_FACTOR, cwd=self.folder)
@@ -39,11 +37,11 @@ class Server:
         self.command("pg_ctl", "start", "-w", "-D", str(self.data), "-l", str(self.folder / "log"), "-o", options)
 
     def stop(self) -> None:
-        """Stop it as if the machine had lost power."""
+        """Stop it at once, as after a power failure."""
         self.command("pg_ctl", "stop", "-w", "-D", str(self.data), "-m", "immediate")
 
     def ask(self, database: str, sql: str) -> list[tuple[object, ...]]:
-        """Return the rows of one statement, over a connection of its own."""
+        """Return the rows of one statement, over a new connection."""
         with psycopg.connect(
             host=str(self.folder), port=PORT, user=USER, dbname=database, autocommit=True
         ) as connection:

@@ -1,6 +1,4 @@
-"""Many users and orders, and what is known of each: made in the shards themselves, then used
-through the services.
-"""
+"""A sample of many users and orders: inserted into the shards, then used through the services."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ _ITEMS = f"""
               FROM generate_series(1, {EACH}) AS n, unnest(%s::int[]) AS bucket) AS ids
 """
 _FILL = {"users": (_USERS,), "orders": (_ORDERS, _ITEMS)}
-# With what was ordered for the sample's users.
+# With the orders of the sample's users.
 _EMPTY = {
     "users": (f"DELETE FROM users_user WHERE id < {END}",),
     "orders": (
@@ -47,11 +45,11 @@ _EMPTY = {
 
 @dataclass
 class Shards:
-    """The databases of one context, opened as their owner."""
+    """Connections to the databases of one context, as their owner."""
 
     stack: Stack
     context: str
-    buckets: list[int] = field(default_factory=list)  # those with the sample
+    buckets: list[int] = field(default_factory=list)  # the buckets with the sample
     map: Connection = field(init=False)
     by_number: dict[int, Connection] = field(init=False)
 
@@ -74,24 +72,22 @@ class Shards:
         return [bucket for (bucket,) in rows]
 
     def fill(self, number: int, buckets: list[int]) -> None:
-        """Put the sample into buckets that a shard holds."""
+        """Insert the sample into buckets of a shard."""
         for statement in _FILL[self.context]:
             self.by_number[number].execute(statement, [buckets])
 
     def empty(self) -> None:
-        """Take the sample away, wherever it is."""
+        """Delete the sample on all shards."""
         for shard in self.by_number.values():
             with shard.transaction():
-                shard.execute("SET LOCAL sharding.mover = 'on'")  # also where a move has left it behind
+                shard.execute("SET LOCAL sharding.mover = 'on'")  # also rows that a move has left behind
                 for statement in _EMPTY[self.context]:
                     shard.execute(statement)
 
     def places(
         self, table: str, columns: str, also: Iterable[int] = ()
     ) -> dict[int, list[tuple[int, tuple[object, ...]]]]:
-        """Return for each row of the sample (and `also` those) the shards that show it, and its
-        columns there.
-        """
+        """Return each row of the sample and of `also`: its shards, and its values there."""
         found: dict[int, list[tuple[int, tuple[object, ...]]]] = {}
         for number, shard in self.by_number.items():
             rows = shard.execute(
@@ -104,6 +100,6 @@ class Shards:
         return found
 
     def step(self) -> str:
-        """Return how far the newest move is."""
+        """Return the step of the newest move."""
         row = self.map.execute("SELECT step FROM sharding_move ORDER BY id DESC LIMIT 1").fetchone()
         return str(row[0]) if row else "none"

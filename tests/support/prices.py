@@ -1,4 +1,4 @@
-"""Prices that change while they are read: is anything old seen that should not be?"""
+"""Prices that change during reads, to detect stale reads."""
 
 from __future__ import annotations
 
@@ -18,21 +18,19 @@ from support.tokens import bearer
 
 API = "/api/products/{}"
 PAGE = "/products/{}/"
-API_READS = 8  # one read of so many asks the service, through the gateway, which counts calls; the others ask web
+API_READS = 8  # one read of eight uses the rate-limited gateway; the others read pages
 _SHOWN = re.compile(r'<p class="price">[^<]*')
 
 
 def change(site: Site, product: int, price: int) -> None:
-    """Change one price, as staff do. `price` in cents."""
+    """Change one price as staff. `price` in cents."""
     body = {"price": {"amount": price, "currency": "EUR"}}
     answer = site.request("PATCH", API.format(product), json=body, headers=bearer(1, staff=True))
     assert answer.status_code == 200, answer.text
 
 
 def shown(answer: requests.Response) -> int:
-    """Return the price in a product's page or in the API's answer, in cents. Raises ValueError if
-    there is none.
-    """
+    """Return the price of a page or of the API's answer in cents. Raises ValueError without one."""
     if answer.status_code != 200:
         raise ValueError(f"{answer.status_code} {answer.text[:200]}")
     if answer.headers["Content-Type"].startswith("application/json"):
@@ -45,7 +43,7 @@ def shown(answer: requests.Response) -> int:
 
 @dataclass(frozen=True)
 class Seen:
-    """One read: when it was begun, and what it showed."""
+    """One read: its start, and the price that it showed."""
 
     at: float
     product: int
@@ -56,7 +54,7 @@ class Seen:
 
 @dataclass
 class Prices:
-    """Products whose prices only rise, who changed them when, and what readers saw."""
+    """Products with rising prices, the times of the changes, and all reads."""
 
     site: Site
     products: Sequence[int]
@@ -65,9 +63,7 @@ class Prices:
     errors: list[str] = field(default_factory=list)
 
     def old(self, after: float) -> list[str]:
-        """Return the reads that showed a price that had been changed more than `after` seconds
-        before they were begun.
-        """
+        """Return the reads of a price that had changed more than `after` seconds before."""
         found = []
         for one in self.seen:
             known = [price for at, price in self.changes.get(one.product, []) if at + after * TIME_FACTOR <= one.at]
@@ -76,14 +72,14 @@ class Prices:
         return found
 
     def latest(self) -> dict[int, int]:
-        """Return what was seen last of each product."""
+        """Return the last price that was read of each product."""
         return {one.product: one.price for one in list(self.seen)}
 
     def _when(self, product: int, price: int) -> float:
         return next(at for at, its in self.changes[product] if its == price)
 
     def note(self, product: int, price: int) -> None:
-        """Take note that the change was answered just now."""
+        """Record that the change was answered now."""
         self.changes.setdefault(product, []).append((time.monotonic(), price))
 
     def _read(self, caller: Browser, path: str, product: int) -> None:
@@ -97,7 +93,7 @@ class Prices:
 
     @contextlib.contextmanager
     def read(self, threads: int = 4) -> Iterator[None]:
-        """Read all the time, through the load balancer, while the block runs."""
+        """Read continuously through the load balancer during the block."""
         stop = threading.Event()
 
         def work(number: int) -> None:

@@ -1,6 +1,4 @@
-"""A container of our own inside the stack's networks: what an intruder in a replica of web could
-reach.
-"""
+"""A container in the networks of web: it reaches what an intruder in a replica of web could."""
 
 from __future__ import annotations
 
@@ -12,21 +10,19 @@ from support.settings import secret
 from support.stack import Stack, run
 
 PSQL = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1")
-END = "\a"  # stands for the end of a line within an answer; no answer has one of its own
+END = "\a"  # replaces line ends within an answer; no answer contains it
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The tools image, idle, attached to the networks `app` and `front`: it reaches what a replica
-    of web reaches.
-    """
+    """An idle container of the tools image in `app` and `front`, the networks of web."""
 
     id: str
     project: str
 
     @classmethod
     def start(cls, stack: Stack) -> Probe:
-        """Start it. It goes by itself after two hours at the latest."""
+        """Start it. It ends by itself after two hours."""
         image = os.environ.get("TOOLS_IMAGE", f"{stack.project}-tools")
         output = run(
             "docker", "run", "--rm", "--detach", "--init", "--network", f"{stack.project}_app",
@@ -52,9 +48,7 @@ class Probe:
         return run("docker", "exec", "-i", *settings, self.id, *command, check=check, text=text)
 
     def curl(self, url: str, *options: str, check: bool = True) -> str:
-        """Return the body at `url`; without `check` none of curl's messages, whose place in it is
-        random.
-        """
+        """Return the body at `url`; without `check` without curl's messages, whose order varies."""
         messages = ("--show-error",) if check else ()
         return self.run("curl", "--silent", *messages, "--max-time", "10", *options, url, check=check)
 
@@ -65,9 +59,7 @@ class Probe:
         return self.run(*command, check=check, environment=environment).strip()
 
     def sql_each(self, questions: Sequence[tuple[str, str, str, str]]) -> list[str]:
-        """Return the answer or the error for each `(host, database, role, query)`, all in one
-        go.
-        """
+        """Return the answer or error for each `(host, database, role, query)`, in one run."""
         lines = [
             "\t".join((secret(f"db_{role}"), _target(host, database, role), query))
             for host, database, role, query in questions
@@ -78,24 +70,19 @@ class Probe:
         return self._lines(script, lines)
 
     def redis(self, host: str, *command: str) -> str:
-        """Run a Redis command on `host` as its operator, who is in its own container only. Nothing
-        if it hangs.
-        """
+        """Run a Redis command as the operator, in the container of `host`; "" if Redis hangs."""
         return run("docker", "exec", self._server(host), *_OPERATOR, *command, check=False).strip()
 
     def redis_each(self, host: str, commands: Sequence[str]) -> list[str]:
-        """Return the operator's reply to each of `commands`, of words with blanks between them, in
-        one go.
-        """
+        """Return the operator's reply to each of `commands` (words and blanks), in one run."""
         script = _EACH + _one_line(f"{' '.join(_OPERATOR)} $command </dev/null")
         return _answers(run("docker", "exec", "-i", self._server(host), "bash", "-c", script, text=_text(commands)))
 
     def redis_as(self, user: str, host: str, commands: Sequence[str], *, password: str | None = None) -> list[str]:
-        """Return the reply to each of `commands`, of words with blanks between them, over
-        connections of their own.
+        """Return the reply to each of `commands`, each over a new connection.
 
-        `user`: of the Redis at `host`, with the password of its secret unless `password` says
-        otherwise.
+        Blanks separate the words of a command. `user` is one of the Redis at `host`; the password
+        is that of its secret, unless `password` is given.
         """
         word = secret(f"{host.replace('-', '_')}_{user}") if password is None else password
         call = f"timeout 5 redis-cli --no-auth-warning --user {user} -h {host} $command </dev/null"

@@ -1,4 +1,4 @@
-"""Prometheus's HTTP API, and the text format of the metrics themselves."""
+"""Prometheus's HTTP API, and a parser of its text format."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Prometheus:
         return answer.json()["data"]
 
     def targets(self) -> list[dict[str, Any]]:
-        """Return everything that is scraped."""
+        """Return all scrape targets."""
         return list(self.api("targets", state="active")["activeTargets"])
 
     def value(self, query: str) -> float:
-        """Return the one value of `query`, or 0 where there is no sample."""
+        """Return the value of `query`, or 0 without a sample."""
         result = self.api("query", query=query)["result"]
         return float(result[0]["value"][1]) if result else 0.0
 

@@ -1,4 +1,4 @@
-"""The stack at rest: what that means, and how to get back to it."""
+"""The stack at rest: its definition, and the way back to it after a failure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ FROZEN = ("web", "users", "products", "orders", "worker", "users-worker", "order
 
 
 def patroni(stack: Stack, node: str | Container, path: str) -> str:
-    """Return what the node's Patroni answers at `path`, or the error."""
+    """Return the answer of the node's Patroni at `path`, or the error."""
     ask = ("curl", "-sS", "--max-time", "2", "--cacert", "/run/node/ca.pem", f"https://127.0.0.1:8008/{path}")
     return stack.run_in(node, *ask, check=False)
 
 
 def cluster(stack: Stack) -> list[dict[str, Any]]:
-    """Return the members of the main PostgreSQL cluster, as the first node that answers sees
-    them.
-    """
+    """Return the members of the main PostgreSQL cluster, from the first node that answers."""
     for node in stack.containers(*MAIN_NODES):
         if node.running:
             answer = patroni(stack, node, "cluster")
@@ -50,21 +48,19 @@ def primary(stack: Stack) -> str:
 
 
 def health(site: Site) -> dict[str, str]:
-    """Return what `/health/` says."""
+    """Return the answer of `/health/`."""
     answer: dict[str, str] = site.get("/health/").json()
     return answer
 
 
 def everywhere_healthy(stack: Stack) -> list[str]:
-    """Return what each web replica says about its health, asked inside the container."""
+    """Return the health of each web replica, requested inside its container."""
     command = ("curl", "-sS", "--max-time", "2", "http://127.0.0.1:8000/health/")
     return [json.loads(stack.run_in(one, *command))["status"] for one in stack.containers("web")]
 
 
 def assert_at_rest(stack: Stack) -> None:
-    """Wait until every container is healthy, the cluster whole, and every replica healthy and
-    served.
-    """
+    """Wait until all containers are healthy, the cluster is complete, and all replicas serve."""
     eventually("every container to be healthy", stack.unhealthy, lambda seen: not seen, within=60)
     eventually("one primary and two streaming replicas", lambda: roles(stack), is_whole, within=60)
     eventually(
@@ -84,7 +80,7 @@ def assert_at_rest(stack: Stack) -> None:
 
 
 def restore(stack: Stack) -> None:
-    """Start what stands, thaw what is frozen, scale back, and wait until the stack is at rest."""
+    """Start stopped containers, thaw frozen ones, scale back, and wait for the stack at rest."""
     services = {one.service for one in stack.containers(stopped=True)} - {"migrate"}
     stack.start(*services)
     for container in stack.containers(*FROZEN):

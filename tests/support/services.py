@@ -17,7 +17,7 @@ PORTS = {"users": 8001, "products": 8002, "orders": 8003}
 PASSWORD = "correct horse battery"
 STAFF_AGE = 300.0  # seconds
 
-_staff: list[tuple[float, Person]] = []  # the last one, and since when
+_staff: list[tuple[float, Person]] = []  # the last token, with its time
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Services:
 
     @classmethod
     def of(cls, stack: Stack) -> Services:
-        """Return those of the stack that runs."""
+        """Return the services of the running stack."""
         front = Site(stack.published(stack.load_balancer, 8080))
         return cls(users=front, products=front, orders=front)
 
     @classmethod
     def inside(cls, stack: Stack) -> Services:
-        """Return each at the address of its first container, without gateway and load balancer."""
+        """Return each service at its first container, past gateway and load balancer."""
         return cls(**{name: Site(port, host=stack.container(name).address("app")) for name, port in PORTS.items()})
 
 
 @dataclass(frozen=True)
 class Person:
-    """Who calls: with a token, and as a user with an id."""
+    """A user with an id and a token."""
 
     id: int
     email: str
@@ -50,7 +50,7 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with each call."""
+        """The headers of each call."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -72,7 +72,7 @@ def register(services: Services, email: str = "") -> Person:
 def staff() -> Person:
     """Return the demo's staff user, as `make staff` gives it.
 
-    A token is good for 15 minutes, which is less than all tests take: one is used again for five.
+    A token is valid for 15 minutes, less than all tests take, so each is reused for five minutes.
     """
     if not _staff or time.monotonic() - _staff[0][0] > STAFF_AGE:
         token = run("make", "--no-print-directory", "staff").strip()
@@ -88,7 +88,7 @@ def place(services: Services, who: Person, key: str, items: list[dict[str, Any]]
 
 
 def place_in_the_end(services: Services, who: Person, key: str, items: list[dict[str, Any]]) -> int:
-    """Post an order as a client should, and return the status.
+    """Post an order with retries, as a client should, and return the status.
 
     After a 503 or without an answer it retries with the same key, so only one order exists.
     """
@@ -97,13 +97,11 @@ def place_in_the_end(services: Services, who: Person, key: str, items: list[dict
         answer = place(services, who, key, items)
         if answer.status_code not in {503, 504} or time.monotonic() > until:
             return answer.status_code
-        time.sleep(float(answer.headers.get("Retry-After", "1")))  # as the answer says, and not sooner
+        time.sleep(float(answer.headers.get("Retry-After", "1")))  # as the answer demands
 
 
 def but_status(order: dict[str, Any]) -> dict[str, Any]:
-    """Return an order without its status, which becomes another one a moment after it was
-    placed.
-    """
+    """Return an order without its status, which changes a moment after it was placed."""
     return {name: value for name, value in order.items() if name != "status"}
 
 

@@ -1,6 +1,4 @@
-"""PostgreSQL from this machine, as a role of the application: rows are made and compared without
-the application.
-"""
+"""PostgreSQL from this machine with a role of the application, but without the application."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ type Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def connect(stack: Stack, host: str, database: str, role: str) -> Connection:
-    """Return a connection of its own transactions (autocommit). `host`: a service, or `main` for
-    the primary.
-    """
+    """Return a connection in autocommit. `host`: a service, or `main` for the primary."""
     service = primary(stack) if host == "main" else host
     return psycopg.connect(
         host=stack.container(service).address("app"),

@@ -1,4 +1,4 @@
-"""The running stack, through the `docker` command: what an operator can see and do."""
+"""The running stack, through the `docker` command, as an operator uses it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from support.settings import LOAD_BALANCERS, ROOT, TIME_FACTOR
 
 LABEL = "com.docker.compose"
-COMMAND_SECONDS = 60.0  # no command is waited for longer, unless it says so
+COMMAND_SECONDS = 60.0  # the default time-out of a command
 
 
 class CommandError(AssertionError):
-    """A command ended with an error; the message has its output."""
+    """A command failed; the message has its output."""
 
 
 def run(*command: str, timeout: float = COMMAND_SECONDS, check: bool = True, text: str | None = None) -> str:
@@ -60,7 +60,7 @@ class Container:
 
     @property
     def name(self) -> str:
-        """`<service>-<number>`, the name that X-Served-By tells."""
+        """`<service>-<number>`, the name in X-Served-By."""
         return f"{self.service}-{self.details['Config']['Labels'][f'{LABEL}.container-number']}"
 
     @property
@@ -70,7 +70,7 @@ class Container:
 
     @property
     def health(self) -> str:
-        """`healthy`, `unhealthy`, `starting`, or `none` where there is no health check."""
+        """`healthy`, `unhealthy`, `starting`, or `none` without a health check."""
         return str(self.details["State"].get("Health", {}).get("Status", "none"))
 
     def address(self, network: str) -> str:
@@ -85,7 +85,7 @@ class Container:
 
 
 class Stack:
-    """The stack that runs from this work tree."""
+    """The running stack of this work tree."""
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Stack:
         return self.configured()
 
     def configured(self, **environment: str) -> dict[str, Any]:
-        """Return compose.yaml as Compose understands it with `environment` on top of this one."""
+        """Return compose.yaml as Compose resolves it, with `environment` added to this one."""
         settings = [f"{name}={value}" for name, value in environment.items()]
         output = run("env", *settings, "docker", "compose", "--profile", "*", "config", "--format", "json")
         result: dict[str, Any] = json.loads(output)
@@ -106,7 +106,7 @@ class Stack:
 
     @functools.cached_property
     def load_balancer(self) -> str:
-        """`nginx` or `haproxy`: the one that runs, which is LB where that is set."""
+        """The running load balancer, `nginx` or `haproxy`. It must be LB if that is set."""
         found = [name for name in LOAD_BALANCERS if self.containers(name)]
         wanted = os.environ.get("LB")
         assert len(found) == 1, f"expected one load balancer of {LOAD_BALANCERS} to run, found {found}: see make up"
@@ -114,13 +114,11 @@ class Stack:
         return found[0]
 
     def compose(self, *arguments: str, timeout: float = COMMAND_SECONDS, check: bool = True) -> str:
-        """Run `docker compose` with the profile of the load balancer that runs."""
+        """Run `docker compose` with the profile of the running load balancer."""
         return run("docker", "compose", "--profile", self.load_balancer, *arguments, timeout=timeout, check=check)
 
     def containers(self, *services: str, stopped: bool = False) -> list[Container]:
-        """Return the containers of `services`, or of all; those that do not run only if
-        `stopped`.
-        """
+        """Return the containers of `services`, or of all; stopped ones only if `stopped`."""
         # One-off containers (docker compose run) are not part of the stack.
         filters = [f"label={LABEL}.project={self.project}", f"label={LABEL}.oneoff=False"]
         shown = f'{{{{.ID}}}} {{{{.Label "{LABEL}.service"}}}}'
@@ -129,7 +127,7 @@ class Stack:
         ids = [identifier for identifier, service in rows if not services or service in services]
         if not ids:
             return []
-        # A container may go between the two commands: then the answer has the others, and an error.
+        # A container may be removed between the two commands: the output then has the others.
         output = run("docker", "inspect", "--format", "{{json .}}", *ids, check=False)
         found = [Container(json.loads(line)) for line in output.splitlines() if line.startswith("{")]
         return sorted(found, key=lambda one: (one.service, len(one.name), one.name))
@@ -137,7 +135,7 @@ class Stack:
     def container(self, service: str) -> Container:
         """Return the first container of `service`, running or not."""
         found = self.containers(service, stopped=True)
-        assert found, f"there is no container of {service}"
+        assert found, f"{service} has no container"
         return found[0]
 
     def run_in(self, container: Container | str, *command: str, check: bool = True, **options: Any) -> str:
@@ -146,9 +144,7 @@ class Stack:
         return run("docker", "exec", "-i", target.id, *command, check=check, **options)
 
     def logs(self, *services: str, tail: int = 30) -> str:
-        """Return the last lines of each container's log, each line with the container's name before
-        it.
-        """
+        """Return the last lines of each container's log, with the container's name."""
         lines: list[str] = []
         for one in self.containers(*services, stopped=True):
             output = run("docker", "logs", "--tail", str(tail), one.id, check=False)
@@ -162,13 +158,11 @@ class Stack:
         return int(bindings[0]["HostPort"])
 
     def scale(self, replicas: int, service: str = "web") -> None:
-        """Run the one command that the promise is about."""
+        """Run `docker compose up --scale`, the command under test."""
         self.compose("up", "--detach", "--scale", f"{service}={replicas}", timeout=180)
 
     def signal(self, container: Container, name: str) -> None:
-        """Send the signal `name` to the container's first process; KILL takes the whole container
-        down.
-        """
+        """Send the signal `name` to the container's first process; KILL ends the container."""
         run("docker", "kill", "--signal", name, container.id)
 
     def freeze(self, container: Container) -> None:
@@ -176,7 +170,7 @@ class Stack:
         self.run_in(container, "sh", "-c", "kill -STOP -1")
 
     def thaw(self, container: Container) -> None:
-        """Let the processes go on."""
+        """Continue the processes with SIGCONT."""
         self.run_in(container, "sh", "-c", "kill -CONT -1", check=False)
 
     def stop(self, *services: str) -> None:
@@ -188,15 +182,15 @@ class Stack:
         self._each("kill", self.containers(*services))
 
     def pause(self, *services: str) -> None:
-        """Freeze the containers of `services` whole."""
+        """Pause the containers of `services`."""
         self._each("pause", self.containers(*services))
 
     def start(self, *services: str) -> None:
-        """Start what is stopped of `services` and let go on what is paused."""
+        """Start the stopped containers of `services`, and unpause the paused ones."""
         found = self.containers(*services, stopped=True)
         paused = [one for one in found if one.details["State"]["Paused"]]
         self._each("unpause", paused)
-        for one in paused:  # the engine calls it unhealthy until its next check, which would wait for a minute
+        for one in paused:  # otherwise it stays unhealthy until the next check, a minute later
             self.run_in(one, "rm", "-f", "/dev/shm/well")  # noqa: S108 - in the container: compose.yaml
         self._each("start", [one for one in found if not one.details["State"]["Running"]])
 
@@ -205,7 +199,7 @@ class Stack:
             run("docker", verb, *(one.id for one in containers), timeout=120)
 
     def unhealthy(self) -> list[str]:
-        """Return a line for each container that is not as it should be; none where all is well."""
+        """Return a line for each container that is not healthy."""
         return [
             one.describe()
             for one in self.containers(stopped=True)
@@ -213,13 +207,11 @@ class Stack:
         ]
 
     def replica_names(self) -> set[str]:
-        """Return the names of the running web replicas, as X-Served-By tells them."""
+        """Return the names of the running web replicas, as in X-Served-By."""
         return {one.name for one in self.containers("web") if one.running}
 
     def report(self, services: Iterable[str] = ()) -> str:
-        """Return what helps to understand a failure: states, the load balancer's config, log
-        tails.
-        """
+        """Return a report for a failure: states, the load balancer's configuration, log tails."""
         lines = [one.describe() for one in self.containers(stopped=True)]
         front = self.load_balancer
         known = self.run_in(front, "sh", "-c", KNOWN[front], check=False)
@@ -228,9 +220,7 @@ class Stack:
         )
 
     def _remarkable(self, services: Iterable[str]) -> list[str]:
-        """Return for each container the last lines of its log that are not about a request that
-        went well.
-        """
+        """Return each container's last log lines, without those of successful requests."""
         lines: list[str] = []
         for one in self.containers(self.load_balancer, "web", *services, stopped=True):
             output = run("docker", "logs", "--tail", "500", one.id, check=False)
@@ -242,7 +232,7 @@ class Stack:
 LINES = 6  # of each container's log in a report
 WELL = re.compile(r'"status": ?[234]\d\d\b')
 
-# What each load balancer knows of the replicas at the moment.
+# The commands that show each load balancer's current replicas.
 KNOWN = {
     "nginx": "cat /run/lb/*.conf",
     "haproxy": "curl -s --max-time 2 http://127.0.0.1:8405/metrics | grep '^haproxy_server_status.* 1$'",

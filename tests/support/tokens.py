@@ -1,4 +1,4 @@
-"""Tokens of any user, signed with the key that `make up` made for the service users."""
+"""Tokens of any user, signed with the users service's key from `make up`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _base64(data: bytes) -> str:
 
 
 def token(user_id: int, *, staff: bool = False, **claims: Any) -> str:
-    """Return a token of the user, or one with other `claims` in place of the right ones."""
+    """Return a token of the user; `claims` replace the usual ones."""
     key = load_pem_private_key(secret("identity_users_key").encode(), password=None)
     assert isinstance(key, Ed25519PrivateKey)
     jwk = {"crv": "Ed25519", "kty": "OKP", "x": _base64(key.public_key().public_bytes_raw())}

@@ -22,17 +22,17 @@ from support.sql import Connection, connect, shard_hosts
 from support.tokens import bearer
 
 THREADS = 4
-RATE = 40.0  # requests a second, all together
+RATE = 40.0  # requests a second in total
 PATIENCE = 10.0  # seconds for one answer
-MOVED = "SB001"  # what the fence answers
+MOVED = "SB001"  # the SQLSTATE of the fence
 
-STAFF = bearer(0, staff=True)  # for fifteen minutes, which is longer than any test
-type Row = tuple[object, ...] | None  # None: there is none
+STAFF = bearer(0, staff=True)  # valid for fifteen minutes, longer than any test
+type Row = tuple[object, ...] | None  # None: the row does not exist
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One request: what was done to which row, the status, and how long it took in seconds."""
+    """One request: its action, row, status and duration in seconds."""
 
     what: str
     row: int
@@ -67,10 +67,10 @@ class Traffic(Callers):
         if self._errors:
             raise self._errors[0]
 
-    # ── what is asked ─────────────────────────────────────────────────────────────────────────────
+    # ── requests ────────────────────────────────────────────────────────────────────────────────
     @abstractmethod
     def one(self, session: requests.Session, dice: random.Random, row: int) -> None:
-        """Do one thing to `row`."""
+        """Send one random request about `row`."""
 
     def ask(
         self,
@@ -82,7 +82,7 @@ class Traffic(Callers):
         body: object = None,
         headers: Mapping[str, str] = STAFF,
     ) -> requests.Response:
-        """Make a request about `row`, once, and note what became of it."""
+        """Send one request about `row`, and record its outcome."""
         started = time.monotonic()
         answer = session.request(
             method, self.url + path, json=body, headers=dict(headers), timeout=PATIENCE * TIME_FACTOR
@@ -93,7 +93,7 @@ class Traffic(Callers):
         return answer
 
     def saw(self, row: int, seen: Row, what: str) -> None:
-        """Note that a reader was shown `seen`."""
+        """Record that a reader got `seen`."""
         if seen not in self.known[row]:
             self.wrong.append(f"{what} of {row}: {seen}, not {self.known[row]}")
         self.known[row] = {seen}
@@ -115,23 +115,21 @@ class Traffic(Callers):
             self.leave()
 
     def leave(self) -> None:
-        """Put away what a thread has used."""
+        """Release the resources of a thread."""
 
-    # ── what came of it ───────────────────────────────────────────────────────────────────────────
+    # ── results ───────────────────────────────────────────────────────────────────────────────
     def failures(self) -> list[str]:
-        """Return what was answered 5xx, and what was answered wrongly."""
+        """Return the answers with 5xx, and the wrong ones."""
         return [str(one) for one in self.outcomes if one.status >= 500] + self.wrong
 
     def summary(self) -> str:
-        """Return the counts by outcome, the slowest, and what was wrong."""
+        """Return the counts by outcome, the slowest, and the wrong answers."""
         kinds = Counter(f"{one.what} {one.status}" for one in self.outcomes)
         slowest = sorted(self.outcomes, key=lambda one: -one.seconds)[:3]
         return "\n".join([str(dict(kinds)), *map(str, slowest), *self.failures()[:10]])
 
     def compare(self, holder: int) -> tuple[list[int], list[int], list[str], list[str]]:
-        """Return the rows that are missing, too many, different, and shown by others than the shard
-        `holder`.
-        """
+        """Return the missing, extra and different rows, and those not on the shard `holder`."""
         found = self.shards.places(self.table, self.columns, self.made)
         missing = [id_ for id_, may in self.known.items() if None not in may and id_ not in found]
         extra = [id_ for id_ in found if not self.known.get(id_, {None}) - {None}]
@@ -179,9 +177,7 @@ class Users(Traffic):
 
 
 class Orders(Traffic):
-    """Reads orders, places new ones, and deletes some as a process would that looks at the map and
-    writes by itself.
-    """
+    """Reads orders, places new ones, and deletes some by direct SQL on the shard of the map."""
 
     table, columns = "orders_order", "user_id, total"
 
@@ -216,7 +212,7 @@ class Orders(Traffic):
                 return
 
     def _delete(self, row: int) -> None:
-        self._connections()  # before the clock runs: they are slow to make
+        self._connections()  # before the clock starts: connecting is slow
         started = time.monotonic()
         status = 503
         while status == 503 and time.monotonic() - started < PATIENCE * TIME_FACTOR:
@@ -225,7 +221,7 @@ class Orders(Traffic):
             except psycopg.Error as error:
                 if error.sqlstate != MOVED:
                     raise
-                time.sleep(0.05)  # between two tries, as the application makes them; the deadline is above
+                time.sleep(0.05)  # between two attempts, as in the application; the deadline is above
             else:
                 status = 204 if found else 404
         self.outcomes.append(Outcome("DELETE", row, status, time.monotonic() - started))
@@ -235,7 +231,7 @@ class Orders(Traffic):
             self.known[row] = {None}
 
     def _write(self, row: int) -> bool:
-        """Delete an order and its items where the map says it is; return whether it was there."""
+        """Delete an order and its items on the map's shard; return whether it existed."""
         mine = self._connections()
         held = mine["map"].execute("SELECT shard FROM sharding_bucketmap WHERE bucket = %s", [row >> 11 & 1023])
         shard = mine[str(held.fetchall()[0][0])]

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline and an account of what was seen instead."""
+"""Wait for a condition, with a deadline and a report of the last value."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from support.settings import TIME_FACTOR
 
-INTERVAL = 0.2  # seconds between two looks
+INTERVAL = 0.2  # seconds between two checks
 
 
 class TimedOutError(AssertionError):
-    """The condition did not come true in time."""
+    """The condition was not met in time."""
 
 
 def eventually[T](
@@ -22,12 +22,11 @@ def eventually[T](
     within: float,
     interval: float = INTERVAL,
 ) -> T:
-    """Call `look` until `accept` likes what it returns, and return that.
+    """Call `look` until `accept` accepts its result, and return the result.
 
     `within` is the deadline in seconds, multiplied by TIME_FACTOR. An exception of `look` (no
-    connection, a failed command, an assertion) counts as not yet. On time-out it says what was
-    expected, what was seen last and how long that took; the state of the stack is added by
-    conftest.py.
+    connection, a failed command, an assertion) counts as not yet. A time-out reports the
+    expectation, the last result and the duration; conftest.py adds the state of the stack.
     """
     deadline = within * TIME_FACTOR
     started = time.monotonic()
@@ -42,11 +41,11 @@ def eventually[T](
         waited = time.monotonic() - started
         if waited >= deadline:
             raise TimedOutError(f"expected: {expected}\nlast seen: {last}\nwaited: {waited:.1f} s of {deadline:.1f} s")
-        time.sleep(min(interval, deadline - waited))  # between two looks; this is where the tests wait with a deadline
+        time.sleep(min(interval, deadline - waited))  # the one sleep of the tests: between two checks, with a deadline
 
 
 def steadily[T](expected: str, look: Callable[[], T], accept: Callable[[T], bool] = bool, *, during: float) -> None:
-    """Assert that `accept` likes what `look` returns each time, for `during` seconds."""
+    """Assert that `accept` accepts each result of `look` for `during` seconds."""
     started = time.monotonic()
     while (passed := time.monotonic() - started) < during:
         seen = look()
