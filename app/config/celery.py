@@ -81,7 +81,7 @@ app.conf.update(
     # worker. Events do not wait behind tasks, which may take their time.
     task_default_queue=f"{SHOP}.tasks",
     task_routes={
-        **{one: {"queue": f"{owner_of(one)}.events"} for some in settings.EVENTS.values() for one in some},
+        **{one: {"queue": f"{owner_of(one)}.events"} for some in settings.EVENTS["CONSUMERS"].values() for one in some},
         **{f"{one}.*": {"queue": f"{one}.tasks"} for one in WORKERS},
     },
     task_queues=[named(name) for name in QUEUES],

@@ -146,19 +146,18 @@ DATABASE_ROUTERS = [
 # A bucket moves only when none of its events is left here: later ones would overtake them from the
 # new shard.
 SHARDING_OUTBOX = "events.Outbox"
-REPLICAS = [alias for alias in DATABASES if alias.startswith("replica")]
-# A session follows its browser: it may never be read a moment old.
-PRIMARY_READ_APPS = {"sessions"}
-REPLICA_WEIGHTS: dict[str, int] = {}  # by alias; 1 where it is not named
-REPLICATION_GUARD = environment.flag("REPLICATION_GUARD")
 _threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
-# Threads of one process that may wait for a slow commit: one is left for the reads.
-REPLICATION_WRITERS = max(1, _threads - 1)
-# The cache that keeps the position of each user's last write, for clients that keep none. Not
-# needed here: users and orders read their rows from the primaries of the shards, products are read
-# through the cache.
-REPLICATION_POSITIONS: str | None = None
-REPLICATION_USER = "scaleout.identity.bearer.user_key"
+REPLICATION: dict[str, Any] = {
+    "REPLICAS": [alias for alias in DATABASES if alias.startswith("replica")],
+    "PRIMARY_READ_APPS": ["sessions"],  # a session follows its browser: it may never be read a moment old
+    "GUARD": environment.flag("REPLICATION_GUARD"),
+    "WRITERS": max(1, _threads - 1),
+    # No cache keeps positions for clients that send none: users and orders read from the primaries
+    # of the shards, products are read through the cache.
+    "POSITIONS": None,
+    "USER": "scaleout.identity.bearer.user_key",
+    "EXPOSE_TOPOLOGY": EXPOSE_TOPOLOGY,
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ── identity ──────────────────────────────────────────────────────────────────────────────────────
@@ -223,14 +222,25 @@ CHANGED_BY_GET = {"/session/"}
 QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(SERVICE, environment.secret("REDIS_QUEUE_PASSWORD"))
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────────
-# The tasks that receive each event. Each task has the queues of its service's worker
-# (config/celery.py).
-EVENTS = {
-    "user_deleted": ["orders.tasks.handle_user_event"],
-    "order_placed": ["products.tasks.handle_order_event"],
-    "order_confirmed": ["orders.tasks.handle_stock_event"],
-    "order_rejected": ["orders.tasks.handle_stock_event"],
-    "product_changed": ["orders.tasks.handle_product_event"],
+EVENTS: dict[str, Any] = {
+    # The tasks that receive each event. Each task has the queues of its service's worker
+    # (config/celery.py).
+    "CONSUMERS": {
+        "user_deleted": ["orders.tasks.handle_user_event"],
+        "order_placed": ["products.tasks.handle_order_event"],
+        "order_confirmed": ["orders.tasks.handle_stock_event"],
+        "order_rejected": ["orders.tasks.handle_stock_event"],
+        "product_changed": ["orders.tasks.handle_product_event"],
+    },
+    # The queue in which this service's workers learn that an event was received; for the events of
+    # publish_many it is `.bulk` beside it.
+    "QUEUE": f"{services.context(SERVICE)}.answers",
+    # The queues whose lengths are measured.
+    "QUEUES": [f"{services.context(SERVICE)}.{kind}" for kind in (*services.KINDS, "dead")],
+    # Says which request an event follows from.
+    "HEADERS": "scaleout.observability.trace.headers",
+    "SIGN": "config.event_keys.sign",
+    "VERIFY": "config.event_keys.verify",
 }
 # Whose each event is: another service's is refused (events/signing.py).
 EVENTS_OWNERS = {
@@ -241,14 +251,6 @@ EVENTS_OWNERS = {
     "product_changed": "shop",
 }
 EVENTS_KEYRING = event_keys.keyring(SERVICE)
-EVENTS_SIGN, EVENTS_VERIFY = "config.event_keys.sign", "config.event_keys.verify"
-# The queue in which this service's workers learn that an event was received; for the events of
-# publish_many it is `.bulk` beside it.
-EVENTS_QUEUE = f"{services.context(SERVICE)}.answers"
-# The queues whose lengths are measured.
-EVENTS_QUEUES = [f"{services.context(SERVICE)}.{kind}" for kind in (*services.KINDS, "dead")]
-# Says which request an event follows from: kept with it, and sent as headers of its message.
-EVENTS_HEADERS = "scaleout.observability.trace.headers"
 
 # ── gateway ───────────────────────────────────────────────────────────────────────────────────────
 # The only list of the services behind /api/<service>/.

@@ -48,9 +48,10 @@ def bare(host: str, *, port: int = 5432, age: int | None = 0, **more: Any) -> di
 
 
 QUEUE_URL = f"redis://worker:{Path(os.environ['BENCH_QUEUE_FILE']).read_text(encoding='utf-8').strip()}@queue:6379/0"
-EVENTS = {"row_made": ["programs.events.handle"]}
-EVENTS_QUEUE = "celery"
-EVENTS_HEADERS = "scaleout.observability.trace.headers"
+EVENTS = {
+    "CONSUMERS": {"row_made": ["programs.events.handle"]},
+    "HEADERS": "scaleout.observability.trace.headers",
+}
 
 SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
 SHARD_GROUPS = {"default": SHARDS}
@@ -71,8 +72,5 @@ for _alias, _settings in DATABASES.items():  # so that the server can tell whose
 _OWN, _SHARDED = CONTEXTS["users"]
 DATABASE_APPS = {"default": _OWN, **dict.fromkeys(SHARDS.values(), _SHARDED)}
 DATABASE_ROUTERS = ["config.routers.OwnershipRouter", "scaleout.sharding.router.ShardRouter"]
-REPLICAS: list[str] = []
-PRIMARY_READ_APPS = {"sessions"}
-REPLICA_WEIGHTS: dict[str, int] = {}
-REPLICATION_GUARD = False
+REPLICATION = {"REPLICAS": []}
 EXPOSE_TOPOLOGY = False

@@ -69,7 +69,7 @@ def test_directly_nothing_breaks(name: str) -> None:
 
 @pytest.mark.parametrize(("operation", "written"), [(events.insert, 0), (events.write, 1), (events.tell, 1)])
 def test_an_event_is_written_beside_its_row(settings: LazySettings, operation: Operation, written: int) -> None:
-    settings.EVENTS = {events.EVENT: ["programs.events.handle"]}
+    settings.EVENTS = settings.EVENTS | {"CONSUMERS": {events.EVENT: ["programs.events.handle"]}}
     events.prepare()
     with connections["default"].cursor() as cursor:
         try:

@@ -16,3 +16,4 @@ for _context, (_own, _sharded) in CONTEXTS.items():
     DATABASE_APPS |= {_context: _own} | dict.fromkeys(SHARD_GROUPS[_context].values(), _sharded)
 DATABASES = {alias: test_settings.database(f"{PREFIX}{alias}") for alias in DATABASE_APPS}
 SHARDS = {}
+REPLICATION = {"REPLICAS": []}

@@ -27,7 +27,7 @@ def _tasks() -> None:
 
 
 def test_every_consumer_in_the_settings_is_a_task() -> None:
-    consumers = {one for some in settings.EVENTS.values() for one in some}
+    consumers = {one for some in settings.EVENTS["CONSUMERS"].values() for one in some}
     assert consumers
     assert consumers <= app.tasks.keys()
 

@@ -48,10 +48,13 @@ def as_service(settings: Settings, name: str | None) -> None:
 
 @pytest.fixture(autouse=True)
 def _events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.EVENTS = {"happened": [HANDLE], "other": [HANDLE]}
+    settings.EVENTS = {
+        "CONSUMERS": {"happened": [HANDLE], "other": [HANDLE]},
+        "HEADERS": "scaleout.events.tests.tasks.headers",
+        "SIGN": "config.event_keys.sign",
+        "VERIFY": "config.event_keys.verify",
+    }
     settings.EVENTS_OWNERS = {"happened": "users", "other": "orders"}
-    settings.EVENTS_HEADERS = "scaleout.events.tests.tasks.headers"
-    settings.EVENTS_SIGN, settings.EVENTS_VERIFY = "config.event_keys.sign", "config.event_keys.verify"
     as_service(settings, "users")
     monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     monkeypatch.setattr(sending, "_lengths", {})
@@ -137,19 +140,19 @@ def test_any_other_is_dropped_counted_and_answered_with_nothing(
 
 
 def test_an_event_signed_for_one_consumer_is_refused_by_another(settings: Settings) -> None:
-    settings.EVENTS = {"happened": ["elsewhere.tasks.handle"]}
+    settings.EVENTS = settings.EVENTS | {"CONSUMERS": {"happened": ["elsewhere.tasks.handle"]}}
     tell()
     ((headers, event),) = sent()
     assert not receive(headers, event)
 
 
 def test_one_that_the_release_before_has_sent_comes_again_with_a_signature(settings: Settings) -> None:
-    settings.EVENTS_SIGN = ""  # as it sends
+    settings.EVENTS = settings.EVENTS | {"SIGN": None}  # as it sends
     tell()
     ((headers, event),) = sent()
     assert HEADER not in headers
     assert not receive(headers, event)
-    settings.EVENTS_SIGN = "config.event_keys.sign"
+    settings.EVENTS = settings.EVENTS | {"SIGN": "config.event_keys.sign"}
     Outbox.objects.update(due_at="2020-01-01T00:00:00Z", known=2)
     assert relay() == 1
     ((headers, event),) = sent()

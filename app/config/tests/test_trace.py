@@ -34,7 +34,7 @@ IDS = ("request_id", "trace_id", "span_id")
 @pytest.fixture
 def broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
     """A broker of the test's own, a consumer, and the table of its effects."""
-    settings.EVENTS, settings.EVENTS_QUEUE = EVENTS, "celery"
+    settings.EVENTS = settings.EVENTS | {"CONSUMERS": EVENTS, "QUEUE": "celery"}
     route("celery")
     monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     monkeypatch.setattr(sending, "_lengths", {})

@@ -37,7 +37,8 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})  # what a project without the d
 class Conf[T: "DataclassInstance"]:
     """The settings of one package: `settings.<name>`, in the form of a dataclass.
 
-    `form` is in the package's module `conf`. A field without a default is a required key.
+    `form` is in the package's module `conf`. A field without a default is a required key. Its
+    method `wrong()`, if it has one, yields what is wrong between two keys.
     """
 
     def __init__(self, name: str, form: type[T]) -> None:
@@ -63,7 +64,8 @@ class Conf[T: "DataclassInstance"]:
 
     def check(self, **_kwargs: Any) -> list[checks.CheckMessage]:
         """Return what is wrong with the dictionary. It connects to nothing."""
-        return [*self._wrong_keys(self._given()), *self._wrong_values(self._given())]
+        found: list[checks.CheckMessage] = [*self._wrong_keys(self._given()), *self._wrong_values(self._given())]
+        return found or [self._error(5, text) for text in getattr(self(), "wrong", tuple)()]
 
     def _given(self) -> Any:
         return getattr(settings, self.name, _EMPTY)

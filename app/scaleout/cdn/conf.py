@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,6 +24,11 @@ class Settings:
 
     purge_secret: str = ""
     """The token of these requests."""
+
+    def wrong(self) -> Iterator[str]:
+        """Yield what is wrong between two keys."""
+        if self.purge_url and not self.purge_secret:
+            yield "CDN['PURGE_URL'] needs CDN['PURGE_SECRET']."
 
 
 conf = Conf("CDN", Settings)

@@ -60,7 +60,8 @@ def once(event: Event, effect: Effect, using: str = "default") -> bool:
 def consumer(
     run: Once = once, name: str = "", needs: Mapping[str, type] = MappingProxyType({})
 ) -> Callable[[Effect], Task[Any, Any]]:
-    """Make a function the consumer of events: a Celery task for `settings.EVENTS`, called `name`.
+    """Make a function the consumer of events: a Celery task that `EVENTS["CONSUMERS"]` names by
+    `name`.
 
     Without a name it has the function's own. Events in the outbox carry it: name the task, and the
     function can move.

@@ -11,13 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from celery import current_app
-from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.module_loading import import_string
 from kombu.utils.json import dumps, loads
 
+from scaleout.events.conf import current_headers
 from scaleout.events.models import Later
 from scaleout.events.sending import deliver
 
@@ -35,7 +34,7 @@ def keep_task(wait: timedelta, name: str, args: Any, kwargs: Any, options: dict[
         options["queue"] = getattr(options["queue"], "name", options["queue"])
     if isinstance(seconds := options.get("expires"), int | float):  # from now, not from when it is due
         options["expires"] = timezone.now() + timedelta(seconds=seconds)
-    options["headers"] = import_string(settings.EVENTS_HEADERS)() | (options.get("headers") or {})
+    options["headers"] = current_headers() | (options.get("headers") or {})
     message = dumps({"args": list(args or ()), "kwargs": dict(kwargs or {}), "options": options})
     Later.objects.using("default").create(name=name, message=message, due_at=Now() + wait)
 

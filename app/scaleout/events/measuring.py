@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 import time
 
-from django.conf import settings
 from django.db import connections, transaction
 
 from scaleout.events import metrics
+from scaleout.events.conf import conf
 from scaleout.events.models import databases
 from scaleout.events.relay import AWAY
 from scaleout.events.sending import length
@@ -71,7 +71,7 @@ def measure() -> None:
     is not a number.
     """
     looks = [_look(alias) for alias in databases()]
-    for queue in getattr(settings, "EVENTS_QUEUES", [settings.EVENTS_QUEUE]):
+    for queue in conf().queues or [conf().queue]:
         waiting = length(queue)
         metrics.queue.labels(queue).set(float("nan") if waiting is None else waiting)
     until = time.monotonic() + PATIENCE

@@ -17,14 +17,13 @@ from itertools import batched
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from scaleout.events import metrics, statements
+from scaleout.events.conf import conf, current_headers
 from scaleout.events.event import Event
 from scaleout.events.models import Outbox
 from scaleout.events.sending import SEEN, answers_of, queue_for, room, send
@@ -37,8 +36,8 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape of JSON, and not a b
 
 
 def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any) -> UUID:
-    """Tell the consumers of `name` (`settings.EVENTS`) what has happened to `aggregate`; return the
-    event's id.
+    """Notify the consumers of `name` (`EVENTS["CONSUMERS"]`) of what has happened to `aggregate`;
+    return the event's id.
 
     Only inside a transaction on `using`, whose commit makes it true; best at its end, for from here
     on others who tell of the same aggregate wait for that. Afterwards it is sent at once if the
@@ -46,15 +45,15 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
     TransactionManagementError outside of a transaction; TypeError and ValueError for data that
     JSON, or PostgreSQL's, can't hold, or of more than SIZE bytes.
     """
-    consumers = settings.EVENTS.get(name)
+    consumers = conf().consumers.get(name)
     if consumers is None:
-        raise ImproperlyConfigured(f"settings.EVENTS names no consumers of {name}")
+        raise ImproperlyConfigured(f"EVENTS['CONSUMERS'] names none of {name}")
     if not connections[using].in_atomic_block:
         raise transaction.TransactionManagementError(
             f"{name} is told outside of a transaction on {using}: it would be told although its change is not made"
         )
     event_id = uuid7()
-    headers: dict[str, str] = import_string(settings.EVENTS_HEADERS)()
+    headers = current_headers()
     values: dict[str, Any] = {
         "event_id": event_id,
         "name": name,
@@ -105,7 +104,7 @@ def publish_many(name: str, told: Iterable[tuple[str, dict[str, Any]]], /, *, us
     does: of the locks that `publish` takes the server has only some thousands. They are sent by the
     relay, a few at a time, and by queues of their own: single events overtake them.
     """
-    headers: dict[str, str] = import_string(settings.EVENTS_HEADERS)()
+    headers = current_headers()
     due_at, count = timezone.now(), 0
     for some in batched(told, BATCH, strict=False):
         rows = []
@@ -113,7 +112,7 @@ def publish_many(name: str, told: Iterable[tuple[str, dict[str, Any]]], /, *, us
             count += 1
             _json(data)
             told_of = {"event_id": uuid7(), "name": name, "aggregate": aggregate, "data": data, "headers": headers}
-            rows += [Outbox(**told_of, consumer=one, due_at=due_at, bulk=True) for one in settings.EVENTS[name]]
+            rows += [Outbox(**told_of, consumer=one, due_at=due_at, bulk=True) for one in conf().consumers[name]]
         Outbox.objects.using(using).bulk_create(rows)
     metrics.published.labels(name).inc(count)
 

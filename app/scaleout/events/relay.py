@@ -9,10 +9,10 @@ from datetime import timedelta
 from itertools import count
 
 from django.apps import apps
-from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db.models.functions import Now
 
+from scaleout.events.conf import conf
 from scaleout.events.inbox import KEPT
 from scaleout.events.later import send_due
 from scaleout.events.models import InboxEntry, Later, Outbox, databases
@@ -25,7 +25,7 @@ SECONDS = 8.0  # for one run; the next one goes on
 TASKS = 2.0  # and for the tasks that are due
 STRANGE = timedelta(minutes=10)  # longer than a release takes to replace another one
 STRAYS = 1000  # in one run
-NO_CONSUMER = "settings.EVENTS names no such consumer"
+NO_CONSUMER = "EVENTS names no such consumer"
 
 # Away, or read-only since another server is the primary now, which PostgreSQL reports as
 # InternalError.
@@ -109,7 +109,7 @@ def relay_tasks(seconds: float = TASKS) -> int:
 
 def consumers() -> list[str]:
     """Return all consumers that there are."""
-    return sorted({one for some in settings.EVENTS.values() for one in some})
+    return sorted({one for some in conf().consumers.values() for one in some})
 
 
 def tidy(seconds: float = SECONDS) -> int:

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, current_app
-from django.conf import settings
 from kombu import Producer
 from kombu.pools import producers
 
 from scaleout.base import Breaker
 from scaleout.events import metrics
+from scaleout.events.conf import conf
 
 CONNECT, ANSWER = 0.25, 0.5  # seconds; the broker is on the same network
 PAUSE = 2.0  # seconds after a failure until one caller of this process tries again
@@ -88,7 +88,7 @@ def queue_for(consumer: str, *, bulk: bool) -> str:
 
 def answers_of(*, bulk: bool) -> str:
     """Return the queue in which this service's workers are told what became of its events."""
-    queue: str = settings.EVENTS_QUEUE
+    queue = conf().queue
     return _of_many(queue) if bulk else queue
 
 

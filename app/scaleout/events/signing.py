@@ -1,8 +1,8 @@
 """Whose an event is: signed where it is sent, checked where it is received.
 
-`settings.EVENTS_SIGN` names a function that returns the signature of bytes, or None where this
+`EVENTS["SIGN"]` names a function that returns the signature of bytes, or None where this
 process has no key: then it sends no event, and leaves that to the relay of one that has.
-`settings.EVENTS_VERIFY` names one that says whether a signature is of the service that owns the
+`EVENTS["VERIFY"]` names one that says whether a signature is of the service that owns the
 event's name. Without these settings each client of the queue is believed.
 
 The signature is of the message as it is sent, its consumer and its outbox included, so no part of
@@ -15,10 +15,10 @@ import json
 import logging
 from typing import Any
 
-from django.conf import settings
 from django.utils.module_loading import import_string
 
 from scaleout.events import metrics
+from scaleout.events.conf import conf
 from scaleout.events.event import Event
 
 HEADER = "event_signature"
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 def signed(event: Event) -> dict[str, str] | None:
     """Return the headers with which `event` is sent; None if this process may not send it."""
-    path = getattr(settings, "EVENTS_SIGN", "")
+    path = conf().sign
     if not path:
         return event.headers
     signature: str | None = import_string(path)(_bytes(event.message()))
@@ -42,11 +42,11 @@ def believed(message: Any, consumer: str, signature: object) -> bool:
     parked. A good one that came without a signature, of the release before, stays in its outbox,
     whose relay sends it again.
     """
-    path = getattr(settings, "EVENTS_VERIFY", "")
+    path = conf().verify
     if not path:
         return True
     name = str(message.get("name")) if isinstance(message, dict) else ""
-    known = name in settings.EVENTS
+    known = name in conf().consumers
     if known and message.get("consumer") == consumer and isinstance(signature, str):
         try:
             if import_string(path)(name, _bytes(message), signature):

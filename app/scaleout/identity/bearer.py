@@ -49,7 +49,7 @@ def _verified(request: HttpRequest, token: str) -> Caller:
 def user_key(request: HttpRequest) -> str | None:
     """Return a key of the user whose token the request has; None without a user's valid token.
 
-    For code that runs before the view, such as `settings.REPLICATION_USER`.
+    For code that runs before the view, such as `REPLICATION["USER"]`.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != Bearer.openapi_scheme or not token:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from http import HTTPStatus
 
-from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.core.handlers.exception import response_for_exception
 from django.db import InterfaceError, OperationalError, connections
@@ -15,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from scaleout.replication import causal, lsn, metrics, positions, quorum, state
+from scaleout.replication.conf import conf
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class ReplicationMiddleware:
         queries = trail.done.queries.copy()
         for alias, number in queries.items():
             metrics.queries.labels(alias).inc(number)
-        if queries and getattr(settings, "EXPOSE_TOPOLOGY", False):
+        if queries and conf().expose_topology:
             response["X-Database"] = ",".join(queries)
             response["X-Database-Server"] = ",".join(trail.done.servers.get(alias, "") for alias in queries)
         return response

@@ -1,8 +1,8 @@
 """Positions kept in Redis by user, for clients that keep neither cookies nor `X-Read-After`:
 scripts, mobile clients.
 
-Off unless `settings.REPLICATION_POSITIONS` names a cache of django-redis.
-`settings.REPLICATION_USER` is the path of a function that returns the user of a request as text, or
+Off unless `REPLICATION["POSITIONS"]` names a cache of django-redis.
+`REPLICATION["USER"]` is the path of a function that returns the user of a request as text, or
 None. It must read no database: it is called before the session and the authentication of Django.
 One question to Redis for a read of a user, one for a write, none without a user.
 """
@@ -15,12 +15,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from scaleout.base import Breaker
 from scaleout.replication import metrics
+from scaleout.replication.conf import conf
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +107,9 @@ def _key(user: str | None) -> str:
 
 def from_settings() -> Positions | None:
     """Return what the settings ask for; None where that is nothing."""
-    alias = getattr(settings, "REPLICATION_POSITIONS", None)
-    if not alias:
+    alias, user = conf().positions, conf().user
+    if not alias or not user:
         return None
     from django_redis import get_redis_connection  # noqa: PLC0415 - a project without it needs it not
 
-    return Positions(partial(get_redis_connection, alias), import_string(settings.REPLICATION_USER))
+    return Positions(partial(get_redis_connection, alias), import_string(user))

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db import OperationalError
 
 from scaleout.replication import metrics, state
+from scaleout.replication.conf import conf
 
 LONGEST = 1.0  # seconds from a request's first write to its end; the load balancers give up after 2 s without a byte
 SLOW = 0.2  # seconds of one statement or commit after which the server is asked what it waits for
@@ -74,7 +74,7 @@ class Writes:
         """Do it in this block. Raises TooManyWriters before it begins."""
         write = _Write(connection.pgconn.backend_pid, first, time.monotonic())
         with self._lock:
-            if self.stuck and len(self._now) >= settings.REPLICATION_WRITERS:
+            if self.stuck and len(self._now) >= conf().writers:
                 metrics.unconfirmed.labels("refused").inc()
                 raise TooManyWriters("too many writers wait for a standby")
             self._now[connection] = write

@@ -12,6 +12,7 @@ from django.db import OperationalError, connections
 from django.db.models import Model
 
 from scaleout.replication import causal, metrics, state
+from scaleout.replication.conf import conf
 from scaleout.replication.state import PRIMARY
 from scaleout.replication.views import View, pinned
 
@@ -52,9 +53,9 @@ class ReplicaRouter:
     a request.
 
     Reads that need it: inside `atomic()` and `use_primary()`, after a write of the same request or
-    task, and of an application in `settings.PRIMARY_READ_APPS`. A replica serves a reader only if
-    it has replayed what the reader has written before; `settings.REPLICA_WEIGHTS` says how much of
-    the others' reads each one gets; one of weight 0 gets those only that name it.
+    task, and of an application in `REPLICATION["PRIMARY_READ_APPS"]`. A replica serves a reader
+    only if it has replayed what the reader has written before; `REPLICATION["WEIGHTS"]` says how
+    many of the others' reads each one gets; one of weight 0 gets those only that name it.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
@@ -62,7 +63,7 @@ class ReplicaRouter:
         trail = state.current()
         if trail.wrote or trail.on_primary or connections[PRIMARY].in_atomic_block:
             return PRIMARY
-        if model._meta.app_label in settings.PRIMARY_READ_APPS:
+        if model._meta.app_label in conf().primary_read_apps:
             return _from_primary(trail, "application")
         if trail.stray:
             return _from_primary(trail, "thread")
@@ -81,7 +82,7 @@ class ReplicaRouter:
 
     def allow_relation(self, first: Model, second: Model, **hints: Any) -> bool | None:
         """Allow relations between objects that came from the primary and its replicas."""
-        aliases = {PRIMARY, *settings.REPLICAS}
+        aliases = {PRIMARY, *conf().replicas}
         return True if {first._state.db, second._state.db} <= aliases else None
 
 
@@ -103,7 +104,7 @@ def _alias_of(trail: state.Trail, instance: Model) -> str | None:
     alias = instance._state.db
     if alias is None or alias not in settings.DATABASES:
         return None
-    if alias != PRIMARY and alias not in settings.REPLICAS:
+    if alias != PRIMARY and alias not in conf().replicas:
         return alias
     read_now = alias in trail.done.queries and (alias == PRIMARY or causal.replayed(alias) >= trail.after)
     return alias if read_now else None
@@ -122,7 +123,7 @@ def _choose(trail: state.Trail) -> None:
     if trail.done.again and second_choice() is not None:
         trail.replica, trail.host = _from_primary(trail, "second try"), None
         return
-    weights = {alias: settings.REPLICA_WEIGHTS.get(alias, 1) for alias in settings.REPLICAS}
+    weights = {alias: conf().weights.get(alias, 1) for alias in conf().replicas}
     places = {alias: found for alias, weight in weights.items() if weight and (found := causal.place(alias))}
     caught_up = [alias for alias, (_, position) in places.items() if position >= trail.after]
     usable = caught_up or list(places)

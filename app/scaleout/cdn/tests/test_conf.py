@@ -18,6 +18,7 @@ from checking import complaints
             "E004 CDN['PURGE_URL'] must be a URL such as http://edge.example:8081, without a path, not 'http://edge/path'.",
         ),
         ({"PURGE_SECRET": b"secret"}, "E004 CDN['PURGE_SECRET'] must be str, not bytes."),
+        ({"PURGE_URL": "http://edge", "PURGE_SECRET": ""}, "E005 CDN['PURGE_URL'] needs CDN['PURGE_SECRET']."),
         ({"PURGE_ADDRESS": ""}, "E002 CDN['PURGE_ADDRESS'] is no setting of scaleout.cdn."),
     ],
 )

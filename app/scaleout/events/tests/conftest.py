@@ -22,10 +22,11 @@ EVENTS = {"happened": [HANDLE], "happened twice": [HANDLE, "elsewhere.tasks.hand
 
 @pytest.fixture(autouse=True)
 def _events(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.EVENTS = EVENTS
-    settings.EVENTS_QUEUE = "celery"  # one for all, as long as a test does not say otherwise
-    settings.EVENTS_QUEUES = ["celery"]
-    settings.EVENTS_HEADERS = "scaleout.events.tests.tasks.headers"
+    settings.EVENTS = {
+        "CONSUMERS": EVENTS,
+        "QUEUE": "celery",  # one for all, as long as a test does not say otherwise
+        "HEADERS": "scaleout.events.tests.tasks.headers",
+    }
     monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     monkeypatch.setattr(sending, "_lengths", {})
     route("celery")

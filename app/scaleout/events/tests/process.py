@@ -46,9 +46,8 @@ if __name__ == "__main__":
     from scaleout.events.tests.broker import route
     from scaleout.events.tests.conftest import EVENTS
 
-    settings.EVENTS = EVENTS
     queues = os.environ.get("QUEUES", "celery").split(",")  # of answers, of events, of many
-    settings.EVENTS_QUEUE = queues[0]
+    settings.EVENTS = settings.EVENTS | {"CONSUMERS": EVENTS, "QUEUE": queues[0]}
     route(queues[1] if queues[1:] else queues[0])
     current_app.conf.update(broker_url=os.environ["BROKER"], worker_direct=False, worker_lost_wait=1.0)
     {"publish": publish, "work": work}[sys.argv[1]]()

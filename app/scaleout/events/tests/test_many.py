@@ -28,7 +28,7 @@ MOST_BEFORE = 10
 @pytest.fixture
 def worker(broker: Broker, effects: type[Effects], settings: Settings) -> Iterator[Worker]:
     """A worker with queues of three kinds, as the stack's have."""
-    settings.EVENTS_QUEUE = "tests.answers"
+    settings.EVENTS = settings.EVENTS | {"QUEUE": "tests.answers"}
     route("tests.events")
     found = Worker(broker, "tests.answers,tests.events,tests.bulk")
     yield found
@@ -80,7 +80,7 @@ def test_two_thousand_events_are_two_thousand_sends_and_single_ones_overtake_the
 def test_a_single_event_does_not_wait_for_the_turn_of_one_of_many_before_it(
     broker: Broker, effects: type[Effects], settings: Settings
 ) -> None:
-    settings.EVENTS_QUEUE = "tests.answers"
+    settings.EVENTS = settings.EVENTS | {"QUEUE": "tests.answers"}
     route("tests.events")
     import_many(300)
     with transaction.atomic():
@@ -101,7 +101,7 @@ def test_an_answer_to_one_of_many_sends_another_one(
 
     monkeypatch.setattr(sending, "MANY", 10)
     monkeypatch.setattr(outbox, "SEEN", 0.0)
-    settings.EVENTS_QUEUE = "tests.answers"
+    settings.EVENTS = settings.EVENTS | {"QUEUE": "tests.answers"}
     route("tests.events")
     import_many(15)
     assert (relay(), relay()) == (10, 0)
@@ -114,7 +114,7 @@ def test_an_answer_to_one_of_many_sends_another_one(
 def test_what_waits_in_the_queue_is_not_sent_again_however_long_it_waits(
     broker: Broker, effects: type[Effects], settings: Settings
 ) -> None:
-    settings.EVENTS_QUEUE = "tests.answers"
+    settings.EVENTS = settings.EVENTS | {"QUEUE": "tests.answers"}
     route("tests.events")
     for number in range(3):
         with transaction.atomic():

@@ -256,7 +256,7 @@ def test_what_is_not_answered_is_sent_again_with_growing_pauses(broker: Broker) 
 
 
 def test_two_relays_at_once_send_each_event_once(broker: Broker, settings: Settings) -> None:
-    settings.EVENTS_QUEUE = "tests.answers"
+    settings.EVENTS = settings.EVENTS | {"QUEUE": "tests.answers"}
     for number in range(450):
         with transaction.atomic():
             publish("happened", aggregate=str(number), label=str(number))
@@ -351,7 +351,7 @@ def test_what_is_for_a_consumer_that_there_is_no_more_is_parked_when_no_older_re
 ) -> None:
     with transaction.atomic():
         publish("happened twice", aggregate="one", label="a")
-    settings.EVENTS = {"happened": [HANDLE]}
+    settings.EVENTS = settings.EVENTS | {"CONSUMERS": {"happened": [HANDLE]}}
     parked = Outbox.objects.using("default").filter(parked_at__isnull=False)
     assert (park_strays(), parked.count()) == (0, 0)
     with connections["default"].cursor() as cursor:
@@ -428,7 +428,7 @@ def test_a_server_that_is_the_primary_no_more_does_not_keep_the_relay_from_the_o
 def test_a_lost_broker_delays_no_request_and_gets_every_event_when_it_recovers(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, settings: Settings, how: str
 ) -> None:
-    settings.EVENTS_QUEUE = "tests.answers"
+    settings.EVENTS = settings.EVENTS | {"QUEUE": "tests.answers"}
     tell("before", aggregate="before")
     assert labels(broker) == ["before"]
     monkeypatch.setattr(sending._breaker, "seconds", 600.0)

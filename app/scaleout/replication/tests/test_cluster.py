@@ -388,7 +388,8 @@ def test_the_pool_to_a_server_that_is_lost_is_closed_and_a_new_one_is_made_when_
 def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_their_write(
     trio: Trio, settings: Settings
 ) -> None:
-    settings.ROOT_URLCONF, settings.REPLICAS = "scaleout.replication.tests.test_routing", ["replica1"]
+    settings.ROOT_URLCONF = "scaleout.replication.tests.test_routing"
+    settings.REPLICATION = settings.REPLICATION | {"REPLICAS": ["replica1"]}
     lag = {"seconds": 600.0, "bytes": 2**30}  # none is left out: the position alone decides
 
     def asked(client: Client, **headers: str) -> str:
@@ -462,7 +463,7 @@ atexit.register(lambda: print([pool.closed for pool in pools]))  # after what is
 sys.path[:0] = {sys.path!r}
 import django
 from django.conf import settings
-settings.configure(REPLICATION_GUARD=False)
+settings.configure(REPLICATION={{"REPLICAS": []}})
 from scaleout.replication.backend import base
 from scaleout.replication.backend.base import DatabaseWrapper
 connection = DatabaseWrapper({wrapper(trio, "default").settings_dict!r}, "default")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
 @pytest.fixture(autouse=True)
 def guarded(settings: LazySettings) -> None:
-    settings.REPLICATION_GUARD = True
+    settings.REPLICATION = settings.REPLICATION | {"GUARD": True}
     connections["default"].ensure_connection()
     state.begin()
 
@@ -50,7 +50,7 @@ def test_a_read_of_a_replica_is_no_business_of_the_guard() -> None:
 
 def test_a_read_that_is_sent_to_the_primary_on_its_second_try_is_let_through(settings: LazySettings) -> None:
     settings.ROOT_URLCONF = "scaleout.replication.tests.test_routing"
-    for alias in settings.REPLICAS:
+    for alias in settings.REPLICATION["REPLICAS"]:
         connections[alias].ensure_connection()
         with use_primary(), connections["default"].cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [connections[alias].connection.info.backend_pid])

@@ -25,7 +25,6 @@ from waiting import eventually
 
 from redis import Redis
 from scaleout.replication import lsn, positions, state
-from scaleout.replication.apps import check_positions
 from scaleout.replication.positions import PARALLEL, SECONDS, Positions
 from scaleout.replication.tests.servers import Postgres, Trio
 from scaleout.replication.tests.test_own_reads import ALIASES, get, read_price, three_servers
@@ -74,8 +73,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def trio(servers: Trio, settings: LazySettings) -> Iterator[Trio]:
     """Three servers with the old price, and standbys that replay nothing from here on."""
     settings.ROOT_URLCONF = __name__
-    settings.REPLICATION_POSITIONS = "default"
-    settings.REPLICATION_USER = f"{__name__}.user"
+    settings.REPLICATION = settings.REPLICATION | {"POSITIONS": "default", "USER": f"{__name__}.user"}
     servers.one.execute("UPDATE shown SET price = 'old'")
     written = lsn.parse(servers.one.execute("SELECT pg_current_wal_lsn()"))
     cluster = connections["default"].cluster  # type: ignore[attr-defined]  # of replication.backend
@@ -131,7 +129,7 @@ def test_a_request_asks_redis_once_and_not_without_a_user_or_with_a_position(ask
 
 @pytest.mark.usefixtures("trio")
 def test_without_the_setting_nobody_is_asked(settings: LazySettings, asked: list[str]) -> None:
-    settings.REPLICATION_POSITIONS = None
+    settings.REPLICATION = settings.REPLICATION | {"POSITIONS": None}
     assert Client().post("/post", headers=ANN).status_code == 200
     assert Client().get("/get", headers=ANN).content == b"old"
     assert asked == []
@@ -206,7 +204,3 @@ def test_a_redis_that_hangs_costs_one_short_wait_and_no_request(monkeypatch: pyt
 def test_what_is_kept_may_be_anything(settings: LazySettings) -> None:
     get_redis_connection("default").set("replication:after:ann", b"nonsense")
     assert kept().of(request_of("ann")) == 0
-    settings.REPLICATION_POSITIONS, settings.REPLICATION_USER = "nowhere", "nothing.here"
-    assert len(check_positions()) == 2
-    settings.REPLICATION_POSITIONS, settings.REPLICATION_USER = "default", f"{__name__}.user"
-    assert check_positions() == []

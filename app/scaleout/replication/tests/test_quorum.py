@@ -134,7 +134,7 @@ def test_a_write_that_no_standby_confirms_is_answered_in_time_and_says_that_it_m
 def test_reads_are_answered_while_writers_wait_and_one_writer_too_many_is_refused_and_writes_nothing(
     trio: Trio, settings: LazySettings
 ) -> None:
-    settings.REPLICATION_WRITERS = 2
+    settings.REPLICATION = settings.REPLICATION | {"WRITERS": 2}
     stop_both(trio)
     waiting = [Asking(trio, lambda: asked("post", "post_whole")) for _ in range(2)]
     cluster = connections["default"].cluster  # type: ignore[attr-defined]  # of replication.backend

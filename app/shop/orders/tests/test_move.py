@@ -31,7 +31,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     writer really waits is for the live tests to say, where they do not; and for how long the mover
     blocks them. No worker runs: a move that waits for events is in test_move_events.py.
     """
-    settings.EVENTS = dict.fromkeys(settings.EVENTS, ())
+    settings.EVENTS = settings.EVENTS | {"CONSUMERS": dict.fromkeys(settings.EVENTS["CONSUMERS"], ())}
     monkeypatch.setattr(transactions, "PATIENCE", 20.0)
     monkeypatch.setattr(steps, "BUDGET", 5.0)
 

@@ -42,8 +42,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     """Mover, writers and consumers share one interpreter here."""
     monkeypatch.setattr(transactions, "PATIENCE", 20.0)
     monkeypatch.setattr(steps, "BUDGET", 8.0)
-    settings.EVENTS = {"renamed": [CONSUMER]}
-    settings.EVENTS_HEADERS = "scaleout.observability.trace.headers"
+    settings.EVENTS = {"CONSUMERS": {"renamed": [CONSUMER]}, "HEADERS": "scaleout.observability.trace.headers"}
 
 
 class Consumer:
