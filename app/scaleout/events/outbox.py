@@ -47,7 +47,7 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
     """
     consumers = conf().consumers.get(name)
     if consumers is None:
-        raise ImproperlyConfigured(f"EVENTS['CONSUMERS'] names none of {name}")
+        raise ImproperlyConfigured(f"EVENTS['CONSUMERS'] names no consumers of {name}")
     if not connections[using].in_atomic_block:
         raise transaction.TransactionManagementError(
             f"{name} is told outside of a transaction on {using}: it would be told although its change is not made"
