@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -140,6 +141,26 @@ def test_the_index_names_every_page() -> None:
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").glob("**/*.md")} - {"README.md"}
 
     assert pages - {link.partition("#")[0] for link in linked} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_names_only_settings_and_constants_that_exist(page: Path) -> None:
+    named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9])\b", prose(page)))
+
+    assert named - _constants() - {"CAP_NET_RAW", "KEY_PREFIX"} == set()  # the kernel's, and Django's
+
+
+@cache
+def _constants() -> set[str]:
+    """Return the words in capital letters, with an underscore, of all files but the pages."""
+    files = [path for part in PARTS.split("|") for path in (ROOT / part.replace("\\", "")).rglob("*")]
+    files += [*ROOT.glob("*.y*ml"), ROOT / ".env.example", ROOT / "Makefile"]
+    found = set[str]()
+    for path in files:
+        if path.is_file() and path.suffix not in (".md", ".png", ".pyc", ".gz"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            found.update(re.findall(r"[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]", text))
+    return found
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
