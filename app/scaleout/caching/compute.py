@@ -13,27 +13,24 @@ from scaleout.caching.shared import EVERYTHING
 from scaleout.caching.source import source
 
 
-def compute(call: Call, lease: Lease | None, reason: str) -> Held:
-    """Compute the value. Redis keeps it if there is a lease, this process if it is right by then.
-
-    `reason`: why it is computed, for the metric.
+def compute(call: Call, lease: Lease) -> Held:
+    """Compute the value. Redis keeps it if it granted the lease, this process if it is right by
+    then.
     """
     call.recipe.missed.add()
     level.note(level.MISS)
-    metrics.recomputations.labels(call.recipe.name, reason).inc()
+    metrics.recomputations.labels(call.recipe.name, lease.reason).inc()
     inside = invalidation.in_transaction()
     try:
-        held, payload, new_enough = _computed(call, lease.grant.token if lease else "")
+        held, payload, new_enough = _computed(call, lease.token)
     except BaseException:
-        if lease:
-            lease.release()
+        lease.release()
         raise
-    if lease and new_enough and not inside:
+    if new_enough and not inside:
         return _put(call, lease, held, payload)
     if not inside:  # it may be made of what is rolled back, or of what only this transaction sees
         process.current.store.put(call.key, held)
-    if lease:
-        lease.release()
+    lease.release()
     return held
 
 

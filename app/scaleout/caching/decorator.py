@@ -14,7 +14,7 @@ from scaleout.caching.call import Call, Recipe, Tags
 from scaleout.caching.compute import compute
 from scaleout.caching.errors import UncacheableError
 from scaleout.caching.fetch import fetch, fetch_shared
-from scaleout.caching.lease import new_owner, take, try_take
+from scaleout.caching.lease import Lease, take, try_take
 from scaleout.caching.lookup import look, try_look
 from scaleout.caching.source import source
 
@@ -64,7 +64,7 @@ class CachedFunction[**P, R]:
             # A value of this process may be as old as a message takes: too old for a caller that
             # has just written, and to be part of another value, which would keep it.
             call = Call(recipe, key, args, kwargs)
-            held = compute(call, None, "itself") if depends.making(key) else fetch_shared(call)
+            held = compute(call, Lease(key, "itself")) if depends.making(key) else fetch_shared(call)
             depends.depends(*held.tags)
             return held.take()  # type: ignore[no-any-return]
         mine = process.current.held(key)
@@ -87,7 +87,7 @@ class CachedFunction[**P, R]:
         call = self._call(args, kwargs)
         if invalidation.in_transaction():
             return call.value()  # type: ignore[no-any-return]
-        return compute(call, try_take(call), "refresh").take()  # type: ignore[no-any-return]
+        return compute(call, try_take(call, "refresh")).take()  # type: ignore[no-any-return]
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Peeked | None:
         """Return what is there without computing anything; None where nothing is (a value None is a
@@ -115,12 +115,12 @@ class CachedFunction[**P, R]:
         held = look(call)
         if held is not None and held.remaining > margin:
             return False
-        lease = take(call, new_owner())
-        found = lease.grant.found
-        if not lease.grant.locked or (found and found.remaining > margin):  # another process was quicker
+        lease = take(call, "warm")
+        found = lease.grant.found if lease.grant else None
+        if not lease.locked or (found and found.remaining > margin):  # another process was quicker
             lease.release()
             return False
-        compute(call, lease, "warm")
+        compute(call, lease)
         return True
 
     def _call(self, args: Any, kwargs: Any) -> Call:

@@ -29,9 +29,9 @@ from scaleout.caching import (
     clear,
     decorator,
     depends,
-    fetch,
     invalidate,
     invalidation,
+    lease,
     ledger,
     metrics,
     multi_level_cache,
@@ -219,7 +219,7 @@ def around() -> int:
 def test_a_function_that_asks_for_the_value_that_it_makes_does_not_wait_for_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fetch, "PATIENCE", 60.0 * TIME_FACTOR)
+    monkeypatch.setattr(lease, "PATIENCE", 60.0 * TIME_FACTOR)
     with in_time(20):
         assert around() == 7
 
@@ -249,7 +249,7 @@ began, may_end = threading.Event(), threading.Event()
 
 
 def test_what_is_computed_in_a_transaction_is_handed_to_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PATIENCE", 60.0)
+    monkeypatch.setattr(lease, "PATIENCE", 60.0)
     inside: list[str] = []
 
     def change() -> None:
@@ -429,7 +429,7 @@ class HalfMade:
 
 
 def test_a_value_that_cannot_be_held_leaves_no_lock_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PATIENCE", 60.0 * TIME_FACTOR)  # what the second would wait for the lock
+    monkeypatch.setattr(lease, "PATIENCE", 60.0 * TIME_FACTOR)  # what the second would wait for the lock
     for _ in range(2):
         with in_time(20), pytest.raises(AttributeError):
             half_made()
@@ -816,7 +816,7 @@ def slower() -> int:
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
 def test_of_those_who_have_waited_long_enough_one_computes(elsewhere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PATIENCE", 0.2)
+    monkeypatch.setattr(lease, "PATIENCE", 0.2)
     if elsewhere:
         assert process.current.shared.begin("slower", (), 0, "another", 60).locked
     assert several(30, slower) == [1] * 30

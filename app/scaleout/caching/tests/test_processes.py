@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from waiting import TIME_FACTOR, eventually
 
-from scaleout.caching.fetch import PATIENCE
+from scaleout.caching.lease import PATIENCE
 from scaleout.caching.ledger import CAP
 from scaleout.caching.tests.conftest import Cluster, Worker
 from scaleout.caching.watch import ANSWER, BEAT
