@@ -37,7 +37,7 @@ def pause(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("interrupt", [restart, pause])
-def test_with_the_cache_interrupted_nothing_is_shown_that_is_older_than_the_cap(
+def test_with_the_cache_interrupted_no_page_is_older_than_the_cap(
     broken: Stack, site: Site, interrupt: Callable[[Stack], None]
 ) -> None:
     items = site.get("/api/products/?limit=10").json()["items"]

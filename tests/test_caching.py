@@ -39,7 +39,7 @@ def products(site: Site) -> Iterator[list[int]]:
 @pytest.mark.parametrize(
     "path", ["/", "/products/{}/", "/api/products/", "/api/products/{}", "/api/products/categories"]
 )
-def test_a_page_says_where_it_came_from_and_soon_comes_from_the_process(site: Site, product: int, path: str) -> None:
+def test_a_page_names_its_cache_level_and_soon_comes_from_the_process(site: Site, product: int, path: str) -> None:
     def levels() -> set[str]:
         return {site.get(path.format(product)).headers["X-Cache"] for _ in range(4 * REPLICAS)}
 
@@ -80,7 +80,7 @@ def test_a_change_is_seen_on_every_page_that_shows_it(site: Site, products: list
             assert "98765432" in answer.text or "987,654.32" in answer.text, (page, answer.headers["X-Cache"])
 
 
-def test_who_has_changed_something_sees_it_at_once(site: Site, products: list[int]) -> None:
+def test_a_client_sees_its_own_change_at_once(site: Site, products: list[int]) -> None:
     with site.session() as author:
         for number in range(30):
             body = {"price": {"amount": 66_666_600 + number, "currency": "EUR"}}
@@ -129,7 +129,7 @@ def expire(probe: Probe, function: str) -> None:
     time.sleep(CAP + 0.1)  # by its own clock a process believes what it holds for so long, however slow the machine is
 
 
-def test_500_callers_of_what_has_expired_cost_one_computation_and_all_get_its_value(
+def test_500_callers_of_an_expired_page_cost_one_computation_and_get_its_value(
     site: Site, probe: Probe, quiet: dict[str, Any]
 ) -> None:
     page = f"/products/{quiet['id']}/"
@@ -141,7 +141,7 @@ def test_500_callers_of_what_has_expired_cost_one_computation_and_all_get_its_va
     assert len({answer.headers["X-Served-By"] for answer in crowd}) == REPLICAS
 
 
-def test_warm_cache_computes_what_is_missing_and_nothing_twice(stack: Stack, probe: Probe) -> None:
+def test_warm_cache_computes_only_missing_values(stack: Stack, probe: Probe) -> None:
     def warm(*names: str) -> str:
         return stack.run_in("web", "python", "-m", "django", "warm_cache", "--margin", "0", *names)
 

@@ -18,7 +18,7 @@ UNCACHED = "/search/?q=e"  # searches are not cached: each one reads a database
 
 @pytest.mark.parametrize("carrier", ["cookie", "header"])
 @pytest.mark.parametrize("pairs", [300, pytest.param(1000, marks=pytest.mark.long)])
-def test_of_many_reads_of_ones_own_write_none_is_stale_while_a_replica_stands_still(
+def test_reads_of_own_writes_are_never_stale_while_the_replay_of_a_replica_is_stopped(
     stack: Stack, site: Site, carrier: str, pairs: int
 ) -> None:
     leader = primary(stack)
@@ -55,7 +55,7 @@ def test_of_many_reads_of_ones_own_write_none_is_stale_while_a_replica_stands_st
     assert "default" not in others, others
 
 
-def test_a_write_tells_its_position_and_a_position_that_is_none_is_refused(site: Site) -> None:
+def test_a_write_returns_its_position_and_an_invalid_position_is_rejected(site: Site) -> None:
     answer = site.post("/counter/")
     assert answer.headers["X-Read-After"]
     assert "read_after" in answer.cookies

@@ -74,7 +74,7 @@ def test_the_second_request_is_a_hit_with_an_age(edge: Edge, site: Site, product
     assert int(aged.headers["Age"]) < MAX_AGE
 
 
-def test_what_is_about_one_request_is_not_kept(edge: Edge, product: int) -> None:
+def test_the_edge_keeps_no_header_about_one_request(edge: Edge, product: int) -> None:
     path = fresh(f"/api/products/{product}")
     edge.get(path, headers={"X-Request-ID": "first"})
     hit = edge.get(path, headers={"X-Request-ID": "second"})
@@ -124,7 +124,7 @@ def test_an_answer_is_kept_for_each_encoding(edge: Edge, product: int) -> None:
     assert "Content-Encoding" not in hits["identity"].headers
 
 
-def test_a_part_is_a_part_and_what_cannot_be_had_in_part_is_had_whole(edge: Edge, product: int) -> None:
+def test_a_range_gets_206_and_an_impossible_range_the_whole_answer(edge: Edge, product: int) -> None:
     plain, path = {"Accept-Encoding": "identity"}, fresh(f"/api/products/{product}")
     whole = edge.get(path, headers=plain).content
     size = len(whole)
@@ -140,7 +140,7 @@ def test_a_part_is_a_part_and_what_cannot_be_had_in_part_is_had_whole(edge: Edge
     assert (head.status_code, head.headers["Content-Length"]) == (200, str(size)), "parts are of GET"
 
 
-def test_who_has_just_written_is_led_past_the_edge_however_his_cookies_come(edge: Edge, product: int) -> None:
+def test_a_client_that_has_just_written_bypasses_the_edge(edge: Edge, product: int) -> None:
     path = fresh(f"/api/products/{product}")
     for cookies in (
         "Cookie: a=b; read_after=1",
@@ -157,7 +157,7 @@ def test_who_has_just_written_is_led_past_the_edge_however_his_cookies_come(edge
 # ── 304 ───────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("path", ["/", "/products/{}/", "/api/products/{}", "/api/products/categories"])
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-def test_who_has_the_answer_already_gets_304_with_and_without_the_edge(
+def test_a_client_with_the_current_etag_gets_304_with_and_without_the_edge(
     edge: Edge, site: Site, product: int, path: str, encoding: str
 ) -> None:
     path, accept = path.format(product), {"Accept-Encoding": encoding}
@@ -191,9 +191,7 @@ def test_who_has_the_answer_already_gets_304_with_and_without_the_edge(
         ("/media/products/00000000000000000000000000000000.webp", "no-store"),
     ],
 )
-def test_what_is_personal_or_wrong_or_a_page_is_asked_for_each_time(
-    edge: Edge, site: Site, path: str, control: str
-) -> None:
+def test_private_answers_errors_and_pages_are_not_cached(edge: Edge, site: Site, path: str, control: str) -> None:
     for _ in range(3):
         answer = edge.get(path)
         assert how(answer).startswith("fwd="), answer.headers
@@ -202,7 +200,7 @@ def test_what_is_personal_or_wrong_or_a_page_is_asked_for_each_time(
     assert answer.status_code == site.get(path).status_code
 
 
-def test_a_session_goes_on_through_the_edge_and_is_one_browsers_own(edge: Edge) -> None:
+def test_a_session_continues_through_the_edge_and_belongs_to_one_browser(edge: Edge) -> None:
     with edge.site.session() as mine, edge.site.session() as others:
         assert [mine.get("/session/").json()["visits"] for _ in range(3)] == [1, 2, 3]
         assert others.get("/session/").json()["visits"] == 1
@@ -219,7 +217,7 @@ def test_a_request_with_a_token_is_answered_by_the_site(edge: Edge, product: int
     assert how(edge.get(path)) == "hit"
 
 
-def test_changes_pass_through_and_an_unknown_method_is_no_way_in(edge: Edge) -> None:
+def test_changes_pass_the_edge_and_an_unknown_method_is_rejected(edge: Edge) -> None:
     before = edge.get("/counter/").json()["count"]
     assert edge.site.post("/counter/").json()["count"] > before
     for method in ("PURGE", "TRACE", "CONNECT", "BAN"):
@@ -227,7 +225,7 @@ def test_changes_pass_through_and_an_unknown_method_is_no_way_in(edge: Edge) -> 
 
 
 @pytest.mark.parametrize("forged", ["X-Edge", "X-Edge-Status", "Surrogate-Key", "Cache-Tag", "xkey"])
-def test_what_a_caller_says_changes_nothing_that_is_kept(edge: Edge, product: int, forged: str) -> None:
+def test_forged_headers_change_no_cached_answer(edge: Edge, product: int, forged: str) -> None:
     path = fresh(f"/api/products/{product}")
     first = edge.get(path, headers={forged: "failed"})
     assert (how(first), how(edge.get(path, headers={forged: "refresh"}))) == ("fwd=miss", "hit")
@@ -248,7 +246,7 @@ def test_the_site_sees_the_caller_behind_the_edge_and_nothing_that_it_claims(edg
 
 
 # ── purging ───────────────────────────────────────────────────────────────────────────────────────
-def test_a_change_is_gone_from_the_edge_on_everything_that_shows_it_and_nothing_else(
+def test_a_change_purges_every_page_that_shows_it_and_no_other(
     edge: Edge, site: Site, product: int, prices: Callable[[int, int], None]
 ) -> None:
     items = site.get("/api/products/?limit=20").json()["items"]
@@ -308,7 +306,7 @@ def test_a_change_through_the_api_is_seen_by_its_author_at_once_and_by_all_soon(
 @pytest.mark.parametrize(
     ("changes", "factor"), [(40, 1.0), pytest.param(200, TIME_FACTOR, marks=pytest.mark.long)], ids=["few", "many"]
 )
-def test_under_load_no_change_is_seen_old_once_nothing_is_on_its_way(
+def test_under_load_no_read_is_stale_once_the_purges_have_arrived(
     edge: Edge, site: Site, changes: int, factor: float
 ) -> None:
     items = site.get("/api/products/?limit=4").json()["items"]
@@ -342,7 +340,7 @@ def test_a_url_is_purged_in_all_its_encodings(edge: Edge, product: int) -> None:
     assert how(edge.get(path, headers={"Accept-Encoding": "gzip"})) == "fwd=miss"
 
 
-def test_who_has_not_the_secret_purges_nothing(edge: Edge, product: int) -> None:
+def test_a_purge_without_the_secret_is_rejected(edge: Edge, product: int) -> None:
     path = fresh(f"/api/products/{product}")
     edge.get(path)
     for word in ("", "wrong"):
@@ -505,15 +503,13 @@ def test_no_sequence_of_requests_shows_one_user_anothers_page(
         ("no-store", {"CDN_Cache_Control": "max-age=60"}),
     ],
 )
-def test_what_the_origin_does_not_give_to_all_is_not_kept(
-    origin: Origin, control: str, headers: dict[str, Any]
-) -> None:
+def test_an_answer_that_is_not_public_is_not_cached(origin: Origin, control: str, headers: dict[str, Any]) -> None:
     path = origin.path(uuid.uuid4().hex, control, **headers)
     answers = [origin.edge.get(path) for _ in range(3)]
     assert [one.json()["n"] for one in answers] == [1, 2, 3]
 
 
-def test_what_is_said_to_caches_counts_for_more_than_what_is_said_to_browsers_too(origin: Origin) -> None:
+def test_cdn_cache_control_overrides_cache_control(origin: Origin) -> None:
     for_cdns = "public, max-age=60, stale-while-revalidate=60"
     path = origin.path(uuid.uuid4().hex, "public, max-age=0", CDN_Cache_Control=for_cdns)
     answers = [origin.edge.get(path) for _ in range(3)]
@@ -522,7 +518,7 @@ def test_what_is_said_to_caches_counts_for_more_than_what_is_said_to_browsers_to
     assert not {name for one in answers for name in names(one) if "cdn-" in name or name.startswith("x-edge")}
 
 
-def test_what_was_purged_is_shown_when_the_origin_fails_and_never_while_it_answers(origin: Origin) -> None:
+def test_a_purged_answer_is_served_only_while_the_origin_fails(origin: Origin) -> None:
     control = "public, max-age=60, stale-while-revalidate=60, stale-if-error=60"
     purged = {
         what: origin.path(uuid.uuid4().hex, control, Surrogate_Key="wrong" if what == "tag" else "right")
@@ -558,7 +554,7 @@ def test_what_was_purged_is_shown_when_the_origin_fails_and_never_while_it_answe
     eventually("the next ones", numbers, lambda seen: min(seen) >= 3, within=5)
 
 
-def test_what_was_stale_already_when_it_was_purged_is_not_shown_while_the_origin_answers(origin: Origin) -> None:
+def test_an_answer_that_was_stale_before_its_purge_is_not_served_while_the_origin_answers(origin: Origin) -> None:
     control = "public, max-age=1, stale-while-revalidate=60, stale-if-error=60"
     path, other = (origin.path(uuid.uuid4().hex, control, Surrogate_Key=tag) for tag in ("wrong", "right"))
     for one in (path, other):
@@ -568,7 +564,7 @@ def test_what_was_stale_already_when_it_was_purged_is_not_shown_while_the_origin
     assert origin.edge.get(path).json()["n"] == 2
 
 
-def test_an_edge_that_takes_another_configuration_still_knows_what_was_purged(origin: Origin) -> None:
+def test_an_edge_with_a_new_configuration_remembers_the_purges(origin: Origin) -> None:
     path = origin.path(uuid.uuid4().hex, "public, max-age=60, stale-if-error=60", Surrogate_Key="wrong")
     assert origin.edge.get(path).json()["n"] == 1
     assert origin.edge.purge("*").status_code == 200
@@ -585,13 +581,13 @@ def test_the_tags_stay_with_an_answer_that_the_origin_has_confirmed(origin: Orig
     assert how(origin.edge.get(path)) == "fwd=miss"
 
 
-def test_an_answer_is_kept_by_what_it_varies_with(origin: Origin) -> None:
+def test_an_answer_is_cached_per_variant_of_vary(origin: Origin) -> None:
     path = origin.path(uuid.uuid4().hex, "public, max-age=60", Vary="Accept-Language")
     seen = [origin.edge.get(path, headers={"Accept-Language": one}).json()["n"] for one in ("de", "en", "de", "en")]
     assert seen == [1, 2, 1, 2]
 
 
-def test_many_who_want_the_same_are_one_request_and_a_personal_answer_is_never_shared(origin: Origin) -> None:
+def test_concurrent_requests_are_one_fetch_and_a_private_answer_is_never_shared(origin: Origin) -> None:
     path = origin.path(uuid.uuid4().hex, "public, max-age=60")
     assert {one.json()["n"] for one in at_once(40, 20, lambda _: origin.edge.get(path))} == {1}
     own = origin.path(uuid.uuid4().hex, "private, no-store")
@@ -599,7 +595,7 @@ def test_many_who_want_the_same_are_one_request_and_a_personal_answer_is_never_s
     assert [dict(answer["heard"])["cookie"] for _, answer in answers] == [f"who={n}" for n, _ in answers]
 
 
-def test_what_is_too_old_is_asked_for_with_its_validator(origin: Origin) -> None:
+def test_an_expired_answer_is_revalidated(origin: Origin) -> None:
     path = origin.path(uuid.uuid4().hex, "public, max-age=1", ETag='W/"x"')
     assert origin.edge.get(path).json()["n"] == 1
     time.sleep(1.5)
@@ -608,7 +604,7 @@ def test_what_is_too_old_is_asked_for_with_its_validator(origin: Origin) -> None
         assert (how(answer), answer.json()["n"]) == (status, 1)
 
 
-def test_what_is_stale_is_shown_while_it_is_asked_for_as_long_as_the_origin_allows(origin: Origin) -> None:
+def test_a_stale_answer_is_served_during_its_refresh_within_stale_while_revalidate(origin: Origin) -> None:
     path = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-while-revalidate=60")
     assert origin.edge.get(path).json()["n"] == 1
     time.sleep(1.5)
@@ -621,7 +617,7 @@ def test_what_is_stale_is_shown_while_it_is_asked_for_as_long_as_the_origin_allo
     assert origin.edge.get(short).json()["n"] == 2  # too old to be served while the origin answers
 
 
-def test_what_is_stale_is_shown_when_the_origin_fails_and_what_is_not_there_is_a_problem(origin: Origin) -> None:
+def test_a_failing_origin_gives_a_stale_answer_or_a_problem(origin: Origin) -> None:
     kept = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-if-error=60")
     strict = origin.path(uuid.uuid4().hex, "public, max-age=1")
     short = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-if-error=1")
@@ -656,7 +652,7 @@ def recovered(origin: Origin) -> None:
     eventually("the edge to ask its origin", asked_again, bool, within=30)
 
 
-def test_an_origin_that_is_not_there_at_all_leaves_what_is_stale(origin: Origin) -> None:
+def test_a_missing_origin_leaves_the_stale_answers(origin: Origin) -> None:
     kept = origin.path(uuid.uuid4().hex, "public, max-age=1, stale-if-error=60")
 
     def shown() -> tuple[int, str]:

@@ -24,7 +24,7 @@ COUNT = "SELECT count(*) FROM django_session WHERE session_key = 'tests-expired-
         pytest.param("users", "users_app", RESERVED, id="an abandoned registration"),
     ],
 )
-def test_the_periodic_task_of_a_worker_really_takes_away(probe: Probe, database: str, role: str, rows: str) -> None:
+def test_the_periodic_task_of_a_worker_deletes_expired_rows(probe: Probe, database: str, role: str, rows: str) -> None:
     eventually(
         "what was planted to be gone",
         lambda: probe.sql(WRITER, database, role, rows),
@@ -53,7 +53,7 @@ def test_the_health_checks_of_workers_and_beat_pass(stack: Stack) -> None:
         stack.run_in(name, "healthcheck", what)
 
 
-def test_a_worker_goes_on_with_its_connections_from_task_to_task(stack: Stack) -> None:
+def test_a_worker_keeps_its_connections_between_tasks(stack: Stack) -> None:
     address = stack.container("users-worker").address("app")
     # Its relay comes every five seconds; the watch of each process has a connection of its own.
     query = (

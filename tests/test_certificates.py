@@ -59,7 +59,7 @@ def test_a_node_gets_the_password_of_its_own_cluster(clone: Clone) -> None:
     assert all((nodes / name / file).read_text(encoding="utf-8") == words[file] for name in held for file in held[name])
 
 
-def test_what_is_there_is_kept(clone: Clone) -> None:
+def test_existing_certificates_are_kept(clone: Clone) -> None:
     before = everything(clone)
     write(clone)
     assert everything(clone) == before
@@ -77,7 +77,7 @@ def test_a_node_that_the_settings_add_has_a_certificate_and_a_password(clone: Cl
     assert added == wanted | folders | {"postgres-5/patroni_main", "shard-9/patroni_shard-9", "etcd/patroni_shard-9"}
 
 
-def test_one_that_ends_soon_or_is_of_another_authority_is_made_again(clone: Clone) -> None:
+def test_a_certificate_that_expires_soon_or_has_another_authority_is_renewed(clone: Clone) -> None:
     secrets = clone.root / "secrets"
     file, before = secrets / "nodes" / "shard-1" / "identity.pem", everything(clone)
     key = clone.root / "key"
@@ -94,7 +94,7 @@ def test_one_that_ends_soon_or_is_of_another_authority_is_made_again(clone: Clon
         openssl("verify", "-CAfile", str(secrets / "ca_certificate"), str(file))
 
 
-def test_the_first_end_is_shown_and_warned_of(clone: Clone) -> None:
+def test_the_next_expiry_is_shown_with_a_warning(clone: Clone) -> None:
     secrets = clone.root / "secrets"
     shown = clone.run("scripts/certificates.sh", "show")
     assert shown.stdout.startswith("internal certificates (etcd, Patroni): until 20")

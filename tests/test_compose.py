@@ -53,7 +53,7 @@ def test_a_profile_puts_one_load_balancer_in_front(front: str) -> None:
     assert [name for name in LOAD_BALANCERS if name in services] == [front]
 
 
-def test_every_service_that_is_waited_for_says_what_for(files: Stack) -> None:
+def test_every_dependency_has_a_condition(files: Stack) -> None:
     for name, service in files.config["services"].items():
         for other, how in service.get("depends_on", {}).items():
             assert how["condition"] != "", f"{name} -> {other}"
@@ -69,7 +69,7 @@ def test_every_setting_of_compose_is_explained_in_the_example() -> None:
     assert not unexplained
 
 
-def test_every_copy_into_an_image_gives_the_mode_of_its_files() -> None:
+def test_every_copy_into_an_image_sets_the_mode() -> None:
     # A clone made under umask 077 has files that no other user may read, and no container runs as
     # root.
     dockerfiles = sorted(ROOT.glob("*/Dockerfile"))

@@ -79,7 +79,7 @@ def waited(container: Container) -> float:
     return (ended - begun).total_seconds()
 
 
-def test_a_container_that_has_been_well_is_asked_once_a_minute(stack: Stack) -> None:
+def test_a_healthy_container_is_checked_once_a_minute(stack: Stack) -> None:
     def hurried() -> list[str]:
         return [one.name for one in stack.containers() if waited(one) < 50]
 

@@ -194,7 +194,7 @@ def each_case(operation: APIOperation[Any, Any, Any, Any], check: Callable[[AnyC
     ("service", "caller"),
     [pytest.param(*one, marks=[pytest.mark.long] if one in SAME_AGAIN else []) for one in SERVED],
 )
-def test_every_answer_is_one_that_the_document_of_the_service_names(
+def test_every_answer_conforms_to_the_openapi_document(
     site: Site, browser: Browser, own: Own, service: str, caller: str
 ) -> None:
     schema = schemathesis.openapi.from_url(f"{site.url}/api/{service}/openapi.json", timeout=TIMEOUT)

@@ -16,9 +16,7 @@ def deploy(**settings: str) -> str:
     return run("env", *(f"{name}={value}" for name, value in settings.items()), "make", "deploy", timeout=SECONDS)
 
 
-def test_a_deploy_of_what_cannot_start_leaves_the_old_replicas_alone_and_the_next_one_works(
-    stack: Stack, site: Site
-) -> None:
+def test_a_failed_deploy_keeps_the_old_replicas_and_the_next_one_works(stack: Stack, site: Site) -> None:
     before = {one.id for one in stack.containers("web")}
     with Load(site, ["/", "/api/products/?limit=5"], rate=10, threads=4) as readers:
         with pytest.raises(CommandError, match="the old containers stay"):

@@ -259,7 +259,7 @@ def test_a_command_is_split_into_words_and_nothing_in_it_is_expanded(dev: Dev) -
         ),
     ],
 )
-def test_a_command_that_cannot_be_meant_is_refused_in_one_line(dev: Dev, arguments: tuple[str, ...], says: str) -> None:
+def test_an_invalid_command_is_rejected_in_one_line(dev: Dev, arguments: tuple[str, ...], says: str) -> None:
     printed = dev.make(*arguments, check=False)
     assert [line for line in printed.splitlines() if not line.startswith("make: ***")] == [says]
 
@@ -269,7 +269,7 @@ def test_the_log_has_the_sql_of_the_requests(dev: Dev) -> None:
     assert "SELECT" in dev.logs("web")
 
 
-def test_an_event_reaches_its_consumer_as_that_was_edited(dev: Dev) -> None:
+def test_an_event_reaches_the_edited_consumer(dev: Dev) -> None:
     dev.edit("app/shop/orders/tasks.py", "    status = {", '    print("as edited", flush=True)\n    status = {')
     services = Services(dev.site, dev.site, dev.site)
 

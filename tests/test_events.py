@@ -132,7 +132,7 @@ def test_an_order_is_confirmed_and_the_stock_is_less(services: Services, person:
     )
 
 
-def test_of_a_hundred_orders_for_ten_pieces_ten_stand(services: Services, person: Make, stocked: Stock) -> None:
+def test_of_a_hundred_orders_for_ten_pieces_ten_are_confirmed(services: Services, person: Make, stocked: Stock) -> None:
     # A client may log in a hundred times in a minute: so of twenty people each orders five times.
     people, product = [person() for _ in range(20)], stocked(10)
     items = [{"product_id": product, "quantity": 1}]
@@ -165,7 +165,7 @@ def test_the_orders_of_a_deleted_user_are_archived(
     )
 
 
-def test_a_product_that_is_called_otherwise_is_shown_so_in_its_orders(
+def test_orders_show_the_new_name_of_a_renamed_product(
     services: Services, person: Make, staff: Person, stocked: Stock
 ) -> None:
     who, product = person(), stocked(10)
@@ -217,9 +217,7 @@ def test_an_event_that_is_delivered_ten_times_has_one_effect(
     )
 
 
-def test_what_is_parked_is_shown_to_a_person_who_sends_it_again(
-    stack: Stack, shop: Shop, prometheus: Prometheus
-) -> None:
+def test_a_parked_event_is_listed_and_can_be_sent_again(stack: Stack, shop: Shop, prometheus: Prometheus) -> None:
     who, product = shop.person(), shop.stocked(10)
     order = place(shop.services, who, "one", [{"product_id": product, "quantity": 1}]).json()
     row = shop.outboxes[0].execute(PARK, [f"product:{product}", product]).fetchone()
@@ -243,7 +241,7 @@ def test_what_is_parked_is_shown_to_a_person_who_sends_it_again(
     )
 
 
-def test_the_metrics_of_the_workers_tell_of_the_events(
+def test_the_metrics_of_the_workers_count_the_events(
     stack: Stack, shop: Shop, probe: Probe, prometheus: Prometheus
 ) -> None:
     def received() -> float:
@@ -269,7 +267,7 @@ def test_the_metrics_of_the_workers_tell_of_the_events(
 # ── failures ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.failure
 @pytest.mark.parametrize(("how", "seconds"), [("kill", 60.0), ("pause", 20.0)])
-def test_orders_are_accepted_without_the_broker_and_have_their_effects_when_it_is_back(
+def test_orders_are_accepted_without_the_broker_and_take_effect_after_its_recovery(
     broken: Stack, shop: Shop, prometheus: Prometheus, how: str, seconds: float
 ) -> None:
     services, person, stocked, outboxes = shop

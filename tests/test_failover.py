@@ -37,7 +37,7 @@ def counting(site: Site) -> Iterator[Load]:
     assert posts.answered() <= after - before <= len(posts.outcomes), posts.summary()
 
 
-def test_a_primary_that_freezes_is_replaced_and_takes_no_write_when_it_comes_back(
+def test_a_frozen_primary_is_replaced_and_takes_no_write_after_its_recovery(
     broken: Stack, site: Site, product: int, probe: Probe
 ) -> None:
     old = primary(broken)
@@ -75,7 +75,7 @@ def test_a_primary_that_freezes_is_replaced_and_takes_no_write_when_it_comes_bac
     assert_all_answered(reads)
 
 
-def test_without_the_consensus_store_the_primary_stays_and_writes_go_on(broken: Stack, site: Site) -> None:
+def test_without_the_consensus_store_the_primary_stays_and_writes_continue(broken: Stack, site: Site) -> None:
     def timelines() -> set[tuple[str, int]]:
         return {(one["name"], one["timeline"]) for one in cluster(broken) if one["role"] == "leader"}
 

@@ -49,7 +49,7 @@ def states(stack: Stack, probe: Probe, service: str) -> Counter[float]:
     return found
 
 
-def test_a_service_that_hangs_holds_up_no_request_to_the_rest_of_the_site(
+def test_a_hung_service_delays_no_other_request(
     broken: Stack, site: Site, services: Services, person: Callable[[], Person]
 ) -> None:
     who = person()
@@ -81,7 +81,7 @@ def test_a_service_that_hangs_holds_up_no_request_to_the_rest_of_the_site(
     assert len(late) <= len(slow) / 20, rest.summary()
 
 
-def test_the_breaker_opens_when_a_service_is_gone_and_closes_when_it_is_back(
+def test_the_breaker_opens_when_a_service_fails_and_closes_after_its_recovery(
     broken: Stack, site: Site, probe: Probe
 ) -> None:
     def ask(_: int = 0) -> int:

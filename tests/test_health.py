@@ -8,7 +8,7 @@ from support.settings import TIME_FACTOR
 from support.stack import Stack
 
 
-def test_health_says_that_all_is_well(site: Site) -> None:
+def test_health_is_healthy(site: Site) -> None:
     answer = site.get("/health/")
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"

@@ -61,7 +61,7 @@ def uncounted(probe: Probe) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("count", [800, pytest.param(10_000, marks=pytest.mark.long)])
-def test_hostile_requests_are_refused_and_reach_no_service_that_should_not_hear_them(
+def test_hostile_requests_are_rejected_and_do_not_reach_the_services(
     site: Site, services: Services, stack: Stack, uncounted: None, count: int
 ) -> None:
     who = register(services)

@@ -293,7 +293,7 @@ def _rows(role: str) -> dict[str, set[str]]:
     return {user: set(re.findall(r"[~&][^\s()]+", rest)) for user, rest in rows}
 
 
-def test_the_page_of_redis_says_who_may_do_what_there() -> None:
+def test_the_page_of_redis_lists_the_rights_of_each_user() -> None:
     page = (ROOT / "docs" / "redis.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([a-z-]+)` \| .* \| (.*) \| (.*) \|$", page, re.MULTILINE)
     said = {user: [set(re.findall(r"`([~&][^`]+)`", cell)) for cell in cells] for user, *cells in rows}

@@ -193,7 +193,7 @@ def test_a_body_under_the_limit_is_taken(site: Site) -> None:
     assert site.post("/counter/", data=b"x" * (MEBIBYTE // 2)).status_code == 200
 
 
-def test_a_body_of_unsaid_length_cannot_get_past_the_limit(site: Site) -> None:
+def test_a_chunked_body_cannot_exceed_the_limit(site: Site) -> None:
     before = site.get("/counter/").json()["count"]
     head = b"POST /counter/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
@@ -225,7 +225,7 @@ def test_headers_over_the_limit_are_refused(site: Site) -> None:
     assert status_of(answer) in (400, 431)
 
 
-def test_a_caller_who_never_ends_its_headers_is_cut_off(site: Site) -> None:
+def test_a_client_that_never_ends_its_headers_is_disconnected(site: Site) -> None:
     def stall(dripping: int) -> float:
         started = time.monotonic()
         with site.connect(30) as connection:
@@ -247,7 +247,7 @@ def test_a_caller_who_never_ends_its_headers_is_cut_off(site: Site) -> None:
         assert took <= 15 * TIME_FACTOR
 
 
-def test_a_request_that_two_readers_would_understand_differently_is_refused(site: Site) -> None:
+def test_an_ambiguous_request_is_rejected(site: Site) -> None:
     before = site.get("/counter/").json()["count"]
     smuggled = b"POST /counter/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
     both = (

@@ -53,7 +53,7 @@ def test_the_connections_of_workers_and_services_count_too(stack: Stack, unchang
     assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
 
 
-def test_a_number_of_replicas_that_is_none_is_refused(stack: Stack, unchanged: object) -> None:
+def test_an_invalid_number_of_replicas_is_rejected(stack: Stack, unchanged: object) -> None:
     assert refused("scale", "N=many", f"LB={stack.load_balancer}") == "error: how many? make scale N=5"
     assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
 

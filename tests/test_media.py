@@ -83,7 +83,7 @@ def test_another_image_takes_the_place_of_the_first_on_every_replica(site: Site,
     assert_image(site, first, 300)  # who has the page open still finds it
 
 
-def test_an_image_is_asked_for_again_with_what_was_given(site: Site, staff: Person, article: int) -> None:
+def test_an_image_is_revalidated_with_its_etag(site: Site, staff: Person, article: int) -> None:
     path = send(site, article, image(size=(300, 200)), staff).json()["image_url"]
     answer = site.get(path)
     assert re.fullmatch(r'"[0-9a-f]{32}"', answer.headers["ETag"])
@@ -108,7 +108,7 @@ def test_an_error_of_the_store_is_a_problem_that_no_cache_keeps(site: Site, staf
         assert site.get(path, headers={name: value}).status_code == 200, name
 
 
-def test_a_presigned_upload_takes_its_host_in_capitals_and_none_of_the_stores_own_headers(
+def test_a_presigned_upload_accepts_its_host_in_capitals_and_no_header_of_the_store(
     site: Site, staff: Person, article: int
 ) -> None:
     data = image(size=(300, 200))
@@ -140,7 +140,9 @@ def test_only_staff_may(site: Site, person: Callable[[], Person], article: int) 
     [(415, b"<html>"), (415, b"GIF89a"), (422, image()[:-1000]), (422, image() + b"PK\x03\x04archive")],
     ids=["a page", "a GIF", "half an image", "with an archive behind it"],
 )
-def test_what_is_no_image_is_a_problem(site: Site, staff: Person, article: int, status: int, data: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_a_problem(
+    site: Site, staff: Person, article: int, status: int, data: bytes
+) -> None:
     assert_problem(send(site, article, data, staff), status)
     assert site.get(f"/api/products/{article}").json()["image_url"] == ""
 
@@ -165,7 +167,7 @@ def test_an_image_that_is_too_large_for_the_api_goes_by_the_browsers_own_upload(
     eventually("the upload to be gone", lambda: site.post(path, headers=staff.headers).status_code == 404, within=5)
 
 
-def test_a_presigned_upload_is_for_what_was_announced_and_nothing_else(site: Site, staff: Person, article: int) -> None:
+def test_a_presigned_upload_accepts_only_the_announced_file(site: Site, staff: Person, article: int) -> None:
     data = image(size=(300, 200))
     upload = presigned(site, article, staff, content_type="image/jpeg", size=len(data)).json()
     url, headers = upload["url"], upload["headers"]

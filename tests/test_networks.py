@@ -70,9 +70,7 @@ def test_each_container_is_attached_to_the_networks_of_the_table(everything: lis
         assert set(addresses(one, stack)) == wanted, one.name
 
 
-def test_each_container_connects_to_what_shares_a_network_with_it_and_to_nothing_else(
-    everything: list[Container], stack: Stack
-) -> None:
+def test_each_container_connects_only_to_containers_of_its_networks(everything: list[Container], stack: Stack) -> None:
     where = [
         (target.name, network, address, str(port))
         for target in everything

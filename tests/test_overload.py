@@ -45,7 +45,7 @@ def removals(stack: Stack) -> float:
     return sum(map(float, found))
 
 
-def test_at_four_times_the_peak_the_site_serves_what_it_can_and_refuses_the_rest_well(
+def test_at_four_times_the_peak_the_site_serves_its_capacity_and_rejects_the_rest_with_503(
     broken: Stack, front: Site
 ) -> None:
     served(front.host, 2, FEW)
@@ -72,7 +72,7 @@ def out(stack: Stack) -> int:
     return len(re.findall(pattern, text, re.MULTILINE))
 
 
-def test_of_three_replicas_that_hang_never_more_than_one_is_left_out(broken: Stack, front: Site) -> None:
+def test_of_three_hung_replicas_at_most_one_is_removed(broken: Stack, front: Site) -> None:
     first, second, _ = broken.containers("web")
     broken.freeze(first)
     broken.freeze(second)
@@ -87,9 +87,7 @@ def test_of_three_replicas_that_hang_never_more_than_one_is_left_out(broken: Sta
     broken.thaw(second)
 
 
-def test_a_replica_that_dies_and_one_that_hangs_during_overload_are_left_and_the_rest_serves(
-    broken: Stack, front: Site
-) -> None:
+def test_a_dead_and_a_hung_replica_are_removed_during_overload_and_the_rest_serves(broken: Stack, front: Site) -> None:
     dies, hangs, _ = broken.containers("web")
     with Crowd(front.host, PATH, busy=MANY, rate=600) as crowd:
         eventually("refusals", lambda: crowd.answers[503], lambda n: n > 100, within=30)

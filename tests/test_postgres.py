@@ -142,7 +142,7 @@ def test_an_application_role_reads_and_writes_the_rows_of_its_tables(probe: Prob
     probe.sql(WRITER, "shop", "shop_app", "; ".join(statements))
 
 
-def test_an_application_role_takes_ids_and_cannot_say_which_shard_holds_what(probe: Probe) -> None:
+def test_an_application_role_takes_ids_and_cannot_change_the_shard_map(probe: Probe) -> None:
     allowed = "UPDATE sharding_bucket SET last = last WHERE bucket = 0"
     refused = {
         "users_shard_1": ("UPDATE sharding_bucket SET state = 'active'", "DELETE FROM sharding_change"),
@@ -176,7 +176,7 @@ def test_the_shop_is_migrated_and_has_no_table_of_a_shard(probe: Probe) -> None:
 # ── what the app network cannot reach ─────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("host", [*MAIN_NODES, *SHARD_NODES])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_patroni_takes_no_orders_from_the_app_network(probe: Probe, host: str, scheme: str) -> None:
+def test_patroni_rejects_commands_from_the_app_network(probe: Probe, host: str, scheme: str) -> None:
     for verb, path in (
         ("POST", "restart"),
         ("POST", "failover"),

@@ -87,7 +87,7 @@ def info(probe: Probe, host: str, section: str) -> dict[str, str]:
     return dict(line.strip().split(":", 1) for line in lines if ":" in line)
 
 
-def test_every_service_has_done_its_work_without_a_refusal(probe: Probe) -> None:
+def test_no_command_of_a_service_was_rejected(probe: Probe) -> None:
     """First: what the tests below try is refused, and fills the log."""
     for host in HOSTS:
         log = probe.redis(host, "ACL", "LOG", "1024")
@@ -95,14 +95,14 @@ def test_every_service_has_done_its_work_without_a_refusal(probe: Probe) -> None
         assert not app, log
 
 
-def test_the_cache_evicts_what_is_used_least_and_keeps_nothing(probe: Probe) -> None:
+def test_the_cache_evicts_the_least_used_keys_and_persists_nothing(probe: Probe) -> None:
     assert info(probe, "redis-cache", "memory")["maxmemory_policy"] == "allkeys-lfu"
     persistence = info(probe, "redis-cache", "persistence")
     assert persistence["aof_enabled"] == "0"
     assert persistence["rdb_saves"] == "0"
 
 
-def test_the_queue_never_evicts_and_writes_everything_down(probe: Probe) -> None:
+def test_the_queue_never_evicts_and_persists_every_write(probe: Probe) -> None:
     assert info(probe, "redis-queue", "memory")["maxmemory_policy"] == "noeviction"
     persistence = info(probe, "redis-queue", "persistence")
     assert persistence["aof_enabled"] == "1"
@@ -115,7 +115,7 @@ def test_memory_is_limited(probe: Probe, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_nothing_is_done_without_a_password_or_as_the_user_of_all(probe: Probe, host: str) -> None:
+def test_no_command_works_without_a_password_or_as_the_default_user(probe: Probe, host: str) -> None:
     for user in ("default", "web", "operator"):
         for guess in ("guess", ""):
             (reply,) = probe.redis_as(user, host, ["PING"], password=guess)
@@ -183,7 +183,7 @@ def test_in_the_queue_a_service_sends_to_its_queues_and_only_its_worker_takes(pr
     assert {one for one, reply in takes.items() if reply == "OK"} == set(own), takes
 
 
-def test_a_script_that_does_not_end_is_ended(probe: Probe) -> None:
+def test_a_hung_script_is_killed(probe: Probe) -> None:
     (name,) = probe.redis_as("users", "redis-cache", ["SCRIPT LOAD repeat--[[x]]until(false)"])
     assert len(name) == 40, name
     (reply,) = probe.redis_as("users", "redis-cache", [f"EVALSHA {name} 0"])

@@ -88,7 +88,7 @@ class Pages(threading.Thread):
         return sum(what == "MISS" for moment, what in self.seen if since <= moment < until)
 
 
-def test_keys_of_all_nodes_are_used_and_a_replica_stands_behind_each(front: Site, probe: Probe) -> None:
+def test_keys_are_on_all_primaries_and_each_has_a_replica(front: Site, probe: Probe) -> None:
     with front.session() as browser:
         for visit in range(1, 4):
             assert browser.get("/session/").json() == {"visits": visit}
@@ -101,7 +101,7 @@ def test_keys_of_all_nodes_are_used_and_a_replica_stands_behind_each(front: Site
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
-def test_losing_a_primary_costs_no_request_and_the_cache_is_whole_again_soon(
+def test_the_loss_of_a_primary_fails_no_request_and_the_cache_recovers(
     cluster: Stack, front: Site, probe: Probe, how: str
 ) -> None:
     items = front.get(f"/api/products/?limit={PAGES}").json()["items"]
@@ -143,7 +143,7 @@ def test_losing_a_primary_costs_no_request_and_the_cache_is_whole_again_soon(
     )
 
 
-def test_a_node_whose_server_is_stuck_for_good_starts_it_again_and_follows(cluster: Stack, probe: Probe) -> None:
+def test_a_node_with_a_hung_server_restarts_it_and_becomes_a_replica(cluster: Stack, probe: Probe) -> None:
     victim = primary_of(probe, CLOCK)
     # The server alone: what watches it goes on, as when it loops for ever.
     cluster.run_in(victim, "sh", "-c", "kill -STOP $(pidof redis-server redis-check-rdb)")

@@ -17,7 +17,7 @@ HEALTHY = {"status": "healthy", "database": "ok", "cache": "ok"}
 
 
 @pytest.mark.parametrize("how", ["stop", "pause"])
-def test_without_the_cache_pages_and_sessions_go_on_and_health_says_degraded(
+def test_without_the_cache_pages_and_sessions_continue_and_health_is_degraded(
     broken: Stack, site: Site, product: int, how: str
 ) -> None:
     with site.session() as browser:
@@ -40,7 +40,7 @@ def test_without_the_cache_pages_and_sessions_go_on_and_health_says_degraded(
     assert slowest <= 1.0 * TIME_FACTOR, load.summary()
 
 
-def test_a_session_survives_that_the_cache_comes_back_empty(broken: Stack, site: Site) -> None:
+def test_a_session_survives_an_empty_cache(broken: Stack, site: Site) -> None:
     with site.session() as browser:
         for visit in (1, 2, 3):
             assert browser.get("/session/").json() == {"visits": visit}
@@ -50,7 +50,7 @@ def test_a_session_survives_that_the_cache_comes_back_empty(broken: Stack, site:
         assert browser.get("/session/").json() == {"visits": 4}
 
 
-def test_without_the_queue_the_site_goes_on(broken: Stack, site: Site, product: int) -> None:
+def test_without_the_queue_the_site_continues(broken: Stack, site: Site, product: int) -> None:
     with Load(
         site, ["/", f"/products/{product}/", "/api/products/?limit=5", "/session/", "/counter/"], rate=40
     ) as load:

@@ -99,7 +99,7 @@ def test_every_accepted_task_is_done_after_a_loss_of_the_primary(watched: Stack,
     )
 
 
-def test_a_queue_without_any_replica_accepts_nothing(watched: Stack, probe: Probe) -> None:
+def test_a_queue_without_replicas_rejects_tasks(watched: Stack, probe: Probe) -> None:
     others = [one for one in SERVERS if one != eventually("a primary", lambda: primary(probe), within=40)]
     watched.stop(*others)
     try:

@@ -74,7 +74,7 @@ def test_each_change_is_in_use_after_a_reload_and_no_request_is_lost(
 
 
 @pytest.mark.failure
-def test_what_is_refused_is_named_and_the_old_values_stay_also_when_a_replica_leaves(
+def test_a_rejected_setting_is_named_and_the_old_values_stay_also_when_a_replica_leaves(
     front: Front, stack: Stack, site: Site
 ) -> None:
     front.set(MAX_BODY_BYTES="2000")

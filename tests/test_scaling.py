@@ -69,7 +69,7 @@ def test_scaling_to_six_and_then_to_two_under_load_loses_no_request_and_repeats_
     assert count(site) - before == posts.answered()
 
 
-def test_the_load_balancer_takes_in_a_replica_within_five_seconds_of_being_healthy(broken: Stack, site: Site) -> None:
+def test_the_load_balancer_adds_a_replica_within_five_seconds_of_its_health(broken: Stack, site: Site) -> None:
     with Load(site, ["/counter/"], rate=60) as load:
         broken.scale(REPLICAS + 1)
         new = broken.containers("web")[-1]

@@ -58,7 +58,7 @@ def test_the_networks_are_those_of_the_table(stack: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("files", [(), *((one,) for one in OVERLAYS), OVERLAYS], ids=str)
-def test_all_networks_are_internal_but_those_that_publish_a_port(files: tuple[str, ...]) -> None:
+def test_only_networks_that_publish_a_port_are_not_internal(files: tuple[str, ...]) -> None:
     found = config(*files)
     published = {one for what in found["services"].values() if what.get("ports") for one in what["networks"]}
     open_ones = {name for name, what in found["networks"].items() if not what.get("internal")}

@@ -345,7 +345,7 @@ def test_every_setting_that_is_typed_with_make_is_data(clone: Clone, value: str)
         ("logs", "S", "error: S="),
     ],
 )
-def test_what_is_typed_for_a_target_is_data(clone: Clone, target: str, name: str, says: str, value: str) -> None:
+def test_arguments_of_a_target_are_data(clone: Clone, target: str, name: str, says: str, value: str) -> None:
     marker = clone.guard / "marker"
     given = f"{name}={value.format(m=marker)}"
     result = clone.run("make", "--no-print-directory", target, given, environment={"COMPOSE_PROJECT_NAME": "no-stack"})

@@ -23,7 +23,7 @@ def test_the_counter_refuses_other_methods(site: Site) -> None:
     assert "POST" in answer.headers["Allow"]
 
 
-def test_a_session_counts_its_visits_whichever_replica_answers(site: Site) -> None:
+def test_a_session_counts_its_visits_across_replicas(site: Site) -> None:
     replicas = set()
     with site.session() as browser:
         for visit in range(1, 31):

@@ -86,7 +86,7 @@ def ordered(services: Services, who: Person, product: int, headers: dict[str, st
     assert answer.headers["X-Request-ID"] == headers["X-Request-ID"]
 
 
-def test_an_order_is_found_by_one_id_in_the_logs_of_all_that_it_came_by(
+def test_an_order_has_one_id_in_the_logs_of_all_components(
     stack: Stack, services: Services, person: Callable[[], Person], product: int
 ) -> None:
     who, (mine, trace_id, span) = person(), fresh()
@@ -200,7 +200,7 @@ def test_the_logs_of_a_container_that_is_stopped_are_still_read(
         "*", "[a]", "a/b", "\\", "é", "x" * 129, "$$(touch {file})", "${{HOME}}", "$(ID)",
     ],
 )  # fmt: skip
-def test_an_id_that_none_can_be_is_refused_and_does_no_harm(stack: Stack, tmp_path: Path, hostile: str) -> None:
+def test_an_invalid_id_is_rejected_and_does_no_harm(stack: Stack, tmp_path: Path, hostile: str) -> None:
     file = tmp_path / "harm"
     done = trace(hostile.format(file=file))
     assert done.returncode == 2

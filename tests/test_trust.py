@@ -60,7 +60,7 @@ def allowed(stack: Stack, commands: list[str]) -> list[str]:
 
 
 # ── etcd ──────────────────────────────────────────────────────────────────────────────────────────
-def test_etcd_speaks_to_no_client_without_a_certificate_of_our_own_authority(stack: Stack) -> None:
+def test_etcd_rejects_clients_without_a_certificate_of_its_authority(stack: Stack) -> None:
     for node in ("postgres-2", "shard-1"):
         plain = stack.run_in(node, "curl", "-sS", "--max-time", "5", "http://etcd:2379/version", check=False)
         bare = stack.run_in(node, *CURL, "https://etcd:2379/version", check=False)
@@ -92,7 +92,7 @@ def test_each_cluster_has_its_own_keys_and_no_other(stack: Stack) -> None:
 
 # ── Patroni ───────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("target", ["postgres-1", "shard-2"])
-def test_patroni_takes_no_order_without_certificate_and_password(stack: Stack, target: str) -> None:
+def test_patroni_rejects_commands_without_certificate_and_password(stack: Stack, target: str) -> None:
     leader = primary(stack)
     before = patroni(stack, leader, "config")
     script = STRANGER + f"target=https://{target}.data:8008\n" + ORDERS

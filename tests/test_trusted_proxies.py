@@ -40,7 +40,7 @@ LIES = (
 )  # fmt: skip
 
 
-def test_what_any_other_caller_says_of_itself_is_overwritten(front: Mirror) -> None:
+def test_forwarding_headers_of_an_untrusted_client_are_overwritten(front: Mirror) -> None:
     sent = front.sent("other", *LIES)
     own = front.addresses["other"]
     assert (sent["x-real-ip"], sent["x-forwarded-for"], sent["x-forwarded-proto"]) == (own, own, "http")
@@ -62,7 +62,7 @@ def test_callers_behind_the_cdn_keep_their_own_address(front: Mirror, lines: tup
 
 
 @pytest.mark.parametrize("lines", [("garbage",), ("203.0.113.66, garbage",), ()])
-def test_a_proxy_that_names_no_address_is_the_caller_itself(front: Mirror, lines: tuple[str, ...]) -> None:
+def test_a_proxy_without_the_header_is_the_client_itself(front: Mirror, lines: tuple[str, ...]) -> None:
     assert front.sent("cdn", *forwarded(*lines))["x-real-ip"] == front.addresses["cdn"]
 
 
@@ -77,7 +77,7 @@ def test_a_chain_is_read_from_the_right_up_to_the_first_address_that_is_not_trus
         assert shared.sent("other", *forwarded(*lines))["x-real-ip"] == address
 
 
-def test_cloudflares_header_counts_where_it_is_asked_for(shared: Mirror) -> None:
+def test_cloudflares_header_is_used_only_with_its_setting(shared: Mirror) -> None:
     shared.set(TRUSTED_PROXIES=shared.addresses["other"], CLIENT_ADDRESS="cf-connecting-ip")
     said = ["--header", "CF-Connecting-IP: 203.0.113.9", *forwarded("203.0.113.66")]
     sent = shared.sent("other", *said)

@@ -242,7 +242,9 @@ def test_each_setting_that_needs_no_interruption_is_applied_without_a_failed_req
 
 
 @pytest.mark.parametrize("name", INTERRUPTING)
-def test_what_interrupts_asks_first_and_changes_nothing(stack: Stack, environment: Environment, name: str) -> None:
+def test_an_interrupting_change_asks_first_and_changes_nothing(
+    stack: Stack, environment: Environment, name: str
+) -> None:
     value, says = INTERRUPTING[name]
     if name == "COMPOSE_PROFILES":
         value = "haproxy" if stack.load_balancer == "nginx" else "nginx"
@@ -260,7 +262,7 @@ def test_what_interrupts_asks_first_and_changes_nothing(stack: Stack, environmen
     assert ids(stack) == running
 
 
-def test_the_edge_asks_too_where_it_runs(stack: Stack, environment: Environment) -> None:
+def test_an_interrupting_change_of_a_running_edge_asks_too(stack: Stack, environment: Environment) -> None:
     run("docker", "compose", "--profile", "cdn", "up", "--detach", "--wait", "--no-recreate", "cdn", timeout=180)
     try:
         for name, value in EDGE.items():
@@ -272,7 +274,7 @@ def test_the_edge_asks_too_where_it_runs(stack: Stack, environment: Environment)
         run("docker", "compose", "--profile", "cdn", "rm", "--stop", "--force", "cdn", timeout=120)
 
 
-def test_what_was_typed_with_the_command_is_consent(stack: Stack, environment: Environment) -> None:
+def test_a_setting_typed_with_the_command_is_consent(stack: Stack, environment: Environment) -> None:
     old = environment.value("HTTP_PORT")
     new = str(int(old) + 3)
     make("up", f"HTTP_PORT={new}")
@@ -359,7 +361,7 @@ class Begun:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_make_up_leaves_nothing_that_works_on_and_the_next_one_continues(
+def test_an_interrupted_make_up_leaves_no_process_and_the_next_one_continues(
     stack: Stack, site: Site, product: int, environment: Environment, number: signal.Signals
 ) -> None:
     loads = callers(site, product)
@@ -422,7 +424,7 @@ def test_a_second_command_fails_at_once_and_names_the_first(
     )
 
 
-def test_a_killed_holder_leaves_no_lock_and_nothing_that_works_on(
+def test_a_killed_holder_leaves_no_lock_and_no_process(
     holder: tuple[Begun, str],
 ) -> None:
     held, project = holder
@@ -551,7 +553,7 @@ def test_make_bench_lists_the_benches_without_an_image() -> None:
 
 
 @pytest.mark.parametrize("command", [("logs", "S"), ("scale", "N"), ("bench", "NAME"), ("trace", "ID"), ("up", "LB")])
-def test_what_is_given_to_make_is_data(command: tuple[str, str]) -> None:
+def test_arguments_of_make_are_data(command: tuple[str, str]) -> None:
     marker = ROOT / ".scale-out" / "executed"
     for value in (
         f"$(shell touch {marker})",

@@ -125,14 +125,14 @@ def test_make_staff_prints_a_token_and_nothing_else_each_time(services: Services
         assert services.users.get("/api/users/?limit=1", headers=one.headers).status_code == 200
 
 
-def test_each_service_tells_its_openapi_document(services: Services) -> None:
+def test_each_service_serves_its_openapi_document(services: Services) -> None:
     for name, site in vars(services).items():
         document = site.get(f"/api/{name}/openapi.json").json()
         assert document["openapi"].startswith("3.")
         assert all(path.startswith(f"/api/{name}/") for path in document["paths"])
 
 
-def test_each_service_is_healthy_and_tells_its_metrics_inside(inside: Services) -> None:
+def test_each_service_is_healthy_and_serves_its_metrics_inside(inside: Services) -> None:
     for name, site in vars(inside).items():
         assert site.get("/health/").json() == {"status": "healthy", "database": "ok", "cache": "ok"}, name
         assert site.get("/health/live").status_code == 200
@@ -178,7 +178,7 @@ def test_without_the_orders_service_a_users_page_comes_within_a_second(
 
 @pytest.mark.failure
 @pytest.mark.parametrize("how", ["stop", "pause"])
-def test_without_a_shard_its_users_get_503_in_time_and_everybody_else_is_served(
+def test_without_a_shard_its_users_get_503_in_time_and_all_others_are_served(
     broken: Stack, services: Services, inside: Services, staff: Person, how: str
 ) -> None:
     people = [register(services) for _ in range(20)]
