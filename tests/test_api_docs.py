@@ -16,9 +16,7 @@ DOCUMENT = "/api/openapi.json"
 
 
 def named(site: Site) -> set[str]:
-    """Return the services whose operations the document has. It comes before the load balancer
-    gives up.
-    """
+    """Return the services in the document, which must arrive before a time-out."""
     started = time.monotonic()
     answer = site.get(DOCUMENT)
     assert time.monotonic() - started < 2 * TIME_FACTOR

@@ -1,6 +1,4 @@
-"""The cache goes away and comes back: nothing fails, nothing is slow for long, nothing old is shown
-beyond the cap.
-"""
+"""Cache outages: no request fails, pages are slow only for a moment, and stale only to the cap."""
 
 from __future__ import annotations
 
@@ -26,13 +24,13 @@ SKEW = 0.5  # seconds: the test times a change and its reads from outside
 
 def restart(stack: Stack) -> None:
     stack.kill("redis-cache")
-    time.sleep(3.0)  # away for so long
+    time.sleep(3.0)  # duration of the outage
     stack.start("redis-cache")
 
 
 def pause(stack: Stack) -> None:
     stack.pause("redis-cache")
-    time.sleep(3.0)  # away for so long; what it held comes back with it
+    time.sleep(3.0)  # duration of the outage; Redis keeps its values
     stack.start("redis-cache")
 
 
@@ -49,9 +47,9 @@ def test_with_the_cache_interrupted_no_page_is_older_than_the_cap(
                 stopping.start()
             change(site, product, 20_000_000 + number)
             prices.note(product, 20_000_000 + number)
-            time.sleep(0.02)  # changes all along
+            time.sleep(0.02)  # prices change all the time
         stopping.join()
-        time.sleep(2 * CAP)  # so that the last changes too are seen a while later
+        time.sleep(2 * CAP)  # to also read the last changes after a while
     for one in items:
         change(site, one["id"], one["price"]["amount"])
     assert not prices.errors, prices.errors[:5]
@@ -65,14 +63,13 @@ def test_without_the_cache_no_request_fails_and_pages_do_not_wait_for_it(
         eventually("200 requests before", lambda: len(load.outcomes) > 200, within=20)
         gone = load.elapsed
         broken.kill("redis-cache")
-        time.sleep(10.0)  # away for so long
+        time.sleep(10.0)  # duration of the outage
         back = load.elapsed
         broken.start("redis-cache")
         eventually("healthy again", lambda: health(site)["status"], lambda seen: seen == "healthy", within=20)
     assert_all_answered(load)
 
-    # A page asks the cache several times: without the breaker each question would cost its
-    # time-out.
+    # A page reads the cache several times: without the breaker each read would cost a time-out.
     without = [one for one in load.outcomes if gone <= one.started < back]
     late = [one for one in without if one.seconds > 1.0 * TIME_FACTOR]
     assert len(late) <= len(without) / 20, load.summary()

@@ -1,6 +1,4 @@
-"""The two-level cache: what is changed on one replica is seen on all, and a value is computed once
-for all.
-"""
+"""The two-level cache: all replicas see a change, and a value is computed once for all of them."""
 
 from __future__ import annotations
 
@@ -24,12 +22,12 @@ from support.wait import eventually
 MOMENT = 1.0  # seconds after the answer to a change
 LEVELS = {"L1", "L2", "MISS"}
 CALLERS = 500
-CAP = 2.0  # seconds that a process believes what it holds: caching.ledger.CAP
+CAP = 2.0  # seconds that a process trusts its own values: caching.ledger.CAP
 
 
 @pytest.fixture
 def products(site: Site) -> Iterator[list[int]]:
-    """Twenty products; they get their prices back."""
+    """Twenty products; their prices are restored."""
     items = site.get("/api/products/?limit=20").json()["items"]
     yield [one["id"] for one in items]
     for one in items:
@@ -59,7 +57,7 @@ def test_a_price_changed_on_one_replica_is_never_seen_old_on_any_a_moment_later(
         for number, product in zip(range(trials), itertools.cycle(products), strict=False):
             change(site, product, 10_000_000 + number)
             prices.note(product, 10_000_000 + number)
-        time.sleep(2 * MOMENT)  # so that the last changes too are seen a moment later
+        time.sleep(2 * MOMENT)  # to also read the last changes a moment later
     assert not prices.errors, prices.errors[:5]
     assert len({one.replica for one in prices.seen}) == REPLICAS
     assert {one.level for one in prices.seen} == LEVELS, "the readers were served by the cache, and by all of it"
@@ -91,8 +89,9 @@ def test_a_client_sees_its_own_change_at_once(site: Site, products: list[int]) -
 
 @pytest.fixture
 def elsewhere(site: Site, products: list[int]) -> Iterator[int]:
-    """A product in a category of which the other tests change nothing: what was changed is computed
-    a second time when its tags, forewarned of the change, expire.
+    """A product in a category that other tests do not change.
+
+    A changed value is computed a second time, when the announcement of the change expires.
     """
     known = {site.get(f"/api/products/{one}").json()["category"]["slug"] for one in products}
     found = next(one for one in everything(site, "featured=true") if one["category"]["slug"] not in known)
@@ -101,7 +100,7 @@ def elsewhere(site: Site, products: list[int]) -> Iterator[int]:
 
 
 def test_500_callers_of_an_uncached_page_cost_one_computation(site: Site, elsewhere: int) -> None:
-    change(site, elsewhere, 55_555_555)  # so that it is in no cache
+    change(site, elsewhere, 55_555_555)  # removes it from every cache
     answers = at_once(CALLERS, 100, lambda _: site.get(f"/products/{elsewhere}/"))
     assert {shown(one) for one in answers} == {55_555_555}
     assert Counter(one.headers["X-Cache"] for one in answers)["MISS"] == 1
@@ -122,9 +121,7 @@ def drop(probe: Probe, function: str) -> None:
 
 
 def expire(probe: Probe, function: str) -> None:
-    """Let the time of all values of `function` be over: in Redis, which deletes them then, and in
-    each process.
-    """
+    """Expire all values of `function`, in Redis and in each process."""
     drop(probe, function)
     time.sleep(CAP + 0.1)  # by its own clock a process believes what it holds for so long, however slow the machine is
 

@@ -1,6 +1,4 @@
-"""The steps of docs/caching.md "In another project", followed in a new project with a Redis of its
-own.
-"""
+"""The steps of docs/caching.md "In another project", in a new project with its own Redis."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ BLOCKS = [
 
 @pytest.fixture
 def redis_port(tmp_path: Path) -> Iterator[int]:
-    """A Redis that is the test's own."""
+    """The test's own Redis."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     command = ("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path))
@@ -96,7 +94,7 @@ def test_the_steps_work_in_a_new_project(tmp_path: Path, redis_port: int) -> Non
         "with connection.schema_editor() as editor: editor.create_model(Product)\n"
         "front(); front(); Product.objects.create(); front()"
     )
-    # The first two find in Redis what the session has put there.
+    # The first two read values from Redis that the session has stored.
     assert python(tmp_path, "manage.py", "shell", "--verbosity", "0", "--command", change) == "computing\n"
 
 

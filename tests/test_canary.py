@@ -1,4 +1,4 @@
-"""A second release beside the first gets the share of the requests that its weight says."""
+"""A canary release gets the share of requests of its weight."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ SETTINGS = {"LB_METHOD": "weighted", "LB_UPSTREAMS": "web=3,web-canary=1"}
 
 @pytest.fixture
 def canary(stack: Stack) -> Iterator[Stack]:
-    """The stack with a canary; the load balancer is reloaded with other settings, and put back
-    afterwards.
-    """
+    """The stack with a canary and the load balancer's settings for it; restored afterwards."""
     assert_at_rest(stack)
     front = Front(stack)
     profiles = ("--profile", stack.load_balancer, "--profile", "canary")

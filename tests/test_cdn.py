@@ -26,7 +26,7 @@ from support.stack import CommandError, Stack, run
 from support.wait import eventually
 
 MAX_AGE, REVALIDATE = 30, 30  # seconds; app/shop/products/views.py
-LATEST = 7.0  # seconds after which a change is seen, whatever was on its way
+LATEST = 7.0  # seconds until each read shows a change
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +38,14 @@ def edge(stack: Stack) -> Iterator[Edge]:
 
 @pytest.fixture(scope="module")
 def origin(stack: Stack, edge: Edge) -> Iterator[Origin]:
-    """Another edge, in front of an origin that says what the test wants."""
+    """Another edge, in front of an origin that the test controls."""
     with with_origin(stack) as origin:
         yield origin
 
 
 @pytest.fixture
 def prices(site: Site) -> Iterator[Callable[[int, int], None]]:
-    """A function that changes the price of a product; it gets its own back."""
+    """A function that changes the price of a product; the price is restored."""
     before = {one["id"]: one["price"]["amount"] for one in site.get("/api/products/?limit=20").json()["items"]}
     yield partial(change, site)
     for key, amount in before.items():
@@ -257,7 +257,7 @@ def test_a_change_purges_every_page_that_shows_it_and_no_other(
     price = 70_000_000 + random.randrange(1_000_000)
 
     def look() -> list[bool]:
-        prices(product, price)  # a process that has just found no edge tries it again after a pause
+        prices(product, price)  # a process without an edge retries after a pause
         return [str(price) in edge.get(path).text for path in shows]
 
     eventually("the new price everywhere", look, all, within=10)
@@ -360,7 +360,7 @@ USERS = 4
 
 @dataclass
 class Visitor:
-    """A browser with a session and an account of its own, and what only it may see."""
+    """A browser with its own session and account, and the texts that only it may see."""
 
     edge: Edge
     person: Person
@@ -378,11 +378,11 @@ class Visitor:
 
     @property
     def marks(self) -> list[str]:
-        """What stands in the answers that are this user's own."""
+        """The texts in this user's private answers."""
         return [self.person.email, self.order]
 
     def step(self, others: list[Visitor]) -> None:
-        """Make one request and judge its answer."""
+        """Send one request and check its answer."""
         dice, headers = self.dice, dict[str, str]()
         other = dice.choice(others)
         token = dice.choice(["", "", self.person.token])
@@ -419,7 +419,7 @@ class Visitor:
         self.judge(f"{method} {path} {headers}", answer, bool(token), others)
 
     def judge(self, what: str, answer: requests.Response, known: bool, others: list[Visitor]) -> None:
-        """Note everything that is not as it must be."""
+        """Record each wrong property of the answer."""
         method, path = what.split(" ")[:2]
         status, text = how(answer), answer.text
         said = answer.headers.get("Cache-Control", "")
@@ -639,9 +639,7 @@ def test_a_failing_origin_gives_a_stale_answer_or_a_problem(origin: Origin) -> N
 
 
 def recovered(origin: Origin) -> None:
-    """Wait until the edge knows that its origin is back: until then it shows also what was
-    purged.
-    """
+    """Wait until the edge detects its recovered origin: before, it serves purged answers."""
     path = origin.path(uuid.uuid4().hex, "public, max-age=60")
 
     def asked_again() -> bool:

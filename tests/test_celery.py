@@ -55,7 +55,7 @@ def test_the_health_checks_of_workers_and_beat_pass(stack: Stack) -> None:
 
 def test_a_worker_keeps_its_connections_between_tasks(stack: Stack) -> None:
     address = stack.container("users-worker").address("app")
-    # Its relay comes every five seconds; the watch of each process has a connection of its own.
+    # The relay runs every five seconds; the watch of each process has its own connection.
     query = (
         "SELECT pid, query_start FROM pg_stat_activity"
         " WHERE client_addr = %s AND query NOT LIKE '%%pg_is_in_recovery%%' AND state = 'idle'"

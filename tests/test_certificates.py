@@ -1,4 +1,4 @@
-"""The stack's own authority: what scripts/certificates.sh makes, keeps, and makes again."""
+"""The stack's own authority: scripts/certificates.sh creates, keeps and renews certificates."""
 
 from __future__ import annotations
 

@@ -123,9 +123,7 @@ def test_a_bad_value_stops_the_service_with_one_clear_line(stack: Stack, service
 
 @pytest.fixture
 def spare(stack: Stack, probe: Probe, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a second load balancer, unpublished, with the setting that the test asks
-    for.
-    """
+    """The address of a second, unpublished load balancer with the setting of the test."""
     with spare_front(stack, probe, request.param) as address:
         yield address
 
@@ -142,7 +140,7 @@ def test_an_unknown_host_is_refused_where_the_hosts_are_set(spare: str, probe: P
         assert status(host) in ("400", "421"), host
 
 
-# A replica of another release: it is well, and has none of the files that a page of this one names.
+# A replica of another release: healthy, without the static files of this release.
 _OTHER_RELEASE = """
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):

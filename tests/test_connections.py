@@ -1,6 +1,4 @@
-"""Many connections, silent clients and slow bodies: the load balancer bounds what they take, and
-serves the others.
-"""
+"""Many connections, silent clients and slow bodies: the load balancer limits and outlives them."""
 
 from __future__ import annotations
 
@@ -20,11 +18,11 @@ from support.wait import eventually
 
 BUSY, SILENT, RATE = 1000, 3000, 50.0
 STEADY = 5  # seconds
-PROMPT = 2.0  # seconds to the answer that a person gets
+PROMPT = 2.0  # seconds until a person's answer
 SHARE = 0.8  # of the memory limit
 MEBIBYTE = 1024 * 1024
 
-# What docker stats shows: without the files that the kernel can drop.
+# As in docker stats: without the page cache that the kernel can drop.
 _MEMORY = """
 cd /sys/fs/cgroup; [ -r memory.current ] || cd memory
 while :; do
@@ -37,15 +35,13 @@ done
 
 @pytest.fixture
 def front(stack: Stack) -> Site:
-    """The site at the load balancer's own address: the engine's proxy for published ports has
-    limits of its own.
-    """
+    """The site at the load balancer's own address, past the limits of the engine's port proxy."""
     return Site(8080, host=stack.container(stack.load_balancer).address("edge"))
 
 
 @contextmanager
 def bounded(stack: Stack) -> Iterator[None]:
-    """Assert that the load balancer neither ends nor comes near its memory limit."""
+    """Assert that the load balancer does not restart and stays below its memory limit."""
     before = stack.container(stack.load_balancer)
     watch = subprocess.Popen(
         ("docker", "exec", before.id, "timeout", "120", "sh", "-c", _MEMORY), stdout=subprocess.PIPE, text=True
@@ -67,7 +63,7 @@ def bounded(stack: Stack) -> Iterator[None]:
 
 
 def each_second(front: Site, seconds: float) -> Iterator[int]:
-    """Yield the status that a person gets each second, who must not wait."""
+    """Yield the status of a person's request each second, which must not wait."""
     end = time.monotonic() + seconds
     while (begun := time.monotonic()) < end:
         status = front.get("/counter/", timeout=PROMPT * TIME_FACTOR).status_code
@@ -92,7 +88,7 @@ def test_a_thousand_busy_and_three_thousand_silent_connections_leave_the_site_as
 
 
 def count(front: Site) -> int:
-    """Return what the counter shows."""
+    """Return the counter."""
     seen = eventually("the counter", lambda: front.get("/counter/").json(), lambda body: "count" in body, within=10)
     return int(seen["count"])
 
@@ -116,7 +112,7 @@ def slow(front: Site, sent: int, length: int) -> socket.socket:
 
 def test_a_body_that_stalls_gets_408_and_changes_nothing(front: Site, stack: Stack) -> None:
     before = count(front)
-    with ExitStack() as opened:  # all at once, since each takes as long as the load balancer waits
+    with ExitStack() as opened:  # all at once, since each takes the load balancer's whole time-out
         bodies = {sent: opened.enter_context(slow(front, sent, 300_000)) for sent in (100, 30_000, 200_000)}
         for sent, connection in bodies.items():
             connection.settimeout(30 * TIME_FACTOR)
@@ -128,9 +124,7 @@ def test_a_body_that_stalls_gets_408_and_changes_nothing(front: Site, stack: Sta
 
 @pytest.mark.parametrize("size", [100_000, 300_000])
 def test_eighty_slow_bodies_cost_no_other_caller_an_error(front: Site, stack: Stack, size: int) -> None:
-    """Each sends most of a large body, then a byte every second: their number, what they hold and
-    how long they hold it is bounded.
-    """
+    """Each sends most of a large body, then a byte a second: the limits bound all of them."""
     crowd: list[socket.socket] = []
     seen: list[int] = []
     with bounded(stack):

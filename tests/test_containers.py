@@ -1,6 +1,4 @@
-"""How the containers run: with no more rights and memory than they need, and each with a health
-check.
-"""
+"""The containers have minimal rights, limited memory, and health checks."""
 
 from __future__ import annotations
 
@@ -71,9 +69,7 @@ def test_every_long_running_service_has_a_health_check_and_starts_again(stack: S
 
 
 def waited(container: Container) -> float:
-    """Return the seconds that the last check of a container took, of which it waits the most where
-    all is well.
-    """
+    """Return the seconds of the last check; for a healthy container most of them are its wait."""
     last = container.details["State"]["Health"]["Log"][-1]
     begun, ended = (datetime.fromisoformat(last[name]) for name in ("Start", "End"))
     return (ended - begun).total_seconds()

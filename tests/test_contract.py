@@ -1,6 +1,4 @@
-"""Each service keeps to its OpenAPI document: schemathesis makes requests of it and checks the
-answers.
-"""
+"""Each service conforms to its OpenAPI document, checked by requests of schemathesis."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ CHECKS: list[Any] = [
     checks.allow_header_conformance,
     checks.ignored_auth,
 ]
-# What is to be answered well at least once: a run in which everything was refused shows nothing.
+# The operations that must succeed at least once: a run with only rejected requests shows nothing.
 _USER, _PRODUCT, _ORDER = "/api/users/{user_id}", "/api/products/{product_id}", "/api/orders/{order_id}"
 _ORDERS = {"POST /api/orders/", "GET /api/orders/", f"GET {_ORDER}"}
 _LOGINS = {f"POST {_USER}/logout", f"POST {_USER}/password"}
@@ -89,9 +87,7 @@ class Own:
         return self.people[0]
 
     def headers(self, caller: str) -> dict[str, str]:
-        """Return the token of `caller`: staff is this test's own user too, so that its orders go
-        with it.
-        """
+        """Return the headers of `caller`. Staff uses this test's user, who is deleted."""
         return {} if caller == "anonymous" else bearer(self.user.id, staff=caller == "staff")
 
     def make_product(self) -> int:
@@ -103,7 +99,7 @@ class Own:
         return int(made.json()["id"])
 
     def keep_to(self, case: AnyCase) -> None:
-        """Let the case be about what this test has made. No document can say what exists."""
+        """Replace ids in the case by those of this test's rows, which the document cannot know."""
         deleting = case.method.upper() == "DELETE"
         for name, value in (case.path_parameters or {}).items():
             if re.fullmatch(r"[\W\d]*\d[\W\d]*", str(value)):  # a list of one number is sent as the number
@@ -128,7 +124,7 @@ class Own:
             item["product_id"] = product
 
     def remember(self, case: AnyCase, response: Response) -> None:
-        """Keep what the case has made, for the end of the test."""
+        """Record the rows that the case has created, to delete them."""
         if response.status_code != 201 or case.method.upper() != "POST":
             return
         made = response.json()
@@ -153,7 +149,7 @@ class Own:
 
 @pytest.fixture(scope="module")
 def own(stack: Stack, site: Site) -> Iterator[Own]:
-    """What the requests are about."""
+    """The rows that the requests use."""
     services = Services.of(stack)
     category = site.get("/api/products/?limit=1").json()["items"][0]["category"]["slug"]
     own = Own(services, category)

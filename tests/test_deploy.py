@@ -1,4 +1,4 @@
-"""`make deploy` of what cannot start, and of what is put right after it."""
+"""`make deploy` of a release that cannot start, and of its repair."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""`make dev` in a copy of this work tree, beside the stack that runs: what is edited shows within
-two seconds.
-"""
+"""`make dev` in a copy of this work tree, beside the running stack: edits show in two seconds."""
 
 from __future__ import annotations
 
@@ -82,7 +80,7 @@ class Dev:
 
     @contextlib.contextmanager
     def edited(self, path: str, old: str, new: str) -> Iterator[None]:
-        """Edit a file, and put it back."""
+        """Edit a file, and restore it."""
         self.edit(path, old, new)
         try:
             yield
@@ -90,7 +88,7 @@ class Dev:
             self.edit(path, new, old)
 
     def shows(self, path: str, accept: Callable[[requests.Response], bool]) -> requests.Response:
-        """Assert that a browser soon gets an answer that `accept` likes."""
+        """Assert that a browser soon gets an answer that `accept` accepts."""
         began = time.monotonic()
         answer = eventually(
             f"an answer of {path} that shows the change",
@@ -290,7 +288,7 @@ def test_an_event_reaches_the_edited_consumer(dev: Dev) -> None:
 
 
 def test_the_whole_stack_is_as_it_was(dev: Dev) -> None:
-    """Neither its settings nor its data are the development stack's."""
+    """The whole stack has its own settings and data."""
     assert "compose.dev.yaml" not in (dev.root / ".env").read_text(encoding="utf-8")
     whole = json.loads(dev.run("docker", "compose", "config", "--format", "json"))
     kept = {volume["name"] for name, volume in whole["volumes"].items()}

@@ -1,6 +1,4 @@
-"""What a browser is to remember and may do, on every answer; https only where it is asked for;
-which ciphers.
-"""
+"""Browser policies on every answer, the redirect to https, and the allowed ciphers."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ def test_another_site_changes_nothing_and_a_program_does(site: Site) -> None:
 
 # ── https ─────────────────────────────────────────────────────────────────────────────────────────
 def handshake(site: Site, ciphers: str) -> str:
-    """Return the cipher that TLS 1.2 agrees on; nothing where none is in common."""
+    """Return the negotiated cipher of TLS 1.2; "" without a common one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -93,7 +91,7 @@ def front(stack: Stack) -> Iterator[Mirror]:
 
 
 def head(front: Mirror, caller: str, url: str, *options: str) -> tuple[int, dict[str, str]]:
-    """Return the status and the headers, by their names in small letters."""
+    """Return the status and the headers, with names in lower case."""
     written = "%{http_code}\n%{header_json}"
     output = front.curl(caller, "--insecure", "--output", "/dev/null", "--write-out", written, *options, url=url)
     status, _, headers = output.partition("\n")

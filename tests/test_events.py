@@ -28,7 +28,7 @@ type Make = Callable[[], Person]
 type Stock = Callable[[int], int]
 
 MOST = 160  # orders of one person: they are counted on one page
-BACK = 120  # seconds from when the broker is back until each order has its effects
+BACK = 120  # seconds from the broker's recovery until each order has its effects
 PARK = (
     "INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, due_at, parked_at, error)"
     " VALUES (gen_random_uuid(), 'product_changed', %s, 'orders.tasks.handle_product_event',"
@@ -47,10 +47,9 @@ OUTBOXES = [
 
 @pytest.fixture
 def stocked(services: Services, staff: Person, outboxes: list[Connection]) -> Iterator[Stock]:
-    """A function that adds a product with so much stock and returns its id; it goes after the test.
+    """A function that adds a product with this stock and returns its id; it is deleted at the end.
 
-    What earlier tests have left on the way is waited for: the deadlines of effects are those of an
-    empty queue.
+    It first waits for an empty queue, since the deadlines of the tests assume one.
     """
     made: list[int] = []
     eventually("nothing to be left of earlier tests", lambda: left(outboxes), lambda seen: seen == 0, within=BACK)
@@ -73,7 +72,7 @@ def _category(services: Services) -> str:
 
 
 def product_of(services: Services, product_id: int) -> tuple[int, int]:
-    """Return what is in stock and what was sold."""
+    """Return the stock and the number sold."""
     found = services.products.get(f"/api/products/{product_id}").json()
     return found["stock"], found["sold"]
 
@@ -96,7 +95,7 @@ def outboxes(stack: Stack) -> Iterator[list[Connection]]:
 
 
 class Shop(NamedTuple):
-    """All that these tests use."""
+    """The fixtures of these tests in one object."""
 
     services: Services
     person: Make

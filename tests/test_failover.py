@@ -1,6 +1,4 @@
-"""The primary freezes and comes back, and the consensus store goes away: nothing acknowledged is
-lost.
-"""
+"""A frozen primary and an outage of the consensus store lose no acknowledged write."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ PATIENCE = 4.0  # seconds until a refused write is answered, when a primary has 
 
 @contextlib.contextmanager
 def counting(site: Site) -> Iterator[Load]:
-    """POST to the counter for the length of the block; then nothing acknowledged may be missing
-    from it.
-    """
+    """POST to the counter during the block; then check that it has every acknowledged addition."""
     before = site.get("/counter/").json()["count"]
     with Load(site, ["/counter/"], method="POST", rate=10, threads=4) as posts:
         yield posts

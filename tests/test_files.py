@@ -1,4 +1,4 @@
-"""What no file of the repository may hold."""
+"""Texts that no file of the repository may contain."""
 
 from __future__ import annotations
 

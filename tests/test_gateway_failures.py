@@ -1,6 +1,4 @@
-"""A service stops or hangs: what it costs those who do not call it, and how the gateway finds out
-that it is back.
-"""
+"""A service stops or hangs: other requests are unaffected, and the gateway detects its recovery."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ LATE = 1.0
 
 
 def wait_for(load: Load, seconds: float) -> float:
-    """Let the load go on for `seconds`; return the moment at which that began, in its own time."""
+    """Let the load run for `seconds`; return the start of this period, in the load's time."""
     began = load.elapsed
     eventually(
         f"{seconds} s of load", lambda: load.elapsed - began, lambda gone: gone >= seconds, within=seconds * 2 + 5
@@ -37,9 +35,7 @@ def wait_for(load: Load, seconds: float) -> float:
 
 
 def states(stack: Stack, probe: Probe, service: str) -> Counter[float]:
-    """Return how many processes of web have the breaker of `service` in each state: 0 is closed, 2
-    open.
-    """
+    """Return the number of web processes by breaker state of `service`: 0 closed, 2 open."""
     found: Counter[float] = Counter()
     for replica in stack.containers("web"):
         text = probe.curl(f"http://{replica.address('app')}:8000/metrics")

@@ -1,6 +1,4 @@
-"""Thousands of requests that no honest caller makes: each is refused or cut off, most before a
-service hears.
-"""
+"""Thousands of hostile requests: each is rejected or disconnected, most before a service."""
 
 from __future__ import annotations
 
@@ -32,13 +30,13 @@ _STATUS = re.compile(rb'HTTP/1\.[01] (\d{3}) |^\{[^\r]*?"status":(\d{3})')
 
 
 def statuses(answer: bytes) -> list[int]:
-    """Return the status of each answer in `answer`, without those that only say to go on."""
+    """Return the status of each answer in `answer`, without 100 Continue."""
     found = [int(first or second) for first, second in _STATUS.findall(answer)]
     return [status for status in found if status != 100]
 
 
 def strike(site: Site, attack: Attack) -> bytes:
-    """Send it over a connection of its own, and return what comes back."""
+    """Send it over a new connection, and return the answer."""
     with site.connect(PATIENCE) as connection:
         with contextlib.suppress(ConnectionError):  # the other side may have heard enough; what it said is read
             connection.sendall(attack.request)
@@ -47,9 +45,7 @@ def strike(site: Site, attack: Attack) -> bytes:
 
 @pytest.fixture
 def uncounted(probe: Probe) -> Iterator[None]:
-    """Forget how much this machine has asked for, before and after: the limit would hide what is
-    behind it.
-    """
+    """Reset the rate limits of this machine before and after: they would hide other answers."""
 
     def forget() -> None:
         for key in probe.redis("redis-cache", "--scan", "--pattern", "gateway:rate:*").split():

@@ -1,6 +1,4 @@
-"""What make, the environment and .env hand to the scripts is data: no target runs what stands in
-it.
-"""
+"""Values from make, the environment and .env are data: no target executes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the load balancer does for every request, whichever of the two it is."""
+"""The behaviour of both load balancers for every request."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ OWN_ERRORS = [
 
 
 def own_error(site: Site, line: str, fields: str, accept: str) -> tuple[int, dict[str, str], str]:
-    """Return the status, the header and the body of the answer to a request that the load balancer
-    refuses.
-    """
+    """Return status, headers and body of the answer to a request that the load balancer rejects."""
     head = f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}\r\n{fields}\r\n"
     with site.connect() as connection:
         connection.sendall(head.encode())
@@ -204,7 +202,7 @@ def test_a_chunked_body_cannot_exceed_the_limit(site: Site) -> None:
                 connection.sendall(chunk)
             connection.sendall(b"0\r\n\r\n")
         except ConnectionError:
-            pass  # the other side has heard enough
+            pass  # the load balancer may close before the end
         try:
             answer = connection.recv(65536)
         except ConnectionError:

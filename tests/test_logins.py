@@ -1,6 +1,4 @@
-"""Refreshing, logging out and a new password, through the gateway: every service knows within a
-minute.
-"""
+"""Refresh, logout and new passwords through the gateway: every service knows within a minute."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ def log_in(services: Services, who: Person, password: str = PASSWORD) -> dict[st
 
 
 def asked(services: Services, who: Person, token: str) -> set[int]:
-    """Return what each service says to a token: a 403 of products knows the caller as well."""
+    """Return each service's status for a token: a 403 of products also accepts the token."""
     headers = {"Authorization": f"Bearer {token}"}
     return {
         services.users.get(f"/api/users/{who.id}", headers=headers).status_code,

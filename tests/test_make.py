@@ -1,4 +1,4 @@
-"""What make refuses: one line that says what to do, and nothing changed."""
+"""Rejections by make: one line with the remedy, and no change."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ PATH = re.compile(r"/media/products/[0-9a-f]{32}\.webp")
 
 @pytest.fixture
 def article(site: Site, staff: Person) -> Iterator[int]:
-    """A product of our own, gone after the test."""
+    """A product of this test, deleted afterwards."""
     category = site.get("/api/products/?limit=1").json()["items"][0]["category"]["slug"]
     body = {"sku": f"MEDIA-{secrets.token_hex(8)}", "name": "Pictured", "category": category, "price": {"amount": 100}}
     made = site.post("/api/products/", json=body, headers=staff.headers)
@@ -39,9 +39,7 @@ def page_of(site: Site, product: int) -> str:
 
 
 def variants(page: str, path: str) -> list[str]:
-    """Return the addresses in the page's `srcset` of the image at `path`; none where it has
-    none.
-    """
+    """Return the URLs in the page's `srcset` of the image at `path`."""
     found = re.search(rf'src="{re.escape(path)}" srcset="([^"]+)"', page)
     return [part.split()[0] for part in found[1].split(", ")] if found else []
 

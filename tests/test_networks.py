@@ -1,6 +1,4 @@
-"""Who connects to whom: from inside each container to every port of every other one, and no way out
-of the machine.
-"""
+"""Connections between containers: from each to every port of every other one, and to outside."""
 
 from __future__ import annotations
 

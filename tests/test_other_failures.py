@@ -1,4 +1,4 @@
-"""The load balancer is restarted, a worker hangs, and `make up` is called once too often."""
+"""A restart of the load balancer, a hung worker, and `make up` on a running stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offered load beyond what the site can serve costs the excess and nothing else."""
+"""Under overload the site serves its capacity and rejects only the excess."""
 
 from __future__ import annotations
 
@@ -22,21 +22,19 @@ LEAST = 0.5  # of the peak: the callers' own work is on the same cores. `bench/o
 
 @pytest.fixture
 def front(broken: Stack) -> Site:
-    """The site at the load balancer's own address: the engine's proxy for published ports has
-    limits of its own.
-    """
+    """The site at the load balancer's own address, past the limits of the engine's port proxy."""
     return Site(8080, host=broken.container(broken.load_balancer).address("edge"))
 
 
 def served(address: str, seconds: float, busy: int, rate: float = 0.0) -> Crowd:
-    """Return what became of the requests of `busy` callers, who ask for `seconds`."""
+    """Return the outcomes of `busy` callers that send requests for `seconds`."""
     with Crowd(address, PATH, busy=busy, rate=rate) as crowd:
         time.sleep(seconds)  # the load's length
     return crowd
 
 
 def removals(stack: Stack) -> float:
-    """Return how often a replica was removed, as the load balancer counts or logs it."""
+    """Return how often the load balancer removed a replica, by its counter or log."""
     if stack.load_balancer == "nginx":
         return len(re.findall(r'"event": "replicas".*"out": \[".*\]', stack.logs("nginx", tail=20_000)))
     text = stack.run_in("haproxy", "curl", "-sS", "--max-time", "5", "http://127.0.0.1:8405/metrics")

@@ -1,4 +1,4 @@
-"""The pages that a person sees."""
+"""The pages of the storefront."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PostgreSQL: one primary and two streaming replicas, two shards, and who may do what."""
+"""PostgreSQL: one primary, two streaming replicas, two shards, and the roles' rights."""
 
 from __future__ import annotations
 

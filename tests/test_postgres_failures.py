@@ -1,4 +1,4 @@
-"""PostgreSQL nodes go away, one after the other and all at once."""
+"""Failures of PostgreSQL nodes, of one and of all."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ def replicas_of(stack: Stack) -> list[str]:
 
 
 def reads(site: Site, product: int, rate: float = 60) -> Load:
-    """Return a load that only reads what a replica of the database may answer: cached or, as the
-    searches, not.
-    """
+    """Return a load of reads that a database replica may answer: cached pages and searches."""
     paths = ["/", f"/products/{product}/", "/search/?q=e", "/api/products/?q=e&limit=5"]
     return Load(site, paths, rate=rate, threads=6)
 
@@ -233,7 +231,7 @@ def health_of(stack: Stack, node: str) -> str:
 
 
 def change(name: str, password: str) -> None:
-    """Put another password in the place of a secret, whole, as scripts/secrets.sh does."""
+    """Replace a secret's password atomically, as scripts/secrets.sh does."""
     target = ROOT / "secrets" / name
     fresh = target.with_name(f".{name}.test")
     fresh.write_text(password, encoding="utf-8")
@@ -242,9 +240,7 @@ def change(name: str, password: str) -> None:
 
 
 def restart_one_after_the_other(stack: Stack) -> None:
-    """Restart the nodes of the main cluster, the primary last: a container sees a new secret from
-    its start on.
-    """
+    """Restart the nodes of the main cluster, the primary last: a restart reads the new secret."""
     for node in [*replicas_of(stack), primary(stack)]:
         run("docker", "restart", stack.container(node).id, timeout=90)
         eventually(f"{node} to be back", lambda: roles(stack), is_whole, within=REJOINED)

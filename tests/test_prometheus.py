@@ -1,4 +1,4 @@
-"""Metrics: every replica of everything is scraped, and what is counted is true."""
+"""Metrics: Prometheus scrapes every replica, and the counts are correct."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_each_replica_of_everything_is_scraped(prometheus: Prometheus, stack: St
 
 
 def counted(stack: Stack, probe: Probe) -> Counter[str]:
-    """Return the requests by view, added up over the replicas, as each of them tells it."""
+    """Return the requests by view, summed over the replicas' own metrics."""
     total: Counter[str] = Counter()
     for replica in stack.containers("web"):
         text = probe.curl(f"http://{replica.address('app')}:8000/metrics")

@@ -1,4 +1,4 @@
-"""The commands of the README and of docs/ do what is said there.
+"""The commands of the README and of docs/ work as described.
 
 In each section the fenced ```console blocks are run: lines that begin with `$ ` are commands, the
 lines after them what they print; `…` stands for anything. A section whose heading is followed by
@@ -24,7 +24,7 @@ END = "--- end of the command ---"
 
 @dataclass
 class Section:
-    """A heading and the commands under it, each with what it should print."""
+    """A heading and the commands under it, each with its expected output."""
 
     title: str
     note: str = ""
@@ -64,9 +64,7 @@ def _take(section: Section, line: str) -> None:
 
 
 def pattern(expected: str) -> re.Pattern[str]:
-    """Return what `expected` stands for: `…` is anything, white space at the ends of lines does not
-    count.
-    """
+    """Return the pattern of `expected`: `…` matches anything, trailing white space is ignored."""
     lines = [r".*".join(re.escape(part) for part in line.rstrip().split("…")) for line in expected.strip().splitlines()]
     # A line of nothing but `…` stands for any number of lines.
     return re.compile(r"\s*" + r"\s*\n".join(lines) + r"\s*", re.DOTALL)

@@ -1,6 +1,4 @@
-"""Redis twice: a cache that may forget, a queue that may not. Each service may do there what its
-row says, no more.
-"""
+"""Two Redis servers, an evicting cache and a durable queue, with minimal rights per service."""
 
 from __future__ import annotations
 
@@ -76,7 +74,7 @@ QUEUES = sorted({one for some in TAKES.values() for one in some})
 
 
 def refused(reply: str) -> bool:
-    """Return whether Redis said that this user may not."""
+    """Return whether Redis rejected the command for lack of rights."""
     # DEBUG has a lock of its own, before the user's rights are looked at.
     return reply.startswith(("NOPERM", "ERR DEBUG command not allowed"))
 
@@ -88,7 +86,7 @@ def info(probe: Probe, host: str, section: str) -> dict[str, str]:
 
 
 def test_no_command_of_a_service_was_rejected(probe: Probe) -> None:
-    """First: what the tests below try is refused, and fills the log."""
+    """Runs first, since the rejected commands of the tests below fill the log."""
     for host in HOSTS:
         log = probe.redis(host, "ACL", "LOG", "1024")
         app = [line for line in log.splitlines() if "lib-name=redis-py" in line]
@@ -192,9 +190,7 @@ def test_a_hung_script_is_killed(probe: Probe) -> None:
 
 
 def test_the_exporter_answers_prometheus_only(probe: Probe, stack: Stack) -> None:
-    """From the network of the services it cannot be reached; in its own it wants the password of
-    Prometheus.
-    """
+    """The services' network cannot reach it; its own network needs Prometheus's password."""
     path = "/scrape?target=redis://redis-cache:6379&check-keys=*"
     code = ("--output", "/dev/null", "--write-out", "%{http_code}")
     assert probe.curl(f"http://redis-exporter:9121{path}", *code, check=False).endswith("000")

@@ -1,4 +1,4 @@
-"""The cache as a Redis Cluster: it loses a primary under load."""
+"""The cache as a Redis Cluster: the loss of a primary under load."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def primary_of(probe: Probe, key: str) -> str:
 
 
 class Pages(threading.Thread):
-    """A reader of some pages in turn, who notes when one had to be computed."""
+    """A reader of some pages in turn, which records when one was computed."""
 
     def __init__(self, site: Site, paths: list[str]) -> None:
         super().__init__(daemon=True)
@@ -84,7 +84,7 @@ class Pages(threading.Thread):
         self.join()
 
     def computed(self, since: float, until: float = float("inf")) -> int:
-        """Return how many pages were computed that were asked for between two moments."""
+        """Return the number of computed pages among the requests between two moments."""
         return sum(what == "MISS" for moment, what in self.seen if since <= moment < until)
 
 

@@ -1,4 +1,4 @@
-"""The cache goes away: nothing is lost but speed."""
+"""Outages of Redis: the site loses only speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue behind Sentinels: it loses its primary while tasks are published."""
+"""The queue behind Sentinels: the loss of its primary while tasks are published."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from support.wait import eventually
 
 pytestmark = pytest.mark.failure
 
-LONGEST_WAIT = 3.0  # seconds that any caller waits, whatever happens to a replica
+LONGEST_WAIT = 3.0  # longest wait of a caller in seconds, also during a failure
 GIVEN_UP = 1.9  # seconds: a request that took longer had waited for the replica that hangs
 OUT = 5.0  # seconds until the load balancer sends nothing to a replica that hangs
 

@@ -1,6 +1,4 @@
-"""A hundred buckets with 100,000 users and as many orders change shards while they are read,
-written and deleted.
-"""
+"""A hundred buckets with 100,000 users and orders move under reads, writes and deletions."""
 
 from __future__ import annotations
 
@@ -42,7 +40,7 @@ def shards(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Shards]:
 
 @pytest.fixture
 def traffic(shards: Shards, site: Site, product: int) -> Traffic:
-    """What uses the sample through the load balancer, and what it knows of it."""
+    """The traffic on the sample through the load balancer."""
     return Users(shards, site.url) if shards.context == "users" else Orders(shards, site.url, product)
 
 

@@ -17,7 +17,7 @@ from support.wait import eventually
 pytestmark = pytest.mark.failure
 
 SERVING = 15.0  # seconds from the command until a new replica has answered a request
-FOLLOWED = 5.0  # seconds until the load balancer asks exactly the replicas that are there
+FOLLOWED = 5.0  # seconds until the load balancer uses exactly the existing replicas
 
 
 def count(site: Site) -> int:

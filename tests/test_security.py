@@ -1,4 +1,4 @@
-"""SECURITY.md says what compose.yaml does: the networks, and which service holds which secret."""
+"""SECURITY.md agrees with compose.yaml: the networks, and each service's secrets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Settings: read as Compose reads them, all checked before anything is touched, and written back
-whole.
-"""
+"""Settings: read as by Compose, checked before any change, and written back completely."""
 
 from __future__ import annotations
 
@@ -65,9 +63,7 @@ def errors(result: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def refused(clone: Clone, *command: str, environment: Mapping[str, str] | None = None) -> list[str]:
-    """Run make, which must fail with lines that say why and change nothing, and return these
-    lines.
-    """
+    """Run make, which must fail without a change, and return its error lines."""
     before = clone.files()
     result = clone.run("make", "--no-print-directory", *(command or ("up",)), environment=environment)
     assert result.returncode == 2, result.stdout + result.stderr  # of make: its script has failed

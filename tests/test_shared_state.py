@@ -1,4 +1,4 @@
-"""What must be the same whichever replica answers: the counter and the session."""
+"""The shared state of all replicas: the counter and the session."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One request, one id: from the load balancer through gateway, services and workers, and in the
-logs of them all.
-"""
+"""One id per request, in the logs of load balancer, gateway, services and workers."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ def fresh() -> tuple[str, str, str]:
 
 
 def lines(stack: Stack, identifier: str, *services: str) -> list[tuple[str, Line]]:
-    """Return what services (or all) have logged of the request or trace: each line with the service
-    that wrote it.
-    """
+    """Return the log lines of the request or trace, each with the service that wrote it."""
     found = []
     for text in stack.logs(*services, tail=2000).splitlines():
         name, _, line = text.partition(" | ")
@@ -61,7 +57,7 @@ def said(line: Line) -> str:
 
 
 def began(line: Line) -> datetime:
-    """Return when what the line tells of began."""
+    """Return the start of the logged span."""
     if "begin" in line:
         return datetime.fromisoformat(line["begin"])
     took = float(line["milliseconds"] if "milliseconds" in line else line.get("request_ms", 0))

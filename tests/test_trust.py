@@ -1,6 +1,4 @@
-"""etcd and Patroni: what a container on their network can do that does not hold what it needs for
-it.
-"""
+"""etcd and Patroni reject a container of their network without certificate and password."""
 
 from __future__ import annotations
 

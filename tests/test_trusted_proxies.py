@@ -1,6 +1,4 @@
-"""Who the caller is: what a trusted proxy says, from the right end; from any other peer its own
-address.
-"""
+"""The client's address: from a trusted proxy's header, read from the right; else the peer's."""
 
 from __future__ import annotations
 

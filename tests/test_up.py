@@ -1,6 +1,4 @@
-"""`make up` on a stack that runs: no request is lost, and what would interrupt the site asks
-first.
-"""
+"""`make up` on a running stack: it loses no request, and asks before it interrupts the site."""
 
 from __future__ import annotations
 
@@ -119,7 +117,7 @@ def make(*arguments: str, seconds: float = SECONDS, check: bool = True) -> str:
 
 
 def refused(*arguments: str, seconds: float = SECONDS) -> list[str]:
-    """Run make, which must fail without a change; return what it says."""
+    """Run make, which must fail without a change; return its output."""
     output = make(*arguments, seconds=seconds, check=False)
     errors = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, output
@@ -141,7 +139,7 @@ class Environment:
         self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def restore(self) -> None:
-        """Write what was in it."""
+        """Restore the file."""
         self.path.write_text(self.text, encoding="utf-8")
 
     def value(self, name: str) -> str:
@@ -165,7 +163,7 @@ def _kept(stack: Stack) -> Iterator[Environment]:
 
 @pytest.fixture
 def environment(stack: Stack) -> Iterator[Environment]:
-    """`.env` of the stack, put back afterwards, and the stack with it."""
+    """`.env` of the stack; afterwards both are restored."""
     yield from _kept(stack)
 
 
@@ -205,7 +203,7 @@ def read_by_the_load_balancer(stack: Stack) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def walked(stack: Stack) -> Iterator[Environment]:
-    """`.env` for the groups of the walk, each of which begins where the one before has ended."""
+    """`.env` for the groups of the walk; each group starts from the result of the previous one."""
     yield from _kept(stack)
 
 

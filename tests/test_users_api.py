@@ -148,7 +148,7 @@ def test_a_request_keeps_its_id(services: Services) -> None:
 
 # ── failures ──────────────────────────────────────────────────────────────────────────────────────
 def orders_of(site: Site, who: Person) -> tuple[float, dict[str, object]]:
-    """Return how long the page of a user took, and the page."""
+    """Return the duration of a user's page, and the page."""
     started = time.monotonic()
     answer = site.get(f"/api/users/{who.id}/orders", headers=who.headers)
     assert answer.status_code == 200
