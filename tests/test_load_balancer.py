@@ -305,9 +305,7 @@ def test_the_connections_to_the_replicas_are_used_again(site: Site, stack: Stack
     # Each connection from the load balancer is one entry of the kernel's table; a connection for
     # each request would leave hundreds behind in TIME_WAIT.
     def closed() -> set[str]:
-        """Return the local ends of the connections to a replica that are closed and not yet
-        forgotten.
-        """
+        """Return the local ends of closed connections to a replica, in TIME_WAIT."""
         table = stack.run_in(stack.load_balancer, "cat", "/proc/net/tcp").splitlines()[1:]
         return {one[1] for one in map(str.split, table) if one[3] == "06" and one[2].endswith(":1F40")}
 
