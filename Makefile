@@ -79,7 +79,7 @@ test-integration: ## run the live tests against the running stack (TESTS=tests/t
 test-failure: ## run the live tests that break parts of the stack, and the tests that take long (TESTS=tests/... for some)
 	@scripts/test.sh failure
 
-lint: ## check the whole repository: ruff, mypy, shellcheck, hadolint, words
+lint: ## check the whole repository: ruff, mypy, shellcheck, hadolint, words, migrations, production settings
 	@scripts/test.sh lint
 
 mutants: ## change a package's code at random, and show the changes that its tests miss: make mutants PACKAGE=identity [MINUTES=30]

@@ -48,6 +48,8 @@ types tests nginx haproxy postgres redis swift prometheus
 # One by one: all in one process take twice as long.
 check "shellcheck" xargs -0 -a <(printf '%s\0' "${shell[@]}") -n 1 shellcheck --external-sources
 check "hadolint" hadolint --config .hadolint.yaml "${dockerfiles[@]}"
+check "migrations" scripts/with-servers.sh env LOG_LEVEL=ERROR DJANGO_SETTINGS_MODULE=config.lint_settings python app/manage.py lintmigrations
+check "check --deploy" scripts/check-deploy.sh
 for profile in nginx haproxy canary cdn; do
   check "docker compose config ($profile)" docker compose --profile "$profile" config --quiet
 done
