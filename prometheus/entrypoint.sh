@@ -7,8 +7,24 @@ set -euo pipefail
 here=$(getent ahostsv4 "${1:-prometheus}-monitoring" | head -n 1 | cut -d ' ' -f 1) || :
 [[ $here ]] || { echo "no address for ${1:-prometheus}-monitoring" >&2 && exit 64; }
 
+# A job for each of SERVICES, `name:port`, and one for all of WORKERS.
+services() {
+  local one
+  echo 'scrape_configs:'
+  for one in ${SERVICES:?}; do
+    printf '  - { job_name: %s, dns_sd_configs: [{ names: [%s], type: A, port: %s, refresh_interval: 5s }] }\n' \
+      "${one%:*}" "$([[ ${one%:*} == web ]] && echo web, web-canary || echo "${one%:*}")" "${one#*:}"
+  done
+  cat <<END
+  - job_name: workers
+    dns_sd_configs: [{ names: [${WORKERS// /, }], type: A, port: 8010, refresh_interval: 5s }]
+    relabel_configs: [{ source_labels: [__meta_dns_name], target_label: worker }]
+END
+}
+
 case ${1:-prometheus} in
   prometheus)
+    services >/tmp/services.yml
     exec prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/var/lib/prometheus \
       --storage.tsdb.retention.time=7d --storage.tsdb.retention.size=2GB --web.listen-address="$here:9090" \
       --web.console.templates=/etc/prometheus/consoles --log.level=warn

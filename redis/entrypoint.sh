@@ -55,31 +55,48 @@ declare -A rules=(
   [revoked]='(%R~identity:revoked +zrangebyscore)'
   [put]='+lpush +llen +multi +exec +discard +wait'
   [take]='+brpop +lrange +lrem +rpop +rpush +lpush +llen +zadd +zrem +zrange +zrevrangebyscore +hset +hget +hdel +set +get +del +exists +watch +unwatch +multi +exec +discard +wait'
-  [lengths]='(~celery ~users ~orders ~shop.* ~users.* ~orders.* +llen)'
   [figures]='+info +latency|latest +latency|histogram +slowlog|len +cluster|info'
   [cluster]='+cluster|slots +cluster|shards +cluster|nodes +cluster|myid +cluster|keyslot +command +readonly +readwrite +asking'
   # The previous release's single user, while its containers run; retire-default disables it.
   [before]='~* &* +@all -@dangerous +info +slowlog|get +slowlog|len +latency|latest +latency|histogram'
 )
 
-# users ROLE [WORD...]: print a line for each user of cache.users or queue.users, with the hash of
-# its password, its rules, and those of the words. The secret redis_ROLE_acl has a name and a hash a
-# line: no password is here.
+# What a service may do that cache.users and queue.users do not name: use keys and queues with its
+# own name. Its worker also takes from these queues.
+by_name() { # ROLE USER
+  local of=${2%-worker}
+  case $1-$2 in
+    cache-*) echo "~:1:$2:* @@data @@revoked" ;;
+    queue-*-worker) echo "~$of.* ~$of ~unacked*:$of ~$2.* @@take @@lengths" ;;
+    queue-*) echo "~$2.* @@put @@lengths" ;;
+  esac
+}
+
+# users ROLE [WORD...]: a line for each user of the secret redis_ROLE_acl, which has a name and a
+# hash a line: no password is here. Its rules are those of cache.users or queue.users, and those that
+# the words stand for.
 users() {
   local -A hashes=()
-  local user rest one more="${rules[connect]}" known=/run/secrets/redis_$1_acl
+  local user rest one queues="~celery ~shop.*" more="${rules[connect]}" known=/run/secrets/redis_$1_acl
   [[ -r $known ]] || refuse "secret redis_$1_acl: cannot be read"
   while read -r user rest; do
     [[ $rest =~ ^[0-9a-f]{64}$ ]] || refuse "secret redis_$1_acl: must have a user and a SHA-256 a line"
     hashes[$user]=$rest
+    if [[ $user == *-worker ]]; then queues+=" ~${user%-worker} ~${user%-worker}.*"; fi
   done <"$known"
+  rules[lengths]="($queues +llen)"
   for one in "${@:2}"; do more+=" ${rules[$one]}"; done
   while read -r user rest; do
     [[ $user && $user != \#* ]] || continue
     [[ ${hashes[$user]:-} ]] || refuse "secret redis_$1_acl: has no hash for $user"
     for one in revoked "${!rules[@]}"; do rest=${rest//@@$one/"${rules[$one]}"}; done # `revoked` first: it begins with `revoke`
     printf 'user %s on #%s resetchannels %s %s %s\n' "$user" "${hashes[$user]}" "$more" "$rest" "${EXTRA_RULES:-}"
-  done <"/etc/scale-out-redis/$1.users"
+  done < <(
+    cat "/etc/scale-out-redis/$1.users"
+    for user in "${!hashes[@]}"; do
+      if [[ $user != default ]] && ! grep -q "^$user " "/etc/scale-out-redis/$1.users"; then echo "$user $(by_name "$1" "$user")"; fi
+    done
+  )
   if [[ ${hashes[default]:-} ]]; then
     printf 'user default on #%s %s\n' "${hashes[default]}" "${rules[before]}"
   else

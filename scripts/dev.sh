@@ -6,7 +6,7 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 cd "$root"
 
-services=(nginx web users products orders worker users-worker orders-worker beat)
+mapfile -t services < <(echo nginx && app_services | grep -vx migrate)
 images=(nginx web postgres-1 etcd redis-cache swift) # the services that build them
 
 start() {

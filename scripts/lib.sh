@@ -127,9 +127,26 @@ config_files() {
 # Whether the project's containers are those of `make dev`.
 dev_runs() { config_files | grep -q compose.dev.yaml; }
 
-# Let Compose act on the development stack from here on.
+# The services of compose.yaml that run the application: each says which it is.
+app_services() { grep -oE '\bSERVICE: [a-z-]+' "$root/compose.yaml" | cut -d ' ' -f 2; }
+
+# Let Compose act on the development stack from here on. Of the application's services
+# compose.dev.yaml names the few that are special there; the others are all alike.
 dev_settings() {
-  export COMPOSE_FILE=compose.yaml:compose.dev.yaml COMPOSE_PROFILES=nginx DEV_USER
+  local services=$state_dir/compose.services.yaml name
+  mkdir -p "$state_dir"
+  {
+    sed -n '/^x-code:/,/^x-elsewhere:/{/^x-elsewhere:/d;p}' "$root/compose.dev.yaml"
+    echo 'services:'
+    for name in $(app_services); do
+      if [[ $name == web || $name == migrate ]]; then continue; fi
+      printf '  %s: { <<: *service, command: [python, -m, config.dev.reload] }\n' "$name"
+    done
+    # One server has all databases, but for those of a shard that is added.
+    printf '  postgres-1: { environment: { DATABASES: "%s" } }\n' \
+      "$(sed -nE 's/.*\bDATABASES: ([a-z0-9_: ]*[a-z]).*/\1/p' "$root/compose.yaml" | tr ' ' '\n' | grep -v _shard_3: | paste -sd ' ')"
+  } >"$services"
+  export COMPOSE_FILE=compose.yaml:compose.dev.yaml:$services COMPOSE_PROFILES=nginx DEV_USER
   DEV_USER=$(owner)
 }
 

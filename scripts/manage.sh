@@ -69,10 +69,7 @@ write_files() {
 # With the settings and the secrets of a service; in development with the code of this work tree.
 in_stack() {
   local service=$1 terminal=(--no-TTY)
-  case $service in
-    web | users | products | orders | worker | users-worker | orders-worker | beat | migrate) ;;
-    *) fail "S=$service: must be a service of app/, such as web or orders" ;;
-  esac
+  app_services | grep -qxF -e "$service" || fail "S=$service: must be a service of app/, such as web or orders"
   [[ -n $(compose ps --quiet --status running "$service" web 2>/dev/null) ]] || fail "no running stack: run make dev or make up first"
   if dev_runs; then dev_settings; fi
   if [[ -t 0 && -t 1 ]]; then terminal=(); fi

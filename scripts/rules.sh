@@ -237,11 +237,13 @@ check_added_servers() {
 # too_many_connections REPLICAS: complain if they are. Each process has one pool to a server, which
 # its aliases share, and one connection to watch it. The first server of the main cluster has the
 # most: web, worker and one replica of products; one replica of users and of orders with a second
-# pool, for the shard on that server; their workers use one connection of each.
+# pool, for the shard on that server; their workers use one connection of each. A service that was
+# added counts as one with shards and a worker.
 too_many_connections() {
-  local replicas=$1 pool web worker service needed most name given=''
+  local replicas=$1 pool web worker service own needed most name given=''
   pool=$(setting POOL_SIZE 4) web=$(setting WEB_WORKERS 2) worker=$(setting WORKER_PROCESSES 2) service=$(setting SERVICE_WORKERS 1)
-  needed=$(((replicas * web + worker + service) * (pool + 1) + 2 * service * (2 * pool + 1) + 2 * 3))
+  own=$(($(grep -cE '^    <<: \*service$' "$root/compose.yaml") - 1)) # all but products, which has the pools of the shop
+  needed=$(((replicas * web + worker + service) * (pool + 1) + own * service * (2 * pool + 1) + own * 3))
   most=$(($(sed -n 's/^ *max_connections: \([0-9]*\)$/\1/p' "$root/postgres/patroni.yml") - 10)) # Patroni, replication's set-up, a person
   ((needed > most)) || return 0
   for name in POOL_SIZE WEB_REPLICAS WEB_WORKERS WORKER_PROCESSES SERVICE_WORKERS; do

@@ -20,8 +20,11 @@ write() { # write NAME: standard input becomes secrets/NAME, whole or not at all
 
 random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 
-for name in django_secret_key cache_key postgres_replicator postgres_rewind \
-  db_shop_owner db_shop_app db_users_owner db_users_app db_orders_owner db_orders_app \
+# named PATTERN: the secrets of compose.yaml whose name is PATTERN, or the part of it in brackets.
+named() { sed -nE "s#^  $1: \{ file: \./secrets/.*#\1#p" "$root/compose.yaml"; }
+
+mapfile -t databases < <(named '(db_[a-z]+_(owner|app))')
+for name in django_secret_key cache_key postgres_replicator postgres_rewind "${databases[@]}" \
   redis_cluster redis_sentinel exporter cdn_purge media_store; do
   if [[ ! -s $dir/$name ]]; then random | tr -d '\n' | write "$name"; fi
 done
@@ -29,7 +32,7 @@ done
 # A password for each user of each Redis. The servers get names and hashes only: redis_cache_acl,
 # redis_queue_acl.
 for role in cache queue; do
-  mapfile -t users < <(grep -o '^[a-z][a-z-]*' "$root/redis/$role.users")
+  mapfile -t users < <({ grep -o '^[a-z][a-z-]*' "$root/redis/$role.users" && named "redis_${role}_([a-z-]+)"; } | awk '$1 != "acl" && !seen[$1]++')
   for name in "${users[@]}"; do
     if [[ ! -s $dir/redis_${role}_$name ]]; then random | tr -d '\n' | write "redis_${role}_$name"; fi
   done
@@ -48,7 +51,7 @@ done
 have openssl || fail "openssl is needed to make keys and the certificate for https: install it and try again"
 # A pair for each service that signs tokens, and one for each context that signs events. The public
 # file may hold several keys: docs/decisions/identity.md.
-for name in identity_users identity_orders events_users events_orders events_shop; do
+for name in $(named '((identity|events)_[a-z]+)_key'); do
   if [[ ! -s $dir/${name}_key ]]; then openssl genpkey -algorithm ed25519 | write "${name}_key"; fi
   if [[ ! -s $dir/${name}_public ]]; then openssl pkey -in "$dir/${name}_key" -pubout | write "${name}_public"; fi
 done

@@ -5,25 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.security import names, table
 from support.stack import Container, Stack, run
 
-APPLICATION = {
-    "web", "web-canary", "users", "products", "orders", "worker", "users-worker", "orders-worker", "beat", "migrate",
-}  # fmt: skip
 DATABASES = {"postgres-1", "postgres-2", "postgres-3", "postgres-4", "shard-1", "shard-2", "shard-3"}
-FRONT = {"nginx", "haproxy"}
-WRITERS = {"products", "worker", "migrate"}
-# The table in SECURITY.md. Those that share a network may connect to each other, and no others.
-NETWORKS = {
-    "edge": FRONT | {"cdn"},
-    "front": FRONT | {"web", "web-canary", "nginx-exporter", "prometheus"},
-    "app": APPLICATION | DATABASES | {"redis-cache", "redis-queue", "redis-exporter", "prometheus"},
-    "store": WRITERS | {"swift"},
-    "media": FRONT | {"swift"},
-    "purge": WRITERS | {"web", "web-canary", "cdn"},
-    "data": DATABASES | {"etcd", "prometheus"},
-    "monitoring": {"prometheus", "redis-exporter", "nginx-exporter"},
-}
+# Those that share a network may connect to each other, and no others.
+NETWORKS = {names(row[0]).pop(): names(row[1]) for row in table("Who may speak to whom")}
 PUBLISHING = {"edge", "monitoring"}
 LISTENS_ON_MONITORING_ONLY = {"prometheus", "redis-exporter", "nginx-exporter"}
 PORTS = {

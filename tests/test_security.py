@@ -9,10 +9,10 @@ import subprocess
 from typing import Any
 
 import pytest
+from support.security import names, table
 from support.settings import ROOT
 from test_networks import NETWORKS
 
-TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 OVERLAYS = ("compose.redis-cluster.yaml", "compose.redis-sentinel.yaml")
 
 
@@ -32,29 +32,12 @@ def stack() -> dict[str, Any]:
     return config()
 
 
-def table(heading: str) -> list[list[str]]:
-    """Return the rows of the table below `heading`, without its head."""
-    section = TEXT.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row] for row in rows[2:]]
-
-
-def names(cell: str) -> set[str]:
-    """Return what stands in backquotes: `postgres-1` … `postgres-4` is four names."""
-    found: set[str] = set()
-    for first, last in re.findall(r"`([a-z0-9_-]+)`(?: … `([a-z0-9_-]+)`)?", cell):
-        stem, _, number = first.rpartition("-")
-        found |= {f"{stem}-{n}" for n in range(int(number), int(last[-1]) + 1)} if last else {first}
-    return found
-
-
 def test_the_networks_are_those_of_the_table(stack: dict[str, Any]) -> None:
     members: dict[str, set[str]] = {}
     for service, what in stack["services"].items():
         for network in what["networks"]:
             members.setdefault(network, set()).add(service)
     assert members == NETWORKS
-    assert {names(row[0]).pop(): names(row[1]) for row in table("Who may speak to whom")} == NETWORKS
 
 
 @pytest.mark.parametrize("files", [(), *((one,) for one in OVERLAYS), OVERLAYS], ids=str)

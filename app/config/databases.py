@@ -9,20 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from shop.services import APIS, SERVICES, SHOP, Service
+
 from config import environment
 
 MAIN = ("postgres-1", "postgres-2", "postgres-3")
 SHARD_HOSTS = (("shard-1",), ("shard-2",))  # shard 0 is on the main servers
 
+_SERVED = {name for name in APIS if SERVICES[name].database == SHOP}
 # `label` stands for all tables of an application, `label.model` for one table.
-SHOP_APPS = frozenset({"sessions", "stateless", "products", "storefront", "events"})
+SHOP_APPS = frozenset({"sessions", "stateless", "storefront", "events"}) | _SERVED
 MAP_APPS = frozenset({"sharding.bucketmap", "sharding.mapversion", "sharding.move", "sharding.movebucket", "events"})
 SHARD_APPS = frozenset({"sharding.shardidentity", "sharding.bucket", "sharding.change", "events"})
-# The tables of each sharded context: in its own database, and in its shards.
-CONTEXTS = {
-    "users": (MAP_APPS | {"users.emaildirectory"}, SHARD_APPS | {"users.user", "users.login"}),
-    "orders": (MAP_APPS | {"orders.productname"}, SHARD_APPS | {"orders.order", "orders.orderitem", "orders.inbox"}),
-}
+
+
+def _tables(service: Service) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what a service keeps in its own database, and what in its shards."""
+    if service.sharded:
+        return MAP_APPS | service.own, SHARD_APPS | service.shards
+    return frozenset({service.name, *(["events"] if service.tasks else [])}), frozenset()
+
+
+# Of each service that has a database of its own.
+CONTEXTS = {name: _tables(one) for name, one in SERVICES.items() if one.database != SHOP}
 
 
 @dataclass(frozen=True)
@@ -129,10 +138,14 @@ def _shards(context: str, role: str, prefix: str) -> dict[int, tuple[str, dict[s
     }
 
 
-def _sharded(context: str) -> Databases:
-    """Return the databases of a service whose rows are sharded."""
-    shards = _shards(context, "app", "shard")
+def _context(context: str) -> Databases:
+    """Return the databases of a service that has its own, with the shards where its rows are
+    sharded.
+    """
     own_apps, shard_apps = CONTEXTS[context]
+    if not shard_apps:
+        return Databases(settings=_own(context, "app"), apps={"default": own_apps})
+    shards = _shards(context, "app", "shard")
     return Databases(
         settings=_own(context, "app") | dict(shards.values()),
         apps={"default": own_apps} | {alias: shard_apps for alias, _ in shards.values()},
@@ -150,6 +163,8 @@ def _migrate() -> Databases:
     for context, (own_apps, shard_apps) in CONTEXTS.items():
         settings[context] = _database(context, context, "owner", _main(), "read-write")
         apps[context] = own_apps
+        if not shard_apps:
+            continue
         aliases = _shards(context, "owner", f"{context}_shard_")
         settings |= dict(aliases.values())
         apps |= {alias: shard_apps for alias, _ in aliases.values()}
@@ -165,5 +180,5 @@ def databases(service: str) -> Databases:
         return _migrate()
     context = service.removesuffix("-worker")
     if context in CONTEXTS:
-        return _sharded(context)
+        return _context(context)
     return Databases(settings=_own("shop", "app"), apps={"default": SHOP_APPS})

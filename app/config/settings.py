@@ -55,10 +55,8 @@ INSTALLED_APPS = [
     "scaleout.shedding",
     "shop.services",  # for the page of its documents
     "shop.shared_state",
-    "shop.products",
     "shop.storefront",
-    "shop.users",
-    "shop.orders",
+    *(f"shop.{name}" for name in services.APIS),
 ]
 
 MIDDLEWARE = [
@@ -219,7 +217,9 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if HTTPS_ONLY else "sessionid"
 CHANGED_BY_GET = {"/session/"}
 
 # ── Celery ────────────────────────────────────────────────────────────────────────────────────────
-QUEUE_URL, QUEUE_OPTIONS = ("", {}) if _BUILD else stores.queue(SERVICE, environment.secret("REDIS_QUEUE_PASSWORD"))
+QUEUE_URL, QUEUE_OPTIONS = (
+    stores.queue(SERVICE, environment.secret("REDIS_QUEUE_PASSWORD")) if SERVICE in services.QUEUE_USERS else ("", {})
+)
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────────
 EVENTS: dict[str, Any] = {
@@ -333,7 +333,10 @@ OBSERVABILITY: dict[str, Any] = {
     "REPLICA_NAME": REPLICA_NAME,
     # Functions that set gauges when Prometheus scrapes a replica. The replica that has the database
     # measures the outbox, even while its worker is down.
-    "MEASURES": ["scaleout.events.measuring.measure", "scaleout.sharding.measuring.measure"],
+    "MEASURES": [
+        *(["scaleout.events.measuring.measure"] if "events" in DATABASE_APPS.get("default", ()) else []),
+        "scaleout.sharding.measuring.measure",
+    ],
     # Run every few seconds: only a failure is logged.
     "ROUTINE_TASKS": ["config.pulse", "events.relay"],
 }

@@ -1,5 +1,5 @@
-"""Run a service, and start it again when the code changes: `python -m config.dev.reload web 8000`,
-`… celery worker`.
+"""Run the service that SERVICE names, and start it again when the code changes: `python -m
+config.dev.reload`.
 
 It is forked from this process, which has the libraries in memory: to import them is most of a
 start. This process also holds the port, so a request in between waits and is not refused.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -161,6 +162,21 @@ def load_libraries() -> None:
         os.environ["DJANGO_SETTINGS_MODULE"] = settings
 
 
+def command(service: str) -> list[str]:
+    """Return what the service is: `web` and its port, or what Celery is to be.
+
+    The registry is run, not imported: what this process imports, the forked one would not load
+    again.
+    """
+    registry = runpy.run_path(str(Path(__file__).parents[2] / "shop" / "services" / "registry.py"))
+    if service in registry["PORTS"]:
+        return ["web", str(registry["PORTS"][service])]
+    if service == "beat":
+        return ["celery", "beat"]
+    owner = "shop" if service == "worker" else service.removesuffix("-worker")
+    return ["celery", "worker", "-c", "1", "-Q", ",".join(f"{owner}.{kind}" for kind in registry["KINDS"])]
+
+
 def main(command: list[str]) -> NoReturn:
     """Run the service, again and again."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(RUN / "metrics")
@@ -189,4 +205,4 @@ def main(command: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(command(os.environ["SERVICE"]))

@@ -12,8 +12,10 @@ PREFIX = "empty_"
 DATABASE_APPS = {"default": SHOP_APPS}
 SHARD_GROUPS = {}
 for _context, (_own, _sharded) in CONTEXTS.items():
-    SHARD_GROUPS[_context] = {number: f"{_context}_shard_{number}" for number in range(3)}
-    DATABASE_APPS |= {_context: _own} | dict.fromkeys(SHARD_GROUPS[_context].values(), _sharded)
+    DATABASE_APPS[_context] = _own
+    if _sharded:
+        SHARD_GROUPS[_context] = {number: f"{_context}_shard_{number}" for number in range(3)}
+        DATABASE_APPS |= dict.fromkeys(SHARD_GROUPS[_context].values(), _sharded)
 DATABASES = {alias: test_settings.database(f"{PREFIX}{alias}") for alias in DATABASE_APPS}
 SHARDS = {}
 REPLICATION = {"REPLICAS": []}

@@ -3,42 +3,80 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from shop.services import APIS, CHOICES, ISSUERS, OWNERS, SERVICES, SHARDED, WORKERS, callers
+from shop.services import (
+    APIS,
+    CACHE_USERS,
+    CHOICES,
+    EVENT_SIGNERS,
+    ISSUERS,
+    PORTS,
+    QUEUE_USERS,
+    SERVICES,
+    SHOP,
+    WORKER_NAMES,
+    WORKERS,
+    callers,
+)
 
 from config.databases import CONTEXTS, databases
+from config.dev.reload import command
 
 ROOT = Path(__file__).resolve().parents[3]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
-WORKER_NAMES = ["worker", *(SERVICES[name].worker for name in WORKERS)]
+FILE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+COMPOSE: dict[str, Any] = FILE["services"]
+NODES = ("postgres-1", "postgres-2", "postgres-3", "postgres-4")
 
 
-def secrets(container: dict[str, Any]) -> set[str]:
+def sources(container: dict[str, Any]) -> set[str]:
     return {one if isinstance(one, str) else one["source"] for one in container["secrets"]}
 
 
-def text(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
+def lacking(name: str, wanted: set[str]) -> list[str]:
+    """Return what a container of compose.yaml has to be given besides, a line for each secret."""
+    held = sources(COMPOSE[name])
+    return [f"compose.yaml: {name} needs the secret {one}" for one in sorted(wanted - held)] + [
+        f"compose.yaml: the section secrets needs {one}" for one in sorted(wanted - set(FILE["secrets"]))
+    ]
+
+
+def of_redis(name: str) -> set[str]:
+    return {
+        *([f"redis_cache_{name}"] if name in CACHE_USERS else []),
+        *([f"redis_queue_{name}"] if name in QUEUE_USERS else []),
+    }
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_compose_starts_each_service_with_its_name_its_port_and_its_secrets(name: str) -> None:
+    assert name in COMPOSE, f"compose.yaml: there is no service {name}"
     service, container = SERVICES[name], COMPOSE[name]
     assert container["environment"]["SERVICE"] == name
-    assert f"http://127.0.0.1:{service.port}/health/" in container["healthcheck"]["test"]
-    assert f"db_{service.database}_app" in secrets(container)
-    assert (f"identity_{name}_key" in secrets(container)) == service.issues_tokens
+    probed = " ".join(container["healthcheck"]["test"])
+    assert f"http://127.0.0.1:{service.port}/health/" in probed, f"compose.yaml: {name} listens on {service.port}"
+    wanted = {f"db_{service.database}_app"} | of_redis(name)
     if service.api:
-        assert {f"identity_{issuer}_public" for issuer in ISSUERS} <= secrets(container)
+        wanted |= {f"identity_{issuer}_public" for issuer in ISSUERS}
+    if service.issues_tokens:
+        wanted.add(f"identity_{name}_key")
+    if name in EVENT_SIGNERS:
+        wanted.add(f"events_{service.database}_key")
+    assert not lacking(name, wanted)
 
 
-def test_compose_starts_no_other_service_and_a_worker_where_the_registry_has_one() -> None:
+@pytest.mark.parametrize("name", WORKERS)
+def test_compose_starts_a_worker_where_the_registry_has_one(name: str) -> None:
+    worker = SERVICES[name].worker
+    assert worker in COMPOSE, f"compose.yaml: there is no service {worker}"
+    assert not lacking(worker, {f"db_{name}_app", f"events_{name}_key"} | of_redis(worker))
+
+
+def test_compose_starts_no_other_service() -> None:
     of_the_application = {
         name: one["environment"]["SERVICE"]
         for name, one in COMPOSE.items()
@@ -46,60 +84,55 @@ def test_compose_starts_no_other_service_and_a_worker_where_the_registry_has_one
     }
     assert {*SERVICES, *WORKER_NAMES, "beat", "migrate"} == set(of_the_application) - {"web-canary"}
     assert set(of_the_application.values()) < set(CHOICES)
-    for name in WORKERS:
-        assert f"db_{SERVICES[name].database}_app" in secrets(COMPOSE[SERVICES[name].worker])
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_database_of_its_own_is_made_and_its_owner_migrates_it(context: str) -> None:
+    owner, app = f"db_{context}_owner", f"db_{context}_app"
+    assert f"{context}:{context}" in FILE["x-main"]["DATABASES"].split(), f"compose.yaml: x-main: {context}:{context}"
+    for node in NODES:
+        assert not lacking(node, {owner, app})
+    variable = f"DB_{context.upper()}_PASSWORD_FILE"
+    given = COMPOSE["migrate"]["environment"].get(variable)
+    assert given == f"/run/secrets/{owner}", f"compose.yaml: migrate needs {variable}: /run/secrets/{owner}"
+    assert not lacking("migrate", {owner})
 
 
 def test_prometheus_scrapes_each_service_and_each_worker() -> None:
-    jobs = {one["job_name"]: one for one in yaml.safe_load(text("prometheus/prometheus.yml"))["scrape_configs"]}
-    for name, service in SERVICES.items():
-        [found] = jobs[name]["dns_sd_configs"]
-        assert (name in found["names"], found["port"]) == (True, service.port)
-    [workers] = jobs["workers"]["dns_sd_configs"]
-    assert sorted(workers["names"]) == sorted(WORKER_NAMES)
+    given = COMPOSE["prometheus"]["environment"]
+    wanted = {f"{name}:{port}" for name, port in PORTS.items()}
+    assert set(given["SERVICES"].split()) == wanted, "compose.yaml: prometheus: SERVICES"
+    assert set(given["WORKERS"].split()) == set(WORKER_NAMES), "compose.yaml: prometheus: WORKERS"
 
 
-def test_the_development_stack_has_each_service_at_its_port_and_each_queue() -> None:
-    found = text("compose.dev.yaml")
-    ports = re.findall(r"config\.dev\.reload, web, \"(\d+)\"\]", found)
-    assert sorted(map(int, ports)) == sorted(one.port for one in SERVICES.values())
-    kinds = [f"{one}.answers,{one}.events,{one}.tasks,{one}.bulk" for one in OWNERS]
-    assert sorted(re.findall(r'-Q, "([\w.,]+)"\]', found)) == sorted(kinds)
-
-
-@pytest.mark.parametrize(
-    ("file", "pattern"),
-    [("scripts/dev.sh", r"services=\(nginx (.*)\)"), ("scripts/manage.sh", r"^    (web \|.*)\) ;;$")],
-)
-def test_the_scripts_name_each_service(file: str, pattern: str) -> None:
-    [found] = re.findall(pattern, text(file), re.MULTILINE)
-    assert set(re.findall(r"[\w-]+", found)) - {"migrate"} == {*SERVICES, *WORKER_NAMES, "beat"}
+@pytest.mark.parametrize("service", ["web", "products", "worker", "orders-worker", "beat"])
+def test_in_development_each_is_what_the_registry_says(service: str) -> None:
+    words = {
+        "web": ["web", "8000"],
+        "products": ["web", "8002"],
+        "beat": ["celery", "beat"],
+        "worker": ["celery", "worker", "-c", "1", "-Q", "shop.answers,shop.events,shop.tasks,shop.bulk"],
+        "orders-worker": ["celery", "worker", "-c", "1", "-Q", "orders.answers,orders.events,orders.tasks,orders.bulk"],
+    }
+    assert command(service) == words[service]
 
 
 @pytest.mark.parametrize("overlay", ["compose.redis-cluster.yaml", "compose.redis-sentinel.yaml"])
 def test_the_overlays_for_redis_change_each_service(overlay: str) -> None:
-    for name in (*SERVICES, *WORKER_NAMES, "beat"):
-        assert re.search(rf"^  {name}:", text(overlay), re.MULTILINE), name
+    changed = set(yaml.safe_load((ROOT / overlay).read_text(encoding="utf-8"))["services"])
+    missing = {*SERVICES, *WORKER_NAMES, "beat"} - changed
+    assert not missing, f"{overlay}: add {', '.join(f'{name}: *app' for name in sorted(missing))}"
 
 
-def test_the_sharded_services_have_a_context_of_databases_and_the_others_open_the_shop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_opens_the_database_that_the_registry_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret").write_text("x")
     for one in SERVICES.values():
         monkeypatch.setenv(f"DB_{one.database.upper()}_PASSWORD_FILE", str(tmp_path / "secret"))
-    assert set(CONTEXTS) == SHARDED == {one.database for one in SERVICES.values() if one.has_worker}
+    assert set(CONTEXTS) == {one.database for one in SERVICES.values()} - {SHOP}
     for name, service in SERVICES.items():
-        assert {one["NAME"] for alias, one in databases(name).settings.items() if alias == "default"} == {
-            service.database
-        }
-
-
-def test_secrets_are_made_for_each_service() -> None:
-    found = text("scripts/secrets.sh")
-    for database in {one.database for one in SERVICES.values()}:
-        assert {f"db_{database}_owner", f"db_{database}_app"} <= set(re.findall(r"\bdb_\w+", found))
-    assert set(re.findall(r"\bidentity_(\w+)\b(?=[; ])", found)) >= set(ISSUERS)
+        found = databases(name)
+        assert found.settings["default"]["NAME"] == service.database
+        assert bool(found.shards) == service.sharded
 
 
 def called(package: Path) -> set[str]:
