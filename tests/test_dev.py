@@ -8,17 +8,14 @@ import os
 import re
 import secrets
 import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from support.client import BROWSER, Site
+from support.copy import Copy, copy_work_tree, free_ports
 from support.services import Services, place, register
 from support.settings import ROOT, TIME_FACTOR
 from support.wait import eventually
@@ -27,45 +24,17 @@ SOON = 5.0  # seconds until an edit shows: two on a quiet machine, the rest is f
 START = 300.0  # seconds for images that are built from the cache, a new database and the demo's data
 COMMAND = 60.0  # seconds for one command of Django's
 
-# One that says which stack is meant, or is about the stack that runs.
-_OF_THE_STACK = re.compile(r"COMPOSE_.*|LB|[A-Z]+_PORT|TLS_.*|WEB_REPLICAS|MAKE.*|MFLAGS")
-
 
 @dataclass(frozen=True)
-class Dev:
+class Dev(Copy):
     """The development stack of the copy `root`."""
 
-    root: Path
-    settings: dict[str, str]
     seconds: list[tuple[str, float]] = field(default_factory=list)  # until an edit showed, at which path
 
     @property
     def site(self) -> Site:
         """The site, through its load balancer."""
         return Site(int(self.settings["HTTP_PORT"]))
-
-    def run(self, *command: str, timeout: float = COMMAND, check: bool = True) -> str:
-        """Run `command` in the copy and return what it prints. `timeout` in seconds, multiplied by
-        TIME_FACTOR.
-        """
-        kept = {name: value for name, value in os.environ.items() if not _OF_THE_STACK.fullmatch(name)}
-        result = subprocess.run(
-            command,
-            cwd=self.root,
-            env=kept | self.settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout * TIME_FACTOR,
-            check=False,
-        )
-        assert not check or result.returncode == 0, f"{' '.join(command)}: {result.returncode}\n{result.stdout[-4000:]}"
-        return result.stdout
-
-    def make(self, *arguments: str, **options: Any) -> str:
-        """Run make."""
-        return self.run("make", "--no-print-directory", *arguments, **options)
 
     def logs(self, *services: str) -> str:
         """Return the ends of the logs."""
@@ -99,23 +68,6 @@ class Dev:
         )
         self.seconds.append((path, time.monotonic() - began))
         return answer
-
-
-def copy_work_tree(to: Path) -> None:
-    """Copy what git has or would take of this work tree."""
-    command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, to / name)
-
-
-def free_ports(count: int) -> list[str]:
-    """Return ports that nothing listens on."""
-    with contextlib.ExitStack() as held:
-        taken = [held.enter_context(socket.create_server(("", 0))) for _ in range(count)]
-        return [str(one.getsockname()[1]) for one in taken]
 
 
 @pytest.fixture(scope="module")
