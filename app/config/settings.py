@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "scaleout.caching",
     "scaleout.cdn",
     "scaleout.events",
+    "scaleout.gateway",
     "scaleout.health",
     "scaleout.identity",
     "scaleout.observability",
@@ -192,14 +193,17 @@ CACHES: dict[str, dict[str, Any]] = {
         "OPTIONS": {"MAX_ENTRIES": 5000, "MAX_BYTES": 16 * 1024 * 1024},
     },
 }
-CACHING_SOURCE = "shop.serving.cache_source"
-# Seals what those who share values put there; of the others each has a key of its own, and shares
-# nothing.
-CACHING_KEY = environment.secret("CACHE_KEY") if SERVICE in services.CACHING else token_hex()
-CACHING_PICKLES = False  # pages and answers are text: a pickle in Redis could only be forged
-# A service that has no pages can't render the links in them.
-# Nor may web write the answers of products (redis/cache.users). The worker warms all.
-CACHING_WARMERS = {"products": ["products-api"], "web": ["front-page", "categories", "featured-products"]}.get(SERVICE)
+CACHING: dict[str, Any] = {
+    "SOURCE": "shop.serving.cache_source",
+    # Seals what the services that share values put there. Each other service has a key of its own,
+    # and shares nothing.
+    "KEY": environment.secret("CACHE_KEY") if SERVICE in services.CACHING else token_hex(),
+    "PICKLES": False,  # pages and answers are text: a pickle in Redis could only be forged
+    # A service without pages cannot render the links in them, and web may not write the answers of
+    # products (redis/cache.users). The worker warms all.
+    "WARMERS": {"products": ["products-api"], "web": ["front-page", "categories", "featured-products"]}.get(SERVICE),
+    "EXPOSE_TOPOLOGY": EXPOSE_TOPOLOGY,
+}
 # In the database, so that losing Redis loses no session; read from the cache.
 SESSION_ENGINE = "shop.shared_state.sessions"
 # While replicas of the release before serve as well (shop/shared_state/sessions.py).
@@ -253,21 +257,21 @@ EVENTS_OWNERS = {
 EVENTS_KEYRING = event_keys.keyring(SERVICE)
 
 # ── gateway ───────────────────────────────────────────────────────────────────────────────────────
-# The only list of the services behind /api/<service>/.
-GATEWAY_SERVICES = {name: services.address(name) for name in services.APIS}
-# Calls of one process to one service at a time: half of its threads, so that a hung one leaves the
-# others.
-GATEWAY_CONCURRENCY = max(1, _threads // 2)
-# Those that may wait for one that is slow: so that a thread is left which does neither.
-GATEWAY_WAITING = max(0, _threads - GATEWAY_CONCURRENCY - 1)
-# What a replica is asked on a new connection: whether it answers, and takes requests.
-GATEWAY_PROBE = "/health/"
-# Requests of one caller in a minute, 0 for any number; and who a caller is.
-GATEWAY_RATE = environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000)
-GATEWAY_CALLER = "scaleout.gateway.by_address"
-# Says to the service which request this is.
-GATEWAY_HEADERS = "scaleout.observability.trace.headers"
-GATEWAY_CACHE = "limits"  # where they are counted
+_concurrency = max(1, _threads // 2)
+GATEWAY: dict[str, Any] = {
+    # The only list of the services behind /api/<service>/.
+    "SERVICES": {name: services.address(name) for name in services.APIS},
+    # Half of the threads, so that a service that hangs leaves the others.
+    "CONCURRENCY": _concurrency,
+    # So that one thread is left that neither calls nor waits.
+    "WAITING": max(0, _threads - _concurrency - 1),
+    "PROBE": "/health/",
+    "RATE": environment.integer("RATE_LIMIT", 6000, least=0, most=1_000_000),
+    "CALLER": "scaleout.gateway.by_address",
+    "CACHE": "limits",
+    "HEADERS": "scaleout.observability.trace.headers",  # says which request this is
+    "DRAIN_MARKER": DRAIN_MARKER,
+}
 
 # ── CDN ───────────────────────────────────────────────────────────────────────────────────────────
 # A service purges the edge if it owns the data of what is shown.
@@ -321,7 +325,7 @@ SILENCED_SYSTEM_CHECKS = [
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = environment.integer("MAX_BODY_BYTES", 1_048_576, least=1024, most=1_073_741_824)
 # What this release renders differs from what another does: the cache keeps them apart.
-CACHING_RELEASE = release(BASE_DIR, STATIC_ROOT / "staticfiles.json", STATIC_URL, MEDIA_URL)
+CACHING["RELEASE"] = release(BASE_DIR, STATIC_ROOT / "staticfiles.json", STATIC_URL, MEDIA_URL)
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False

@@ -24,7 +24,7 @@ from shop.services import ISSUERS  # noqa: E402 - the environment comes first
 
 from config.databases import CONTEXTS  # noqa: E402 - the environment comes first
 from config.settings import *  # noqa: E402, F403 - the environment comes first
-from config.settings import CACHES, DATABASE_APPS, EVENTS, IDENTITY, OBSERVABILITY, REPLICATION  # noqa: E402
+from config.settings import CACHES, CACHING, DATABASE_APPS, EVENTS, GATEWAY, IDENTITY, OBSERVABILITY, REPLICATION  # noqa: E402
 
 
 def database(name: str, engine: str = "django.db.backends.postgresql", **test: Any) -> dict[str, Any]:
@@ -66,10 +66,10 @@ STORAGES = {
 }
 EXPOSE_TOPOLOGY = True
 SITE_HOSTS = ["testserver"]
-GATEWAY_PROBE = ""  # the servers of these tests count what they are asked; those that are about it say so
+GATEWAY["PROBE"] = ""  # the servers of these tests count what they are asked; those that are about it say so
 REPLICA_NAME = "test-1"
 OBSERVABILITY |= {"EXPOSE_TOPOLOGY": EXPOSE_TOPOLOGY, "REPLICA_NAME": REPLICA_NAME}
-REPLICATION["EXPOSE_TOPOLOGY"] = EXPOSE_TOPOLOGY
+CACHING["EXPOSE_TOPOLOGY"] = REPLICATION["EXPOSE_TOPOLOGY"] = EXPOSE_TOPOLOGY
 STATIC_ROOT = _secrets
 # A hash that takes as long as it should would be most of what the tests of registration wait for.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -142,7 +142,7 @@ def measure(scene: Scene) -> Report:
             " service was frozen (`docker pause`).",
             f"`wrk`: {READERS} readers of `{PAGE}` and {CALLERS} callers of `{CALL}` at the same time, at one replica"
             " of web with 2 processes of 4 threads.",
-            "*Without*: `GATEWAY_CONCURRENCY` is 1000, all else as it is. Before each measurement the service is"
+            "*Without*: `GATEWAY['CONCURRENCY']` is 1000, all else as it is. Before each measurement the service is"
             " back, and every breaker is closed.",
         ],
         findings=findings(samples),

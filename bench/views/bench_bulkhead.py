@@ -4,4 +4,4 @@ from importlib import import_module
 
 # The stack's settings are found in its image only.
 globals().update({name: value for name, value in vars(import_module("config.settings")).items() if name.isupper()})
-GATEWAY_CONCURRENCY = 1000
+GATEWAY = globals()["GATEWAY"] | {"CONCURRENCY": 1000}

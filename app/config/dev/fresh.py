@@ -24,8 +24,8 @@ class FreshMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request."""
         state = tree.pages()
-        if state != settings.CACHING_RELEASE:
-            settings.CACHING_RELEASE = state
+        if state != settings.CACHING["RELEASE"]:
+            settings.CACHING = settings.CACHING | {"RELEASE": state}
             old = process.current
             process.renew()
             old.end()

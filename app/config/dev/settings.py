@@ -9,7 +9,7 @@ from shop.services import PORTS
 
 from config.dev import tree
 from config.settings import *  # noqa: F403 - all but what is below
-from config.settings import LOGGING, MIDDLEWARE, SERVICE, STORAGES, TEMPLATES
+from config.settings import CACHING, LOGGING, MIDDLEWARE, SERVICE, STORAGES, TEMPLATES
 
 # Tracebacks. Not in a worker, which would keep each query in memory.
 DEBUG = SERVICE in PORTS
@@ -20,7 +20,7 @@ _LOADERS = ["django.template.loaders.filesystem.Loader", "django.template.loader
 TEMPLATES = [{**TEMPLATES[0], "APP_DIRS": False, "OPTIONS": {**_OPTIONS, "loaders": _LOADERS}}]
 # The cache stays on, so that development shows what cannot be cached. A change of the code or of a
 # template makes another release of it.
-CACHING_RELEASE = tree.pages()
+CACHING = CACHING | {"RELEASE": tree.pages()}
 if SERVICE == "web":
     MIDDLEWARE = ["config.dev.fresh.FreshMiddleware", *MIDDLEWARE]
 

@@ -34,4 +34,4 @@ def test_the_id_changes_with_a_template_a_static_file_and_an_address_and_with_no
 
 
 def test_the_settings_have_one() -> None:
-    assert len(settings.CACHING_RELEASE) == 12
+    assert len(settings.CACHING["RELEASE"]) == 12

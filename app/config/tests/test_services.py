@@ -45,7 +45,7 @@ print(json.dumps({
     "status": status,
     "databases": sorted(settings.DATABASES),
     "users": sorted({one["USER"] for one in settings.DATABASES.values()}),
-    "warms": settings.CACHING_WARMERS,
+    "warms": settings.CACHING["WARMERS"],
     "signs": ring.signer is not None,
     "believes": sorted(issuer for issuer, _ in ring.trusted.values()),
 }))

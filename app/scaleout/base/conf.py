@@ -136,7 +136,7 @@ def one_of(*allowed: str) -> Callable[[str], str | None]:
 def origin(value: str) -> str | None:
     """Test a URL: scheme, host and port, without a path. Empty is right as well."""
     if value and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+", value):
-        return f"must be a URL such as http://edge.example:8081, without a path, not {value!r}"
+        return f"must be a URL such as http://edge:8081, not {value!r}"
     return None
 
 

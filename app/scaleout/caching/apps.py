@@ -6,6 +6,8 @@ from importlib.util import find_spec
 
 from django.apps import AppConfig
 
+from scaleout.caching.conf import conf
+
 
 class CachingConfig(AppConfig):
     """Load the task where there is Celery."""
@@ -13,6 +15,7 @@ class CachingConfig(AppConfig):
     name = "scaleout.caching"
 
     def ready(self) -> None:
-        """Import the task."""
+        """Register the check, and import the task."""
+        conf.register()
         if find_spec("celery"):
             from scaleout.caching import tasks  # noqa: F401, PLC0415 - a project without Celery needs it not

@@ -18,6 +18,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.safestring import SafeString
 
+from scaleout.caching.conf import conf
 from scaleout.caching.errors import UncacheableError
 
 SIZE = 32  # bytes of a seal
@@ -59,10 +60,10 @@ def for_redis(payload: bytes, what: str) -> bytes:
     """Return `payload` if Redis may hold it. Raises UncacheableError for a pickle where the project
     wants none.
     """
-    if payload[:1] == _PICKLE and not getattr(settings, "CACHING_PICKLES", True):
+    if payload[:1] == _PICKLE and not conf().pickles:
         raise UncacheableError(
             f"{what} can't be cached: it is no text and no JSON (texts, numbers, None, lists, dictionaries),"
-            " and settings.CACHING_PICKLES is False"
+            " and CACHING['PICKLES'] is False"
         )
     return payload
 
@@ -78,11 +79,11 @@ def opened(name: str, sealed: bytes) -> bytes | None:
     if not hmac.compare_digest(mac, _mac(name, blob)):
         return None
     kind = blob.partition(b"\n")[2][:1]
-    return blob if kind != _PICKLE or getattr(settings, "CACHING_PICKLES", True) else None
+    return blob if kind != _PICKLE or conf().pickles else None
 
 
 def _mac(name: str, blob: bytes) -> bytes:
-    key = str(getattr(settings, "CACHING_KEY", "") or settings.SECRET_KEY)
+    key = conf().key or str(settings.SECRET_KEY)
     named = name.encode()
     # A key of this purpose alone: the secret may be that of other signatures too.
     own = hashlib.sha256(b"scaleout.caching.codec:" + key.encode()).digest()

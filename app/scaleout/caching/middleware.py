@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from scaleout.caching import level
+from scaleout.caching.conf import conf
 
 
 class CacheLevelMiddleware:
-    """Name the level farthest away that the answer needed, with EXPOSE_TOPOLOGY; nothing where none
-    was asked.
+    """Name the level farthest away that the answer needed, if `CACHING["EXPOSE_TOPOLOGY"]` is set;
+    nothing where none was asked.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -23,6 +23,6 @@ class CacheLevelMiddleware:
         level.farthest.set(0)
         level.collected.set([])
         response = self.get_response(request)
-        if (farthest := level.farthest.get()) and getattr(settings, "EXPOSE_TOPOLOGY", False):
+        if (farthest := level.farthest.get()) and conf().expose_topology:
             response["X-Cache"] = level.NAMES[farthest]
         return response

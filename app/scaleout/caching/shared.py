@@ -15,7 +15,7 @@ In a Redis Cluster a failover may lose what was acknowledged last: an invalidati
 step of the clock. So there the clock's name ends with the node's, and a clock of another node is
 none.
 
-Values are their release's own (`settings.CACHING_RELEASE`): what one has rendered may name files
+Values are their release's own (`CACHING["RELEASE"]`): what one has rendered may name files
 that another does not have. The clock, the tags and the messages are everybody's: a change makes the
 values of all releases wrong.
 """
@@ -31,10 +31,9 @@ from functools import cached_property
 from time import time as time_of_day
 from typing import Any
 
-from django.conf import settings
-
 from scaleout.caching import metrics
 from scaleout.caching.codec import opened, seal
+from scaleout.caching.conf import conf
 from scaleout.caching.errors import AwayError
 from scaleout.caching.ledger import TOKEN_SECONDS
 from scaleout.caching.scripts import BEGIN, FOREWARN, INVALIDATE, PUT, RELEASE, SETTLE, TIMES
@@ -172,7 +171,7 @@ class Shared:
         """The release that this process is of: text without spaces and braces, nothing where nobody
         has said it.
         """
-        return str(getattr(settings, "CACHING_RELEASE", ""))
+        return conf().release
 
     def value_name(self, key: str) -> str:
         """Return the name of a value of this release; the braces put it and its lock on one node of

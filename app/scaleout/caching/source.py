@@ -1,4 +1,4 @@
-"""What the cache has to know of where values are computed from: `settings.CACHING_SOURCE`, the
+"""What the cache has to know of where values are computed from: `CACHING["SOURCE"]`, the
 dotted name of a module.
 
 A cache above a database with replicas needs it: what is computed after an invalidation must be read
@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Protocol, cast
 
-from django.conf import settings
+from scaleout.caching.conf import conf
 
 
 class Source(Protocol):
@@ -64,5 +64,5 @@ class OneDatabase:
 @cache
 def source() -> Source:
     """Return the source of the settings."""
-    name = getattr(settings, "CACHING_SOURCE", None)
+    name = conf().source
     return cast(Source, import_module(name)) if name else OneDatabase()

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db import connections
 
+from scaleout.caching.conf import conf
 from scaleout.caching.decorator import CachedFunction
 from scaleout.caching.errors import AwayError
 
@@ -62,13 +62,13 @@ def warm(
     seconds: float = 60.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
-    """Warm what the warmers in `only` name, or those of `settings.CACHING_WARMERS`, or all.
+    """Warm what the warmers in `only` name, or those of `CACHING["WARMERS"]`, or all.
 
     Begins nothing more after `seconds`. Raises no error of theirs.
     """
     until = time.monotonic() + seconds
     work: list[tuple[Outcome, Call]] = []
-    chosen = list(only) or getattr(settings, "CACHING_WARMERS", None) or list(_warmers)
+    chosen = list(only) or conf().warmers or list(_warmers)
     outcomes = [Outcome(name) for name in chosen]
     for outcome in outcomes:
         try:

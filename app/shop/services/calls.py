@@ -50,9 +50,9 @@ def session() -> ServiceSession:
 def _session(addresses: tuple[tuple[str, str], ...]) -> ServiceSession:
     policy = Policy(
         attempt=ATTEMPT,
-        concurrency=settings.GATEWAY_CONCURRENCY,
-        waiting=settings.GATEWAY_WAITING,
-        probe=settings.GATEWAY_PROBE,
+        concurrency=settings.GATEWAY["CONCURRENCY"],
+        waiting=settings.GATEWAY["WAITING"],
+        probe=settings.GATEWAY["PROBE"],
         probe_seconds=PROBE,
     )
     made = ServiceSession(Service.at(name, url, policy) for name, url in addresses)

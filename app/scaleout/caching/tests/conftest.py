@@ -21,8 +21,7 @@ from scaleout.caching.source import source
 @pytest.fixture(autouse=True)
 def _one_database(settings: Settings) -> Iterator[None]:
     """No replicas: the project's own source is tested where it is, in config/."""
-    settings.CACHING_SOURCE = None
-    settings.CACHING_PICKLES = True  # a project may; the shop does not
+    settings.CACHING = settings.CACHING | {"SOURCE": None, "PICKLES": True}  # a project may; the shop does not
     source.cache_clear()
     yield
     source.cache_clear()

@@ -49,7 +49,7 @@ computed: list[Any] = []
 
 @pytest.fixture(autouse=True)
 def _fresh(transactional_db: None, settings: Settings) -> None:
-    settings.CACHING_WARMERS = None  # of the project: all that a test registers
+    settings.CACHING = settings.CACHING | {"WARMERS": None}  # of the project: all that a test registers
     computed.clear()
     process.current.watch.start()
     assert process.current.watch.heard.wait(5), "until it listens nothing is held for long"
@@ -519,9 +519,9 @@ def test_a_value_that_was_moved_to_another_key_is_a_miss() -> None:
 
 
 def test_a_value_sealed_with_another_key_is_a_miss(settings: Settings) -> None:
-    settings.CACHING_KEY = "theirs"
+    settings.CACHING = settings.CACHING | {"KEY": "theirs"}
     double(3)
-    settings.CACHING_KEY = "ours"
+    settings.CACHING = settings.CACHING | {"KEY": "ours"}
     forget_here()
     assert double(3) == 6
     assert computed == [3, 3]
@@ -536,7 +536,7 @@ def pair() -> tuple[int, int]:
 def test_where_the_project_wants_no_pickles_none_is_written_and_none_is_read(settings: Settings) -> None:
     assert pair() == (1, 2)
     forget_here()
-    settings.CACHING_PICKLES = False
+    settings.CACHING = settings.CACHING | {"PICKLES": False}
     assert pair.peek() is None, "sealed, but a pickle"
     with pytest.raises(UncacheableError, match=r"no text and no JSON"):
         pair()
@@ -610,10 +610,10 @@ def test_where_nothing_is_named_what_the_settings_name_is_warmed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warming, "_warmers", {"ours": lambda: [(double, 1)], "others": lambda: [(double, 2)]})
-    settings.CACHING_WARMERS = ["ours"]
+    settings.CACHING = settings.CACHING | {"WARMERS": ["ours"]}
     assert [one.name for one in warm()] == ["ours"]
     assert [one.name for one in warm(["others"])] == ["others"]
-    settings.CACHING_WARMERS = None
+    settings.CACHING = settings.CACHING | {"WARMERS": None}
     assert [one.name for one in warm()] == ["ours", "others"]
 
 
@@ -889,5 +889,5 @@ def test_an_answer_says_where_its_value_was_where_strangers_may_know(settings: S
     forget_here()
     assert Client().get("/shown")["X-Cache"] == "L2"
     assert "X-Cache" not in Client().get("/plain")
-    settings.EXPOSE_TOPOLOGY = False
+    settings.CACHING = settings.CACHING | {"EXPOSE_TOPOLOGY": False}
     assert "X-Cache" not in Client().get("/shown")

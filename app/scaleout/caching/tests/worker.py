@@ -67,7 +67,7 @@ def set_seconds() -> None:
 
 def main(told: Connection[Any, Any]) -> None:
     """Do as told until killed."""
-    settings.CACHING_RELEASE = os.environ.get("RELEASE", "")
+    settings.CACHING = settings.CACHING | {"RELEASE": os.environ.get("RELEASE", "")}
     set_seconds()
     slow = float(os.environ.get("SECONDS_TO_COMPUTE", "0"))
 

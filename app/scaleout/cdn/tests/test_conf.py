@@ -15,7 +15,7 @@ from checking import complaints
         ({"PERSONAL_HEADERS": "X-Read-After"}, "E004 CDN['PERSONAL_HEADERS'] must be collection, not str."),
         (
             {"PURGE_URL": "http://edge/path"},
-            "E004 CDN['PURGE_URL'] must be a URL such as http://edge.example:8081, without a path, not 'http://edge/path'.",
+            "E004 CDN['PURGE_URL'] must be a URL such as http://edge:8081, not 'http://edge/path'.",
         ),
         ({"PURGE_SECRET": b"secret"}, "E004 CDN['PURGE_SECRET'] must be str, not bytes."),
         ({"PURGE_URL": "http://edge", "PURGE_SECRET": ""}, "E005 CDN['PURGE_URL'] needs CDN['PURGE_SECRET']."),

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+
+from scaleout.gateway.conf import conf
 
 HEADER = "X-Draining"
 
@@ -21,11 +22,12 @@ class DrainingMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self._marker = Path(settings.DRAIN_MARKER)
+        marker = conf().drain_marker
+        self._marker = Path(marker) if marker else None
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         response = self.get_response(request)
-        if self._marker.exists():
+        if self._marker and self._marker.exists():
             response[HEADER] = "yes"
         return response

@@ -11,7 +11,7 @@ from typing import Any
 
 from scaleout.gateway.client.headers import HOP, Headers, named
 
-# Set for each request, below and by `settings.GATEWAY_HEADERS`.
+# Set for each request, below and by `GATEWAY["HEADERS"]`.
 _OURS = frozenset({
     "host", "content-length", "x-deadline", "x-request-id", "traceparent", "tracestate", "x-real-ip",
 })  # fmt: skip

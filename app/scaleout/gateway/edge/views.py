@@ -22,6 +22,7 @@ from scaleout.gateway.client.errors import Failed, Refused
 from scaleout.gateway.client.exchange import Answer, Request
 from scaleout.gateway.client.headers import Headers
 from scaleout.gateway.client.service import Policy, Service
+from scaleout.gateway.conf import conf
 from scaleout.gateway.edge import headers, metrics, target
 from scaleout.gateway.edge.documents import Document, Missing, fetch, merge
 from scaleout.gateway.edge.rate import Rate
@@ -71,8 +72,8 @@ class Gateway:
 
     def __init__(self, services: dict[str, Service], policy: Policy, rate: Rate | None, most_body: int) -> None:
         self._services, self._policy, self._rate, self._most_body = services, policy, rate, most_body
-        self._caller: Callable[[HttpRequest], str] = import_string(settings.GATEWAY_CALLER)
-        self._headers: Callable[[], dict[str, str]] = import_string(settings.GATEWAY_HEADERS)
+        self._caller: Callable[[HttpRequest], str] = import_string(conf().caller)
+        self._headers: Callable[[], dict[str, str]] = import_string(path) if (path := conf().headers) else dict
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer the request."""
@@ -165,15 +166,14 @@ def gateway() -> Gateway:
 
 @cache
 def _from_settings() -> Gateway:
-    policy = Policy(
-        concurrency=settings.GATEWAY_CONCURRENCY, waiting=settings.GATEWAY_WAITING, probe=settings.GATEWAY_PROBE
-    )
+    wanted = conf()
+    policy = Policy(concurrency=wanted.concurrency, waiting=wanted.waiting, probe=wanted.probe)
     services = {}
-    for name, url in settings.GATEWAY_SERVICES.items():
+    for name, url in wanted.services.items():
         services[name] = Service.at(name, url, policy)
     rate = None
-    if settings.GATEWAY_RATE:
-        rate = Rate(settings.GATEWAY_RATE, 60, partial(get_redis_connection, settings.GATEWAY_CACHE))
+    if wanted.rate:
+        rate = Rate(wanted.rate, 60, partial(get_redis_connection, wanted.cache))
     return Gateway(services, policy, rate, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 

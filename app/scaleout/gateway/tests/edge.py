@@ -12,11 +12,13 @@ from django.urls import re_path
 from scaleout.gateway import forward
 
 # On a busy machine nobody is to be let through uncounted.
-settings.CACHES[settings.GATEWAY_CACHE]["OPTIONS"] |= {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0}
+settings.CACHES[settings.GATEWAY["CACHE"]]["OPTIONS"] |= {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0}
 settings.ROOT_URLCONF = "scaleout.gateway.tests.edge"
-settings.GATEWAY_SERVICES = json.loads(os.environ["GATEWAY_TEST_SERVICES"])
-settings.GATEWAY_RATE = int(os.environ["GATEWAY_TEST_RATE"])
-settings.GATEWAY_CALLER = "scaleout.gateway.tests.edge.caller"
+settings.GATEWAY = settings.GATEWAY | {
+    "SERVICES": json.loads(os.environ["GATEWAY_TEST_SERVICES"]),
+    "RATE": int(os.environ["GATEWAY_TEST_RATE"]),
+    "CALLER": "scaleout.gateway.tests.edge.caller",
+}
 urlpatterns = [re_path(r"^api(?:/|$)", forward, name="gateway")]
 handler400, handler404 = "scaleout.problems.views.bad_request", "scaleout.problems.views.not_found"
 application = get_wsgi_application()

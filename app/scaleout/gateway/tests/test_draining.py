@@ -13,7 +13,7 @@ from scaleout.gateway.client import draining
 
 def test_an_answer_says_it_as_soon_as_the_replica_drains(settings: Settings, tmp_path: Path) -> None:
     marker = tmp_path / "draining"
-    settings.DRAIN_MARKER = str(marker)
+    settings.GATEWAY = settings.GATEWAY | {"DRAIN_MARKER": str(marker)}
     service = draining.DrainingMiddleware(lambda _request: HttpResponse())
     assert "X-Draining" not in service(RequestFactory().get("/"))
     marker.touch()

@@ -34,10 +34,11 @@ def site(settings: Settings) -> Any:
     with ExitStack() as stack:
 
         def start(**responds: Respond) -> None:
-            settings.GATEWAY_SERVICES = {}
+            addresses = {}
             for name in services.APIS:
                 upstream = stack.enter_context(closing(Upstream(responds.get(name, says(name)))))
-                settings.GATEWAY_SERVICES[name] = f"http://127.0.0.1:{upstream.port}"
+                addresses[name] = f"http://127.0.0.1:{upstream.port}"
+            settings.GATEWAY = settings.GATEWAY | {"SERVICES": addresses}
             views._from_settings.cache_clear()
 
         yield start

@@ -67,7 +67,7 @@ def test_what_does_not_exist_is_asked_for_once_and_a_new_product_is_seen_at_once
 
 
 def test_a_caller_searches_no_more_often_than_the_api_may_be_called(client: Client, settings: Settings) -> None:
-    settings.GATEWAY_RATE = 2
+    settings.GATEWAY = settings.GATEWAY | {"RATE": 2}
     views._from_settings.cache_clear()
     try:
         answers = [client.get("/search/", {"q": "thing"}, headers={"accept": "text/html"}) for _ in range(3)]
