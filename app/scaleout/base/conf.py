@@ -45,6 +45,7 @@ class Conf[T: "DataclassInstance"]:
         self.name, self._form = name, form
         self._package = form.__module__.removesuffix(".conf")
         self._built: tuple[object, T] | None = None
+        self._check = partial(self.check)  # one object, however often it is registered
 
     def __call__(self) -> T:
         """Return the settings in use. Raises ImproperlyConfigured for an unknown or missing key.
@@ -60,7 +61,7 @@ class Conf[T: "DataclassInstance"]:
 
     def register(self) -> None:
         """Register the check with Django."""
-        checks.register(partial(self.check))  # Django marks the check, which a method does not allow
+        checks.register(self._check)
 
     def check(self, **_kwargs: Any) -> list[checks.CheckMessage]:
         """Return what is wrong with the dictionary. It connects to nothing."""
