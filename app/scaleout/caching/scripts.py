@@ -26,14 +26,14 @@ local function missing(first)
   return found
 end
 local function make(names, seconds)
-  -- At a time of its own: or an old value that bears the tag would be right again.
+  -- At a time of its own: or an old value with the tag would be right again.
   if #names > 0 then tick() save() end
   for _, name in ipairs(names) do redis.call('SET', name, now(), 'EX', seconds) end
 end
 """
 _ENSURE = "if not epoch then epoch = ARGV[1] .. '-' .. redis.call('TIME')[1] .. '-' .. node save() end"
 # clock, token, tags… / name of a new clock, seconds of a tag, the newest token, seconds that a
-# clock is new: the time, which is nobody else's, and what a computation must have read.
+# clock is new: the time, unique to this caller, and what a computation must have read.
 BEGIN = f"""{_CLOCK}{_ENSURE}
 make(missing(3), ARGV[2])
 tick() save()
@@ -41,7 +41,7 @@ local born = tonumber(string.match(epoch, '%-(%d+)%-'))
 local young = born and redis.call('TIME')[1] - born < tonumber(ARGV[4])
 return {{now(), young and ARGV[3] or redis.call('GET', KEYS[2])}}
 """
-# clock, tags… / seconds of a tag, time of the value: the time that it may bear, or nothing if it is
+# clock, tags… / seconds of a tag, time of the value: the time that it may have, or nothing if it is
 # wrong. If nothing at all was invalidated since it was begun, it is right, and as good as one that
 # begins now. Otherwise its tags tell; one that is missing may have been dropped after an
 # invalidation.
