@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gunicorn import util
+from scaleout.base.problem import TYPE, problem_body
 from scaleout.observability import metrics
 from shop import services
 from shop.serving.warmup import warm_up
@@ -66,9 +67,8 @@ def write_problem(sock: Any, status: int, _reason: str, detail: str) -> None:
     It replaces gunicorn's HTML page. The request has no id yet.
     """
     title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, "request_id": None}
-    content = json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    content = json.dumps(problem_body(status, detail or title, None)).encode()
+    head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: {TYPE}\r\n"
     util.write_nonblock(sock, f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
     _read_rest(sock)
 

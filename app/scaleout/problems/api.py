@@ -21,7 +21,8 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 
-from scaleout.problems.responses import Problem, problem_response
+from scaleout.base.problem import problem_response
+from scaleout.problems.responses import Problem
 
 # For the pattern of a text: PostgreSQL keeps no NUL.
 NO_NUL = r"^[^\x00]*$"

@@ -7,7 +7,8 @@ from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
 
-from scaleout.problems.responses import Problem, problem_response, unavailable, wants_html
+from scaleout.base.problem import problem_response
+from scaleout.problems.responses import Problem, unavailable, wants_html
 
 
 def _details(status: int) -> str:

@@ -1,15 +1,13 @@
-"""The exception `Problem`, and problem details as answers:
-https://www.rfc-editor.org/rfc/rfc9457
-"""
+"""The exception `Problem`, and which errors and requests get a problem as their answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, JsonResponse
 
+from scaleout.base.problem import problem_response
 from scaleout.problems.conf import conf
 
 UNAVAILABLE = "The database does not answer at the moment. Try again shortly."
@@ -25,24 +23,6 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
-
-
-def problem_response(
-    request: HttpRequest, status: int, detail: str, headers: Mapping[str, str] | None = None
-) -> JsonResponse:
-    """Return the problem as an answer. A middleware may have set the request's `id`."""
-    return JsonResponse(
-        {
-            "type": "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail,
-            "request_id": getattr(request, "id", None),
-        },
-        status=status,
-        content_type="application/problem+json",
-        headers=dict(headers or {}),
-    )
 
 
 def unavailable(request: HttpRequest, error: BaseException | None) -> JsonResponse | None:

@@ -7,7 +7,8 @@ import sys
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from scaleout.problems.responses import problem_response, unavailable, wants_html
+from scaleout.base.problem import problem_response
+from scaleout.problems.responses import unavailable, wants_html
 
 
 def _answer(request: HttpRequest, status: int, detail: str, template: str) -> HttpResponse:

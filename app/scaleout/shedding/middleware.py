@@ -7,10 +7,10 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 
+from scaleout.base.problem import problem_response
 from scaleout.shedding import metrics
 from scaleout.shedding.arrival import waited
 from scaleout.shedding.conf import conf
@@ -61,13 +61,6 @@ def gone(connection: socket.socket | None) -> bool:
 
 def refusal(request: HttpRequest) -> HttpResponse:
     """Return the problem (RFC 9457): 503 with Retry-After."""
-    title = HTTPStatus.SERVICE_UNAVAILABLE.phrase
-    body = {"type": "about:blank", "title": title, "status": 503, "detail": DETAIL}
-    response = JsonResponse(
-        body | {"request_id": getattr(request, "id", None)},
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        content_type="application/problem+json",
-        headers={"Retry-After": "1", "Cache-Control": "no-store"},
-    )
+    response = problem_response(request, 503, DETAIL, {"Retry-After": "1", "Cache-Control": "no-store"})
     response["Content-Length"] = str(len(response.content))
     return response

@@ -15,12 +15,12 @@ from scaleout.problems.api import NO_NUL, Api, of_text, problems
 from scaleout.replication import use_primary
 from scaleout.text import identifier, line, nfc
 
-from shop.products import answers, catalog, events, image_api, params, views
+from shop.products import answers, events, image_api, views
 from shop.products.imports.rows import DESCRIPTION_MAX, PRICE_MAX, STOCK_MAX
 from shop.products.locking import locked_product
 from shop.products.models import NAME_MAX, SKU_MAX, SLUG_MAX, Category, Product
 from shop.products.money import DECIMALS
-from shop.products.schemas import ProductOut
+from shop.products.schemas import Filters, ProductOut
 
 api = Api("products", "The catalogue: public to read, changed by staff.")
 api.add_router("", image_api.router)
@@ -111,25 +111,11 @@ class Tree(Schema):
     next: None = None
 
 
-class Filters(Schema):
-    """The query parameters, described for the OpenAPI document.
-
-    `shop.products.params` reads and checks them; an empty one counts as not given.
-    """
-
-    category: str = Field("", description="A slug; includes the categories below.")
-    featured: str = Field("", description="true or false.")
-    q: str = Field("", max_length=params.QUERY_MAX, description="Words, or part of a name.")
-    cursor: str = Field("", description="The `next` of the previous page.")
-    ids: str = Field("", description=f"Up to {params.IDS_MAX} ids, separated by commas, without other parameters.")
-    limit: str = Field("", description=f"A whole number from 1; a page has at most {catalog.PAGE_SIZE_MAX} items.")
-
-
-# The views check the parameters of the three reads.
+# The views check the values of the parameters.
 @api.get("", response={200: ProductPage, **problems(404)})
 def products(request: HttpRequest, filters: Query[Filters]) -> HttpResponse:
     """Return a page of products. 404: the category does not exist."""
-    return views.product_list(request)
+    return views.product_list(request, filters)
 
 
 @api.get("categories", response=Tree)

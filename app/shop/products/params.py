@@ -1,9 +1,8 @@
-"""Query parameters of the product list, checked before anything reaches the database.
+"""Values of query parameters, checked before anything reaches the database.
 
 An empty parameter counts as not given and an unknown one is ignored.
 """
 
-from django.http import QueryDict
 from scaleout.text import sought
 
 from shop.products import cursors
@@ -20,8 +19,8 @@ class BadParameterError(ValueError):
     """A parameter has an invalid value. The message is the problem's detail."""
 
 
-def search_text(params: QueryDict) -> str:
-    text = params.get("q", "")
+def search_text(text: str) -> str:
+    """Return the words to look for."""
     if "\0" in text:
         raise BadParameterError("q must not contain NUL.")
     if len(text) > QUERY_MAX:
@@ -32,9 +31,9 @@ def search_text(params: QueryDict) -> str:
         raise BadParameterError(f"q {error}") from error
 
 
-def ids(params: QueryDict) -> list[int]:
+def ids(text: str) -> list[int]:
     """Return the requested ids; an empty list if the parameter is not given."""
-    texts = params.get("ids", "").split(",") if params.get("ids") else []
+    texts = text.split(",") if text else []
     if len(texts) > IDS_MAX:
         raise BadParameterError(f"ids must have at most {IDS_MAX} values.")
     found = [identifier(text) for text in texts]
@@ -43,9 +42,8 @@ def ids(params: QueryDict) -> list[int]:
     return [one for one in found if one is not None]
 
 
-def cursor(params: QueryDict) -> int:
+def cursor(text: str) -> int:
     """Return the id after which the page begins; 0 for the first page."""
-    text = params.get("cursor", "")
     if not text:
         return 0
     try:
@@ -54,9 +52,8 @@ def cursor(params: QueryDict) -> int:
         raise BadParameterError("cursor must be the `next` of an earlier answer.") from error
 
 
-def limit(params: QueryDict) -> int:
+def limit(text: str) -> int:
     """Return the page size; a larger value than the maximum gives the maximum."""
-    text = params.get("limit", "")
     if not text:
         return PAGE_SIZE
     if not (text.isascii() and text.isdigit()) or not text.strip("0"):
@@ -65,8 +62,8 @@ def limit(params: QueryDict) -> int:
     return min(int(digits), PAGE_SIZE_MAX) if len(digits) <= _DIGITS_MAX else PAGE_SIZE_MAX
 
 
-def featured(params: QueryDict) -> bool | None:
-    text = params.get("featured", "")
+def featured(text: str) -> bool | None:
+    """Return whether only featured products are wanted, None for all."""
     if not text:
         return None
     if text not in _BOOLEANS:

@@ -6,6 +6,7 @@ from scaleout.cdn import public
 from scaleout.problems import Problem
 
 from shop.products import answers, catalog, params
+from shop.products.schemas import Filters
 
 # A change purges the pages that show it from the edge. `max_age` is for browsers, which get no
 # purge, and for an edge that missed one; `stale_if_error` for a site that is down.
@@ -17,21 +18,21 @@ def answer(body: str) -> HttpResponse:
 
 
 @kept
-def product_list(request: HttpRequest) -> HttpResponse:
+def product_list(request: HttpRequest, filters: Filters) -> HttpResponse:
     """Return a page of products; with `ids`, those of them that exist.
 
     A category includes its descendants. Raises Problem (400, 404).
     """
     try:
-        if ids := params.ids(request.GET):
+        if ids := params.ids(filters.ids):
             return answer(answers.several(ids))
-        query = params.search_text(request.GET)
-        after = params.cursor(request.GET)
-        limit = params.limit(request.GET)
-        featured = params.featured(request.GET)
+        query = params.search_text(filters.q)
+        after = params.cursor(filters.cursor)
+        limit = params.limit(filters.limit)
+        featured = params.featured(filters.featured)
     except params.BadParameterError as error:
         raise Problem(400, str(error)) from error
-    slug = params.slug(request.GET.get("category", ""))
+    slug = params.slug(filters.category)
     if slug is None:
         raise Problem(404, "This category does not exist. GET /api/products/categories lists all.")
     if query:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from gunicorn.http.errors import ParseException
-from scaleout.problems.responses import problem_response
+from scaleout.problems import problem_response
 
 _CHUNK = 65536
 _IN_MEMORY = 1_048_576

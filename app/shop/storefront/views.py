@@ -40,7 +40,7 @@ def category(request: HttpRequest, slug: str) -> HttpResponse:
     if params.slug(slug) is None:
         raise Http404
     try:
-        after = params.cursor(request.GET)
+        after = params.cursor(request.GET.get("cursor", ""))
     except params.BadParameterError as error:
         raise Http404 from error
     return _answer(pages.category(slug, after))
@@ -55,8 +55,8 @@ def search(request: HttpRequest) -> HttpResponse:
         refusal["Retry-After"] = str(wait)
         return refusal
     try:
-        query = params.search_text(request.GET)
-        after = params.cursor(request.GET)
+        query = params.search_text(request.GET.get("q", ""))
+        after = params.cursor(request.GET.get("cursor", ""))
     except params.BadParameterError:
         return render(request, "storefront/search.html", context | {"refused": True}, status=400)
     if query:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from scaleout.base import in_child
 from scaleout.gateway.client import addresses, breaker, bulkhead, metrics
 from scaleout.gateway.client.budget import Budget
 from scaleout.gateway.client.connection import Kept
@@ -191,12 +191,7 @@ def _repeatable(request: Request, failure: Failed) -> bool:
 _services: weakref.WeakSet[Service] = weakref.WeakSet()
 
 
+@in_child
 def _begin_all() -> None:
-    """In a forked child: the connections are the parent's, and a lock may be held by a thread that
-    is not here.
-    """
     for service in _services:
         service.begin()
-
-
-os.register_at_fork(after_in_child=_begin_all)

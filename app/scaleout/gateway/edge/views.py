@@ -7,16 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache, partial
-from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 from django_redis import get_redis_connection
 
+from scaleout.base.problem import problem_response
 from scaleout.gateway.client import deadline
 from scaleout.gateway.client.errors import Failed, Refused
 from scaleout.gateway.client.exchange import Answer, Request
@@ -88,10 +88,10 @@ class Gateway:
             response: HttpResponseBase = PassedOn(self._call(request, raw, name, until))
         except Refused as refused:
             metrics.rejections.labels(name, refused.reason).inc()
-            response = _problem(request, refused.status, refused.detail, refused.headers)
+            response = problem_response(request, refused.status, refused.detail, refused.headers)
         except Failed as failure:
             after = {"Retry-After": "1"} if failure.status == 503 else {}
-            response = _problem(request, failure.status, _FAILURES[failure.status].format(name=name), after)
+            response = problem_response(request, failure.status, _FAILURES[failure.status].format(name=name), after)
         if name:
             metrics.requests.labels(name, str(response.status_code)).inc()
         for header, value in extra.items():
@@ -141,18 +141,6 @@ class Gateway:
             return self._services[name].call(Request(str(request.method), raw, passed, upload), until)
         finally:
             metrics.seconds.labels(name).observe(time.monotonic() - started)
-
-
-def _problem(request: HttpRequest, status: int, detail: str, extra: dict[str, str]) -> HttpResponse:
-    """Return an RFC 9457 problem."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "request_id": getattr(request, "id", None),
-    }
-    return JsonResponse(body, status=status, content_type="application/problem+json", headers=extra)
 
 
 _building = threading.Lock()

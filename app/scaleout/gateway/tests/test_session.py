@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import socket
 import threading
 import zlib
@@ -368,6 +369,7 @@ def test_a_forked_child_uses_no_connection_and_no_lock_of_its_parent(upstreams: 
     adapter.service._breaker._lock.acquire()  # as another thread of the parent would have it
     child = os.fork()
     if child == 0:
+        signal.alarm(round(10 * TIME_FACTOR))  # ends a child that waits for the lock
         os._exit(0 if cars.get(URL).status_code == 200 else 1)
     adapter.service._breaker._lock.release()
     assert os.waitpid(child, 0)[1] == 0
