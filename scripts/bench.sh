@@ -22,6 +22,13 @@ fi
 [[ -f bench/benches/$name.py && $name =~ ^[a-z]+$ ]] || fail "NAME=$name: no such bench; make bench lists them"
 
 load_settings
+# A result says of which revision it is.
+if [[ ${#quick[@]} -eq 0 ]]; then
+  changes=$(git status --porcelain -- . ':!bench/results' 2>&1) || fail "a result names its revision, and this is no clone of git's: QUICK=1 tries the bench without one"
+  [[ -z $changes ]] || fail "the work tree has changes, and a result names its revision: commit them, or try the bench with QUICK=1
+$changes"
+fi
+
 image=$COMPOSE_PROJECT_NAME-bench-tools
 project=$COMPOSE_PROJECT_NAME-bench
 socket=/var/run/docker.sock
@@ -53,5 +60,5 @@ if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
 COMPOSE_PROJECT_NAME=$project "$root/scripts/lb.sh" write
 "$root/scripts/base-image.sh"
 mkdir -p "$state_dir/bench" bench/results
-options+=(--name "$image" --env "BENCH_REVISION=$(git describe --always --dirty 2>/dev/null || :)")
+options+=(--name "$image" --env "BENCH_REVISION=$(git describe --always 2>/dev/null || :)")
 exec docker run "${options[@]}" "$image" python3 -m harness "$name" "${quick[@]}"

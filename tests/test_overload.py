@@ -17,7 +17,7 @@ PATH = "/session/"
 FEW, MANY = 16, 400  # callers: enough for the peak, and far more than all replicas have places for
 PEAK, OVERLOAD = 8.0, 20.0  # seconds
 TIMES = 4  # the peak
-LEAST = 0.5  # of the peak: the callers' own work is on the same cores. `bench/overload` has the figure
+LEAST = 0.5  # of the peak: the callers' own work is on the same cores
 
 
 @pytest.fixture

@@ -260,6 +260,15 @@ def test_every_command_refuses_a_name_of_the_stack_that_is_none(clone: Clone, co
     assert refused(clone, command, "N=3", "ID=x", "NAME=proxy") == [f".env:1: COMPOSE_PROJECT_NAME=My Shop: {rule}"]
 
 
+def test_a_bench_is_refused_where_the_work_tree_has_changes_or_no_revision(clone: Clone) -> None:
+    assert "this is no clone of git's" in clone.run("make", "bench", "NAME=proxy").stderr
+    assert clone.run("git", "init", "--quiet").returncode == 0
+    refusal = clone.run("make", "bench", "NAME=proxy").stderr
+    assert "error: the work tree has changes" in refusal
+    assert "?? Makefile" in refusal
+    assert not clone.touched()
+
+
 @pytest.mark.parametrize("text", ["HTTP_PORT=${X\n", 'HTTP_PORT="8080\n', "HTTP PORT=1\n"])
 def test_a_file_that_compose_cannot_read_is_refused_with_its_reason(clone: Clone, text: str) -> None:
     clone.write(text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -35,7 +36,7 @@ class Load:
     path: str
     connections: int
     seconds: int
-    idle: Idle = field(default_factory=Idle)
+    idle: Idle = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.seconds <= MOST_SECONDS or not 1 <= self.connections <= MOST_CONNECTIONS:
@@ -66,21 +67,15 @@ class Load:
         after = [container.clock.microseconds() for container in watched]
         taken = time.monotonic() - begun
         used = [
-            end - start - self.idle.part(container, taken)
+            end - start - self.idle.get(container.id, 0.0) * taken
             for container, start, end in zip(watched, before, after, strict=True)
         ]
         outcome = parse(answer)
-        by_service: dict[str, float] = {}
+        requests = outcome.pop("requests")
+        by_service: dict[str, float] = defaultdict(float)
         for container, spent in zip(watched, used, strict=True):
-            name = f"cpu {container.service}"
-            by_service[name] = by_service.get(name, 0) + spent / outcome.requests
-        return {
-            "rate": outcome.requests / outcome.seconds,
-            "p50": outcome.p50,
-            "p99": outcome.p99,
-            "cpu": sum(used) / outcome.requests,
-            **by_service,
-        }
+            by_service[f"cpu {container.service}"] += spent / requests
+        return {**outcome, "cpu": sum(used) / requests, **by_service}
 
 
 def settle(watched: Sequence[Container]) -> None:
@@ -98,18 +93,10 @@ def settle(watched: Sequence[Container]) -> None:
             return
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What wrk reports; p50 and p99 in milliseconds."""
-
-    requests: int
-    seconds: float
-    p50: float
-    p99: float
-
-
-def parse(answer: str) -> Outcome:
-    """Return the outcome in wrk's output. A failed request spoils a measurement: BenchError."""
+def parse(answer: str) -> dict[str, float]:
+    """Return `requests`, `rate`, and `p50` and `p99` in milliseconds from wrk's output. A failed
+    request spoils a measurement: BenchError.
+    """
     line = next((line for line in answer.splitlines() if line.startswith("{")), None)
     if line is None:
         raise BenchError(f"wrk reported nothing:\n{answer[-500:]}")
@@ -120,4 +107,5 @@ def parse(answer: str) -> Outcome:
         raise BenchError(f"{facts['failed']} of {facts['requests']} requests failed: nothing was measured")
     if facts["requests"] >= MOST_REQUESTS:
         raise BenchError(f"the bound of {MOST_REQUESTS} requests was reached before the time was over")
-    return Outcome(facts["requests"], facts["microseconds"] / 1e6, facts["p50"] / 1000, facts["p99"] / 1000)
+    rate = facts["requests"] / (facts["microseconds"] / 1e6)
+    return {"requests": facts["requests"], "rate": rate, "p50": facts["p50"] / 1000, "p99": facts["p99"] / 1000}

@@ -75,10 +75,6 @@ class Program:
             pass  # it has ended: said when its answer is looked for
         return self._answer(seconds)
 
-    def call(self, name: str) -> Any:
-        """Return what the program says to one of its `calls`."""
-        return self.ask({"call": name})["value"]
-
     def _end(self) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()

@@ -6,12 +6,20 @@ drift that is linear over a round hits each variant's sum alike.
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
-from harness.stats import TOLERANCE, WIDEST, Estimate, estimate, ratios, void_reason
+from harness.stats import Estimate, estimate, ratios
 
 Measurement = Mapping[str, float]
+
+
+def say(text: str) -> None:
+    """Report progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,6 @@ class Samples:
         """Return the median of the rounds' ratios, with its interval."""
         return estimate(ratios(self.values[variant][metric], self.values[baseline][metric]))
 
-    def void(
-        self, control: str, baseline: str, metric: str, tolerance: float = TOLERANCE, widest: float = WIDEST
-    ) -> str | None:
-        """Return why the run is void, by the control that is the baseline under another name."""
-        return void_reason(self.ratio(control, baseline, metric), tolerance, widest)
-
 
 def turns(variants: Sequence[Variant], rounds: int, *, mirrored: bool = True) -> list[tuple[int, Variant]]:
     """Return the round and the variant of each measurement, in order.
@@ -57,30 +59,22 @@ def turns(variants: Sequence[Variant], rounds: int, *, mirrored: bool = True) ->
     return order
 
 
-def run(
-    variants: Sequence[Variant],
-    rounds: int,
-    report: Callable[[int, Variant, Measurement], None],
-    *,
-    mirrored: bool = True,
-) -> Samples:
-    """Take all measurements; `report` is called after each. A round's value is the mean of its
-    two.
-    """
+def run(variants: Sequence[Variant], rounds: int, *, mirrored: bool = True) -> Samples:
+    """Take all measurements, and report each. A round's value is the mean of its two."""
     taken: dict[tuple[int, str], list[Measurement]] = {}
-    for number, variant in turns(variants, rounds, mirrored=mirrored):
+    order = turns(variants, rounds, mirrored=mirrored)
+    started = time.monotonic()
+    for done, (number, variant) in enumerate(order, 1):
         measurement = variant.measure()
         taken.setdefault((number, variant.name), []).append(measurement)
-        report(number, variant, measurement)
-    return Samples(
-        {
-            variant.name: {
-                metric: [
-                    sum(one[metric] for one in taken[number, variant.name]) / len(taken[number, variant.name])
-                    for number in range(rounds)
-                ]
-                for metric in taken[0, variant.name][0]
-            }
-            for variant in variants
-        }
-    )
+        figures = "  ".join(f"{metric} {value:,.2f}" for metric, value in list(measurement.items())[:4])
+        left = (time.monotonic() - started) / done * (len(order) - done)
+        say(f"  {done:3d}/{len(order)}  {variant.name:<32} {figures}  (about {left:.0f} s left)")
+    return Samples({variant.name: _means(variant.name, taken, rounds) for variant in variants})
+
+
+def _means(name: str, taken: Mapping[tuple[int, str], list[Measurement]], rounds: int) -> dict[str, list[float]]:
+    return {
+        metric: [mean(one[metric] for one in taken[number, name]) for number in range(rounds)]
+        for metric in taken[0, name][0]
+    }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BenchError
-from harness.progress import say
-from harness.stack import Stack
+from harness.machine import check_memory
+from harness.rounds import say
+from harness.stack import Container, Stack
 
 WHOLE = "compose.yaml"
 LOAD = "bench/compose.load.yaml"
@@ -30,10 +31,9 @@ class Scene:
         """Return the folder for what git does not keep."""
         return self.root / ".scale-out" / "bench"
 
-    @property
-    def plot(self) -> Path:
-        """Return where the plot is drawn; it moves to results/ with a result that counts."""
-        return self.scratch / f"{self.name}.png"
+    def rounds(self, number: int) -> int:
+        """Return how many rounds to take: a quick run takes a quarter."""
+        return max(2, number // 4) if self.quick else number
 
     def stack(self, *files: str, **settings: str) -> Stack:
         """Return the bench's own stack: the stack's files, the load generator, and `files` on
@@ -53,6 +53,20 @@ class Scene:
             say("Removing the bench's stack")
             bare.down()
             bare.remove_images()
+
+    @contextmanager
+    def started(
+        self, images: Sequence[str], services: Sequence[str], *files: str, **settings: str
+    ) -> Iterator[dict[str, list[Container]]]:
+        """Build the images of some services, start `services` beside the load generator, and yield
+        the containers.
+        """
+        check_memory()
+        with self.clean():
+            stack = self.stack(*files, **settings)
+            stack.build("postgres-1", "etcd", "redis-cache", "web", *images)
+            stack.up(*services)
+            yield stack.containers()
 
 
 def changed_copy(scene: Scene, source: str, old: str, new: str) -> Path:

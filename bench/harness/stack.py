@@ -101,10 +101,3 @@ class Stack:
                 container = Container(facts["Id"], service, cgroups.clock(facts["Id"]), addresses)
                 found.setdefault(service, []).append(container)
         return found
-
-    def only(self, service: str) -> Container:
-        """Return the one running container of `service`."""
-        found = self.containers().get(service, [])
-        if len(found) != 1:
-            raise BenchError(f"expected one running container of {service}, found {len(found)}")
-        return found[0]

@@ -24,16 +24,6 @@ class Estimate:
     low: float
     high: float
 
-    @property
-    def above_one(self) -> bool:
-        """Whether a ratio is surely above 1."""
-        return self.low > 1
-
-    @property
-    def below_one(self) -> bool:
-        """Whether a ratio is surely below 1."""
-        return self.high < 1
-
 
 def estimate(values: Sequence[float], seed: int = 1) -> Estimate:
     """Return the median of `values` and its bootstrap interval (percentile method, 95 %).

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -19,7 +20,7 @@ from scaleout.events.models import Outbox
 from scaleout.events.outbox import publish
 
 from programs.prepare import prepare as prepare_tables
-from programs.serve import Call, Operation, serve
+from programs.serve import Operation, serve
 
 EVENT = "row_made"
 EACH = 200  # events that are waited for at once
@@ -62,20 +63,13 @@ def insert() -> int:
     return 1
 
 
-def tell() -> int:
-    """One row, and an event that tells of it, which is sent after the commit."""
+def tell(*, send: bool = True) -> int:
+    """One row, and an event that tells of it; without `send` as while the broker is away."""
     with transaction.atomic():
         _insert()
         publish(EVENT, aggregate=f"row:{next(_numbers)}", text="row")
-    return 1
-
-
-def write() -> int:
-    """The same without the sending: what it costs while the broker is away."""
-    with transaction.atomic():
-        _insert()
-        publish(EVENT, aggregate=f"row:{next(_numbers)}", text="row")
-        connections["default"].run_on_commit = []
+        if not send:
+            connections["default"].run_on_commit = []
     return 1
 
 
@@ -110,11 +104,11 @@ def work() -> None:
 # Nobody takes what `tell` sends; a queue that is full would be sent nothing more.
 sending.FULL = 1_000_000_000
 
+write = partial(tell, send=False)
 OPERATIONS: dict[str, Operation] = {"insert": insert, "write": write, "tell": tell, "through": through}
-CALLS: dict[str, Call] = {"work": work}
 
 
 def main() -> None:
     """Serve the harness."""
     app.set_default()
-    serve(OPERATIONS, prepare, calls=CALLS)
+    serve(OPERATIONS, prepare, calls={"work": work})

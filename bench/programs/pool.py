@@ -1,10 +1,9 @@
-"""A view with one query over each kind of connection, and what a pooler in between breaks."""
+"""A view with one query over each kind of connection."""
 
 from __future__ import annotations
 
 from functools import cache, partial
 
-from programs.breaks import breaks
 from programs.prepare import prepare
 from programs.serve import Operation, serve
 from programs.views import request
@@ -13,15 +12,12 @@ PROCESSES, THREADS = 6, 4  # of the stack: 3 replicas with 2 processes each, 4 t
 ALIASES = ("new", "persistent", "checked", "django", "pool", "through", "through, new", "through, persistent")
 
 
-@cache
-def prepared(alias: str) -> Operation:
-    """Return the request over connections of `alias`."""
-    return request(f"/named/{alias}")
+_prepared = cache(request)
 
 
 def ask(alias: str) -> int:
-    """Ask it."""
-    return prepared(alias)()
+    """Ask the view over connections of `alias`."""
+    return _prepared(f"/named/{alias}")()
 
 
 OPERATIONS: dict[str, Operation] = {alias: partial(ask, alias) for alias in ALIASES}
@@ -29,4 +25,4 @@ OPERATIONS: dict[str, Operation] = {alias: partial(ask, alias) for alias in ALIA
 
 def main() -> None:
     """Serve the harness."""
-    serve(OPERATIONS, prepare, calls={"breaks": breaks}, processes=PROCESSES, threads=THREADS)
+    serve(OPERATIONS, prepare, processes=PROCESSES, threads=THREADS)

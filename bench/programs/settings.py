@@ -18,12 +18,11 @@ ROOT_URLCONF = "programs.views"
 USE_TZ = True
 LOGGING_CONFIG = None
 
-MAIN = os.environ["BENCH_MAIN"].split()  # a primary, and its standbys
 PARTS = os.environ.get("BENCH_SHARDS", "").split()
 _PASSWORD = Path(os.environ["BENCH_PASSWORD_FILE"]).read_text(encoding="utf-8").strip()
 
 
-def database(hosts: list[str], *, port: int = 5432, **more: Any) -> dict[str, Any]:
+def database(host: str, *, port: int = 5432, **more: Any) -> dict[str, Any]:
     """Return the settings of an alias with the stack's pool (app/config/databases.py)."""
     pool = {"min_size": 0, "max_size": 16, "timeout": 5.0, "max_lifetime": 300.0, "max_idle": 60.0}
     return {
@@ -31,8 +30,8 @@ def database(hosts: list[str], *, port: int = 5432, **more: Any) -> dict[str, An
         "NAME": "postgres",
         "USER": "bench",
         "PASSWORD": _PASSWORD,
-        "HOST": ",".join(hosts),
-        "PORT": ",".join([str(port)] * len(hosts)),
+        "HOST": host,
+        "PORT": str(port),
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"connect_timeout": 2, "sslmode": "disable", "gssencmode": "disable", "pool": pool},
     } | more
@@ -42,7 +41,7 @@ def bare(host: str, *, port: int = 5432, age: int | None = 0, **more: Any) -> di
     """Return the settings of an alias of Django's own backend: no pool, connections kept for `age`
     seconds.
     """
-    settings = database([host], port=port, ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=age, **more)
+    settings = database(host, port=port, ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=age, **more)
     settings["OPTIONS"] = settings["OPTIONS"] | {"pool": False}
     return settings
 
@@ -56,21 +55,19 @@ EVENTS = {
 SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
 SHARD_GROUPS = {"default": SHARDS}
 DATABASES = {
-    "default": database(MAIN),
-    "new": bare(MAIN[0], CONN_HEALTH_CHECKS=False),
-    "persistent": bare(MAIN[0], age=None, CONN_HEALTH_CHECKS=False),
-    "checked": bare(MAIN[0], age=None),
-    "django": database([MAIN[0]], ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0),
-    "pool": database([MAIN[0]]),
-    "through": database(["pgbouncer"], port=6432),
+    "default": database("primary"),
+    "new": bare("primary", CONN_HEALTH_CHECKS=False),
+    "persistent": bare("primary", age=None, CONN_HEALTH_CHECKS=False),
+    "checked": bare("primary", age=None),
+    "django": database("primary", ENGINE="django.db.backends.postgresql", CONN_MAX_AGE=0),
+    "pool": database("primary"),
+    "through": database("pgbouncer", port=6432),
     "through, new": bare("pgbouncer", port=6432, CONN_HEALTH_CHECKS=False),
     "through, persistent": bare("pgbouncer", port=6432, age=None, CONN_HEALTH_CHECKS=False),
-    **{alias: database([PARTS[number]]) for number, alias in SHARDS.items()},
+    **{alias: database(PARTS[number]) for number, alias in SHARDS.items()},
 }
-for _alias, _settings in DATABASES.items():  # so that the server can tell whose connections it has
-    _settings["OPTIONS"]["application_name"] = _alias
 _OWN, _SHARDED = CONTEXTS["users"]
 DATABASE_APPS = {"default": _OWN, **dict.fromkeys(SHARDS.values(), _SHARDED)}
 DATABASE_ROUTERS = ["config.routers.OwnershipRouter", "scaleout.sharding.router.ShardRouter"]
-REPLICATION = {"REPLICAS": []}
+REPLICATION: dict[str, list[str]] = {"REPLICAS": []}
 EXPOSE_TOPOLOGY = False

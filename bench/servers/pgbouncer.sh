@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# PgBouncer in transaction mode in front of `primary`; `either` is the primary or its standby, in
-# turn. The password is known to it in the clear: it needs it for its own connections by SCRAM.
+# PgBouncer in transaction mode in front of `primary`. The password is known to it in the clear: it needs it for its own connections by SCRAM.
 set -euo pipefail
 
 umask 077
@@ -8,7 +7,6 @@ printf '"bench" "%s"\n' "$(</run/secrets/db_shop_app)" >/tmp/users
 cat >/tmp/pgbouncer.ini <<END
 [databases]
 postgres = host=primary
-either = host=standby-1,primary dbname=postgres
 [pgbouncer]
 listen_addr = *
 listen_port = 6432

@@ -31,7 +31,7 @@ def fails():
 def dies():
     os._exit(9)
 
-serve({{"who": who, "fails": fails, "dies": dies}}, lambda: None, calls={{"pid": os.getpid}}, processes=3, threads=4)
+serve({{"who": who, "fails": fails, "dies": dies}}, lambda: None, processes=3, threads=4)
 """
 
 
@@ -65,11 +65,6 @@ def test_a_failed_operation_measures_nothing_and_the_next_one_can(serving: list[
         with pytest.raises(BenchError, match="a query has failed"):
             program.ask({"run": "fails", "seconds": 0.1, "threads": 2})
         assert program.ask({"run": "who", "seconds": 0.02, "threads": 2})["count"] > 0
-
-
-def test_a_fact_is_asked_of_one_process(serving: list[str]) -> None:
-    with Program(serving) as program:
-        assert program.call("pid") == program.call("pid")
 
 
 def test_a_load_process_that_dies_is_said(serving: list[str]) -> None:

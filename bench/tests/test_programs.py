@@ -8,7 +8,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 from django.test import Client
-from programs import breaks, events, ids, pool, scatter
+from programs import events, ids, pool, scatter
 from programs.prepare import prepare
 from programs.serve import Operation
 from scaleout.events.models import Outbox
@@ -59,12 +59,7 @@ def test_the_view_reads_its_row(settings: LazySettings, client: Client) -> None:
     prepare()
     settings.ROOT_URLCONF = "programs.views"
     assert client.get("/named/default").content == b"active"
-    assert pool.prepared("default")() == 1
-
-
-@pytest.mark.parametrize("name", breaks.CHECKS)
-def test_directly_nothing_breaks(name: str) -> None:
-    assert breaks.CHECKS[name](breaks.connector("default")) == breaks.WORKS
+    assert pool.ask("default") == 1
 
 
 @pytest.mark.parametrize(("operation", "written"), [(events.insert, 0), (events.write, 1), (events.tell, 1)])

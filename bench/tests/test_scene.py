@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from benches import proxy
 from harness.errors import BenchError
 from harness.scene import Scene, changed_copy
 
@@ -23,3 +24,9 @@ def test_a_copy_differs_in_the_one_place(tmp_path: Path) -> None:
 def test_a_configuration_that_has_moved_on_is_said(tmp_path: Path, text: str) -> None:
     with pytest.raises(BenchError, match="expected to find 'keep on;' once"):
         changed_copy(scene(tmp_path, text), "nginx/forward.conf", "keep on;", "keep off;")
+
+
+@pytest.mark.parametrize("change", proxy.CHANGES)
+def test_what_the_proxy_bench_changes_is_there(change: tuple[str, str, str]) -> None:
+    source, old, _ = change
+    assert (Path(__file__).resolve().parents[2] / source).read_text(encoding="utf-8").count(old) == 1

@@ -17,10 +17,6 @@ def test_the_same_rounds_always_give_the_same_interval() -> None:
     assert estimate(values) == estimate(values)
 
 
-def test_one_value_is_its_own_interval() -> None:
-    assert estimate([2.5]) == Estimate(2.5, 2.5, 2.5)
-
-
 def test_no_values_are_refused() -> None:
     with pytest.raises(ValueError, match="no values"):
         estimate([])
@@ -40,13 +36,6 @@ def test_ratios_go_round_by_round() -> None:
     assert ratios([2.0, 6.0], [1.0, 2.0]) == [2.0, 3.0]
     with pytest.raises(ValueError, match="argument 2"):
         ratios([1.0], [1.0, 2.0])
-
-
-def test_a_ratio_is_surely_above_or_below_one_only_with_its_whole_interval() -> None:
-    assert Estimate(1.2, 1.1, 1.3).above_one
-    assert Estimate(0.8, 0.7, 0.9).below_one
-    assert not Estimate(1.02, 0.99, 1.05).above_one
-    assert not Estimate(0.98, 0.95, 1.01).below_one
 
 
 @pytest.mark.parametrize("control", [Estimate(1.0, 0.97, 1.02), Estimate(1.02, 1.01, 1.03), Estimate(0.98, 0.97, 0.99)])

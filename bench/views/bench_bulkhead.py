@@ -1,7 +1,6 @@
 """The stack's own settings, without the bulkhead: any number of calls may wait for a service."""
 
-from importlib import import_module
+from config import settings
+from config.settings import *  # noqa: F403 - all of them
 
-# The stack's settings are found in its image only.
-globals().update({name: value for name, value in vars(import_module("config.settings")).items() if name.isupper()})
-GATEWAY = globals()["GATEWAY"] | {"CONCURRENCY": 1000}
+GATEWAY = settings.GATEWAY | {"CONCURRENCY": 1000}

@@ -1,12 +1,12 @@
 """Two ways to cache what is dear, and a count of its computations."""
 
 import time
-from importlib import import_module
 
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django_redis import get_redis_connection
+from scaleout.caching import multi_level_cache
 
 TIMEOUT = 1  # second that a cached value lives
 DEAR = 0.1  # seconds that it takes to compute
@@ -19,8 +19,7 @@ def dear(way: str) -> str:
     return "dear"
 
 
-# The application is found in its image only.
-_ours = import_module("scaleout.caching").multi_level_cache(timeout=TIMEOUT, key="bench:dear")(lambda: dear("ours"))
+_ours = multi_level_cache(timeout=TIMEOUT, key="bench:dear")(lambda: dear("ours"))
 
 
 def ours(_request: HttpRequest) -> HttpResponse:
