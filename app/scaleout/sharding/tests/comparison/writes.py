@@ -244,12 +244,18 @@ def add_leaf(side: Side, who: int, other: int, bulk: bool) -> None:
 def prequels(side: Side, who: int, others: list[int], how: str) -> None:
     book = side.pick("Book", who)
     chosen = [_loaded(side.pick("Book", other)) for other in others]
-    if how == "clear":
-        book.prequels.clear()
-    elif how == "set":
-        book.prequels.set(chosen)
-    else:
-        getattr(book.prequels, how)(*chosen)
+    before = [(one, one.sequel_id, dict(one._state.fields_cache)) for one in chosen]
+    try:
+        if how == "clear":
+            book.prequels.clear()
+        elif how == "set":
+            book.prequels.set(chosen)
+        else:
+            getattr(book.prequels, how)(*chosen)
+    except Exception:  # where a failed one leaves the objects is not compared
+        for one, sequel_id, cached in before:
+            one.sequel_id, one._state.fields_cache = sequel_id, cached
+        raise
 
 
 @operation(ShardKeyRequired, CrossShardTransaction, who=WHO, pages=NUMBER)
