@@ -281,6 +281,27 @@ def test_the_rule_of_circles_fails_where_it_is_broken(tmp_path: Path, codes: lis
     assert found[:1] == found[len(circle) :]
 
 
+def fork_hooks(app: Path) -> list[str]:
+    """Return the files, but for the base's own, that register a function for after a fork."""
+    own = app / "scaleout/base/forks.py"
+    return [
+        str(path.relative_to(app))
+        for path in sources(app)
+        if path != own and "register_at_fork" in path.read_text(encoding="utf-8")
+    ]
+
+
+def test_what_does_not_survive_a_fork_is_renewed_by_the_base() -> None:
+    assert not fork_hooks(APP)
+
+
+def test_the_rule_of_forks_fails_where_it_is_broken(tmp_path: Path) -> None:
+    for package in ("base", "dns"):
+        (tmp_path / "scaleout" / package).mkdir(parents=True)
+        (tmp_path / "scaleout" / package / "forks.py").write_text("os.register_at_fork(after_in_child=print)")
+    assert fork_hooks(tmp_path) == ["scaleout/dns/forks.py"]
+
+
 def test_the_live_tests_import_nothing_of_the_app() -> None:
     assert not offences(TESTS, packages(APP) - packages(TESTS), set(), TESTS)
 
