@@ -89,7 +89,7 @@ def shards(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     the shards.
     """
     monkeypatch.setattr(scatter, "DEADLINE", 10.0)
-    fill("default", settings.SHARDS)
+    fill("default", settings.SHARDING["SHARDS"])
     maps.forget()
     yield
     maps.forget()

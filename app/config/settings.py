@@ -132,19 +132,19 @@ TEMPLATES = [
 _databases = databases(SERVICE)
 DATABASES = _databases.settings
 DATABASE_APPS = _databases.apps
-# The shards of each map, by the alias of the database that holds it; SHARDS are those of this
-# service.
-SHARD_GROUPS = _databases.shards
-SHARDS = SHARD_GROUPS.get("default", {})
 # The first router to answer wins: a sharded model never reaches the replicas.
 DATABASE_ROUTERS = [
     "config.routers.OwnershipRouter",
     "scaleout.sharding.router.ShardRouter",
     "scaleout.replication.routing.ReplicaRouter",
 ]
-# A bucket moves only when none of its events is left here: later ones would overtake them from the
-# new shard.
-SHARDING_OUTBOX = "events.Outbox"
+SHARDING: dict[str, Any] = {
+    "SHARDS": _databases.shards.get("default", {}),
+    "GROUPS": _databases.shards,
+    # A bucket moves only when none of its events is left here: later ones would overtake them from
+    # the new shard.
+    "OUTBOX": "events.Outbox",
+}
 _threads = environment.integer("WEB_THREADS", 4, least=1, most=64)
 REPLICATION: dict[str, Any] = {
     "REPLICAS": [alias for alias in DATABASES if alias.startswith("replica")],

@@ -24,7 +24,17 @@ from shop.services import ISSUERS  # noqa: E402 - the environment comes first
 
 from config.databases import CONTEXTS  # noqa: E402 - the environment comes first
 from config.settings import *  # noqa: E402, F403 - the environment comes first
-from config.settings import CACHES, CACHING, DATABASE_APPS, EVENTS, GATEWAY, IDENTITY, OBSERVABILITY, REPLICATION  # noqa: E402
+from config.settings import (  # noqa: E402 - the environment comes first
+    CACHES,
+    CACHING,
+    DATABASE_APPS,
+    EVENTS,
+    GATEWAY,
+    IDENTITY,
+    OBSERVABILITY,
+    REPLICATION,
+    SHARDING,
+)
 
 
 def database(name: str, engine: str = "django.db.backends.postgresql", **test: Any) -> dict[str, Any]:
@@ -42,17 +52,17 @@ def database(name: str, engine: str = "django.db.backends.postgresql", **test: A
 
 # One context that holds everything: the shop, and the users and orders with the map of their
 # shards.
-SHARDS = {number: f"shard{number}" for number in range(3)}
-SHARD_GROUPS = {"default": SHARDS}
+_SHARDS = {number: f"shard{number}" for number in range(3)}
+SHARDING |= {"SHARDS": _SHARDS, "GROUPS": {"default": _SHARDS}}
 DATABASES = {
     "default": database("shop", "scaleout.replication.backend"),
     "replica1": database("shop", MIRROR="default"),
     "replica2": database("shop", MIRROR="default"),
-    **{alias: database(f"all_shard_{number}", DEPENDENCIES=[]) for number, alias in SHARDS.items()},
+    **{alias: database(f"all_shard_{number}", DEPENDENCIES=[]) for number, alias in _SHARDS.items()},
 }
 DATABASE_APPS = {
     "default": frozenset().union(DATABASE_APPS["default"], *(own for own, _ in CONTEXTS.values())),
-    **dict.fromkeys(SHARDS.values(), frozenset().union(*(sharded for _, sharded in CONTEXTS.values()))),
+    **dict.fromkeys(_SHARDS.values(), frozenset().union(*(sharded for _, sharded in CONTEXTS.values()))),
 }
 QUEUE_URL = f"redis+socket://{os.environ.get('TEST_REDIS', '/tmp/redis.sock')}?virtual_host=1"  # noqa: S108 - as below
 for _alias in ("default", "limits"):

@@ -21,8 +21,8 @@ def prepare(users: int = 0) -> None:
     wait(list(settings.DATABASE_APPS))
     for alias in settings.DATABASE_APPS:
         call_command("migrate", database=alias, interactive=False, verbosity=0)
-    if settings.SHARDS:
-        fill("default", settings.SHARDS)
+    if settings.SHARDING["SHARDS"]:
+        fill("default", settings.SHARDING["SHARDS"])
     EmailDirectory.objects.create(email=EMAIL, user_id=7, state=EmailDirectory.State.ACTIVE)
     # Ids as if they had come one after the other over a long time: so each part of the table has
     # rows of every shard.

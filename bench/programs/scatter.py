@@ -23,7 +23,9 @@ PAGE = 100
 def starts() -> list[int]:
     """Return ids all over the table, from which a page can start and be full."""
     ids = sorted(
-        one for alias in settings.SHARDS.values() for one in User.objects.using(alias).values_list("id", flat=True)
+        one
+        for alias in settings.SHARDING["SHARDS"].values()
+        for one in User.objects.using(alias).values_list("id", flat=True)
     )
     return ids[: len(ids) // 2 : 50]
 
@@ -35,7 +37,7 @@ def one_shard(alias: str, after: int) -> list[User]:
 
 def in_turn(after: int) -> list[User]:
     """Return a page of all shards, asked one after the other."""
-    parts = [one_shard(alias, after) for alias in settings.SHARDS.values()]
+    parts = [one_shard(alias, after) for alias in settings.SHARDING["SHARDS"].values()]
     return list(heapq.merge(*parts, key=attrgetter("id")))[: PAGE + 1]
 
 

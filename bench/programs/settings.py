@@ -52,8 +52,8 @@ EVENTS = {
     "HEADERS": "scaleout.observability.trace.headers",
 }
 
-SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
-SHARD_GROUPS = {"default": SHARDS}
+_SHARDS = {number: f"shard{number}" for number in range(len(PARTS))}
+SHARDING = {"SHARDS": _SHARDS}
 DATABASES = {
     "default": database("primary"),
     "new": bare("primary", CONN_HEALTH_CHECKS=False),
@@ -64,10 +64,9 @@ DATABASES = {
     "through": database("pgbouncer", port=6432),
     "through, new": bare("pgbouncer", port=6432, CONN_HEALTH_CHECKS=False),
     "through, persistent": bare("pgbouncer", port=6432, age=None, CONN_HEALTH_CHECKS=False),
-    **{alias: database(PARTS[number]) for number, alias in SHARDS.items()},
+    **{alias: database(PARTS[number]) for number, alias in _SHARDS.items()},
 }
 _OWN, _SHARDED = CONTEXTS["users"]
-DATABASE_APPS = {"default": _OWN, **dict.fromkeys(SHARDS.values(), _SHARDED)}
+DATABASE_APPS = {"default": _OWN, **dict.fromkeys(_SHARDS.values(), _SHARDED)}
 DATABASE_ROUTERS = ["config.routers.OwnershipRouter", "scaleout.sharding.router.ShardRouter"]
 REPLICATION: dict[str, list[str]] = {"REPLICAS": []}
-EXPOSE_TOPOLOGY = False

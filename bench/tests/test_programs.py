@@ -23,7 +23,7 @@ pytestmark = [
 @pytest.fixture
 def sequence(settings: LazySettings) -> Iterator[None]:
     """The servers of the bench `ids`: one shard."""
-    settings.SHARDS = {0: "shard0"}
+    settings.SHARDING = settings.SHARDING | {"SHARDS": {0: "shard0"}}
     settings.DATABASE_APPS = {alias: settings.DATABASE_APPS[alias] for alias in ("default", "shard0")}
     ids.prepare()
     yield

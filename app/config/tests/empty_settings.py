@@ -10,12 +10,12 @@ from config.test_settings import *  # noqa: F403
 
 PREFIX = "empty_"
 DATABASE_APPS = {"default": SHOP_APPS}
-SHARD_GROUPS = {}
+_groups = {}
 for _context, (_own, _sharded) in CONTEXTS.items():
     DATABASE_APPS[_context] = _own
     if _sharded:
-        SHARD_GROUPS[_context] = {number: f"{_context}_shard_{number}" for number in range(3)}
-        DATABASE_APPS |= dict.fromkeys(SHARD_GROUPS[_context].values(), _sharded)
+        _groups[_context] = {number: f"{_context}_shard_{number}" for number in range(3)}
+        DATABASE_APPS |= dict.fromkeys(_groups[_context].values(), _sharded)
 DATABASES = {alias: test_settings.database(f"{PREFIX}{alias}") for alias in DATABASE_APPS}
-SHARDS = {}
+SHARDING = test_settings.SHARDING | {"SHARDS": {}, "GROUPS": _groups}
 REPLICATION = {"REPLICAS": []}

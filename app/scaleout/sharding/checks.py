@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.db.models import F, ForeignKey, ManyToManyField, Model, UniqueConstraint
 
@@ -35,27 +34,6 @@ def check_model(model: type[Model]) -> Iterable[CheckMessage]:
         yield from _check_key(model)
         yield from _check_unique(model)
         yield from _check_managers(model)
-
-
-def check_outbox(**_kwargs: Any) -> list[CheckMessage]:
-    """Return what is wrong with `settings.SHARDING_OUTBOX`."""
-    label = getattr(settings, "SHARDING_OUTBOX", None)
-    if label is None:
-        return []
-    try:
-        columns = {field.column for field in apps.get_model(label)._meta.local_fields}
-    except (LookupError, ValueError):
-        columns = set()
-    missing = sorted({"id", "bucket", "parked_at"} - columns)
-    if not missing:
-        return []
-    return [
-        Error(
-            f"SHARDING_OUTBOX is {label!r}, which is no model with the columns {', '.join(missing)}.",
-            hint='Name one as in "events.Outbox", or None where no shard has an outbox.',
-            id="sharding.E007",
-        )
-    ]
 
 
 def _check_foreign_key(model: type[Model], field: Any) -> Iterable[CheckMessage]:

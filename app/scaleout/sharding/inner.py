@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.conf import settings
 from django.db import router
 from django.db.models import Model, QuerySet, Subquery
 from django.db.models.expressions import Col
@@ -19,6 +18,7 @@ from django.db.models.sql import Query
 from django.utils.tree import Node
 
 from scaleout.sharding import map as maps
+from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import ShardKeyRequired
 from scaleout.sharding.route import buckets_of_query, carries_bucket, conditions, is_sharded
 
@@ -132,7 +132,7 @@ def _complete(inner: Query, lookup: In[Any] | None, alias: str | None) -> bool:
 
 
 def _has_table(alias: str | None, model: Any) -> bool:
-    return all(router.allow_migrate_model(one, model) for one in ([alias] if alias else settings.SHARDS.values()))
+    return all(router.allow_migrate_model(one, model) for one in ([alias] if alias else conf().shards.values()))
 
 
 def _is_tied(inner: Query) -> bool:

@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections, transaction
 
 from scaleout.base import Breaker, PerProcess
+from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import MapIncomplete, MapUnavailable
 from scaleout.sharding.ids import BUCKETS, bucket_of
 
@@ -112,7 +112,9 @@ class ShardMap:
                 f"the map in {self.alias} has {len(rows)} of {BUCKETS} buckets: run the command prepare"
             )
         if unknown := {shard for _, shard in rows} - set(self.shards):
-            raise MapIncomplete(f"the map in {self.alias} names shards that settings.SHARDS lacks: {sorted(unknown)}")
+            raise MapIncomplete(
+                f"the map in {self.alias} names shards that SHARDING['SHARDS'] lacks: {sorted(unknown)}"
+            )
         self._buckets, self.version = tuple(shard for _, shard in rows), version
 
 
@@ -128,14 +130,14 @@ def reassign(alias: str, buckets: Iterable[int], source: int, target: int) -> in
         return int(cursor.rowcount)
 
 
-_current = PerProcess(lambda: ShardMap(DATABASE, settings.SHARDS))
+_current = PerProcess(lambda: ShardMap(DATABASE, conf().shards))
 forget = _current.forget  # the map, as in a new process
 
 
 def current() -> ShardMap:
-    """Return the map of this process's context (`settings.SHARDS`). Raises MapIncomplete where
+    """Return the map of this process's context (`SHARDING["SHARDS"]`). Raises MapIncomplete where
     there are no shards.
     """
-    if not settings.SHARDS:
+    if not conf().shards:
         raise MapIncomplete("this service has no shards: ask the service that owns the rows")
     return _current.own

@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from prometheus_client import Gauge
 
 from scaleout.sharding import map as maps
 from scaleout.sharding import metrics
+from scaleout.sharding.conf import conf
 from scaleout.sharding.models import Move
 
 EVERY = 15.0  # seconds between two looks of one process
@@ -72,10 +72,10 @@ def measure() -> None:
     """Measure the map's database and each shard. Returns in time: what is not known by then is not
     a number.
     """
-    if not settings.SHARDS:
+    if not conf().shards:
         return
     looks = [_look(maps.DATABASE, _MOVE, [metrics.age])]
-    looks += [_look(alias, _CHANGES, [metrics.changes, metrics.size]) for alias in settings.SHARDS.values()]
+    looks += [_look(alias, _CHANGES, [metrics.changes, metrics.size]) for alias in conf().shards.values()]
     until = time.monotonic() + PATIENCE
     for look in looks:
         look.join(max(0.0, until - time.monotonic()))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from django.apps import apps
-from django.conf import settings
 from django.db import router
 from django.db.models import ForeignKey
 
 from scaleout.sharding.base import ShardedModel
+from scaleout.sharding.conf import conf
 
 
 def models_on(alias: str) -> list[type[ShardedModel]]:
@@ -32,12 +32,12 @@ def models_on(alias: str) -> list[type[ShardedModel]]:
 
 
 def outbox_table() -> str | None:
-    """Return the table of the model that `settings.SHARDING_OUTBOX` names ("events.Outbox"), None
+    """Return the table of the model that `SHARDING["OUTBOX"]` names ("events.Outbox"), None
     where it is not set.
 
     Each shard has it. A move waits until nothing of its buckets is left in it.
     """
-    label: str | None = getattr(settings, "SHARDING_OUTBOX", None)
+    label = conf().outbox
     return None if label is None else apps.get_model(label)._meta.db_table
 
 

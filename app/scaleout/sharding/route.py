@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Iterator
 from copy import copy
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Field, Model
 from django.db.models.expressions import Col, ColPairs  # type: ignore[attr-defined]  # the stubs are older
 from django.db.models.lookups import Exact, In
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND, NothingNode, WhereNode
 
+from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import CrossShardRelation, ShardKeyRequired
 from scaleout.sharding.ids import bucket_of
 
@@ -36,7 +36,7 @@ def shard_aliases() -> set[str]:
     """Return the aliases of all shards that this process can reach, those of other contexts
     included.
     """
-    groups = [settings.SHARDS, *getattr(settings, "SHARD_GROUPS", {}).values()]
+    groups = [conf().shards, *conf().groups.values()]
     return {alias for shards in groups for alias in shards.values()}
 
 

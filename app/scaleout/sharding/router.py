@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Model
 
 from scaleout.sharding import map as maps
 from scaleout.sharding.base import ShardedModel
+from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import CrossShardRelation
 from scaleout.sharding.route import is_sharded, key_required
 
@@ -33,7 +33,7 @@ class ShardRouter:
             bucket = instance.bucket
             if bucket is not None:
                 return maps.current().alias_of(bucket)
-            if instance._state.db in settings.SHARDS.values():
+            if instance._state.db in conf().shards.values():
                 return instance._state.db
             if instance._state.adding:
                 return None  # Django asks when the object is related to another one; its save() decides

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from django.db.models import Model, QuerySet
 
 from scaleout.base import PerProcess
 from scaleout.sharding import map as maps
+from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import CrossShardTransaction
 from scaleout.sharding.ids import BUCKETS, bucket_of
 from scaleout.sharding.inner import refuse_foreign
@@ -121,7 +121,7 @@ def _look_now[T](alias: str, question: Question[T]) -> Future[tuple[set[int], T]
 def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
     futures: dict[str, Future[tuple[set[int], T]]] = {}
     of_test = {one.alias for one in shards_of_test()}
-    for alias in settings.SHARDS.values():
+    for alias in conf().shards.values():
         if alias in of_test:
             futures[alias] = _look_now(alias, question)
             continue

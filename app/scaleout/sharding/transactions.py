@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from scaleout.base.sql import begins_as_read
 from scaleout.sharding import map as maps
+from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import BucketMoved, CrossShardTransaction
 from scaleout.sharding.fence import OTHER_BUCKET, SQLSTATE
 from scaleout.sharding.ids import bucket_of
@@ -39,7 +39,7 @@ def _opened() -> list[str]:
 
 def open_shards() -> list[str]:
     """Return the shards on which this thread is in a transaction."""
-    shards = set(settings.SHARDS.values())
+    shards = set(conf().shards.values())
     return [alias for alias in _opened() if alias in shards]
 
 
@@ -47,7 +47,7 @@ def shards_of_test() -> list[BaseDatabaseWrapper]:
     """Return the shards on which this thread is in a transaction of Django's `TestCase`, and in
     none of its own.
     """
-    shards = set(settings.SHARDS.values())
+    shards = set(conf().shards.values())
     opened = [one for one in connections.all(initialized_only=True) if one.alias in shards and one.atomic_blocks]
     return [one for one in opened if not _in_transaction(one)]
 
@@ -80,7 +80,7 @@ def _guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, conte
 
 def watch(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
     """Look at each statement of a new connection to a shard."""
-    if connection.alias in settings.SHARDS.values() and _guard not in connection.execute_wrappers:
+    if connection.alias in conf().shards.values() and _guard not in connection.execute_wrappers:
         connection.execute_wrappers.append(_guard)
 
 

@@ -46,7 +46,7 @@ class Command(BaseCommand):
             failures = [failure for failure in pool.map(self._migrate, aliases) if failure]
         if failures:
             raise CommandError("\n".join(failures))
-        for alias, shards in settings.SHARD_GROUPS.items():
+        for alias, shards in settings.SHARDING["GROUPS"].items():
             self._fill(alias, shards)
         call_command("load_demo")
         call_command("load_demo_images")

@@ -17,7 +17,7 @@ def main(databases: list[str], command: str, step: str, count: int) -> None:
     `databases`: those of the tests' map and shards. OUTBOX in the environment: the table of the
     events.
     """
-    for alias, name in zip(["default", *settings.SHARDS.values()], databases, strict=True):
+    for alias, name in zip(["default", *settings.SHARDING["SHARDS"].values()], databases, strict=True):
         settings.DATABASES[alias]["NAME"] = name
     left = count
 
@@ -29,6 +29,6 @@ def main(databases: list[str], command: str, step: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     names, outbox = [model._meta.db_table for model in TABLES], os.environ.get("OUTBOX")
-    with Mover("default", settings.SHARDS, names, report, outbox=outbox) as mover:
+    with Mover("default", settings.SHARDING["SHARDS"], names, report, outbox=outbox) as mover:
         job = mover.unfinished() or mover.all()[-1]
         {"run": mover.run, "abort": mover.abort, "clean": mover.clean}[command](job)

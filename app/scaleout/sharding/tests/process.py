@@ -13,7 +13,7 @@ from django.conf import settings
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.test_settings")
     django.setup()
-    for alias, name in zip(settings.SHARDS.values(), os.environ["SHARD_NAMES"].split(","), strict=True):
+    for alias, name in zip(settings.SHARDING["SHARDS"].values(), os.environ["SHARD_NAMES"].split(","), strict=True):
         settings.DATABASES[alias]["NAME"] = name
 
     from scaleout.sharding.tests.test_ids import take_many

@@ -65,7 +65,7 @@ TABLES = {Author: "id", Book: "author_id", Leaf: "book_id"}
 
 def make_tables() -> None:
     """Make the tables on every shard, fenced."""
-    for alias in settings.SHARDS.values():
+    for alias in settings.SHARDING["SHARDS"].values():
         with connections[alias].schema_editor() as editor:
             for model in TABLES:
                 editor.create_model(model)
@@ -78,7 +78,7 @@ def make_tables() -> None:
 
 def empty_tables() -> None:
     """Take all rows out."""
-    for alias in settings.SHARDS.values():
+    for alias in settings.SHARDING["SHARDS"].values():
         with connections[alias].cursor() as cursor:
             cursor.execute("TRUNCATE author, book, leaf")
 
@@ -86,7 +86,7 @@ def empty_tables() -> None:
 def author_on(number: int, name: str = "somebody") -> Author:
     """Return a new author on shard `number`."""
     bucket = maps.current().buckets_of(number)[0]
-    alias = settings.SHARDS[number]
+    alias = settings.SHARDING["SHARDS"][number]
     return Author.objects.create(id=take(alias, bucket)[0], name=name)
 
 

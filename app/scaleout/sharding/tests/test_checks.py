@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from checking import complaints
 from django.core.checks import run_checks
 from django.db import models
 from django.db.models import F
@@ -12,7 +13,7 @@ from django.test.utils import isolate_apps
 from pytest_django import Settings
 
 from scaleout.sharding.base import ShardedModel
-from scaleout.sharding.checks import check_model, check_outbox
+from scaleout.sharding.checks import check_model
 from scaleout.sharding.registry import models_on, outbox_table
 
 
@@ -148,11 +149,11 @@ def test_a_manager_that_does_not_find_the_shard_is_refused() -> None:
 
 
 def test_an_outbox_that_a_move_could_not_read_is_refused(settings: Settings) -> None:
-    settings.SHARDING_OUTBOX = None
-    assert (check_outbox(), outbox_table()) == ([], None)
-    settings.SHARDING_OUTBOX = "sharding.Bucket"
-    (error,) = check_outbox()
-    assert (error.id, "no model with the columns id, parked_at" in error.msg) == ("sharding.E007", True)
-    for wrong in ("no.Such", "misspelt"):
-        settings.SHARDING_OUTBOX = wrong
-        assert [error.id for error in check_outbox()] == ["sharding.E007"]
+    settings.SHARDING = settings.SHARDING | {"OUTBOX": None}
+    assert (complaints(), outbox_table()) == ([], None)
+    for wrong, lacks in (("sharding.Bucket", "id"), ("no.Such", "bucket, id"), ("misspelt", "bucket, id")):
+        settings.SHARDING = settings.SHARDING | {"OUTBOX": wrong}
+        assert complaints() == [
+            f"scaleout.sharding.E005 SHARDING['OUTBOX'] is '{wrong}',"
+            f" which is no model with the columns {lacks}, parked_at."
+        ]

@@ -18,7 +18,6 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from django.conf import settings
 from hypothesis import HealthCheck, Phase, seed
 from hypothesis import settings as profile
 from hypothesis import strategies as st
@@ -28,6 +27,7 @@ from waiting import TIME_FACTOR
 
 from scaleout.sharding import base, scatter, transactions
 from scaleout.sharding import map as maps
+from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import BucketMoved
 from scaleout.sharding.ids import bucket_of
 from scaleout.sharding.moving import locks, session, steps
@@ -170,7 +170,10 @@ class Machine(RuleBasedStateMachine):
     def disturb(self, bucket: int, target: int, at: tuple[int, str], during: list[Operation]) -> None:
         """Say what will happen to the next mover."""
         number, how = at
-        ends = {"source": settings.SHARDS[maps.current().number(bucket)], "target": settings.SHARDS[target]}
+        ends = {
+            "source": conf().shards[maps.current().number(bucket)],
+            "target": conf().shards[target],
+        }
         self.moves.at = number, ends.get(how, how)
 
         def act() -> None:
@@ -215,7 +218,7 @@ class Machine(RuleBasedStateMachine):
         condition = {"name" if kind == "Author" else "title": name}
         found = [
             row.rank
-            for alias in settings.SHARDS.values()
+            for alias in conf().shards.values()
             for row in self.shards.models[kind].objects.using(alias).filter(**condition)
         ]
         hidden = self.moves.shown_nowhere

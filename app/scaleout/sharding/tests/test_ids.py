@@ -138,17 +138,17 @@ def test_a_moved_bucket_gives_greater_ids_than_before_there_and_back() -> None:
     names = [model._meta.db_table for model in TABLES]
     seen = take("shard0", bucket, 2)
     for source, target in ((0, 2), (2, 1), (1, 0), (0, 2)):
-        with Mover("default", settings.SHARDS, names) as mover:
+        with Mover("default", settings.SHARDING["SHARDS"], names) as mover:
             mover.run(mover.start(source, target, [bucket]))
         with pytest.raises(BucketMoved):
-            take(settings.SHARDS[source], bucket)
+            take(settings.SHARDING["SHARDS"][source], bucket)
         # The other buckets of both shards take ids at the same time; that brings the sequences
         # nowhere near.
-        take(settings.SHARDS[source], maps.current().buckets_of(source)[-1], 100)
-        seen += take(settings.SHARDS[target], bucket, 2)
-        with transaction.atomic(using=settings.SHARDS[target]):
-            seen += take(settings.SHARDS[target], bucket, 50)
-            transaction.set_rollback(True, using=settings.SHARDS[target])
+        take(settings.SHARDING["SHARDS"][source], maps.current().buckets_of(source)[-1], 100)
+        seen += take(settings.SHARDING["SHARDS"][target], bucket, 2)
+        with transaction.atomic(using=settings.SHARDING["SHARDS"][target]):
+            seen += take(settings.SHARDING["SHARDS"][target], bucket, 50)
+            transaction.set_rollback(True, using=settings.SHARDING["SHARDS"][target])
     assert seen == sorted(set(seen))
 
 
@@ -167,7 +167,7 @@ def test_a_bucket_that_an_older_release_moved_gives_no_ids_before_prepare_has_ru
     ask("shard0", "INSERT INTO sharding_bucket (bucket, state, last) VALUES (1, 'active', 0)")
     with pytest.raises(MapIncomplete, match=r"bucket 1 has no base on shard0: an older release moved it\. Run prepare"):
         take("shard0", 1)
-    fill("default", settings.SHARDS)
+    fill("default", settings.SHARDING["SHARDS"])
     assert take("shard0", 1) > before
 
 

@@ -65,7 +65,7 @@ def _no_idle_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def mover(report: Any = lambda *_: None) -> Mover:
-    return Mover("default", settings.SHARDS, [model._meta.db_table for model in TABLES], report)
+    return Mover("default", settings.SHARDING["SHARDS"], [model._meta.db_table for model in TABLES], report)
 
 
 def authors() -> list[Author]:

@@ -34,16 +34,16 @@ def after_the_lease() -> None:
 
 
 def test_the_first_fill_spreads_the_buckets_evenly_and_the_shards_agree() -> None:
-    held = {number: maps.current().buckets_of(number) for number in settings.SHARDS}
+    held = {number: maps.current().buckets_of(number) for number in settings.SHARDING["SHARDS"]}
     assert [len(buckets) for buckets in held.values()] == [342, 341, 341]
-    for number, alias in settings.SHARDS.items():
+    for number, alias in settings.SHARDING["SHARDS"].items():
         assert list(Bucket.objects.using(alias).order_by("bucket").values_list("bucket", flat=True)) == held[number]
 
 
 def test_a_second_fill_changes_nothing_and_gives_a_new_shard_nothing() -> None:
     before = version()
     maps.reassign("default", [0], 0, 2)
-    fill("default", settings.SHARDS)
+    fill("default", settings.SHARDING["SHARDS"])
     assert version() == before + 1
     assert BucketMap.objects.using("default").get(bucket=0).shard == 2
     assert not Bucket.objects.using("shard2").filter(bucket=0).exists()
@@ -53,7 +53,7 @@ def test_a_shard_that_has_lost_all_it_held_is_not_filled_again() -> None:
     ShardIdentity.objects.using("shard1").all().delete()
     Bucket.objects.using("shard1").all().delete()
     with pytest.raises(ShardMismatchError, match="the map says that it holds 341 buckets"):
-        fill("default", settings.SHARDS)
+        fill("default", settings.SHARDING["SHARDS"])
     assert not Bucket.objects.using("shard1").exists()
 
 
@@ -130,17 +130,17 @@ def test_a_map_that_cannot_be_read_is_refused_once_its_lease_is_over_and_nobody_
 def test_an_empty_map_says_what_to_do() -> None:
     BucketMap.objects.using("default").all().delete()
     with pytest.raises(MapIncomplete, match="run the command prepare"):
-        ShardMap("default", settings.SHARDS).number(0)
+        ShardMap("default", settings.SHARDING["SHARDS"]).number(0)
 
 
 def test_a_shard_that_is_not_configured_is_named() -> None:
     maps.reassign("default", [0], 0, 7)
-    with pytest.raises(MapIncomplete, match=r"settings.SHARDS lacks: \[7\]"):
-        ShardMap("default", settings.SHARDS).number(0)
+    with pytest.raises(MapIncomplete, match=r"SHARDING\['SHARDS'\] lacks: \[7\]"):
+        ShardMap("default", settings.SHARDING["SHARDS"]).number(0)
 
 
 def test_a_service_without_shards_says_so(settings: LazySettings) -> None:
-    settings.SHARDS = {}
+    settings.SHARDING = settings.SHARDING | {"SHARDS": {}}
     with pytest.raises(MapIncomplete, match="this service has no shards"):
         maps.current()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
-from django.conf import LazySettings, settings
+from django.conf import LazySettings
 from django.db import connections, transaction
 from waiting import in_time
 
 from scaleout.sharding import measuring, metrics
+from scaleout.sharding.conf import conf
 from scaleout.sharding.measuring import measure
 from scaleout.sharding.moving.steps import Mover
 from scaleout.sharding.tests.shelves import TABLES, Author, author_on
@@ -54,7 +55,7 @@ def test_a_move_that_rests_shows_its_age_and_how_its_log_grows() -> None:
     assert bucket is not None
     measure()
     assert (changes("shard0"), age()) == (0, 0)
-    with Mover("default", settings.SHARDS, [model._meta.db_table for model in TABLES], rest_before_the_block) as mover:
+    with Mover("default", conf().shards, [model._meta.db_table for model in TABLES], rest_before_the_block) as mover:
         job = mover.start(0, 2, [bucket])
         with pytest.raises(RestError):
             mover.run(job)
@@ -66,7 +67,7 @@ def test_a_move_that_rests_shows_its_age_and_how_its_log_grows() -> None:
     assert (changes("shard0"), changes("shard1")) == (5, 0)
     assert metrics.size.labels(name("shard0"))._value.get() >= 8192
     assert 86_400 <= age() < 87_000
-    with Mover("default", settings.SHARDS, [model._meta.db_table for model in TABLES]) as mover:
+    with Mover("default", conf().shards, [model._meta.db_table for model in TABLES]) as mover:
         mover.abort(job)
     measure()
     assert (changes("shard0"), age()) == (0, 0)
@@ -87,6 +88,6 @@ def test_a_shard_that_does_not_answer_in_time_is_no_number_and_delays_no_other(m
 
 
 def test_a_service_without_shards_measures_nothing(settings: LazySettings) -> None:
-    settings.SHARDS = {}
+    settings.SHARDING = settings.SHARDING | {"SHARDS": {}}
     with in_time(1.0):
         measure()

@@ -164,7 +164,7 @@ def test_a_migration_of_rows_that_are_to_be_copied_over_is_no_obstacle() -> None
         one.start(2, 0, buckets)
     for bucket in buckets:
         set_state("shard0", bucket, "incoming")  # as by a mover that was killed a moment later
-    for alias in settings.SHARDS.values():
+    for alias in settings.SHARDING["SHARDS"].values():
         migrate(alias)
     with mover() as one:
         finish(one)
@@ -175,7 +175,7 @@ def test_a_migration_writes_what_a_move_has_left_behind_and_the_application_does
     author = author_on(0, "x")
     with mover() as one:
         one.run(one.start(0, 2, [bucket_of(author.pk)]))
-    for alias in settings.SHARDS.values():
+    for alias in settings.SHARDING["SHARDS"].values():
         migrate(alias)
     assert Author.objects.get(pk=author.pk).name == "x!"
     with pytest.raises(BucketMoved):
@@ -230,7 +230,7 @@ def test_using_asks_and_changes_what_the_shard_holds_and_no_copy() -> None:
     with mover() as one:
         one.run(one.start(0, 2, [bucket_of(author.pk)]))
     maps.current().expire()
-    shards = list(settings.SHARDS.values())
+    shards = list(settings.SHARDING["SHARDS"].values())
     assert [Author.objects.using(alias).count() for alias in shards] == [0, 0, 1]
     assert [Author.objects.db_manager(alias).all().count() for alias in shards] == [0, 0, 1]
     assert [len(Author.objects.order_by("id")[:5].using(alias)) for alias in shards] == [0, 0, 1]

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import connections, transaction
 from waiting import TIME_FACTOR
 
 from scaleout.sharding import map as maps
+from scaleout.sharding.conf import conf
 from scaleout.sharding.ids import bucket_of
 from scaleout.sharding.moving import steps
 from scaleout.sharding.moving.outbox import Outbox
@@ -50,7 +50,7 @@ def outbox() -> Iterator[None]:
 
 
 def mover(report: Any = lambda *_: None) -> Mover:
-    return Mover("default", settings.SHARDS, [model._meta.db_table for model in TABLES], report, outbox=NAME)
+    return Mover("default", conf().shards, [model._meta.db_table for model in TABLES], report, outbox=NAME)
 
 
 def put(bucket: int | None, parked: str = "NULL", alias: str = SOURCE) -> None:

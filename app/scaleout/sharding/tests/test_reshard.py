@@ -35,7 +35,7 @@ NAMES = [model._meta.db_table for model in TABLES]
 
 
 def mover(report: Any = lambda *_: None) -> Mover:
-    return Mover("default", settings.SHARDS, NAMES, report)
+    return Mover("default", settings.SHARDING["SHARDS"], NAMES, report)
 
 
 def ask(alias: str, sql: str, *parameters: Any) -> list[Any]:
@@ -68,7 +68,7 @@ def everything() -> Counter[tuple[str, Any]]:
     """
     maps.current().expire()
     found: Counter[tuple[str, Any]] = Counter()
-    for alias in settings.SHARDS.values():
+    for alias in settings.SHARDING["SHARDS"].values():
         for name in NAMES:
             for row in ask(alias, f"SELECT * FROM {name}"):  # noqa: S608 - our own tables
                 if maps.current().alias_for(row[0]) == alias:
@@ -81,7 +81,7 @@ def clean_and_whole() -> bool:
     anywhere.
     """
     maps.current().expire()
-    for number, alias in settings.SHARDS.items():
+    for number, alias in settings.SHARDING["SHARDS"].items():
         held = ask(alias, "SELECT bucket FROM sharding_bucket WHERE state = 'active' AND NOT logged ORDER BY bucket")
         if [bucket for (bucket,) in held] != maps.current().buckets_of(number):
             return False
@@ -202,7 +202,7 @@ def test_the_new_shard_takes_no_write_before_every_old_map_has_expired() -> None
 
 def killed(command: str, step: str, count: int = 1) -> None:
     """Run a mover that is killed at `step`."""
-    names = [connections[alias].settings_dict["NAME"] for alias in ("default", *settings.SHARDS.values())]
+    names = [connections[alias].settings_dict["NAME"] for alias in ("default", *settings.SHARDING["SHARDS"].values())]
     process = forked.start("scaleout.sharding.tests.mover", names, command, step, count)
     process.join(60 * TIME_FACTOR)
     assert process.exitcode == -signal.SIGKILL

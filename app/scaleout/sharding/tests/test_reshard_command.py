@@ -81,7 +81,7 @@ def test_a_new_shard_is_filled_by_the_plan(settings: LazySettings) -> None:
     Bucket.objects.using("shard2").all().delete()
     for bucket, number in ((bucket, bucket % 2) for bucket in maps.current().buckets_of(2)):
         maps.reassign("default", [bucket], 2, number)
-        Bucket.objects.using(settings.SHARDS[number]).create(bucket=bucket)
+        Bucket.objects.using(settings.SHARDING["SHARDS"][number]).create(bucket=bucket)
     assert "shard 2: 0 buckets" in reshard("plan", "--by", "buckets")
     reshard("move", "--plan", "--by", "buckets", "--at-once", "1024")
     maps.current().expire()
@@ -121,4 +121,4 @@ def test_bad_input_is_one_clear_line(arguments: tuple[str, ...]) -> None:
 
 def test_the_plan_counts_no_row_twice() -> None:
     held = plan.holders("default")
-    assert sum(plan.rows_of(settings.SHARDS, held, ["author"]).values()) == 0
+    assert sum(plan.rows_of(settings.SHARDING["SHARDS"], held, ["author"]).values()) == 0

@@ -130,7 +130,7 @@ class TestRules(ShardedTestCase):
 class TestPlain(TestCase):
     """Django's own class, with a map that the test fills."""
 
-    databases = {"default", *settings.SHARDS.values()}  # noqa: RUF012 - Django's form
+    databases = {"default", *settings.SHARDING["SHARDS"].values()}  # noqa: RUF012 - Django's form
 
     def test_a_row_is_made_in_a_test_that_fills_the_shards(self) -> None:
         with filled():
@@ -144,7 +144,7 @@ def filled_shards(db: None, shelves_made: None) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("filled_shards")
-@pytest.mark.django_db(databases=["default", *settings.SHARDS.values()])
+@pytest.mark.django_db(databases=["default", *settings.SHARDING["SHARDS"].values()])
 @pytest.mark.parametrize("time", ["first", "second"])
 def test_the_fixture_of_pytest_django_does_as_well(time: str) -> None:
     assert Author.objects.scatter_count() == (0, False)

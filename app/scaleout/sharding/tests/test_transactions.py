@@ -30,7 +30,7 @@ pytestmark = [
 def two_on(number: int) -> tuple[Author, Author]:
     """Return two authors whose buckets are on one shard."""
     found = [
-        Author.objects.create(id=take(settings.SHARDS[number], bucket)[0], name="x")
+        Author.objects.create(id=take(settings.SHARDING["SHARDS"][number], bucket)[0], name="x")
         for bucket in maps.current().buckets_of(number)[:2]
     ]
     return found[0], found[1]
@@ -127,7 +127,7 @@ def test_many_rows_of_two_buckets_of_which_one_has_just_moved_are_all_inserted()
     books = [Book(author_id=one.pk, title=str(number)) for one in (a, b) for number in range(3)]
     Book.objects.bulk_create(books, across_shards=True)
     assert [Book.objects.for_key(one.pk).count() for one in (a, b)] == [3, 3]
-    assert [Book.objects.using(alias).count() for alias in settings.SHARDS.values()] == [3, 0, 3]
+    assert [Book.objects.using(alias).count() for alias in settings.SHARDING["SHARDS"].values()] == [3, 0, 3]
 
 
 def test_a_bucket_cannot_be_blocked_under_a_transaction_that_has_written_nothing_yet() -> None:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from scaleout.sharding.conf import conf
 from scaleout.sharding.ids import BUCKETS
 from scaleout.sharding.moving.bar import Bar
 from scaleout.sharding.moving.plan import Wanted, even, grouped, holders, parse, rows_of
@@ -175,7 +175,7 @@ class Command(BaseCommand):
 
 
 def _group(context: str | None) -> tuple[str, Mapping[int, str]]:
-    groups = settings.SHARD_GROUPS
+    groups = conf().groups
     names = ", ".join(sorted(groups))
     if context is None and len(groups) == 1:
         return next(iter(groups.items()))

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connections
 
 from scaleout.sharding import map as maps
+from scaleout.sharding.conf import conf
 from scaleout.sharding.ids import FIRST
 from scaleout.sharding.models import Bucket
 from scaleout.sharding.moving.session import LOCK, MoveError
@@ -47,7 +48,7 @@ class Moves:
         job = self._job
         if job is None or job.step != Step.FLIPPED:
             return set()
-        shown = [Bucket.objects.using(alias).filter(state__in=Bucket.SHOWN) for alias in settings.SHARDS.values()]
+        shown = [Bucket.objects.using(alias).filter(state__in=Bucket.SHOWN) for alias in conf().shards.values()]
         return set(job.buckets).difference(*(one.values_list("bucket", flat=True) for one in shown))
 
     def start(self, bucket: int, target: int) -> None:
@@ -88,7 +89,10 @@ class Moves:
     def _with(self, act: Callable[[Mover], Any]) -> None:
         self._reports = 0
         try:
-            with suppress(FrozenError, MoveError), Mover("default", settings.SHARDS, NAMES, self._report) as mover:
+            with (
+                suppress(FrozenError, MoveError),
+                Mover("default", conf().shards, NAMES, self._report) as mover,
+            ):
                 act(mover)
         finally:
             jobs = Mover.look("default")
@@ -121,8 +125,8 @@ def reset() -> None:
     """Begin an example: no rows, no moves, the test's buckets where the first fill puts them."""
     replica = "SET LOCAL session_replication_role = replica"
     numbers = ", ".join(str(bucket) for bucket in range(BUCKETS))
-    for number, alias in settings.SHARDS.items():
-        home = [bucket for bucket in range(BUCKETS) if bucket % len(settings.SHARDS) == number]
+    for number, alias in conf().shards.items():
+        home = [bucket for bucket in range(BUCKETS) if bucket % len(conf().shards) == number]
         statements = [
             replica,
             *(f"DELETE FROM {model._meta.db_table}" for model in SHARDED.values()),
@@ -133,7 +137,10 @@ def reset() -> None:
         ]
         _run(alias, statements)
     _run("default", ["DELETE FROM sharding_movebucket", "DELETE FROM sharding_move"])
-    _run("default", [f"UPDATE sharding_bucketmap SET shard = bucket % {len(settings.SHARDS)} WHERE bucket < {BUCKETS}"])
+    _run(
+        "default",
+        [f"UPDATE sharding_bucketmap SET shard = bucket % {len(settings.SHARDING['SHARDS'])} WHERE bucket < {BUCKETS}"],
+    )
     _run(PLAIN, [replica, *(f"DELETE FROM {model._meta.db_table}" for model in TWINS.values())])
     maps.forget()
 

@@ -176,7 +176,7 @@ class Shards(Side):
         maps.current().expire()
         found = [
             (kind, row)
-            for alias in settings.SHARDS.values()
+            for alias in settings.SHARDING["SHARDS"].values()
             for kind, row in self._rows_at(alias)
             if maps.current().alias_for(row["id"]) == alias
         ]

@@ -189,7 +189,7 @@ def remove_plain() -> None:
 
 def make_shard_tables() -> None:
     """Make the sharded tables, with fences."""
-    for alias in settings.SHARDS.values():
+    for alias in settings.SHARDING["SHARDS"].values():
         with connections[alias].schema_editor() as editor:
             for model in SHARDED.values():
                 editor.create_model(model)
@@ -201,13 +201,13 @@ def make_shard_tables() -> None:
 
 def drop_shard_tables() -> None:
     """Drop them."""
-    for alias in settings.SHARDS.values():
+    for alias in settings.SHARDING["SHARDS"].values():
         _run(alias, f"DROP TABLE {', '.join(NAMES)}")
 
 
 def empty_shard_tables() -> None:
     """Delete all rows."""
-    for alias in settings.SHARDS.values():
+    for alias in settings.SHARDING["SHARDS"].values():
         _run(alias, f"TRUNCATE {', '.join(NAMES)}")
 
 
