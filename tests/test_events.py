@@ -187,7 +187,7 @@ def test_an_event_that_is_delivered_ten_times_has_one_effect(
     who, product = person(), stocked(10)
     dropped = 'sum(events_duplicates_total{event="order_placed"})'
     before = prometheus.value(dropped)
-    # What waits for the worker is there ten times.
+    # The messages of the worker's queue are duplicated ten times.
     script = (
         "local m = redis.call('LRANGE', KEYS[1], 0, -1) for i = 1, 9 do for _, one in ipairs(m) do"
         " redis.call('LPUSH', KEYS[1], one) end end return #m"

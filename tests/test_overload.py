@@ -61,7 +61,7 @@ def test_at_four_times_the_peak_the_site_serves_its_capacity_and_rejects_the_res
 
 
 def out(stack: Stack) -> int:
-    """Return how many replicas get no requests at the moment."""
+    """Return the number of replicas without requests."""
     if stack.load_balancer == "nginx":
         found = re.findall(r'"event": "replicas".*"out": \[(.*)\]', stack.logs("nginx", tail=20_000))
         return len(found[-1].split(", ")) if found and found[-1] else 0

@@ -145,7 +145,7 @@ def test_the_loss_of_a_primary_fails_no_request_and_the_cache_recovers(
 
 def test_a_node_with_a_hung_server_restarts_it_and_becomes_a_replica(cluster: Stack, probe: Probe) -> None:
     victim = primary_of(probe, CLOCK)
-    # The server alone: what watches it goes on, as when it loops for ever.
+    # The server alone: its keeper continues, as when the server loops for ever.
     cluster.run_in(victim, "sh", "-c", "kill -STOP $(pidof redis-server redis-check-rdb)")
     eventually(
         "the node to follow another one",

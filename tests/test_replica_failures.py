@@ -75,5 +75,5 @@ def test_a_replica_that_hangs_delays_no_client_and_is_removed_within_five_second
         slow = [one for one in later if one.failed or (one.seconds > GIVEN_UP and one.started < thawed)]
         assert not slow, load.summary()
     assert len(gets.failures()) <= len(gets.outcomes) / 1000, gets.summary()
-    # A POST that was given up may still be counted when the replica goes on; none is counted twice.
+    # A POST that timed out may be counted when the replica continues; none is counted twice.
     assert posts.answered() <= site.get("/counter/").json()["count"] - before <= len(posts.outcomes)

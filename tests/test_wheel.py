@@ -263,7 +263,7 @@ def test_the_readme_works_in_a_stock_project(
         assert (answer.status_code, answer.text) == (200, "/api/stock/items?a=%2F")
         assert ask("/api/none/").status_code == 404
 
-    pair.two.stop()  # the standby is lost: reads go on
+    pair.two.stop()  # the standby is lost: reads continue
     print_count = "from django.contrib.auth.models import User; print(User.objects.count())"
     assert project.manage("shell", "--verbosity", "0", "--command", print_count) == "2\n"
 

@@ -105,9 +105,7 @@ class Product(models.Model):
 
 
 class StoredImage(models.Model):
-    """An object of the store, with its variants; known from before it is there until after it has
-    gone.
-    """
+    """An object of the store with its variants. The row exists before the object and after it."""
 
     name = models.CharField(max_length=100, primary_key=True)
     unused_since = models.DateTimeField(null=True, help_text="Since when no product was seen to show it.")

@@ -1,8 +1,6 @@
-"""The orders service: placed once for each key, priced by the products service, seen by whom they
-belong to.
+"""The orders service: one order per key, prices from the products service, access by its user.
 
-The products service that is asked is the real one: it serves in a thread of these tests, on a port
-of its own.
+The products service is the real one, in a thread of these tests on its own port.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ ADA, EVE = compose(1 << 20, 7), compose(1 << 20, 400)
 
 @pytest.fixture(autouse=True)
 def _service(settings: Settings) -> None:
-    """Be the orders service."""
+    """Run as the orders service."""
     settings.ROOT_URLCONF = "shop.orders.tests.urls"
     users = settings.IDENTITY
     signer, _ = settings.KEYS["orders"]
@@ -56,7 +54,7 @@ def _service(settings: Settings) -> None:
 
 @pytest.fixture
 def shop(live_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The products service, and a function that makes a product and returns its id."""
+    """The products service, and a function that creates a product and returns its id."""
     monkeypatch.setattr(services, "address", lambda _service: live_server.url)
     category = Category.objects.create(slug="tents", name="Tents")
 
@@ -115,7 +113,7 @@ def test_an_order_has_the_prices_of_the_products_service(
     assert bucket_of(order["id"]) == bucket_of(ADA)
 
 
-def test_the_prices_of_a_long_order_are_asked_for_by_one_call(
+def test_the_prices_of_a_long_order_take_one_call(
     client: Client, settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, asked, send = [shop(100 + number) for number in range(50)], [], ServiceSession.send
@@ -133,7 +131,7 @@ def test_the_prices_of_a_long_order_are_asked_for_by_one_call(
     assert_problem(answer, 400, f"Product {made[-1] + 1} does not exist.")
 
 
-def test_a_deleted_user_places_no_more_orders_however_good_the_token_is(
+def test_a_deleted_user_places_no_order_with_a_valid_token(
     client: Client, settings: Settings, shop: Callable[..., int]
 ) -> None:
     product = shop()
@@ -146,13 +144,15 @@ def test_a_deleted_user_places_no_more_orders_however_good_the_token_is(
     assert place(client, bearer(settings, EVE), [item(product)]).status_code == 201
 
 
-def test_no_order_is_placed_when_its_caller_has_stopped_waiting(
+def test_no_order_is_placed_after_the_callers_deadline(
     client: Client, settings: Settings, shop: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "scaleout.gateway.DeadlineMiddleware"]
     headers, items = {**bearer(settings, ADA), "x-deadline": "20"}, [item(shop())]
     with monkeypatch.context() as patch:
-        patch.setattr(products, "remember", lambda _prices: deadline._until.set(0.0))  # this took until then
+        patch.setattr(
+            products, "remember", lambda _prices: deadline._until.set(0.0)
+        )  # the call to products took so long
         answer = place(client, headers, items)
     assert_problem(answer, 503, "same key")
     assert answer["Retry-After"] == "1"
@@ -183,7 +183,7 @@ def test_the_same_key_with_other_items_is_422_and_changes_nothing(
     assert OrderItem.objects.filter(order_id__in=[one.id for one in Order.objects.for_user(ADA)]).count() == 1
 
 
-def test_a_key_is_a_users_own(client: Client, settings: Settings, shop: Callable[..., int]) -> None:
+def test_a_key_belongs_to_one_user(client: Client, settings: Settings, shop: Callable[..., int]) -> None:
     product = shop()
     first = place(client, bearer(settings, ADA), [item(product)])
     second = place(client, bearer(settings, EVE), [item(product)])
@@ -193,9 +193,7 @@ def test_a_key_is_a_users_own(client: Client, settings: Settings, shop: Callable
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty callers and the products service in one process: on a busy machine they wait for each
-    other.
-    """
+    """Long time-outs: twenty callers and the products service share one process."""
     monkeypatch.setattr(products, "SECONDS", 20.0)
     policy = Policy(connect=20.0, attempt=1.0, concurrency=20)
 
@@ -314,7 +312,7 @@ def fill(user_id: int, count: int) -> list[int]:
     return sorted((order.id for order in orders), reverse=True)
 
 
-def test_ones_orders_come_in_pages_the_latest_first(client: Client, settings: Settings) -> None:
+def test_orders_come_in_pages_the_latest_first(client: Client, settings: Settings) -> None:
     made = fill(ADA, 25)
     fill(EVE, 3)
     found, query, pages = [], "", 0
@@ -390,7 +388,7 @@ def test_the_number_of_queries_does_not_grow_with_the_orders(client: Client, set
         answer = client.get(f"{ORDERS}?limit=200{query}", headers=headers)
         assert len(answer.json()["items"]) == count
         grown = {alias: now - before[alias] for alias, now in counted().items()}
-        # The orders and their items in their shard, and what the products are called.
+        # The orders and their items in their shard, and the product names.
         assert grown == dict.fromkeys(aliases, 0) | {shard: 2, "default": 1}
 
 
@@ -478,7 +476,7 @@ def test_a_bad_page_is_a_problem_of_the_caller(client: Client, settings: Setting
 
 
 @pytest.mark.parametrize("query", ["cursor=", "limit=", "user_id=", "cursor=&limit=&user_id="])
-def test_an_empty_parameter_is_one_that_is_not_given(client: Client, settings: Settings, query: str) -> None:
+def test_an_empty_parameter_counts_as_not_given(client: Client, settings: Settings, query: str) -> None:
     made = fill(ADA, 2)
     answer = client.get(f"{ORDERS}?{query}", headers=bearer(settings, ADA))
     assert [one["id"] for one in answer.json()["items"]] == made

@@ -1,4 +1,4 @@
-"""What follows from an order, and what orders does when others tell of something."""
+"""The events of an order, and the event consumers of orders."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_an_order_takes_stock_is_counted_as_sold_and_confirmed(product: Product,
     assert (status(order), stock(product), left()) == ("confirmed", (7, 3), 0)
 
 
-def test_an_order_of_more_than_there_is_is_rejected_and_takes_nothing(product: Product, deliver: Deliver) -> None:
+def test_an_order_above_the_stock_is_rejected_and_takes_nothing(product: Product, deliver: Deliver) -> None:
     other = Product.objects.create(sku="MAT", name="Mat", category=product.category, price_amount=1, stock=1)
     lines = [Line(product.pk, 1, 100), Line(other.pk, 2, 1)]
     order, _ = Order.objects.place(ADA, lines, "EUR", "key")
@@ -146,7 +146,7 @@ def test_an_event_that_comes_again_after_its_bucket_has_moved_has_no_second_effe
     assert status(order) == "placed"
 
 
-def test_a_bucket_moves_when_the_event_that_the_broker_has_lost_was_sent_again_and_received(
+def test_a_bucket_moves_after_a_lost_event_was_sent_again_and_received(
     product: Product, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, bucket = maps.current().alias_for(ADA), bucket_of(ADA)
@@ -166,7 +166,7 @@ def test_a_bucket_moves_when_the_event_that_the_broker_has_lost_was_sent_again_a
     assert (status(order), stock(product), left()) == ("confirmed", (9, 1), 0)
 
 
-def test_the_inbox_on_the_shards_forgets_as_well(product: Product) -> None:
+def test_old_entries_of_the_inbox_on_the_shards_are_deleted(product: Product) -> None:
     now = datetime.now(UTC)
     old, young = now - KEPT - timedelta(hours=1), now - KEPT + timedelta(hours=1)
     for user_id, received_at in ((ADA, old), (ADA, young), (EVE, old)):
@@ -176,7 +176,7 @@ def test_the_inbox_on_the_shards_forgets_as_well(product: Product) -> None:
     assert [Inbox.objects.for_key(user_id).count() for user_id in (ADA, EVE)] == [1, 0]
 
 
-def test_a_product_of_which_more_was_sold_than_32_bits_hold_is_sold_on(product: Product, deliver: Deliver) -> None:
+def test_the_number_sold_may_exceed_32_bits(product: Product, deliver: Deliver) -> None:
     Product.objects.filter(pk=product.pk).update(sold=2**31 - 1)
     order = place(product.pk)
     deliver()
@@ -241,9 +241,7 @@ def test_the_orders_of_a_deleted_user_are_archived_and_no_others(product: Produc
     assert Order.objects.for_user(ada.id).count() == 3
 
 
-def test_a_name_that_has_changed_is_shown_and_an_older_one_that_was_read_does_not_replace_it(
-    product: Product, deliver: Deliver
-) -> None:
+def test_a_changed_name_is_shown_and_a_stale_read_does_not_replace_it(product: Product, deliver: Deliver) -> None:
     from shop.orders import products  # noqa: PLC0415 - beside the package of this name
 
     stale = {product.pk: products.Price(100, "EUR", "Tent")}

@@ -27,9 +27,10 @@ ORDERS = 2  # of each user
 
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    """Mover and writers share one interpreter here, on a machine that may be busy. For how long a
-    writer really waits is for the live tests to say, where they do not; and for how long the mover
-    blocks them. No worker runs: a move that waits for events is in test_move_events.py.
+    """Long time-outs: mover and writers share one interpreter on a busy machine.
+
+    The live tests check the real waiting times. No worker runs: test_move_events.py has moves that
+    wait for events.
     """
     settings.EVENTS = settings.EVENTS | {"CONSUMERS": dict.fromkeys(settings.EVENTS["CONSUMERS"], ())}
     monkeypatch.setattr(transactions, "PATIENCE", 20.0)

@@ -1,6 +1,4 @@
-"""The events of a user are received in their order, also where the user's bucket moves in
-between.
-"""
+"""The events of a user are received in order, also if the user's bucket moves in between."""
 
 from __future__ import annotations
 
@@ -39,16 +37,14 @@ CONSUMER = "elsewhere.tasks.handle"
 
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    """Mover, writers and consumers share one interpreter here."""
+    """Long time-outs: mover, writers and consumers share one interpreter."""
     monkeypatch.setattr(transactions, "PATIENCE", 20.0)
     monkeypatch.setattr(steps, "BUDGET", 8.0)
     settings.EVENTS = {"CONSUMERS": {"renamed": [CONSUMER]}, "HEADERS": "scaleout.observability.trace.headers"}
 
 
 class Consumer:
-    """What a broker and the workers of another service do: each message takes a while, some take
-    long.
-    """
+    """A broker with the workers of another service: each message takes a while, some take long."""
 
     def __init__(self, slow: float = 0.0) -> None:
         self.received: dict[str, list[int]] = defaultdict(list)
@@ -59,17 +55,17 @@ class Consumer:
         self._stop = threading.Event()
 
     def take_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Stand for the broker, whose queues always have room."""
+        """Replace the broker; its queues are never full."""
         monkeypatch.setattr(outbox, "send", self.send)
         monkeypatch.setattr(outbox, "room", lambda *_, **__: True)
 
     def send(self, _task: str, _queue: str, **arguments: dict[str, object]) -> bool:
-        """Take a message, as a broker does."""
+        """Accept a message as a broker does."""
         self._messages.put(arguments["event"])
         return True
 
     def work(self) -> None:
-        """Receive and answer."""
+        """Receive events and send acknowledgements."""
         dice = random.Random()
         try:
             while not self._stop.is_set():
@@ -89,7 +85,7 @@ class Consumer:
 
     @contextmanager
     def working(self, count: int) -> Iterator[None]:
-        """Work with that many threads."""
+        """Run `count` threads during the block."""
         threads = [threading.Thread(target=self.work) for _ in range(count)]
         for thread in threads:
             thread.start()
@@ -103,7 +99,7 @@ class Consumer:
 
 
 def rename(user: int, number: int) -> None:
-    """Change a user and tell of it."""
+    """Change a user and publish an event."""
 
     def once() -> None:
         with shard_atomic(user) as shard:
@@ -173,7 +169,7 @@ def test_events_are_received_in_order_while_many_buckets_move_under_their_writer
     assert {maps.current().number(bucket_of(user)) for user in users} == {2}
 
 
-def test_a_move_waits_for_a_consumer_that_is_away_and_users_write_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_waits_for_an_unavailable_consumer_and_writes_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = Consumer()
     consumer.take_over(monkeypatch)
     (user,) = make_users(1)

@@ -1,4 +1,4 @@
-"""Orders live with their user."""
+"""Orders are on the shard of their user."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_twenty_placings_with_one_key_at_once_make_one_order() -> None:
     assert OrderItem.objects.filter(order_id=answers[0][0]).count() == 2
 
 
-def test_an_order_whose_items_are_refused_is_not_there_at_all() -> None:
+def test_an_order_with_rejected_items_is_not_stored() -> None:
     with pytest.raises(IntegrityError, match="order_item_quantity_positive"):
         Order.objects.place(USERS[0], [Line(7, 0, 100)], "EUR", "key")
     assert not Order.objects.for_user(USERS[0]).exists()
@@ -74,7 +74,7 @@ def test_the_orders_of_all_users_need_scatter() -> None:
     assert not page.partial
 
 
-def test_an_order_whose_bucket_is_moving_is_answered_with_503_and_when_to_come_back() -> None:
+def test_an_order_whose_bucket_is_moving_gets_503_with_retry_after() -> None:
     with connections["shard0"].cursor() as cursor:
         cursor.execute("UPDATE sharding_bucket SET state = 'blocked' WHERE bucket = %s", [bucket_of(USERS[0])])
     with pytest.raises(BucketMoved) as raised:

@@ -1,4 +1,4 @@
-"""The addresses of the service, and of the products service that it asks."""
+"""The paths of the service, and of the products service that it calls."""
 
 from django.urls import path
 

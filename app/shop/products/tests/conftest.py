@@ -27,9 +27,7 @@ def _urls(settings: Settings) -> None:
 
 
 def category_at(path: str) -> Category:
-    """The category at a path such as outdoor/tents, made with those above it where it is
-    missing.
-    """
+    """Return the category at a path such as outdoor/tents; create missing ones."""
     parent: Category | None = None
     parts = path.split("/")
     for depth, part in enumerate(parts, start=1):
@@ -42,7 +40,7 @@ def category_at(path: str) -> Category:
 
 @pytest.fixture
 def make_product(db: None) -> MakeProduct:
-    """Makes a product; what is not said is filled in."""
+    """A function that creates a product, with defaults."""
     numbers = count(1)
 
     def make(path: str = "outdoor/tents", **fields: object) -> Product:
@@ -60,7 +58,7 @@ def make_product(db: None) -> MakeProduct:
 
 @pytest.fixture
 def import_file(tmp_path: Path) -> ImportFile:
-    """Writes a file and imports it: ``import_file("a.csv", text)``."""
+    """A function that writes a file and imports it: ``import_file("a.csv", text)``."""
 
     def run(name: str, content: str | bytes, **options: object) -> Outcome:
         path = tmp_path / name

@@ -11,14 +11,14 @@ from PIL import Image
 
 
 def picture(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
-    """A picture whose upper left quarter is red, so that it is seen when it is turned."""
+    """Return a picture with a red upper left quarter, which shows how it was turned."""
     image = Image.new(mode, (width, height), "white")
     image.paste("red", (0, 0, width // 2, height // 2))
     return image
 
 
 def encoded(kind: str, image: Image.Image | None = None, **options: Any) -> bytes:
-    """The picture as a file."""
+    """Return the picture as a file."""
     result = io.BytesIO()
     (image or picture()).save(result, kind, **options)
     return result.getvalue()
@@ -29,7 +29,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png_of(width: int, height: int, *, body: bytes = b"") -> bytes:
-    """A PNG that says it is as large as this, whatever is in it."""
+    """Return a PNG that declares this size, independent of its content."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     content = zlib.compress(body)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
@@ -45,7 +45,7 @@ def moving(kind: str) -> bytes:
 
 
 def many_scans(scans: int) -> bytes:
-    """A progressive JPEG whose one scan comes again and again."""
+    """Return a progressive JPEG that repeats its only scan."""
     data = encoded("JPEG", progressive=True)
     first = data.index(b"\xff\xda")
     second = data.index(b"\xff\xda", first + 2)

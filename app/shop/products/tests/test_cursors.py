@@ -41,6 +41,6 @@ def made_by_hand(version: int, number: int) -> str:
         made_by_hand(1, 2**63),
     ],
 )
-def test_what_was_never_a_cursor_is_refused(text: str) -> None:
+def test_an_invalid_cursor_is_rejected(text: str) -> None:
     with pytest.raises(cursors.BadCursorError):
         cursors.decode(text)

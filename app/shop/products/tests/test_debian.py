@@ -63,7 +63,7 @@ def test_a_long_description_is_kept_with_its_paragraphs() -> None:
 
 
 @pytest.mark.parametrize("content", [b"what is this\n", b"Package: a\n\n", b"Package: a\nSize: big\n", b"\x00\xff"])
-def test_what_is_no_index_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_index_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "Packages"
     path.write_bytes(content)
     with pytest.raises(CommandError, match=r"Packages: "):

@@ -35,7 +35,7 @@ def test_every_demo_product_has_a_text_of_its_own() -> None:
     assert min(map(len, texts)) > 40
 
 
-def test_loading_again_asks_one_question_and_changes_nothing() -> None:
+def test_loading_again_runs_one_query_and_changes_nothing() -> None:
     load_demo()
     Product.objects.filter(sku="TNT-LARK1").update(stock=1, price_amount=5)
     Product.objects.filter(sku="TNT-LARK2").delete()

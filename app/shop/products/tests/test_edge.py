@@ -1,6 +1,4 @@
-"""The API's answers have the tags by which a change purges them from a CDN: all that show it, and
-no other.
-"""
+"""The API's cache tags: a change purges exactly the answers that show it from a CDN."""
 
 from __future__ import annotations
 
@@ -93,7 +91,7 @@ def test_a_rolled_back_change_purges_no_answer(make_product: MakeProduct, purges
     assert not purges
 
 
-def test_an_error_of_a_public_view_is_not_kept(purges: list[set[str]]) -> None:
+def test_an_error_of_a_public_view_is_not_cached(purges: list[set[str]]) -> None:
     for path in ("/api/products/999999", "/api/products/?limit=no", "/api/products/?category=nothing"):
         answer = Client().get(path)
         assert answer.status_code in (400, 404)

@@ -1,4 +1,4 @@
-"""What becomes of a product's image: in the database, in a store, and on the pages."""
+"""Product images: in the database, in the store, and on the pages."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ committed = pytest.mark.django_db(transaction=True, databases=["default", "repli
 
 @pytest.fixture(autouse=True)
 def announced(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[str]:
-    """An empty store, and the images whose variants a worker was asked for: there is no queue
-    here.
-    """
+    """An empty store, and the names in the tasks for variants, which go to no queue here."""
     # Django rebuilds the storage when the setting changes.
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": f"{Kept.__module__}.Kept"}}
     asked: list[str] = []
@@ -54,7 +52,7 @@ def announced(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> list[str]:
 
 
 class Kept(InMemoryStorage):
-    """Objects in memory; one that is stored again replaces the other, as in S3."""
+    """Objects in memory; a second one of the same name replaces the first, as in S3."""
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         if self.exists(name):
@@ -84,7 +82,7 @@ def assert_problem(answer: Any, status: int, says: str = "") -> None:
 
 
 @committed
-def test_an_image_that_staff_send_is_the_products_and_its_name_and_declared_type_say_nothing(
+def test_an_image_from_staff_is_set_regardless_of_file_name_and_declared_type(
     client: Client, make_product: MakeProduct, announced: list[str]
 ) -> None:
     product = make_product()
@@ -179,7 +177,7 @@ def test_a_product_that_does_not_exist_is_404(client: Client, product: str) -> N
     assert not StoredImage.objects.exists()
 
 
-def test_an_upload_that_a_browser_has_made_is_taken_over_once(client: Client, make_product: MakeProduct) -> None:
+def test_an_upload_of_a_browser_is_confirmed_once(client: Client, make_product: MakeProduct) -> None:
     product = make_product()
     token = object_names.fresh_token()
     incoming = object_names.incoming(product.pk, token)
@@ -197,14 +195,14 @@ def test_an_upload_that_a_browser_has_made_is_taken_over_once(client: Client, ma
 
 
 def eventually_exists(name: str) -> bool:
-    """Whether it is still there after the threads of the store have done what they had to."""
+    """Return whether the object exists after the threads of the store have finished."""
     for _ in range(8):
         object_store.within(2, time.sleep, 0.01)
     return bool(default_storage.exists(name))
 
 
 @pytest.mark.parametrize("token", ["x", "0" * 31, "0" * 33, "%2e%2e", "é" * 32, "-" * 32, "0" * 31 + "%2f"])
-def test_a_token_that_we_have_not_given_is_404(client: Client, make_product: MakeProduct, token: str) -> None:
+def test_an_unknown_upload_token_is_404(client: Client, make_product: MakeProduct, token: str) -> None:
     answer = client.post(f"/api/products/{make_product().pk}/image-upload/{token}", headers=bearer())
     assert answer.status_code == 404
 
@@ -246,7 +244,7 @@ def test_no_upload_is_prepared_for_a_host_without_a_setting(
     assert answer.status_code == status, answer.content
 
 
-def test_a_presigned_url_is_for_one_name_type_and_length_at_the_host_that_was_asked(
+def test_a_presigned_url_is_for_one_name_type_and_length_at_the_requested_host(
     client: Client, make_product: MakeProduct, settings: Settings
 ) -> None:
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
@@ -271,7 +269,7 @@ def test_a_presigned_url_is_for_one_name_type_and_length_at_the_host_that_was_as
         assert_problem(client.post(path, json.dumps(body), content_type="application/json", headers=bearer()), 400)
 
 
-def test_a_presigned_url_is_the_buckets_own_where_that_is_set(
+def test_a_presigned_url_uses_media_upload_url_if_it_is_set(
     client: Client, make_product: MakeProduct, settings: Settings
 ) -> None:
     settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
@@ -286,7 +284,7 @@ def test_a_presigned_url_is_the_buckets_own_where_that_is_set(
 
 @pytest.fixture
 def hung(settings: Settings) -> Iterator[None]:
-    """A store that takes connections and never answers."""
+    """A store that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         settings.AWS_S3_ENDPOINT_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "scaleout.s3.storage.MediaStorage"}}
@@ -343,7 +341,7 @@ def test_the_variants_are_made_by_a_task(
 
 @pytest.fixture
 def silent_queue() -> Iterator[None]:
-    """A queue that takes connections and never answers."""
+    """A queue that accepts connections and never answers."""
     before = current_app.conf.broker_url
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         current_app.conf.update(broker_url=f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
@@ -353,7 +351,7 @@ def silent_queue() -> Iterator[None]:
 
 @committed
 @pytest.mark.usefixtures("silent_queue", "announcing")
-def test_uploads_do_not_wait_for_a_queue_that_hangs_nor_take_it_for_the_store(
+def test_uploads_do_not_wait_for_a_hung_queue_nor_report_it_as_the_store(
     client: Client, make_product: MakeProduct
 ) -> None:
     product = make_product()
@@ -401,7 +399,7 @@ def age(**since: timedelta) -> None:
 
 
 @committed
-def test_what_no_product_shows_for_a_day_is_removed_and_nothing_else(
+def test_only_images_that_no_product_shows_for_a_day_are_removed(
     client: Client, make_product: MakeProduct, announced: list[str]
 ) -> None:
     product = make_product()
@@ -441,7 +439,7 @@ def test_an_image_that_is_shown_again_is_not_removed(
 
 
 @committed
-def test_who_stores_what_is_being_removed_waits_and_stores_it_again(make_product: MakeProduct) -> None:
+def test_a_store_of_an_image_that_is_being_removed_waits_and_stores_it_again(make_product: MakeProduct) -> None:
     name = lifecycle.save(pictures.normalise(encoded("PNG")))
     age(by=timedelta(hours=25))
     stored: list[str] = []
@@ -486,7 +484,7 @@ def test_a_store_of_an_image_that_is_being_removed_fails_in_time() -> None:
 
 
 @committed
-def test_a_store_that_is_slow_costs_a_sweep_neither_its_lock_nor_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_store_does_not_cost_a_sweep_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = [lifecycle.save(pictures.normalise(encoded("PNG", picture(width, 50)))) for width in (50, 60)]
     age(by=timedelta(hours=25))
     monkeypatch.setattr(object_store, "delete", slowly(object_store.delete))
@@ -501,7 +499,7 @@ def test_a_store_that_is_slow_costs_a_sweep_neither_its_lock_nor_its_end(monkeyp
 
 
 def slowly(call: Callable[[str, float], None]) -> Callable[[str, float], None]:
-    """Return the call, which now takes a while."""
+    """Return the call with a delay."""
 
     def answer(name: str, seconds: float) -> None:
         time.sleep(0.4)  # this store is slow: nothing is waited for
@@ -520,7 +518,7 @@ def test_an_unconfirmed_upload_is_removed_after_a_day(monkeypatch: pytest.Monkey
     assert not default_storage.exists(incoming)
 
 
-def test_an_import_can_name_an_image_elsewhere_and_no_object_of_ours(make_product: MakeProduct) -> None:
+def test_an_import_can_name_an_external_image_but_no_stored_object(make_product: MakeProduct) -> None:
     product = make_product(image_url="https://images.example/a.png")
     assert object_names.url(product.image_url) == "https://images.example/a.png"
     assert object_names.srcset(product.image_url, 1000) == ""

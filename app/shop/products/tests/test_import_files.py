@@ -1,4 +1,4 @@
-"""What a file may look like, and what is said about one that may not."""
+"""The accepted files of an import, and the reports about invalid ones."""
 
 import gzip
 import json
@@ -95,7 +95,7 @@ def test_a_semicolon_or_a_tab_may_stand_for_the_comma(import_file: ImportFile, d
     assert Product.objects.get().name == "Tent, blue"
 
 
-def test_standard_input_is_read_when_its_format_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_standard_input_is_read_with_its_format(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     assert import_path("-").err == "standard input needs --format csv or --format jsonl; nothing was loaded\n"
     path = str(tmp_path) + "/piped"
     with open(path, "w+b") as piped:  # noqa: PTH123 -- a file descriptor is what standard input has
@@ -161,9 +161,7 @@ def record(**fields: object) -> str:
         ("\x00", "not valid JSON: Expecting value: line 1 column 1 (char 0)"),
     ],
 )
-def test_a_line_that_is_no_product_is_reported_and_the_others_are_loaded(
-    import_file: ImportFile, line: str, reason: str
-) -> None:
+def test_an_invalid_line_is_reported_and_the_others_are_loaded(import_file: ImportFile, line: str, reason: str) -> None:
     outcome = import_file("a.jsonl", f"{record(sku='B')}\n{line}\n{record(sku='C')}\n")
     assert outcome.code == 1
     assert f"/a.jsonl:2: {reason}\n" in outcome.err
@@ -184,9 +182,7 @@ def test_a_line_that_is_no_product_is_reported_and_the_others_are_loaded(
         (b"A," + b"x" * LINE_MAX + b",outdoor,1", f"longer than {LINE_MAX} bytes"),
     ],
 )
-def test_a_csv_row_that_is_no_product_is_reported_with_the_line_it_begins_in(
-    import_file: ImportFile, line: bytes, reason: str
-) -> None:
+def test_an_invalid_csv_row_is_reported_with_its_first_line(import_file: ImportFile, line: bytes, reason: str) -> None:
     head = b'sku,name,category,price\nB,"Two\nlines",outdoor,1\nC,"Three",outdoor,1\n'
     outcome = import_file("a.csv", head + line + b"\nD,Tent,outdoor,1\n")
     assert outcome.code == 1
@@ -235,7 +231,7 @@ def test_a_missing_file_and_a_folder_are_one_clear_line(tmp_path: object) -> Non
     assert "Is a directory; nothing was loaded" in import_path(str(tmp_path), format="csv").err
 
 
-def test_a_slug_that_stands_elsewhere_in_the_tree_is_reported(import_file: ImportFile) -> None:
+def test_a_slug_with_another_parent_is_reported(import_file: ImportFile) -> None:
     lines = [
         record(sku="A", category="a/b"),
         record(sku="B", category="a-b"),
@@ -266,7 +262,7 @@ def test_a_terminal_shows_a_bar_and_a_log_shows_lines(monkeypatch: pytest.Monkey
         assert "50%" in stream.getvalue()
 
 
-def test_a_size_that_is_not_known_gives_no_percentage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_size_gives_no_percentage(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 100_000, 6))
     monkeypatch.setattr("shop.products.imports.progress.time.monotonic", lambda: next(clock))
     stream = StringIO()

@@ -1,4 +1,4 @@
-"""What an import does to the products that are there; and that it does all of it or nothing."""
+"""The effect of an import on existing products: all of it or nothing."""
 
 import gzip
 import json
@@ -87,7 +87,7 @@ def test_an_absent_value_keeps_what_is_there_and_an_empty_text_clears_it(
 
 
 @pytest.mark.django_db
-def test_of_a_sku_that_stands_twice_the_last_one_counts_and_it_is_said(import_file: ImportFile) -> None:
+def test_the_last_row_of_a_sku_counts_and_the_others_are_reported(import_file: ImportFile) -> None:
     twice = ({"sku": "A", "price": 1}, {"sku": "B"}, {"sku": "A", "price": 2}, {"sku": "A", "price": 3})
     outcome = import_file("a.jsonl", lines(*twice))
     assert outcome.code == 0
@@ -105,7 +105,7 @@ def test_an_imported_product_is_found_by_search(import_file: ImportFile) -> None
 
 
 @pytest.mark.django_db
-def test_columns_that_mean_nothing_are_named_and_ignored(import_file: ImportFile) -> None:
+def test_unknown_columns_are_named_and_ignored(import_file: ImportFile) -> None:
     outcome = import_file("a.csv", "sku,name,category,price,colour\nA,Tent,outdoor,1,red\n")
     assert outcome.code == 0
     assert "unknown columns ignored: colour\n" in outcome.err
@@ -233,9 +233,7 @@ def test_a_product_that_is_changed_while_an_import_has_others_locked_is_left_as_
     tell = publish_many
 
     def sell(*args: Any, **options: Any) -> None:
-        """Let an order take some of A, which stands in the file as it is, as soon as the import has
-        B locked.
-        """
+        """Sell some of the unchanged A as soon as the import has locked B."""
         tell(*args, **options)
         with ThreadPoolExecutor(1) as elsewhere:
             elsewhere.submit(change).result(DEADLINE)

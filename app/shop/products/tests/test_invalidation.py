@@ -1,6 +1,4 @@
-"""Whatever way products are changed, what shows them is wrong after the commit, and nothing else
-is.
-"""
+"""Each way of changing products invalidates exactly the pages that show them, after the commit."""
 
 import json
 from collections.abc import Callable
@@ -56,13 +54,13 @@ class Shop:
         self.show_all()
 
     def show_all(self) -> None:
-        """Let every page be in the cache."""
+        """Fill the cache with every page."""
         for function, *arguments in self.pages.values():
             function(*arguments)
         assert self.wrong() == set()
 
     def wrong(self) -> set[str]:
-        """The pages that are not in the cache any more, nor in another process's view of it."""
+        """Return the pages that are no longer cached, here and in another process."""
         here = {name for name, (function, *arguments) in self.pages.items() if function.peek(*arguments) is None}
         caches["local"].clear()
         there = {name for name, (function, *arguments) in self.pages.items() if function.peek(*arguments) is None}
@@ -72,7 +70,7 @@ class Shop:
 
 @isolate_apps("shop.products")
 def proxy() -> type[Product]:
-    """Return products by another name."""
+    """Return a proxy model of products."""
 
     class Sale(Product):
         class Meta:
@@ -84,7 +82,7 @@ def proxy() -> type[Product]:
 
 @isolate_apps("shop.products")
 def child() -> type[Product]:
-    """Return a model whose rows are products' rows, and some more."""
+    """Return a child model of products."""
 
     class Kit(Product):
         class Meta:
@@ -115,9 +113,7 @@ SHOWS_STOVE = {"stove", "stoves", "outdoor", "api", "api stove"}
     ],
     ids=["update", "expression", "through another table", "distinct", "save of a field", "bulk_update"],
 )  # fmt: skip
-def test_a_price_that_changes_takes_with_it_exactly_the_pages_that_show_it(
-    shop: Shop, change: Callable[[Shop], Any]
-) -> None:
+def test_a_changed_price_invalidates_exactly_the_pages_that_show_it(shop: Shop, change: Callable[[Shop], Any]) -> None:
     change(shop)
     assert shop.wrong() == SHOWS_STOVE
 
@@ -151,7 +147,7 @@ def test_a_whole_save_counts_as_a_change_of_everything_of_the_product(shop: Shop
     ],
     ids=["create", "bulk_create", "import"],
 )  # fmt: skip
-def test_a_new_product_takes_with_it_the_lists_that_it_comes_onto(
+def test_a_new_product_invalidates_the_lists_that_it_is_on(
     shop: Shop, import_file: ImportFile, create: Callable[[Shop, ImportFile], Any]
 ) -> None:
     create(shop, import_file)
@@ -164,13 +160,13 @@ def test_a_new_product_takes_with_it_the_lists_that_it_comes_onto(
     [lambda shop: shop.stove.delete(), lambda shop: Product.objects.filter(sku="stove").delete()],
     ids=["of one", "of a queryset"],
 )
-def test_a_product_that_is_deleted_takes_with_it_what_showed_it(shop: Shop, delete: Callable[[Shop], Any]) -> None:
+def test_a_deleted_product_invalidates_the_pages_that_showed_it(shop: Shop, delete: Callable[[Shop], Any]) -> None:
     delete(shop)
     assert shop.wrong() == SHOWS_STOVE | {"api tree"}
 
 
 @pytest.mark.parametrize("way", ["update", "import", "add"])
-def test_a_product_that_moves_takes_with_it_the_lists_on_both_sides(
+def test_a_product_that_changes_its_category_invalidates_both_lists(
     shop: Shop, import_file: ImportFile, way: str
 ) -> None:
     if way == "update":
@@ -183,7 +179,7 @@ def test_a_product_that_moves_takes_with_it_the_lists_on_both_sides(
 
 
 @pytest.mark.parametrize("way", ["update", "import"])
-def test_a_product_that_becomes_featured_takes_the_front_page_with_it(
+def test_a_product_that_becomes_featured_invalidates_the_front_page(
     shop: Shop, import_file: ImportFile, way: str
 ) -> None:
     if way == "update":
@@ -196,19 +192,17 @@ def test_a_product_that_becomes_featured_takes_the_front_page_with_it(
 @pytest.mark.parametrize(
     "change", [{"name": "Tea"}, {"slug": "tea"}, {"position": 1}], ids=["name", "slug", "position"]
 )
-def test_a_category_that_changes_takes_everything_with_it_since_products_show_their_category(
-    shop: Shop, change: dict[str, Any]
-) -> None:
+def test_a_changed_category_invalidates_every_page_since_products_show_it(shop: Shop, change: dict[str, Any]) -> None:
     Category.objects.filter(slug="coffee").update(**change)
     assert shop.wrong() == set(shop.pages)
 
 
-def test_a_category_that_is_given_children_takes_everything_with_it(shop: Shop) -> None:
+def test_a_category_with_new_children_invalidates_every_page(shop: Shop) -> None:
     Category.objects.get(slug="coffee").children.add(category_at(STOVES))
     assert shop.wrong() == set(shop.pages)
 
 
-def test_a_category_found_by_what_it_counts_is_updated_and_takes_everything_with_it(shop: Shop) -> None:
+def test_a_category_updated_through_an_annotation_invalidates_every_page(shop: Shop) -> None:
     empty = Category.objects.annotate(number=Count("products")).filter(number=0)
     assert empty.update(position=7) == 1
     assert Category.objects.get(slug="outdoor").position == 7
@@ -229,12 +223,12 @@ def test_a_category_that_is_renamed_is_seen_at_once_wherever_it_stands(shop: Sho
         assert "outdoor-tents" not in page
 
 
-def test_an_update_by_an_expression_takes_every_list_with_it(shop: Shop) -> None:
+def test_an_update_by_an_expression_invalidates_every_list(shop: Shop) -> None:
     Product.objects.filter(sku="stove").update(category_id=F("category_id"))
     assert shop.wrong() == set(shop.pages)
 
 
-def test_a_change_that_is_rolled_back_takes_nothing_with_it(shop: Shop) -> None:
+def test_a_rolled_back_change_invalidates_nothing(shop: Shop) -> None:
     with transaction.atomic():
         Product.objects.filter(sku="stove").update(price_amount=1)
         shop.tent.delete()
@@ -242,23 +236,23 @@ def test_a_change_that_is_rolled_back_takes_nothing_with_it(shop: Shop) -> None:
     assert shop.wrong() == set()
 
 
-def test_before_the_commit_others_see_what_was_there(shop: Shop) -> None:
+def test_before_the_commit_other_readers_see_the_old_state(shop: Shop) -> None:
     with transaction.atomic():
         Product.objects.filter(sku="stove").update(price_amount=1)
         assert shop.wrong() == set()
     assert shop.wrong() == SHOWS_STOVE
 
 
-def test_an_update_of_no_row_takes_nothing_with_it(shop: Shop) -> None:
+def test_an_update_of_no_row_invalidates_nothing(shop: Shop) -> None:
     assert Product.objects.filter(sku="nothing").update(price_amount=1) == 0
     assert shop.wrong() == set()
 
 
-def test_a_column_that_is_not_read_at_first_is_read_when_it_is_asked_for(shop: Shop) -> None:
+def test_a_deferred_column_is_read_on_access(shop: Shop) -> None:
     assert "thing" in Product.objects.get(pk=shop.stove.pk).search
 
 
-def test_what_changes_through_a_proxy_is_wrong_as_well(shop: Shop) -> None:
+def test_a_change_through_a_proxy_model_invalidates_too(shop: Shop) -> None:
     sale = proxy().objects.get(pk=shop.tent.pk)
     sale.stock += 1
     sale.save(update_fields=["stock"])

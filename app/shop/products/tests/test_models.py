@@ -19,22 +19,20 @@ pytestmark = pytest.mark.django_db
         ("currency", "EU"),
     ],
 )
-def test_the_database_refuses_a_product_that_makes_no_sense(
-    make_product: MakeProduct, field: str, value: object
-) -> None:
+def test_the_database_rejects_an_invalid_product(make_product: MakeProduct, field: str, value: object) -> None:
     product = make_product()
     with pytest.raises(IntegrityError), transaction.atomic():
         Product.objects.filter(pk=product.pk).update(**{field: value})
 
 
-def test_a_sku_is_there_once(make_product: MakeProduct) -> None:
+def test_a_sku_is_unique(make_product: MakeProduct) -> None:
     make_product(sku="A")
     with pytest.raises(IntegrityError), transaction.atomic():
         make_product(sku="A")
 
 
 @pytest.mark.parametrize("slug", ["", "Tents", "a--b", "-a", "a/b", "a b"])
-def test_the_database_refuses_a_slug_that_is_none(slug: str) -> None:
+def test_the_database_rejects_an_invalid_slug(slug: str) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Category.objects.create(slug=slug, name="Name")
 

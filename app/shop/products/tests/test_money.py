@@ -19,6 +19,6 @@ def test_a_price_has_the_decimals_of_its_currency(amount: int, currency: str, te
     assert format_price(amount, currency) == text
 
 
-def test_every_currency_is_a_code_of_three_letters_and_stands_once() -> None:
+def test_every_currency_is_a_unique_code_of_three_letters() -> None:
     assert all(len(code) == 3 and code.isupper() for code in DECIMALS)
     assert len(DECIMALS) == 155

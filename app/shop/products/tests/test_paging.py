@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 
 def walk(client: Client, *, during: MakeProduct | None = None, **params: str | int) -> list[int]:
-    """The ids of all pages; with ``during`` products are added and deleted between the pages."""
+    """Return the ids of all pages; ``during`` adds and deletes products between the pages."""
     seen: list[int] = []
     cursor = ""
     while True:
@@ -31,7 +31,7 @@ def test_the_pages_hold_every_product_once_in_order(client: Client, make_product
     assert walk(client, limit=limit) == ids
 
 
-def test_products_that_come_and_go_between_pages_make_no_gap_and_no_repetition(
+def test_products_added_and_deleted_between_pages_cause_no_gap_and_no_duplicate(
     client: Client, make_product: MakeProduct
 ) -> None:
     ids = [make_product().pk for _ in range(40)]
@@ -53,7 +53,7 @@ def test_pages_of_a_filter_hold_what_the_filter_finds(client: Client, make_produ
 
 
 def fill(products: int) -> None:
-    """Many products in one category and a few in another, quickly."""
+    """Insert many products into one category and a few into another, by one statement."""
     few, many = category_at("few").pk, category_at("many").pk
     with connection.cursor() as cursor:
         cursor.execute(

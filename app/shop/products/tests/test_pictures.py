@@ -52,7 +52,7 @@ def test_a_large_picture_of_few_colours_is_averaged(mode: str) -> None:
     assert abs(kept.getpixel((800, 800)) - 127) <= 4  # type: ignore[operator]  # one number
 
 
-def test_what_a_camera_has_written_oddly_is_no_damage() -> None:
+def test_invalid_exif_of_a_camera_is_ignored() -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x011A] = 6, IFDRational(1, 1)
     whole = encoded("JPEG", picture(), exif=exif)
@@ -67,7 +67,7 @@ def test_a_large_picture_is_kept_smaller() -> None:
     assert (kept.width, opened(kept.data).size) == (1600, (1600, 1200))
 
 
-def test_a_phones_picture_is_turned_upright_and_says_nothing_of_where_it_was_taken() -> None:
+def test_a_picture_of_a_phone_is_turned_upright_and_loses_its_location() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it by 90 degrees
     exif[0x010E] = "at home"
@@ -90,7 +90,7 @@ def test_the_same_picture_gives_the_same_bytes() -> None:
     assert pictures.normalise(encoded("PNG")) == pictures.normalise(encoded("PNG"))
 
 
-def test_zeros_behind_the_end_as_some_cameras_write_them_are_no_harm() -> None:
+def test_zeros_after_the_end_are_accepted_as_some_cameras_write_them() -> None:
     assert pictures.normalise(encoded("JPEG") + bytes(512)).width == 64
 
 
@@ -99,7 +99,7 @@ def test_a_progressive_jpeg_is_a_jpeg() -> None:
 
 
 @pytest.mark.parametrize(("status", "data"), HOSTILE.values(), ids=HOSTILE)
-def test_what_is_no_still_image_is_refused_at_once_with_a_reason(status: int, data: bytes) -> None:
+def test_a_file_that_is_not_a_still_image_is_rejected_with_a_reason(status: int, data: bytes) -> None:
     with in_time(), pytest.raises(pictures.BadImageError) as refusal:
         pictures.normalise(data)
     assert refusal.value.status == status
@@ -119,7 +119,7 @@ def test_a_file_with_any_byte_changed_is_a_picture_or_refused_and_never_anything
 
 
 @pytest.mark.parametrize("filler", [b"\xff\x01", b"\xff\xd0", b"\xff\xd8", b"\xff\xe0\0\2", b"\xff\xfe\0\2"])
-def test_markers_without_end_do_not_hold_up_the_others(filler: bytes) -> None:
+def test_endless_markers_do_not_delay_other_images(filler: bytes) -> None:
     data = encoded("JPEG")
     began = time.monotonic()
     with suppress(pictures.BadImageError):

@@ -69,7 +69,7 @@ def test_a_change_publishes_an_event_and_a_body_without_a_change_none(
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "replica1", "replica2"])
-def test_what_orders_asks_for_its_prices_is_read_at_the_primary(
+def test_prices_for_orders_are_read_from_the_primary(
     client: Client, make_product: MakeProduct, settings: Settings
 ) -> None:
     product = make_product(name="Tent")
@@ -126,7 +126,7 @@ def test_only_staff_change_the_catalogue(client: Client, make_product: MakeProdu
     assert list(Product.objects.values_list("name", flat=True)) == ["Tent"]
 
 
-def test_a_sku_is_one_products(client: Client, make_product: MakeProduct) -> None:
+def test_a_sku_belongs_to_one_product(client: Client, make_product: MakeProduct) -> None:
     first, second = make_product(sku="A"), make_product(sku="B")
     assert_problem(send(client, "POST", "", TENT | {"sku": "A"}), 409)
     assert_problem(send(client, "PATCH", str(second.pk), {"sku": "A"}), 409)
@@ -204,7 +204,7 @@ def test_a_product_is_kept_in_one_form_and_found_in_each(client: Client) -> None
 @pytest.mark.parametrize(
     "field", [{"sku": "T\u00ad-1"}, {"sku": "\u200b"}, {"name": "Te\u202ent"}, {"name": "\u3164"}, {"name": "\u2800"}]
 )
-def test_what_does_not_show_is_400(client: Client, field: dict[str, str]) -> None:
+def test_invisible_characters_are_400(client: Client, field: dict[str, str]) -> None:
     assert_problem(send(client, "POST", "", TENT | field), 400, f"body.{next(iter(field))}")
     assert not Product.objects.exists()
 
@@ -226,7 +226,7 @@ def test_the_command_brings_products_of_earlier_releases_into_one_form(
     assert capsys.readouterr().out == "0 products changed\n"
 
 
-def test_a_change_is_made_only_to_what_its_author_has_seen(client: Client, make_product: MakeProduct) -> None:
+def test_a_change_needs_the_current_etag(client: Client, make_product: MakeProduct) -> None:
     path = str(make_product(name="Tent").pk)
 
     def change(name: str, tag: str, method: str = "PATCH") -> Any:

@@ -1,4 +1,4 @@
-"""The addresses that these tests use: those of the contract, whatever the project's own are."""
+"""The paths of the service, independent of SERVICE."""
 
 from django.urls import include, path
 

@@ -1,4 +1,4 @@
-"""Real servers on this machine that behave as badly as the other service may."""
+"""Real servers on this machine that fail in the ways in which a service may fail."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def hang(connection: socket.socket) -> None:
 
 
 def reset(connection: socket.socket) -> None:
-    """Hang up on the request."""
+    """Close the connection without an answer."""
     request(connection)
 
 
 def trickle(connection: socket.socket) -> None:
-    """Answer, a byte at a time, and take a minute for it."""
+    """Answer byte by byte for a minute."""
     request(connection)
     connection.sendall(HEAD + b"Content-Length: 600\r\n\r\n")
     for _ in range(600):
@@ -66,7 +66,7 @@ def trickle(connection: socket.socket) -> None:
 
 
 def request(connection: socket.socket) -> bytes:
-    """Return the head of the next request; nothing when the other side has hung up."""
+    """Return the head of the next request; empty after the client has closed."""
     text = b""
     while b"\r\n\r\n" not in text and (part := connection.recv(65536)):
         text += part
@@ -83,7 +83,7 @@ def closed_port() -> Iterator[str]:
 
 @contextlib.contextmanager
 def unreachable() -> Iterator[str]:
-    """Yield the URL of a server that takes no more connections: its queue is full."""
+    """Yield the URL of a server with a full backlog, which accepts no connections."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""One page with the operations of all services, with those that are away named."""
+"""One document with the operations of all services; it names unavailable ones."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def says(name: str) -> Respond:
 
 @pytest.fixture
 def site(settings: Settings) -> Any:
-    """A function that puts these services behind the gateway; what is not named answers as it
-    should.
-    """
+    """A function that puts these services behind the gateway; all others answer normally."""
     with ExitStack() as stack:
 
         def start(**responds: Respond) -> None:

@@ -111,7 +111,7 @@ def test_a_service_without_a_usable_answer_is_unavailable_in_time(how: str, monk
             get(timeout=0.6)
 
 
-def test_a_call_says_how_long_it_waits_and_waits_no_longer_than_its_own_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_sends_its_deadline_and_waits_no_longer_than_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
 
     def behave(connection: socket.socket) -> None:
@@ -130,7 +130,7 @@ def test_a_call_says_how_long_it_waits_and_waits_no_longer_than_its_own_caller(m
     assert 0.0 < said <= 0.4
 
 
-def test_a_service_that_hangs_is_left_alone_after_a_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_breaker_of_a_hung_service_opens_after_a_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     with servers.serving(servers.hang) as url:
         point_to(url, monkeypatch)
         for _ in range(4):
@@ -147,7 +147,7 @@ def test_an_unknown_host_is_unavailable_in_time() -> None:
         calls.session().get("http://products/x", timeout=0.6)
 
 
-def test_a_connection_that_the_other_side_has_closed_costs_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_closed_by_the_server_fails_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
     connections: list[int] = []
     answered = threading.Event()
 

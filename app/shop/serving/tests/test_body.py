@@ -1,4 +1,4 @@
-"""What a view leaves unread is read before the answer goes out."""
+"""Request bodies are complete before the view, and read to the end before the answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_rest_of_the_body_is_read_where_the_server_ends_the_stream(terminate
 
 
 def body_of(chunks: bytes) -> Body:
-    """Return what gunicorn gives an application to read for `chunks`."""
+    """Return gunicorn's input stream for `chunks`."""
     return Body(ChunkedReader(None, IterUnreader([chunks])))
 
 
@@ -69,7 +69,7 @@ def test_no_view_begins_for_a_body_that_ends_too_soon() -> None:
         WholeBodyMiddleware(unreached)(request)
 
 
-def test_of_an_endless_body_no_more_is_read_than_may_be(settings: LazySettings) -> None:
+def test_an_endless_body_is_read_up_to_the_limit(settings: LazySettings) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1024
     body = io.BytesIO(b"x" * 500_000)
     assert WholeBodyMiddleware(unreached)(chunked(body)).status_code == 413
@@ -81,7 +81,7 @@ def test_chunks_are_put_together() -> None:
 
 
 @pytest.mark.parametrize("chunks", [b"ZZ\r\nab\r\n0\r\n\r\n", b"-1\r\na\r\n", b"3\r\nabcdef\r\n", b"5\r\nab", b""])
-def test_chunks_that_are_none_are_the_callers_error(chunks: bytes) -> None:
+def test_invalid_chunks_are_a_400(chunks: bytes) -> None:
     with pytest.raises(BadRequest):
         WholeBodyMiddleware(echo)(chunked(body_of(chunks)))
     request = chunked(body_of(chunks))

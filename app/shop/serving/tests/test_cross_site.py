@@ -1,4 +1,4 @@
-"""What another site may not let a browser do, and what the contract keeps."""
+"""Cross-site requests are rejected; programs and the own site work as before."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_change_from_another_site_is_refused_and_changes_nothing(headers: dict
         {"sec-fetch-site": "cross-site", "authorization": "Bearer x"},
     ],
 )
-def test_a_change_by_a_program_by_the_own_site_or_with_a_token_goes_on(headers: dict[str, Any]) -> None:
+def test_a_change_by_a_program_the_own_site_or_with_a_token_is_allowed(headers: dict[str, Any]) -> None:
     before = count()
     assert Client().post("/counter/", headers=headers).json() == {"count": before + 1}
 

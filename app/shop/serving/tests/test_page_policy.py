@@ -1,4 +1,4 @@
-"""The policy of pages."""
+"""The Content-Security-Policy of pages."""
 
 from __future__ import annotations
 

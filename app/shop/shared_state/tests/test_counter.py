@@ -72,14 +72,14 @@ def test_only_expired_sessions_are_cleared() -> None:
 
 
 def expired(number: int) -> None:
-    """Make so many sessions that have expired."""
+    """Create this number of expired sessions."""
     gone = timezone.now() - timedelta(seconds=1)
     Session.objects.bulk_create(
         Session(session_key=f"old{one}", session_data="", expire_date=gone) for one in range(number)
     )
 
 
-def test_two_that_clear_at_once_share_the_work() -> None:
+def test_concurrent_runs_share_the_work() -> None:
     expired(5 * BATCH)
     start = threading.Barrier(2)
 

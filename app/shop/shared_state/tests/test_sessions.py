@@ -1,4 +1,4 @@
-"""Sessions while the cache is away and after it has come back."""
+"""Sessions during and after an outage of the cache."""
 
 from __future__ import annotations
 
@@ -32,19 +32,17 @@ def visit(client: Client) -> int:
 
 
 def cached(key: str | None) -> dict[str, Any] | None:
-    """Return what the cache has of the session with this id."""
+    """Return the cached value of the session with this id."""
     return SessionStore(key)._cached()
 
 
 def put(key: str | None, data: dict[str, Any]) -> None:
-    """Put a session there, as web would."""
+    """Cache a session as web does."""
     assert SessionStore()._put(key or "", data, 60)
 
 
 def pause_redis() -> float:
-    """Pause Redis for PAUSE seconds and return the moment (monotonic) at which it
-    answers again.
-    """
+    """Pause Redis for PAUSE seconds; return the moment (monotonic) at which it answers again."""
     get_redis_connection("default").client_pause(int(PAUSE * 1000), all=True)
     return time.monotonic() + PAUSE
 
@@ -53,7 +51,7 @@ def wait_until(moment: float) -> None:
     threading.Event().wait(max(0.0, moment - time.monotonic()) + 0.1)
 
 
-def test_a_session_does_not_go_back_to_what_the_cache_held_before_it_was_away() -> None:
+def test_a_session_never_returns_to_its_state_before_a_cache_outage() -> None:
     client = Client()
     assert visit(client) == 1
     back = pause_redis()
@@ -95,7 +93,7 @@ def test_a_slow_reader_does_not_put_an_old_session_over_a_newer_one(monkeypatch:
     assert visit(client) == 3
 
 
-def test_who_only_reads_is_sent_to_the_database_for_as_long_as_the_cache_may_hold_an_old_session() -> None:
+def test_reads_use_the_database_while_the_cache_may_hold_an_old_session() -> None:
     client = Client()
     visit(client)
     key = client.session.session_key
@@ -141,7 +139,7 @@ def test_an_expired_session_id_is_not_adopted_again() -> None:
     assert client.session.session_key != key
 
 
-def test_a_session_goes_on_under_a_new_id_and_the_old_one_is_worth_nothing() -> None:
+def test_a_session_continues_under_a_new_id_and_the_old_id_is_invalid() -> None:
     client, thief = Client(), Client()
     visit(client)
     session = client.session
@@ -168,7 +166,7 @@ def test_an_ended_session_is_gone_from_cache_and_database() -> None:
 
 
 def elsewhere(work: Callable[[], object]) -> Future[object]:
-    """Do it in another thread."""
+    """Run it in another thread."""
 
     def run() -> object:
         try:
@@ -179,7 +177,7 @@ def elsewhere(work: Callable[[], object]) -> Future[object]:
     return ThreadPoolExecutor(1).submit(run)
 
 
-def test_two_who_save_at_once_or_one_who_ends_it_leave_the_same_in_cache_and_database(
+def test_concurrent_saves_and_logouts_leave_the_same_in_cache_and_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session = SessionStore()
@@ -194,7 +192,7 @@ def test_two_who_save_at_once_or_one_who_ends_it_leave_the_same_in_cache_and_dat
         other.save()
 
     def slowly(self: SessionStore, age: int) -> int:
-        """Let another one do his work between our row and our cache."""
+        """Run another request between the write of the row and that of the cache."""
         if works and self["by"] == "us":
             others.append(elsewhere(works.pop()))
             with suppress(TimeoutError):
@@ -249,7 +247,7 @@ def redis_name(key: str | None) -> str:
 
 
 class Evil:
-    """What runs where it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return open, ("/nowhere/unpickled",)
@@ -284,7 +282,7 @@ def test_a_session_in_the_cache_that_web_has_not_signed_for_this_browser_is_a_mi
     assert visit(client) == 3
 
 
-def test_neither_cache_nor_table_tells_an_id_that_works_as_a_cookie() -> None:
+def test_neither_cache_nor_table_has_an_id_that_works_as_a_cookie() -> None:
     client, thief = Client(), Client()
     visit(client)
     key = client.session.session_key or ""
@@ -298,13 +296,13 @@ def test_neither_cache_nor_table_tells_an_id_that_works_as_a_cookie() -> None:
 
 
 def old_row(key: str, data: dict[str, Any]) -> None:
-    """Save a session as the release before does."""
+    """Save a session as the previous release does."""
     Session.objects.create(
         session_key=key, session_data=SessionStore().encode(data), expire_date=timezone.now() + timedelta(hours=1)
     )
 
 
-def test_a_session_of_the_release_before_goes_on_and_loses_its_plain_id() -> None:
+def test_a_session_of_the_previous_release_continues_and_loses_its_plain_id() -> None:
     client, key = Client(), "b" * 32
     old_row(key, {"visits": 6})
     client.cookies["sessionid"] = key
@@ -314,7 +312,7 @@ def test_a_session_of_the_release_before_goes_on_and_loses_its_plain_id() -> Non
     assert not Session.objects.exists()
 
 
-def test_while_the_release_before_serves_too_it_finds_what_this_one_writes_and_is_found(settings: Settings) -> None:
+def test_replicas_of_two_releases_share_their_sessions(settings: Settings) -> None:
     settings.OLD_SESSIONS = True
     client = Client()
     assert visit(client) == 1

@@ -39,7 +39,7 @@ def test_the_front_page_of_an_empty_shop_says_how_to_fill_it(client: Client) -> 
     assert "load_demo" in page(client, "/")
 
 
-def test_a_product_page_tells_what_there_is_to_know(client: Client, make_product: MakeProduct) -> None:
+def test_a_product_page_shows_the_products_facts(client: Client, make_product: MakeProduct) -> None:
     product = make_product(
         name="Kiri <b>", description="One & only.\n\nReally.", price_amount=1980, currency="JPY", stock=2
     )
@@ -54,9 +54,7 @@ def test_a_product_page_tells_what_there_is_to_know(client: Client, make_product
 
 
 @pytest.mark.parametrize(("stock", "text"), [(0, "Sold out"), (5, "Only 5 left"), (6, "In stock: 6")])
-def test_a_product_page_says_whether_it_is_there(
-    client: Client, make_product: MakeProduct, stock: int, text: str
-) -> None:
+def test_a_product_page_shows_the_stock(client: Client, make_product: MakeProduct, stock: int, text: str) -> None:
     assert text in page(client, f"/products/{make_product(stock=stock).pk}/")
 
 
@@ -95,7 +93,7 @@ def test_a_search_without_words_and_one_without_results_say_so(client: Client) -
 
 
 @pytest.mark.parametrize("params", [{"q": "a\0b"}, {"q": "a" * 10_000}, {"q": "a", "cursor": "nonsense"}])
-def test_a_search_that_cannot_be_meant_is_refused_politely(client: Client, params: dict[str, str]) -> None:
+def test_an_invalid_search_is_a_400_page(client: Client, params: dict[str, str]) -> None:
     assert "This search is not possible" in page(client, "/search/", 400, **params)
 
 
@@ -113,12 +111,12 @@ def test_a_search_that_cannot_be_meant_is_refused_politely(client: Client, param
         "/nowhere/",
     ],
 )
-def test_what_is_not_there_is_a_404_page(client: Client, path: str) -> None:
+def test_a_missing_page_is_a_404_page(client: Client, path: str) -> None:
     category_at("outdoor")
     assert "There is nothing at this address" in page(client, path, 404)
 
 
-def test_a_slug_that_no_category_can_have_is_a_404_for_which_nothing_is_asked(client: Client) -> None:
+def test_an_impossible_slug_is_a_404_page_without_a_query(client: Client) -> None:
     for length, queries in ((SLUG_MAX, 1), (SLUG_MAX + 1, 0)):
         with CaptureQueriesContext(connection) as captured:
             assert "There is nothing at this address" in page(client, f"/categories/{'a' * length}/", 404)

@@ -1,6 +1,4 @@
-"""How often each list of the catalogue asks the database: with one product or forty, for the first
-time and again.
-"""
+"""The number of queries of each list: with one product or forty, uncached and cached."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=ALIASES)
     ],
 )
 @pytest.mark.parametrize("products", [1, 40])
-def test_a_list_asks_as_often_for_many_as_for_one_and_a_kept_one_not_at_all(
+def test_a_list_takes_as_many_queries_for_many_as_for_one_and_none_from_the_cache(
     client: Client, make_product: MakeProduct, path: str, asked: list[int], products: int
 ) -> None:
     for number in range(products):
@@ -48,7 +46,7 @@ def test_a_list_asks_as_often_for_many_as_for_one_and_a_kept_one_not_at_all(
 
 
 @pytest.mark.parametrize("path", ["/api/products/{}", "/products/{}/"])
-def test_what_does_not_exist_is_asked_for_once_and_a_new_product_is_seen_at_once(
+def test_a_missing_product_is_cached_and_a_new_one_is_seen_at_once(
     client: Client, make_product: MakeProduct, path: str
 ) -> None:
     products = [make_product() for _ in range(3)]

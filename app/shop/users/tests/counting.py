@@ -1,4 +1,4 @@
-"""A cheap hash that counts how often it is made."""
+"""A cheap password hasher that counts its calls."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 
 
 class CountingHasher(MD5PasswordHasher):
-    """MD5, counted."""
+    """MD5 with a counter."""
 
     hashed: ClassVar[int] = 0
 
     def encode(self, *args: Any, **kwargs: Any) -> str:
-        """Hash, and count it."""
+        """Hash, and count the call."""
         type(self).hashed += 1
         return super().encode(*args, **kwargs)

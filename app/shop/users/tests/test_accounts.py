@@ -1,4 +1,4 @@
-"""One address, one user: over all shards, at once, and after a crash at any step."""
+"""One user per address: over all shards, under concurrency, and after a crash at any step."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ directory = EmailDirectory.objects.using("default")
 
 
 class Crash(BaseException):
-    """The process ends here."""
+    """The process crashes here."""
 
 
 def crash_at(patch: pytest.MonkeyPatch, name: str) -> None:
-    """Let the process end where it comes to the step `name`."""
+    """Let the process crash at the step `name`."""
 
     def end(*_args: object, **_kwargs: object) -> None:
         raise Crash
@@ -52,7 +52,7 @@ def crashes(monkeypatch: pytest.MonkeyPatch, step: str, action: Callable[[], obj
 
 
 def later(age: timedelta = accounts.PATIENCE) -> None:
-    """Let time go by for what is reserved."""
+    """Make all reservations old."""
     directory.update(created_at=F("created_at") - age - timedelta(seconds=1))
 
 
@@ -64,9 +64,7 @@ def users() -> list[User]:
 
 
 def consistent() -> bool:
-    """Return whether each user has one active entry with the address of the row, and each entry has
-    a user.
-    """
+    """Return whether users and active entries of the directory correspond one to one."""
     return {(user.id, user.email, "active") for user in users()} == set(
         directory.values_list("user_id", "email", "state")
     )
@@ -125,7 +123,7 @@ def test_fifty_registrations_of_one_address_at_once_make_one_user() -> None:
     assert consistent()
 
 
-def test_fifty_takings_over_of_one_address_at_once_make_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fifty_concurrent_take_overs_of_an_address_make_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
     crashes(monkeypatch, "shop.users.models.User.save", lambda: register(ADDRESS, "first", "secret"))
     later()
     test_fifty_registrations_of_one_address_at_once_make_one_user()
@@ -166,7 +164,7 @@ def test_after_a_crash_in_a_registration_the_repair_leaves_no_orphan(
     assert consistent()
 
 
-def test_who_sleeps_while_the_address_is_taken_over_finds_it_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_registration_whose_address_was_taken_over_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     save = User.save
 
     def sleep_and_save(user: User, **kwargs: bool) -> None:
@@ -182,7 +180,7 @@ def test_who_sleeps_while_the_address_is_taken_over_finds_it_taken(monkeypatch: 
     assert consistent()
 
 
-def test_who_wakes_up_first_keeps_the_address_from_the_one_who_takes_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_registration_that_finishes_first_keeps_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     crashes(monkeypatch, "shop.users.models.User.save", lambda: register(ADDRESS, "first", "secret"))
     later()
     save, sleeper = User.save, directory.get().user_id
@@ -322,7 +320,7 @@ def test_a_repeated_change_that_has_not_ended_raises_reserved_and_not_taken(
     assert consistent()
 
 
-def test_a_bucket_that_is_moving_keeps_no_address_from_the_one_who_would_change_to_it(
+def test_a_change_during_a_bucket_move_leaves_no_reservation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user = register(ADDRESS, "Ada", "secret")
@@ -418,7 +416,7 @@ LETTERS, IDNA = "bob@münchen.example", "bob@xn--mnchen-3ya.example"
 
 
 def registered_by_an_earlier_release(email: str) -> User:
-    """Make a user as the releases did that kept an address as it was given."""
+    """Create a user as earlier releases did, with the address as given."""
     user = register("placeholder@example.org", "Bob", "a long one")
     directory.filter(user_id=user.pk).update(email=email)
     User.objects.filter(pk=user.pk).update(email=email)
@@ -487,7 +485,7 @@ def test_a_password_is_the_same_in_each_form() -> None:
         assert not user.check_password("ubergrossentrager")
 
 
-def test_a_password_that_an_earlier_release_hashed_as_it_was_typed_still_opens() -> None:
+def test_a_password_hash_of_an_earlier_release_still_works() -> None:
     user = register("ada@example.org", "Ada", "a long one")
     user.password = make_password(normalize("NFD", "übergrößenträger"))
     assert user.check_password(normalize("NFD", "übergrößenträger"))

@@ -142,7 +142,7 @@ def test_ten_wrong_passwords_of_another_client_do_not_lock_the_owner_out(client:
     assert post(client, "token", right, **{"x-real-ip": "203.0.113.8"}).status_code == 200
 
 
-def test_many_clients_that_guess_at_one_account_are_refused_but_not_where_its_owner_has_logged_in(
+def test_many_guessing_clients_are_rejected_but_not_a_client_of_the_owner(
     client: Client,
 ) -> None:
     ada()
@@ -157,7 +157,7 @@ def test_many_clients_that_guess_at_one_account_are_refused_but_not_where_its_ow
     assert guess(client, ADA["email"], "203.0.113.201") == 429
 
 
-def test_one_client_makes_so_many_users_in_an_hour_and_no_more(client: Client, settings: Settings) -> None:
+def test_registrations_of_a_client_are_limited_per_hour(client: Client, settings: Settings) -> None:
     settings.USERS_REGISTRATIONS = 3
 
     def register(number: int, address: str) -> Any:
@@ -173,7 +173,7 @@ def test_one_client_makes_so_many_users_in_an_hour_and_no_more(client: Client, s
     assert register(4, "203.0.113.7").status_code == 201
 
 
-def test_a_site_that_tells_no_addresses_answers_a_taken_one_as_a_free_one(client: Client, settings: Settings) -> None:
+def test_a_site_that_hides_addresses_answers_a_taken_one_as_a_free_one(client: Client, settings: Settings) -> None:
     settings.USERS_TELLS_ADDRESSES = False
     first, second = post(client, "", ADA), post(client, "", ADA | {"password": "another battery"})
     assert (first.status_code, first.content) == (second.status_code, second.content)
@@ -201,13 +201,13 @@ def test_a_login_that_succeeds_forgets_the_failures_before_it(client: Client) ->
         assert post(client, "token", {"email": ADA["email"], "password": ADA["password"]}).status_code == 200
 
 
-def test_who_logs_in_rightly_is_never_refused_however_often(client: Client) -> None:
+def test_successful_logins_are_never_rejected(client: Client) -> None:
     ada()
     body = {"email": ADA["email"], "password": ADA["password"]}
     assert {post(client, "token", body).status_code for _ in range(120)} == {200}
 
 
-def test_a_right_login_takes_back_no_wrong_one_of_its_client(client: Client) -> None:
+def test_a_successful_login_keeps_the_count_of_its_clients_failures(client: Client) -> None:
     ada()
     right = {"email": ADA["email"], "password": ADA["password"]}
     for number in range(100):
@@ -346,7 +346,7 @@ def test_a_bad_page_is_a_problem_of_the_caller(client: Client, query: str) -> No
 
 
 @pytest.mark.parametrize("query", ["cursor=", "limit=", "cursor=&limit="])
-def test_an_empty_parameter_is_one_that_is_not_given(client: Client, query: str) -> None:
+def test_an_empty_parameter_counts_as_not_given(client: Client, query: str) -> None:
     user = ada()
     page = client.get(f"{USERS}?{query}", headers=bearer(1, staff=True))
     assert [one["id"] for one in page.json()["items"]] == [user.id]
@@ -471,7 +471,9 @@ def test_the_openapi_document_names_every_endpoint_and_its_errors(client: Client
     [("name", "\u200b"), ("name", "A\u202eda"), ("name", "\u3164"), ("name", "A\nda"),
      ("email", "a\u00add@example.org"), ("password", "e\u0301" * 7)],
 )  # fmt: skip
-def test_what_does_not_show_and_what_is_too_short_in_one_form_is_400(client: Client, field: str, value: str) -> None:
+def test_invisible_characters_and_a_too_short_normalised_password_are_400(
+    client: Client, field: str, value: str
+) -> None:
     assert_problem(post(client, "", ADA | {field: value}), 400, f"body.{field}")
     assert User.objects.scatter().items == []
 

@@ -1,6 +1,4 @@
-"""What follows from a login: refreshing, logging out, a new password; and that all of it ends
-everywhere.
-"""
+"""Logins: refresh, logout and a new password, and their end in every process."""
 
 from __future__ import annotations
 
@@ -65,13 +63,13 @@ def status(user: User, given: dict[str, Any]) -> int:
 
 
 def age(**fields: Any) -> None:
-    """Let each login be older."""
+    """Make each login older."""
     for login in Login.objects.scatter().items:
         Login.objects.filter(pk=login.pk).update(**fields)
 
 
 def another_process() -> revocation.Revoked:
-    """Return what a process knows that has just started."""
+    """Return the revocations that a new process knows."""
     return revocation.Revoked()
 
 
@@ -101,7 +99,7 @@ def test_an_old_refresh_token_ends_the_login_for_all_who_have_a_token_of_it(ada:
     assert (status(ada, other), refresh(other).status_code) == (200, 200)
 
 
-def test_the_token_before_gets_the_same_successor_for_half_a_minute_and_ends_the_login_after_it(ada: User) -> None:
+def test_the_previous_token_gets_the_same_successor_for_half_a_minute_and_then_ends_the_login(ada: User) -> None:
     first = log_in()
     second, again = refresh(first).json(), refresh(first).json()
     assert tokens.read_refresh(second["refresh_token"]) == tokens.read_refresh(again["refresh_token"])
@@ -145,7 +143,7 @@ def test_no_other_token_refreshes_and_a_refresh_token_opens_nothing(ada: User) -
     assert refresh(first).status_code == 200
 
 
-def test_a_user_has_twenty_logins_and_one_more_ends_the_one_that_was_not_used_for_longest(ada: User) -> None:
+def test_a_user_has_twenty_logins_and_another_ends_the_least_recently_used(ada: User) -> None:
     given = [log_in() for _ in range(20)]
     given[0] = refresh(given[0]).json()
     log_in()
@@ -204,7 +202,7 @@ def test_a_deleted_users_tokens_are_refused_by_every_process(ada: User) -> None:
     assert refresh(first).status_code == 401
 
 
-def test_what_was_not_published_is_published_by_the_next_round(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unpublished_revocation_is_published_by_the_next_round(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
     first = log_in()
     login = of(first)
     with monkeypatch.context() as killed:
@@ -223,7 +221,7 @@ def test_old_logins_are_deleted_and_those_in_use_are_not(ada: User) -> None:
     assert [str(one.pk) for one in Login.objects.for_user(ada.id)] == [of(mine)]
 
 
-def test_a_shard_that_is_away_keeps_no_other_logins_from_being_published() -> None:
+def test_a_shard_that_is_down_does_not_stop_other_revocations() -> None:
     people = [accounts.register(f"{number}@example.org", "n", PASSWORD) for number in range(20)]
     begun = [logins.begin(one) for one in people]
     for one in begun:
@@ -286,7 +284,7 @@ def test_of_ten_changes_of_the_password_at_once_one_succeeds(ada: User) -> None:
     assert Login.objects.for_user(ada.id).filter(revoked_at=None).count() == 1
 
 
-def test_a_login_with_the_password_of_before_does_not_begin(ada: User) -> None:
+def test_a_login_with_the_old_password_fails(ada: User) -> None:
     read = User.objects.get(pk=ada.id)  # a request that has looked at the password, and sleeps
     assert change(ada, log_in()["token"], PASSWORD, "another battery").status_code == 200
     with pytest.raises(logins.LoggedOut):

@@ -54,7 +54,7 @@ def test_run_by_several_at_once_it_makes_one_user() -> None:
     assert len(User.objects.scatter(deadline=10.0).items) == 1
 
 
-def test_who_registered_the_address_first_does_not_become_staff() -> None:
+def test_a_user_who_registered_the_staff_address_does_not_become_staff() -> None:
     accounts.register(EMAIL, "Mallory", "known to me")
     with pytest.raises(CommandError, match="is not staff"):
         staff()

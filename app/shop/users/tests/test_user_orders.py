@@ -1,6 +1,4 @@
-"""A user's page with the orders, and without them when the orders service is away. The other side
-is a real server.
-"""
+"""A user with orders, and without them while the orders service is down. It is a real server."""
 
 from __future__ import annotations
 
@@ -114,6 +112,6 @@ def test_without_the_orders_service_the_page_comes_without_orders_and_soon(
     assert (shown["orders"], shown["orders_available"]) == ([], False)
 
 
-def test_a_name_without_an_address_is_away_too(client: Client, user: User) -> None:
+def test_an_unresolvable_orders_service_is_unavailable_too(client: Client, user: User) -> None:
     with in_time():
         assert page(client, user)["orders_available"] is False

@@ -1,4 +1,4 @@
-"""The addresses of the service, whatever SERVICE the tests run as."""
+"""The paths of the service, independent of SERVICE."""
 
 from django.urls import path
 
