@@ -7,7 +7,7 @@ uid=${TOOLS_UID:-0} gid=${TOOLS_GID:-0}
 if [[ $uid == 0 ]]; then exec "$@"; fi
 
 if [[ -S /var/run/docker.sock ]]; then groups=$gid,$(stat -c %g /var/run/docker.sock); else groups=$gid; fi
-# initdb and git want to find a name for the user.
+# initdb and git need a name for the user.
 getent group "$gid" >/dev/null || groupadd --gid "$gid" caller
 getent passwd "$uid" >/dev/null || useradd --no-log-init --uid "$uid" --gid "$gid" --home-dir /tmp caller
 exec setpriv --reuid "$uid" --regid "$gid" --groups "$groups" "$@"
