@@ -314,6 +314,42 @@ def test_the_live_tests_import_no_django() -> None:
     assert not offences(TESTS, {"django", "celery"}, set(), TESTS)
 
 
+# Django's own, and those of django-storages.
+OTHERS = {"CACHES", "DATABASES", "DATA_UPLOAD_MAX_MEMORY_SIZE", "MEDIA_URL", "SECRET_KEY"}
+SETTING = re.compile(r"""(?<![\w.])settings\.([A-Z_]+)|getattr\(settings, "([A-Z_]+)\"""")
+
+
+def flat_settings(app: Path) -> list[str]:
+    """Return `file: NAME` for each setting that the toolkit reads past its dictionaries, which
+    `manage.py check` does not see.
+    """
+    return [
+        f"{path.relative_to(app)}: {name}"
+        for path in sources(app / "scaleout")
+        if "tests" not in path.parts
+        for found in SETTING.findall(path.read_text(encoding="utf-8"))
+        for name in found
+        if name and name not in OTHERS
+    ]
+
+
+def test_the_toolkit_reads_its_settings_from_its_dictionaries() -> None:
+    assert not flat_settings(APP)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("settings.CDN_URL", ["CDN_URL"]), ('getattr(settings, "CDN_URL", "")', ["CDN_URL"]),
+        ("settings.CACHES", []), ("conf().settings.X", []),
+    ],
+)  # fmt: skip
+def test_the_rule_of_the_settings_fails_where_it_is_broken(tmp_path: Path, code: str, found: list[str]) -> None:
+    (tmp_path / "scaleout/cdn").mkdir(parents=True)
+    (tmp_path / "scaleout/cdn/broken.py").write_text(code)
+    assert flat_settings(tmp_path) == [f"scaleout/cdn/broken.py: {name}" for name in found]
+
+
 def _rows(role: str) -> dict[str, set[str]]:
     """Return the keys and channels of each user of a Redis, as its file has them."""
     lines = (ROOT / "redis" / f"{role}.users").read_text(encoding="utf-8").splitlines()

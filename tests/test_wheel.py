@@ -314,3 +314,28 @@ def test_each_package_has_a_public_face(package: str) -> None:
     assert ast.get_docstring(tree)
     assert len(faces) == 1
     assert faces[0]
+
+
+def settings_row(conf: Path) -> str:
+    """Return the row of the README about the dictionary that a package's `conf.py` declares."""
+    body = ast.parse(conf.read_text(encoding="utf-8")).body
+    [form] = [node for node in body if isinstance(node, ast.ClassDef)]
+    [name] = re.findall(r'^conf = Conf\("(\w+)", Settings\)$', conf.read_text(encoding="utf-8"), re.MULTILINE)
+    keys: dict[bool, list[str]] = {True: [], False: []}
+    for node in form.body:
+        if isinstance(node, ast.AnnAssign):
+            keys[node.value is None].append(f"`{ast.unparse(node.target).upper()}`")
+    return f"| `{name}` | {', '.join(keys[True]) or '-'} | {', '.join(keys[False]) or '-'} |"
+
+
+CONFS = sorted(path for path in TOOLKIT.glob("*/conf.py") if path.parent.name != "base")
+
+
+def test_the_readme_names_every_setting() -> None:
+    assert re.findall(r"^\| `[A-Z]+` \|.*$", README, re.MULTILINE) == [settings_row(path) for path in CONFS]
+
+
+@pytest.mark.parametrize("conf", CONFS, ids=lambda path: path.parent.name)
+def test_every_dictionary_of_settings_is_checked_and_has_a_test_of_that(conf: Path) -> None:
+    assert "        conf.register()\n" in (conf.parent / "apps.py").read_text(encoding="utf-8")
+    assert "complaints()" in (conf.parent / "tests/test_conf.py").read_text(encoding="utf-8")
