@@ -36,7 +36,7 @@ NAMES = {
 
 @contextmanager
 def callers(generator: Container, target: Container) -> Iterator[None]:
-    """Let CALLERS ask for the service meanwhile; what they are answered does not count."""
+    """Let CALLERS ask for the service during the measurement; their answers do not count."""
     command = ["docker", "exec", generator.id, "wrk", "--threads", "1", "--connections", str(CALLERS)]
     command += ["--duration", f"{LOAD_SECONDS}s", "--timeout", "5s", f"http://{target.addresses['app']}:8000{CALL}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

@@ -18,10 +18,10 @@ def measure(scene: Scene) -> list[Comparison]:
     """Run the bench."""
     rounds = scene.rounds(10)
     with laboratory(scene, PROGRAM, SERVICES) as lab:
-        told = lab.compare(NAMES, rounds, 0.5)
+        published = lab.compare(NAMES, rounds, 0.5)
         lab.program.ask({"call": "work"}, 30.0)
         worked = lab.compare(THROUGH, rounds, 1.0)
     return [
-        Comparison(NAMES, [Metric("p50", "median µs"), Metric("cpu", "CPU µs")], told),
+        Comparison(NAMES, [Metric("p50", "median µs"), Metric("cpu", "CPU µs")], published),
         Comparison(THROUGH, [Metric("rate", "events/s", less_is_better=False)], worked),
     ]

@@ -59,7 +59,7 @@ def facts() -> dict[str, str]:
 
 
 def _others() -> str:
-    """Return how many containers ran beside the bench: each may have taken CPU time meanwhile."""
+    """Return how many containers ran beside the bench: each may have used CPU time during it."""
     projects = docker(["ps", "--format", '{{.Label "com.docker.compose.project"}}']).splitlines()
     count = sum(1 for project in projects if project != os.environ["BENCH_PROJECT"]) - 1  # the harness itself
     return f"{count} running beside the bench's" if count > 0 else "none"

@@ -1,6 +1,4 @@
-"""A program in a container that measures what it is told to: a line of JSON in, a line of JSON
-out.
-"""
+"""A program in a container that measures on request: a line of JSON in, a line of JSON out."""
 
 from __future__ import annotations
 

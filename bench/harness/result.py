@@ -106,8 +106,8 @@ def times(ratio: Sequence[float]) -> str:
 
 def tables(found: Json) -> str:
     """Return the tables of a result. A ratio that is surely worse than 1 is bold."""
-    told = [_markdown(one["title"], one["rows"]) for one in found.get("tables", [])]  # of what is no figure
-    return "\n\n".join([*map(_comparison, found["comparisons"]), *told])
+    others = [_markdown(one["title"], one["rows"]) for one in found.get("tables", [])]  # of what is no figure
+    return "\n\n".join([*map(_comparison, found["comparisons"]), *others])
 
 
 def _comparison(found: Json) -> str:
@@ -141,10 +141,10 @@ def page(folder: Path) -> str:
     """
     parts = [
         "# Results",
-        "`make bench` writes this page from the JSON files beside it: [what is measured, and how](../README.md).",
+        "`make bench` writes this page from the JSON beside it. [What is measured, and how](../README.md)",
     ]
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
-        facts = "; ".join(f"{name}: {value}" for name, value in found["facts"].items())
+        facts = "\n".join(f"- {name}: {value}" for name, value in found["facts"].items())
         parts += [f"## {path.stem}", f"{found['about']}.", f"![{path.stem}]({path.stem}.png)", tables(found), facts]
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""Measure variants in turns, so that a machine that gets slower or faster meanwhile favours none.
+"""Measure variants in turns, so that a machine that gets slower or faster favours none.
 
 A round goes through the variants and then back: A B C, C B A. For two variants that is ABBA. A
 drift that is linear over a round hits each variant's sum alike.

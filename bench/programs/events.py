@@ -87,7 +87,7 @@ def through() -> int:
 
 
 def work() -> None:
-    """Forget what was told so far, and start a worker with one process."""
+    """Delete the events so far, and start a worker with one process."""
     with connections["default"].cursor() as cursor:
         cursor.execute("TRUNCATE events_outbox, events_inbox, bench_row")
     with app.connection_for_write() as broker:
@@ -101,7 +101,7 @@ def work() -> None:
     _worker.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL))
 
 
-# Nobody takes what `tell` sends; a queue that is full would be sent nothing more.
+# No worker takes what `tell` sends; a full queue would get no more.
 sending.FULL = 1_000_000_000
 
 write = partial(tell, send=False)

@@ -13,7 +13,7 @@ from scaleout.sharding.ids import BUCKETS, SEQUENCE_BITS, compose
 from shop.users.models import EmailDirectory, User
 
 DEADLINE = 60.0  # seconds until all servers answer
-EMAIL = "somebody@example.org"  # a row to be read by its key
+EMAIL = "reader@example.org"  # a row to be read by its key
 
 
 def prepare(users: int = 0) -> None:

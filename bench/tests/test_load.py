@@ -1,4 +1,4 @@
-"""The load generator: what it is told, what it reports, and its bounds."""
+"""The load generator: its arguments, its report, and its bounds."""
 
 from pathlib import Path
 
