@@ -1,4 +1,6 @@
-"""Events that are never lost: written with the change, sent after it, and with one effect each."""
+"""Events that are never lost: written with the change, sent after its commit, applied
+exactly once.
+"""
 
 from __future__ import annotations
 

@@ -16,12 +16,13 @@ log = logging.getLogger(__name__)
 
 
 class Application(Celery):
-    """A Celery application whose tasks run once, however much later they are due."""
+    """A Celery application whose tasks run once, with any delay."""
 
     @property
     def longest(self) -> timedelta:
-        """How long a worker may hold a task: half of the visibility time-out, for it may wait for a
-        process as well.
+        """Return how long a worker may hold a task: half of the visibility time-out.
+
+        The other half is for the wait for a process.
         """
         return timedelta(seconds=self.conf.broker_transport_options["visibility_timeout"] / 2)
 
@@ -34,11 +35,10 @@ class Application(Celery):
         eta: datetime | str | None = None,
         **options: Any,
     ) -> AsyncResult[Any]:
-        """Send it, or keep it until it is due: then in the transaction that is open on `default`,
-        if one is.
+        """Send the task, or keep it until it is due, in the open transaction of `default` if any.
 
-        Raises django.db.Error where it can't be kept. A retry is sent earlier than it asks for
-        instead: Celery would lose it.
+        Raises django.db.Error if it cannot be kept. A retry is sent early in that case: Celery
+        would lose it.
         """
         eta = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
         wait = self._wait(countdown, eta)
@@ -51,7 +51,7 @@ class Application(Celery):
             except (DatabaseError, InterfaceError) as error:
                 if not options.get("retries"):
                     raise
-                log.warning("retry of %s sent early: it cannot be kept: %s", name, " ".join(str(error).split()))
+                log.warning("retry of %s sent early: not kept until due: %s", name, " ".join(str(error).split()))
                 options, countdown, eta = options | {"task_id": task_id}, self.longest.total_seconds(), None
             else:
                 return self.AsyncResult(task_id)

@@ -7,17 +7,17 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-VERSION = 1  # a consumer refuses a later one; fields that it does not know it ignores
+VERSION = 1  # a consumer refuses a later version, and ignores unknown fields
 
 
 @dataclass(frozen=True)
 class Event:
     """Something that has happened to one aggregate.
 
-    `consumer`: the task that it is for. `outbox`: the alias of the database that it waits in until
-    the producer knows that it was received, and `queue` where the producer's workers want to be
-    told. `sends`: how many times it was sent with this one. `headers`: those of its message.
-    `bulk`: one of many, which single ones overtake. `version`: of the message.
+    `consumer`: the task that receives it. `outbox`: the alias of the database that keeps it until
+    the consumer has confirmed it. `queue`: the queue for that confirmation. `sends`: how many times
+    it was sent, this time included. `headers`: those of its message. `bulk`: one of publish_many,
+    which single events overtake. `version`: of the message format.
     """
 
     id: UUID
@@ -34,16 +34,16 @@ class Event:
     version: int = VERSION
 
     def message(self) -> dict[str, Any]:
-        """Return the event as JSON can hold it, without its headers."""
+        """Return the event as a JSON-serialisable dictionary, without its headers."""
         found = vars(self) | {"id": str(self.id), "at": self.at.isoformat()}
         del found["headers"], found["bulk"]
         return found
 
     @classmethod
     def read(cls, message: dict[str, Any]) -> Self:
-        """Return the event that `message` holds; what a later release says besides is left out.
+        """Return the event that `message` holds, without the fields of a later release.
 
-        Raises TypeError, KeyError or ValueError if it is none.
+        Raises TypeError, KeyError or ValueError if it holds none.
         """
         known = {one.name for one in fields(cls)} - {"headers", "bulk"}
         found = {name: value for name, value in message.items() if name in known}

@@ -1,8 +1,8 @@
-"""What is due later waits in a table, and is given to the broker when it is due.
+"""Tasks that are due later: a table keeps each one until it is due, and then the broker gets it.
 
-A worker that is sent a task with a `countdown` holds it until then, and the broker gives what a
-worker holds for longer than its visibility time-out to another one: the task would run once for
-each time-out that passes.
+A worker holds a task with a `countdown` until then, and the broker gives a task that is held for
+longer than its visibility time-out to another worker: the task would run once for each time-out
+that passes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from scaleout.events.conf import current_headers
 from scaleout.events.models import Later
 from scaleout.events.sending import deliver
 
-AGAIN = timedelta(seconds=10)  # until what the broker did not take is tried again
-# What the sender needs and the message does not hold.
+AGAIN = timedelta(seconds=10)  # until a task that the broker did not take is tried again
+# The fields that the sender needs and the message does not hold.
 _OWN = ("producer", "publisher", "connection", "router", "result_cls", "task_type", "add_to_parent")
 
 
 def keep_task(wait: timedelta, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> None:
-    """Keep a task until `wait` is over. Raises kombu.exceptions.EncodeError or TypeError for what
-    JSON can't hold.
+    """Keep a task until `wait` is over.
+
+    Raises kombu.exceptions.EncodeError or TypeError for what JSON cannot hold.
     """
     options = {key: value for key, value in options.items() if key not in _OWN and value is not None}
     if "queue" in options:
@@ -40,10 +41,10 @@ def keep_task(wait: timedelta, name: str, args: Any, kwargs: Any, options: dict[
 
 
 def send_due(alias: str) -> int:
-    """Give the broker the next task that is due in `alias`; return how many it took. Several at
-    once share the work.
+    """Send the next tasks that are due in `alias`; return how many the broker took.
 
-    One that is killed between the two lines sends it once more: a task is delivered at least once.
+    Several relays share the work. One that is killed between the two lines sends its tasks once
+    more: a task is delivered at least once.
     """
     with transaction.atomic(using=alias):
         due = Later.objects.using(alias).filter(due_at__lte=Now()).order_by("due_at")

@@ -1,8 +1,6 @@
-"""How much waits in the outboxes and in the queue: asked when Prometheus asks, whoever else is
-away.
+"""The backlog of the outboxes and queues, measured at each scrape by Prometheus.
 
-Not by a task: where the broker is away no task comes, and then it is most of all that one wants to
-know.
+Not by a task: while the broker is down no task runs, and then the measurement matters most.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ from scaleout.events.relay import AWAY
 from scaleout.events.sending import length
 from scaleout.events.statements import BY_INDEX
 
-EVERY = 4.0  # seconds between two looks of one process: Prometheus asks every five
-PATIENCE = 1.0  # seconds that who asks waits for all outboxes
+EVERY = 4.0  # seconds between two looks of one process: Prometheus scrapes every five
+PATIENCE = 1.0  # seconds that a scrape waits for all outboxes
 STATEMENT = "1s"
-NOTHING = (float("nan"),) * 3  # what cannot be asked is not a number
+NOTHING = (float("nan"),) * 3  # the metrics of an outbox that does not answer
 
-MOST = 10_000  # events that are counted one by one; of more the statistics say how many, which follow in a second
-# By the primary key: what was deleted at its beginning is passed over once, and not by each look.
+MOST = 10_000  # events that are counted exactly; beyond that the statistics estimate, up to a second late
+# By the primary key: so one look passes over the deleted rows at its beginning, and not each one.
 _QUERY = f"""
     SELECT CASE WHEN counted <= {MOST} THEN counted
                 ELSE greatest(counted, pg_stat_get_live_tuples('events_outbox'::regclass)) END,
@@ -39,7 +37,7 @@ _looks: dict[str, _Look] = {}  # the last one, by alias
 
 
 class _Look(threading.Thread):
-    """A look into one outbox. While it hangs, as long as the server does, no second one begins."""
+    """A look into one outbox. While it hangs, no second one begins."""
 
     def __init__(self, alias: str) -> None:
         super().__init__(name=f"outbox {alias}", daemon=True)
@@ -47,7 +45,7 @@ class _Look(threading.Thread):
         self.began = time.monotonic()
 
     def run(self) -> None:
-        """Look, and tell Prometheus."""
+        """Look, and set the gauges."""
         try:
             with transaction.atomic(using=self.alias), connections[self.alias].cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [STATEMENT])
@@ -60,15 +58,15 @@ class _Look(threading.Thread):
             connections.close_all()
 
     def tell(self, found: tuple[float, float, float]) -> None:
-        """Set what Prometheus is told of this outbox."""
+        """Set the gauges of this outbox."""
         name = connections.settings[self.alias]["NAME"]
         for gauge, value in zip((metrics.depth, metrics.age, metrics.parked), found, strict=True):
             gauge.labels(name).set(float(value))
 
 
 def measure() -> None:
-    """Tell Prometheus how much waits, and for how long. Returns in time: what is not known by then
-    is not a number.
+    """Set the gauges of each backlog and its age. Returns in time: an unknown value is not a
+    number.
     """
     looks = [_look(alias) for alias in databases()]
     for queue in conf().queues or [conf().queue]:
@@ -82,7 +80,7 @@ def measure() -> None:
 
 
 def _look(alias: str) -> _Look:
-    """Return a look that is young enough, or else one that begins now."""
+    """Return a look that is recent enough, or start one."""
     with _lock:
         look = _looks.get(alias)
         if look is None or not (look.is_alive() or time.monotonic() - look.began < EVERY):

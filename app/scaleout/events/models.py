@@ -1,5 +1,5 @@
-"""The outbox and the inbox. A database whose changes are told has the one, a database in which
-events have effects the other.
+"""The outbox and the inbox: tables of a database that produces events, and of one that consumes
+them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from django.db.models.functions import Cast, Now, NullIf
 
 
 class Outbox(models.Model):
-    """An event on its way to one consumer. The row goes when the consumer has said that it has it.
+    """An event for one consumer. The consumer's confirmation deletes the row.
 
-    It belongs to the database, not to a row: it is sent from where it was written, and whatever
-    becomes of the row that it tells of, the event stays true. A bucket changes its shard only when
-    none of its events is left here.
+    It belongs to the database, not to a row: it is sent from where it was written, and stays true
+    even if the changed row is deleted. A bucket moves to another shard only when none of its events
+    is left here.
     """
 
     id = models.BigAutoField(primary_key=True, help_text="The order of the events of an aggregate.")
@@ -32,7 +32,7 @@ class Outbox(models.Model):
     parked_at = models.DateTimeField(null=True, help_text="When it was given up, until a person has looked at it.")
     bucket = models.SmallIntegerField(
         null=True,
-        # Evaluated by the database at each INSERT: the code of the release before fills it too.
+        # Evaluated by the database at each INSERT, so that the release before fills it too.
         db_default=Cast(
             NullIf(
                 Func(Value("sharding.bucket"), Value(True), function="current_setting", output_field=TextField()),
@@ -54,7 +54,7 @@ class Outbox(models.Model):
         constraints = (models.UniqueConstraint(name="events_outbox_once", fields=["event_id", "consumer"]),)
         indexes = (
             models.Index(name="events_outbox_order", fields=["consumer", "aggregate", "id"]),
-            # By the release before this one; the next one removes it.
+            # Used by the release before this one; the next one removes it.
             models.Index(name="events_outbox_due", fields=["due_at"], condition=Q(parked_at=None)),
             models.Index(
                 name="events_outbox_claim", fields=["consumer", "bulk", "due_at"], condition=Q(parked_at=None)
@@ -64,12 +64,12 @@ class Outbox(models.Model):
         )
 
     def __str__(self) -> str:
-        """Return what it is and for whom."""
+        """Return the event and its consumer."""
         return f"{self.name} of {self.aggregate} for {self.consumer}"
 
 
 class Later(models.Model):
-    """A task that is given to the broker when it is due (later.py)."""
+    """A task that the broker gets when it is due (later.py)."""
 
     id = models.BigAutoField(primary_key=True)
     name = models.TextField(help_text="The task.")
@@ -78,16 +78,14 @@ class Later(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
-        """Return what it is and when."""
+        """Return the task and its time."""
         return f"{self.name} at {self.due_at:%Y-%m-%d %H:%M:%S}"
 
 
 class InboxEntry(models.Model):
-    """That a consumer has had the effect of an event: written in the same transaction as the
-    effect.
+    """A record that a consumer has had the effect of an event, written in the effect's transaction.
 
-    The base of every inbox. One for sharded rows is itself sharded, so that it moves with what it
-    speaks of.
+    The base of every inbox. An inbox of sharded rows is sharded too, so that it moves with them.
     """
 
     consumer = models.TextField()
@@ -98,7 +96,7 @@ class InboxEntry(models.Model):
         abstract = True
 
     def __str__(self) -> str:
-        """Return which event, and whose."""
+        """Return the event and its consumer."""
         return f"{self.event_id} for {self.consumer}"
 
 

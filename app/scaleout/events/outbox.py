@@ -1,9 +1,7 @@
-"""The outbox: an event is written in the transaction of the change that it tells of, and sent after
-the commit.
+"""The outbox: an event is written in the transaction of its change, and sent after the commit.
 
-What the rows of one consumer and one aggregate promise is their order: only the first is ever on
-its way, and the next one goes when the consumer has that. So a message that comes twice, or late,
-or never, changes no order.
+The events of one aggregate reach a consumer in order: only the first one is sent, and the next one
+when the consumer has confirmed it. A message that is duplicated, late or lost changes no order.
 """
 
 from __future__ import annotations
@@ -30,8 +28,8 @@ from scaleout.events.sending import SEEN, answers_of, queue_for, room, send
 from scaleout.events.signing import signed
 from scaleout.events.uuid7 import uuid7
 
-SIZE = 65_536  # bytes of an event's data: it goes through the memory of the broker, of workers and of the database
-BATCH = 1000  # of many events at once: so many are written by one statement
+SIZE = 65_536  # bytes of an event's data: broker, workers and database hold it in memory
+BATCH = 1000  # events that one statement of publish_many writes
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape of JSON, and not a backslash with letters behind it
 
 
@@ -39,18 +37,19 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
     """Notify the consumers of `name` (`EVENTS["CONSUMERS"]`) of what has happened to `aggregate`;
     return the event's id.
 
-    Only inside a transaction on `using`, whose commit makes it true; best at its end, for from here
-    on others who tell of the same aggregate wait for that. Afterwards it is sent at once if the
-    broker takes it and the consumer's queue is not full, and by the relay if not. Raises
-    TransactionManagementError outside of a transaction; TypeError and ValueError for data that
-    JSON, or PostgreSQL's, can't hold, or of more than SIZE bytes.
+    Call it only inside a transaction on `using`, and best at its end: from here on another
+    publisher for the same aggregate waits for the commit. After the commit the event is sent at
+    once if the broker takes it and the consumer's queue is not full, else by the relay.
+
+    Raises TransactionManagementError outside of a transaction; TypeError and ValueError for data
+    that JSON, or PostgreSQL's, cannot hold, or of more than SIZE bytes.
     """
     consumers = conf().consumers.get(name)
     if consumers is None:
         raise ImproperlyConfigured(f"EVENTS['CONSUMERS'] names no consumers of {name}")
     if not connections[using].in_atomic_block:
         raise transaction.TransactionManagementError(
-            f"{name} is told outside of a transaction on {using}: it would be told although its change is not made"
+            f"{name} is published outside of a transaction on {using}: put the change and publish() into one atomic()"
         )
     event_id = uuid7()
     headers = current_headers()
@@ -77,7 +76,7 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
 
     def send_now() -> None:
         _send_at_once(using, alone)
-        for consumer in waiting:  # what it waits for may be gone by now
+        for consumer in waiting:  # the event before it may be confirmed by now
             dispatch(using, _next(using, consumer, aggregate))
 
     transaction.on_commit(send_now, using=using, robust=True)
@@ -85,7 +84,7 @@ def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any
 
 
 def _json(data: dict[str, Any]) -> str:
-    """Return the data as text. An error of the database would have broken the caller's
+    """Return the data as text. Checked here, because a database error would break the caller's
     transaction.
     """
     text = json.dumps(data, allow_nan=False, ensure_ascii=False)
@@ -96,33 +95,32 @@ def _json(data: dict[str, Any]) -> str:
     return text
 
 
-def publish_many(name: str, told: Iterable[tuple[str, dict[str, Any]]], /, *, using: str = "default") -> None:
-    """Tell the consumers of `name` what has happened to many aggregates, each with its data; in
-    bounded memory.
+def publish_many(name: str, changes: Iterable[tuple[str, dict[str, Any]]], /, *, using: str = "default") -> None:
+    """Write events about many aggregates, each with its data, for the consumers of `name`.
 
-    The transaction must have locked a row of each of these aggregates, as every other publisher
-    does: of the locks that `publish` takes the server has only some thousands. They are sent by the
-    relay, a few at a time, and by queues of their own: single events overtake them.
+    Memory is bounded. The transaction must have locked a row of each aggregate, as every other
+    publisher does: PostgreSQL has only some thousands of the locks that `publish` takes. The relay
+    sends these events a few at a time, by queues of their own, so that single events overtake them.
     """
     headers = current_headers()
     due_at, count = timezone.now(), 0
-    for some in batched(told, BATCH, strict=False):
+    for some in batched(changes, BATCH, strict=False):
         rows = []
         for aggregate, data in some:
             count += 1
             _json(data)
-            told_of = {"event_id": uuid7(), "name": name, "aggregate": aggregate, "data": data, "headers": headers}
-            rows += [Outbox(**told_of, consumer=one, due_at=due_at, bulk=True) for one in conf().consumers[name]]
+            fields = {"event_id": uuid7(), "name": name, "aggregate": aggregate, "data": data, "headers": headers}
+            rows += [Outbox(**fields, consumer=one, due_at=due_at, bulk=True) for one in conf().consumers[name]]
         Outbox.objects.using(using).bulk_create(rows)
     metrics.published.labels(name).inc(count)
 
 
 @dataclass(frozen=True)
 class Want:
-    """What to claim: up to `limit` events for `consumer`, of the many (`bulk`) or the single ones.
+    """What to claim: up to `limit` events for `consumer`, of publish_many (`bulk`) or of publish.
 
-    `taken`: the consumer's queue is empty. `heard`: the queue of its answers is. What was sent is
-    sent again only when it was seen taken, and some time later heard.
+    `taken`: the consumer's queue is empty. `heard`: the queue of its answers is empty. A sent event
+    is resent only after both were seen, the second one some time after the first.
     """
 
     consumer: str
@@ -136,11 +134,11 @@ type Claimed = tuple[int, Event]
 
 
 def claim(alias: str, wants: Sequence[Want], ago: float = 0.0) -> tuple[list[Claimed], dict[tuple[str, bool], int]]:
-    """Return events that are due, with the numbers of their rows: they are the caller's to send
-    now. And how many rows were looked at, by consumer and bulk. `ago`: seconds since the lengths of
-    the queues were looked at.
+    """Claim events that are due; return them with the numbers of their rows, for the caller to send
+    now.
 
-    They are due again some time later, whatever becomes of the caller.
+    Also return how many rows were looked at, by consumer and bulk. `ago`: seconds since the lengths
+    of the queues were read. The events are due again some time later, even if the caller dies.
     """
     values: dict[str, Any] = {
         "consumers": [one.consumer for one in wants],
@@ -159,7 +157,7 @@ def claim(alias: str, wants: Sequence[Want], ago: float = 0.0) -> tuple[list[Cla
 
 
 def dispatch(alias: str, claimed: Sequence[Claimed]) -> bool:
-    """Send what was claimed. What the broker does not take is due again at once; then return
+    """Send claimed events. Those that the broker does not take are due again at once; then return
     False.
     """
     for position, (_, event) in enumerate(claimed):
@@ -170,11 +168,11 @@ def dispatch(alias: str, claimed: Sequence[Claimed]) -> bool:
 
 
 def _send_at_once(alias: str, written: Sequence[Claimed]) -> None:
-    """After the commit: send what was written. What has no room, or the broker does not take, is
-    left to the relay.
+    """Send the events after the commit; leave to the relay what has no room or the broker does not
+    take.
 
-    Where the broker does not say, nothing is sent either: it costs a request no more than one
-    failure.
+    If the broker does not report a queue's length nothing is sent: a request waits for one failure
+    at most.
     """
     left = [
         (number, event)
@@ -191,8 +189,8 @@ def _give_back(alias: str, claimed: Sequence[Claimed]) -> None:
 
 
 def received(alias: str, event_id: UUID, consumer: str) -> None:
-    """Note that the consumer has had the effect of the event, and send what waits behind it: the
-    next one of its aggregate, or of the many another one, so that their consumer always has some.
+    """Delete a confirmed event, and send the next one: of its aggregate, or for a bulk event any
+    other, so that the consumer stays busy.
     """
     with connections[alias].cursor() as cursor:
         cursor.execute(statements.RECEIVED, [event_id, consumer])
@@ -200,8 +198,7 @@ def received(alias: str, event_id: UUID, consumer: str) -> None:
     if row is None:
         return
     aggregate, bulk = row
-    # After the commit: a publisher of the next one at this moment sees that it has nothing to wait
-    # for, or is seen.
+    # After the commit: a publisher of the next event either sees this one gone, or is seen itself.
     following = _next(alias, consumer, aggregate)
     if bulk and not following and room(consumer, bulk=True, seen=SEEN):
         following, _ = claim(alias, [Want(consumer, bulk=True, limit=1, taken=False, heard=False)])
@@ -209,7 +206,7 @@ def received(alias: str, event_id: UUID, consumer: str) -> None:
 
 
 def discard(alias: str, event_ids: Iterable[UUID]) -> int:
-    """Delete parked events, and send what waits behind them; return how many."""
+    """Delete parked events, and send those that wait behind them; return how many were deleted."""
     parked = Outbox.objects.using(alias).filter(parked_at__isnull=False, event_id__in=list(event_ids))
     with transaction.atomic(using=alias):
         gone = list(parked.select_for_update().values_list("id", "consumer", "aggregate"))
@@ -220,19 +217,19 @@ def discard(alias: str, event_ids: Iterable[UUID]) -> int:
 
 
 def _next(alias: str, consumer: str, aggregate: str) -> list[Claimed]:
-    """Claim the first event of an aggregate if it was not sent yet."""
+    """Claim the first event of an aggregate if it has not been sent."""
     with connections[alias].cursor() as cursor:
         cursor.execute(statements.NEXT, {"consumer": consumer, "aggregate": aggregate})
         return [(row[0], _event(alias, row)) for row in cursor.fetchall()]
 
 
-def failed(  # noqa: PLR0913 - what an answer says
+def failed(  # noqa: PLR0913 - the fields of an answer
     alias: str, event_id: UUID, consumer: str, error: str, *, counts: bool, sends: int = 0
 ) -> bool:
-    """Note that the consumer has failed with the event; return whether it is parked now.
+    """Count a failure of the consumer with the event; return whether the event is parked now.
 
-    `counts`: the event may be the reason. It is not while the consumer's database is away. `sends`:
-    which copy of it.
+    `counts`: the event may be the cause. It is not while the consumer's database is down. `sends`:
+    the number of the copy that failed.
     """
     with connections[alias].cursor() as cursor:
         values: dict[str, Any] = {"event_id": event_id, "consumer": consumer, "error": error, "counts": int(counts)}
@@ -243,7 +240,7 @@ def failed(  # noqa: PLR0913 - what an answer says
 
 
 def resend(alias: str, event_ids: Iterable[UUID] | None = None) -> int:
-    """Let parked events be sent again, all of them by default; return how many."""
+    """Make parked events due again, all of them by default; return how many."""
     parked = Outbox.objects.using(alias).filter(parked_at__isnull=False)
     if event_ids is not None:
         parked = parked.filter(event_id__in=list(event_ids))
@@ -269,7 +266,7 @@ def _event(alias: str, row: Sequence[Any]) -> Event:
 
 def _send(event: Event, by: str) -> bool:
     headers = signed(event)
-    if headers is None:  # the relay of a process that has the key sends it
+    if headers is None:  # the relay of a process with the key sends it
         return False
     to = queue_for(event.consumer, bulk=event.bulk)
     if not send(event.consumer, to, headers=headers, event=event.message()):

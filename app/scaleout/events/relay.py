@@ -1,4 +1,4 @@
-"""The relay: sends what was left in the outbox, in batches and for a bounded time."""
+"""The relay: send what is left in the outboxes, in batches and for a bounded time."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from scaleout.events.sending import answers_of, queue_for, room, waiting
 from scaleout.events.statements import BY_INDEX, CONSUMERS
 
 BATCH = 100
-SECONDS = 8.0  # for one run; the next one goes on
-TASKS = 2.0  # and for the tasks that are due
-STRANGE = timedelta(minutes=10)  # longer than a release takes to replace another one
+SECONDS = 8.0  # for one run; the next one continues
+TASKS = 2.0  # of it for the tasks that are due
+STRANGE = timedelta(minutes=10)  # longer than a rolling deploy takes
 STRAYS = 1000  # in one run
 NO_CONSUMER = "EVENTS names no such consumer"
 
-# Away, or read-only since another server is the primary now, which PostgreSQL reports as
-# InternalError.
+# Down, or read-only after a failover, which PostgreSQL reports as InternalError.
 AWAY = (OperationalError, InterfaceError, InternalError)
 
 log = logging.getLogger(__name__)
@@ -36,15 +35,15 @@ _turns = count()
 
 
 def relay(seconds: float = SECONDS) -> int:
-    """Send what is due in the outboxes of this process, and return how many events. Several at once
-    share the work.
+    """Send the events that are due in the outboxes of this process, and return how many.
 
-    Single events first, in all outboxes; then of the many.
+    Several relays share the work. Single events go first, in all outboxes; then those of
+    publish_many.
     """
     until = time.monotonic() + seconds
     sent = 0
     aliases = databases()
-    # Each is first in its turn: one with a long row would leave no room to the others.
+    # Each outbox is first in its turn: else a long one would leave no room to the others.
     first = next(_turns) % max(1, len(aliases))
     for bulk in (False, True):
         for alias in aliases[first:] + aliases[:first]:
@@ -53,20 +52,20 @@ def relay(seconds: float = SECONDS) -> int:
                     if not dispatch(alias, claimed):
                         return sent
                     sent += len(claimed)
-            except AWAY as error:  # the others go on
-                log.warning("the outbox of %s cannot be read: %s", alias, " ".join(str(error).split()))
+            except AWAY as error:  # continue with the other outboxes
+                log.warning("outbox of %s not read: %s", alias, " ".join(str(error).split()))
     return sent
 
 
 def _claims(alias: str, until: float, *, bulk: bool) -> Iterator[list[Claimed]]:
-    """Yield what is due in an outbox, a batch at a time, until no consumer has more that is due, or
-    room for it.
+    """Yield batches of due events of an outbox until no consumer has more of them, or room for
+    them.
     """
     left = consumers()
-    first = next(_turns) % max(1, len(left))  # of consumers with one queue, too
+    first = next(_turns) % max(1, len(left))  # also among consumers of one queue
     left = left[first:] + left[:first]
     began = time.monotonic()
-    # As it was at first: what comes into the queues from here on is not what was in them before.
+    # The state at the beginning: an event sent from here on was not in the queues at that time.
     taken = {one: waiting(queue_for(one, bulk=bulk)) == 0 for one in left}
     heard = waiting(answers_of(bulk=bulk)) == 0
     while left and time.monotonic() < until:
@@ -80,9 +79,7 @@ def _claims(alias: str, until: float, *, bulk: bool) -> Iterator[list[Claimed]]:
 
 
 def _limits(of: list[str], *, bulk: bool) -> dict[str, int]:
-    """Return how many events may be sent now to each consumer for which there is room. Several may
-    have one queue.
-    """
+    """Return how many events each consumer may get now. Several consumers may share a queue."""
     limits, rooms = dict[str, int](), dict[str, int]()
     for one in of:
         queue = queue_for(one, bulk=bulk)
@@ -103,7 +100,7 @@ def relay_tasks(seconds: float = TASKS) -> int:
             while time.monotonic() < until and send_due(alias):
                 sent += 1
         except AWAY as error:
-            log.warning("the tasks in %s cannot be read: %s", alias, " ".join(str(error).split()))
+            log.warning("later tasks of %s not read: %s", alias, " ".join(str(error).split()))
     return sent
 
 
@@ -113,7 +110,7 @@ def consumers() -> list[str]:
 
 
 def tidy(seconds: float = SECONDS) -> int:
-    """Delete what the inboxes need not remember any more, and return how many entries."""
+    """Delete inbox entries that are too old to be needed, and return how many."""
     until = time.monotonic() + seconds
     deleted = 0
     for model in (one for one in apps.get_models() if issubclass(one, InboxEntry)):
@@ -125,17 +122,16 @@ def tidy(seconds: float = SECONDS) -> int:
                     deleted += rows.filter(pk__in=old).delete()[0] if old else 0
                     if len(old) < BATCH:
                         break
-            except AWAY as error:  # also where a bucket is just moving: the next time, then
-                log.warning("%s of %s is not tidied: %s", model._meta.db_table, alias, " ".join(str(error).split()))
+            except AWAY as error:  # also while a bucket moves: the next run deletes them
+                log.warning("%s of %s not tidied: %s", model._meta.db_table, alias, " ".join(str(error).split()))
     return deleted
 
 
 def park_strays() -> int:
-    """Park what is for a consumer that there is no more, or it would wait unseen for ever; return
-    how many events.
+    """Park events of consumers that no longer exist; return how many. Else they would wait unseen
+    for ever.
 
-    Not what is young: while a release replaces another one, the older one does not know all
-    consumers.
+    Young ones are left: during a deploy the older release does not know all consumers.
     """
     parked = 0
     for alias in databases():
@@ -149,5 +145,5 @@ def park_strays() -> int:
                 some = list(old.order_by("consumer", "bulk", "due_at").values_list("pk", flat=True)[:STRAYS])
                 parked += outbox.filter(pk__in=some, parked_at=None).update(parked_at=Now(), error=NO_CONSUMER)
         except AWAY as error:
-            log.warning("the outbox of %s cannot be read: %s", alias, " ".join(str(error).split()))
+            log.warning("outbox of %s not read: %s", alias, " ".join(str(error).split()))
     return parked

@@ -1,12 +1,12 @@
-"""Whose an event is: signed where it is sent, checked where it is received.
+"""Signatures of events: made by the sender, checked by the receiver.
 
 `EVENTS["SIGN"]` names a function that returns the signature of bytes, or None where this
 process has no key: then it sends no event, and leaves that to the relay of one that has.
 `EVENTS["VERIFY"]` names one that says whether a signature is of the service that owns the
 event's name. Without these settings each client of the queue is believed.
 
-The signature is of the message as it is sent, its consumer and its outbox included, so no part of
-it can be exchanged. It goes in a header, which the release before does not know and leaves alone.
+The signature covers the whole message with its consumer and outbox, so no part of it can be
+exchanged. It goes in a header, which an older release ignores.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def signed(event: Event) -> dict[str, str] | None:
 
 
 def believed(message: Any, consumer: str, signature: object) -> bool:
-    """Return whether `message` is an event for `consumer` of the service that owns its name.
+    """Return whether the service that owns the event's name has made `message`, for `consumer`.
 
-    One that is not is counted and dropped without an answer: a forger could else let good events be
-    parked. A good one that came without a signature, of the release before, stays in its outbox,
-    whose relay sends it again.
+    Any other message is counted and dropped without an answer: with answers a forger could get good
+    events parked. A good event without a signature, sent by the release before, stays in its
+    outbox, whose relay resends it.
     """
     path = conf().verify
     if not path:
@@ -52,7 +52,7 @@ def believed(message: Any, consumer: str, signature: object) -> bool:
             if import_string(path)(name, _bytes(message), signature):
                 return True
         except (ValueError, TypeError, RecursionError):
-            pass  # no JSON of ours
+            pass  # malformed JSON
     metrics.refused.labels(name if known else "unknown").inc()
     log.warning("event refused: %.40r for %s: not signed by its owner", name, consumer)
     return False

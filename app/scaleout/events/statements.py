@@ -1,31 +1,29 @@
-"""What the outbox does to its table, and how long it waits. By indexes alone, however the table has
-grown or shrunk.
+"""The SQL statements of the outbox and its waits. They use indexes only, at any size of the
+table.
 """
 
 from __future__ import annotations
 
-# Seconds until what was sent, and of which nothing was heard, is sent again: longer than a consumer
-# with nothing else to do takes. The waits grow up to LONGEST. In between the relay looks whether
-# the consumer's queue is empty.
+# Seconds until a sent event without an answer is resent: longer than an idle consumer takes. The
+# waits grow up to LONGEST. In between the relay looks whether the consumer's queue is empty.
 SILENCE = 10
 LOOK = SILENCE / 2
 LONGEST = 120
-# Failures of the consumer until an event is parked: with the waits between them that is about four
-# minutes.
+# Failures of the consumer until an event is parked: about four minutes with the waits in between.
 FAILURES = 8
 
-# What is known of an event that was sent. It may be in the consumer's queue; the queue was empty
-# since, so that a worker has it or none has; none has it: the consumer failed with it, or the
-# broker did not take it.
+# The state of a sent event. UNKNOWN: it may be in the consumer's queue. TAKEN: the queue was empty
+# since, so a worker has it or none. HEARD: no worker has it: the consumer failed, or the broker did
+# not take it.
 UNKNOWN, TAKEN, HEARD = 0, 1, 2
 
 _COLUMNS = "id, event_id, name, aggregate, consumer, data::text, headers::text, created_at, sends, bulk"
-# A wait after so many sends: 2, 4, 8, … seconds, a fifth more or less, so that what failed together
-# does not come back together.
+# The wait after so many sends: 2, 4, 8, … seconds, a fifth more or less, so that events that failed
+# together are not resent together.
 _WAIT = "make_interval(secs => greatest({least}, least({longest}, 2 ^ least(sends, 10))) * (0.8 + 0.4 * random()))"
 ONE_OF_AN_AGGREGATE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
-# What waits behind another one is due at once: it goes when that one has gone. A statement of its
-# own after the lock, so that it sees what the last holder of the lock has committed.
+# An event behind another one is due at once: it is sent when that one is confirmed. A separate
+# statement after the lock, so that it sees what the last holder of the lock has committed.
 WRITE = f"""
     INSERT INTO events_outbox (event_id, name, aggregate, consumer, data, headers, created_at, due_at, sends)
     SELECT %(event_id)s, %(name)s, %(aggregate)s, %(consumer)s, %(data)s, %(headers)s, clock_timestamp(),
@@ -35,24 +33,23 @@ WRITE = f"""
                             WHERE consumer = %(consumer)s AND aggregate = %(aggregate)s) AS waits)
     RETURNING {_COLUMNS}
 """  # noqa: S608 - made of our own words
-# A single event does not wait for the turn of the many that are before it in its aggregate.
+# A single event does not wait for the bulk events before it in its aggregate.
 HURRY = """
     UPDATE events_outbox SET bulk = false, due_at = CASE WHEN sends = 0 THEN clock_timestamp() ELSE due_at END
      WHERE consumer = %(consumer)s AND aggregate = %(aggregate)s AND bulk
 """
-# The best plan, whatever the statistics say of a table that fills and empties within minutes: each
-# row by an index. By which one, the order says: a comparison of rows, ordered as its index is, can
-# go by no other.
+# Force an index for each row, whatever the statistics say: this table fills and empties within
+# minutes. The order selects the index: only that index can serve a comparison of rows in its order.
 BY_INDEX = """
     SELECT set_config('enable_' || way, 'off', true)
       FROM unnest(ARRAY['seqscan', 'bitmapscan', 'sort', 'incremental_sort', 'hashjoin', 'mergejoin']) AS way
 """
-# Of each want as many rows as it says are looked at, those that are due longest. What waits behind
-# another one is looked at again when it is twice as old. Of what was sent it is first noted that
-# the queue is empty: then a worker has it, or none. If some time later nothing was heard, and no
-# answer waits, it is sent again. `ago`: seconds since it was asked how long the queues are; what
-# was sent since then is not due. Skipped: what another relay has in its hand. The time of the
-# statement, not the clock's: an index finds what is due at a time that stands still.
+# For each want, look at as many rows as its limit, those that are due longest. An event behind
+# another one is looked at again when it is twice as old. For a sent event the relay first notes
+# that the queue is empty: then a worker has it, or none. If it has no answer some time later, and
+# no answer waits, it is resent. `ago`: seconds since the lengths of the queues were read; an event
+# sent later is not due. Rows that another relay has locked are skipped. The statement's time, not
+# the clock's: an index needs a constant time.
 CLAIM = f"""
     WITH due AS MATERIALIZED (
         SELECT one.id, CASE WHEN one.waits THEN 'waits'
@@ -84,7 +81,7 @@ CLAIM = f"""
       FROM due WHERE events_outbox.id = due.id
     RETURNING {_COLUMNS.replace("id,", "events_outbox.id,", 1)}, what
 """  # noqa: S608 - as above
-# The first of its aggregate, if it was not sent yet.
+# The first event of its aggregate, if it has not been sent.
 NEXT = f"""
     WITH head AS MATERIALIZED (
         SELECT id AS first, consumer AS its_consumer, aggregate AS its_aggregate FROM events_outbox
@@ -95,9 +92,8 @@ NEXT = f"""
        AND sends = 0 AND parked_at IS NULL
     RETURNING {_COLUMNS}
 """  # noqa: S608 - as above
-# Only what is said of the newest copy: older ones pile up while a consumer is away, and would all
-# fail at once when it is back with its first second a bad one. 0: said by a consumer of an older
-# release.
+# Only the newest copy counts: older ones pile up while a consumer is down, and would all fail at
+# once if its first second up is a bad one. 0: answered by a consumer of an older release.
 FAILED = f"""
     UPDATE events_outbox
        SET failures = failures + %(counts)s, error = %(error)s, known = {HEARD},
@@ -111,7 +107,7 @@ BACK = f"""
     UPDATE events_outbox SET sends = sends - 1, known = {HEARD}, due_at = clock_timestamp()
      WHERE id = ANY(%s) AND sends > 0
 """  # noqa: S608 - as above
-# The consumers in the table, from one to the next: not one row of each event.
+# The consumers in the table, found one after the other and not by reading each row.
 CONSUMERS = """
     WITH RECURSIVE found AS (
         (SELECT consumer FROM events_outbox WHERE parked_at IS NULL ORDER BY consumer LIMIT 1)

@@ -1,6 +1,4 @@
-"""What the workers of a service do for its outbox. Their messages name no service: each goes to a
-queue by name.
-"""
+"""Tasks of a service's workers for its outbox. No message names the service: each has its queue."""
 
 from __future__ import annotations
 
@@ -16,28 +14,28 @@ log = logging.getLogger(__name__)
 
 
 @shared_task(name="events.answer")
-def answer(  # noqa: PLR0913 - the words of a message
+def answer(  # noqa: PLR0913 - the fields of a message
     alias: str, event_id: str, consumer: str, error: str = "", *, counts: bool = True, sends: int = 0
 ) -> None:
-    """Take note of what a consumer says of an event of the outbox in `alias`. Said twice it changes
+    """Apply a consumer's answer to an event of the outbox in `alias`. A repeated answer changes
     nothing.
     """
     if not error:
         outbox.received(alias, UUID(event_id), consumer)
     elif outbox.failed(alias, UUID(event_id), consumer, error, counts=counts, sends=sends):
-        log.error("parked: event %s for %s: %s", event_id, consumer, error)
+        log.error("event parked: %s for %s: %s", event_id, consumer, error)
 
 
 @shared_task(name="events.relay")
 def relay_outboxes() -> None:
-    """Send what was left."""
+    """Send the events that are due."""
     relay_tasks()
     relay()
 
 
 @shared_task(name="events.tidy")
 def tidy_inboxes() -> None:
-    """Delete what is old, and park what nobody can receive."""
+    """Delete old entries, and park events without a consumer."""
     tidy()
     if parked := park_strays():
-        log.error("parked: %d events of consumers that there are no more", parked)
+        log.error("events parked: %d without a consumer", parked)

@@ -1,6 +1,6 @@
 """Writes to the primary; reads from a replica that has replayed what the reader has written."""
 
-from scaleout.replication.causal import headers, position, told
+from scaleout.replication.causal import has_position, headers, position
 from scaleout.replication.routing import at_least, use_primary
 from scaleout.replication.state import begin
 from scaleout.replication.views import PrimaryMixin, ReadOnlyMixin, read_only
@@ -10,9 +10,9 @@ __all__ = [
     "ReadOnlyMixin",
     "at_least",
     "begin",
+    "has_position",
     "headers",
     "position",
     "read_only",
-    "told",
     "use_primary",
 ]

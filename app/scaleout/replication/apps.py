@@ -1,4 +1,4 @@
-"""Watch which database each query goes to, and hand positions through Celery."""
+"""Watch every query of each connection, and pass positions on with Celery tasks."""
 
 from __future__ import annotations
 
@@ -53,4 +53,4 @@ class ReplicationConfig(AppConfig):
         conf.register()
         connection_created.connect(_watch, dispatch_uid="replication.watch")
         if find_spec("celery"):
-            from scaleout.replication import tasks  # noqa: F401, PLC0415 - a project without Celery needs it not
+            from scaleout.replication import tasks  # noqa: F401, PLC0415 - not needed without Celery

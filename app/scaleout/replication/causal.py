@@ -1,9 +1,9 @@
-"""Reads that have seen their reader's own writes.
+"""Reads that see their reader's own writes.
 
 After a write the position of the primary's log travels with the caller. A replica that has
-*replayed* that position (not only received it) shows the write. With `synchronous_commit =
-remote_apply` PostgreSQL itself promises as much, but there every writer waits for the replicas;
-here only the one reader that cares is sent elsewhere.
+*replayed* that position (not only received it) shows the write. PostgreSQL promises as much with
+`synchronous_commit = remote_apply`, but then every writer waits for the replicas; here only the
+reader in question is sent to another server.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ def place(alias: str) -> tuple[str, int] | None:
     """Return the server that the replica `alias` leads to, and how far it is known to have replayed
     the log.
 
-    None if it is away, or lags. One of another backend is taken as it is.
+    None if it is down or lags. A replica of another backend counts as up to date.
     """
     connection = connections[alias]
     cluster = getattr(connection, "cluster", None)
     if cluster is None:
         return "", lsn.MAXIMUM
     host = cluster.standby(connection.settings_dict["STANDBY"])
-    if connection.connection is not None:  # an open connection keeps its server, also one that is removed by now
+    if connection.connection is not None:  # an open connection keeps its server, even a removed one
         kept = connection.host  # type: ignore[attr-defined]  # of replication.backend
         host = kept if kept in cluster.standbys() else None
     return (host, cluster.position(host)) if host else None
 
 
 def replayed(alias: str) -> int:
-    """Return how far the replica `alias` is known to have replayed the log; -1 if it is away, or
+    """Return how far the replica `alias` is known to have replayed the log; -1 if it is down or
     lags.
     """
     found = place(alias)
@@ -44,11 +44,10 @@ def replayed(alias: str) -> int:
 
 
 def ask(alias: str) -> int:
-    """Return how far the replica `alias` has replayed the log now. Raises OperationalError if it
-    does not answer.
+    """Query how far the replica `alias` has replayed the log. Raises OperationalError without an
+    answer.
 
-    A server that was promoted meanwhile has no replay position any more; what it has written
-    counts.
+    A promoted server has no replay position: the position that it has written counts.
     """
     connection = connections[alias]
     with connection.cursor() as cursor:
@@ -59,12 +58,11 @@ def ask(alias: str) -> int:
 
 
 def position() -> int:
-    """Return what a later read of this caller must have seen: call it after the commit of what was
-    written.
+    """Return the position that a later read of this caller must see: call it after the commit.
 
     It is the end of the log in memory: with `synchronous_commit = off` a commit may not be written
-    out yet. Where the primary is lost between the commit and this question, the answer is a
-    position that no replica reaches, so the caller reads the primary until it forgets the position.
+    out yet. If the primary is lost between the commit and this question, the result is a position
+    that no replica reaches, so the caller reads the primary until it drops the position.
     """
     trail = state.current()
     if (trail.wrote or trail.stray) and not connections[PRIMARY].in_atomic_block:
@@ -73,31 +71,27 @@ def position() -> int:
                 cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
                 trail.after = max(trail.after, lsn.parse(cursor.fetchone()[0]))
         except DatabaseError as error:
-            log.warning("the position of a write is not known: %s", error)
+            log.warning("position of a write not read: %s", error)
             trail.after = lsn.MAXIMUM
     return trail.after
 
 
 def bounded(after: int) -> int:
-    """Return the position `after` that a caller sent, or less: it can have seen no more than there
-    is by now.
+    """Return the position `after` of a caller, or the end of the log if that is less.
 
-    Otherwise an invented position would send its caller's reads to the primary, as often as it
-    likes.
+    Without the limit an invented position would send its caller's reads to the primary.
     """
     cluster = getattr(connections[PRIMARY], "cluster", None)
     return cluster.bounded(after) if after and cluster else after
 
 
-def told() -> bool:
-    """Return whether the caller has said what its reads must have seen."""
+def has_position() -> bool:
+    """Return whether the caller has named a position that its reads must see."""
     return state.current().after > 0
 
 
 def headers() -> dict[str, str]:
-    """Return the header to send with a call to another service, so that it reads what this caller
-    has written.
-    """
+    """Return the header for a call to another service, so that it sees this caller's writes."""
     after = position()
     return {HEADER: lsn.render(after)} if after else {}
 

@@ -1,9 +1,9 @@
-"""The servers of one PostgreSQL cluster, watched from this process: who is the primary, and who may
-be read.
+"""The servers of one PostgreSQL cluster, watched by this process: the primary and the usable
+standbys.
 
 Each process asks each server every half second over a connection of its own. So the choice of a
-server costs a request nothing, a dead server costs it at most what is written at HUNG, and there is
-no proxy in between that could fail.
+server costs a request nothing, a dead server costs it HUNG at most, and no proxy in between can
+fail.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from scaleout.replication.server import Connection, Server
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.5  # seconds between two questions
-SILENT = 1.0  # seconds without an answer after which nothing new is asked of a server
-HUNG = 1.5  # seconds without an answer of the primary after which the callers that wait for it get an error
-# The same of a standby: with INTERVAL and a second try of the read this stays below what the
-# gateway waits, 1.8 s.
+INTERVAL = 0.5  # seconds between two questions to a server
+SILENT = 1.0  # seconds without an answer after which a server gets no new queries
+HUNG = 1.5  # seconds without an answer of the primary until its waiting callers get an error
+# The same for a standby: with INTERVAL and the retry of the read below the gateway's wait, 1.8 s.
 STANDBY_HUNG = 1.0
 FIRST = 0.8  # seconds that the first caller waits for the first answers
 LOOK = 0.1  # seconds between two looks at the servers that have not answered yet
 AGAIN = 0.02  # seconds between two questions while the first caller waits for a standby to catch up
-AHEAD = 16 * 1024 * 1024  # bytes that a reader may be ahead of what the primary has said last
+AHEAD = 16 * 1024 * 1024  # bytes that a reader may be ahead of the primary's last answer
 PATIENCE = 0.2  # seconds for an answer of the primary about a position that is further ahead
 # Seconds after which the primary has written every position that it gave out, also with
 # synchronous_commit off.
 WRITTEN = 1.0
-DOUBTED = 1000  # positions that are remembered
+DOUBTED = 1000  # positions that are kept
 
 type Closer = Callable[[str, bool], object]
 
@@ -45,8 +44,8 @@ class Cluster:
 
     A standby that lags more than `max_lag_seconds` or `max_lag_bytes` is removed until it has
     caught up. Its lag in seconds is the age of the oldest change that it has not replayed: no two
-    clocks are compared, and a primary that writes nothing makes no standby lag. Without a primary a
-    standby is compared with the best of those in use.
+    clocks are compared, and an idle primary makes no standby lag. Without a primary a standby is
+    compared with the best of those in use.
     """
 
     def __init__(
@@ -66,55 +65,52 @@ class Cluster:
         self._history = History()
         self.writes = Writes()
         self._timeline = 0
-        self._doubted: dict[int, float] = {}  # positions that the primary has not said, and when they were seen first
+        self._doubted: dict[int, float] = {}  # positions beyond the primary's last answer, and when first seen
         self._lagging: set[str] = set()
         self._observing = False
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    # ── who is who ────────────────────────────────────────────────────────────────────────────────
+    # ── roles ─────────────────────────────────────────────────────────────────────────────────────
     def primary(self) -> str | None:
-        """Return the host that takes writes; None while there is none.
+        """Return the host that takes writes; None while no primary exists.
 
-        An old primary that comes back may believe in itself for a moment: the later timeline is
-        right.
+        An old primary that recovers may keep its role for a moment: the later timeline wins.
         """
         self._known()
         leader = self._leader()
         return leader.host if leader else None
 
     def standbys(self) -> list[str]:
-        """Return the hosts that may be read: up, and not too far behind."""
+        """Return the hosts that may be read: up, and without too much lag."""
         return [server.host for server in self._known().values() if self._usable(server)]
 
     def standby(self, number: int) -> str | None:
-        """Return the host of standby `number`, or where that is away, of another; None where all
-        are.
+        """Return the host of standby `number`; if that is down another one; None if all are
+        down.
         """
         usable = self.standbys()
         return usable[number % len(usable)] if usable else None
 
     def any_standby(self) -> str | None:
-        """Return a host that is up and can be read, however far behind; None where there is
-        none.
-        """
+        """Return a host that is up and readable, with any lag; None if none is."""
         return next((server.host for server in self._known().values() if server.up and server.standby), None)
 
     def position(self, host: str) -> int:
-        """Return how far `host` had replayed or written the log at the last answer."""
+        """Return how far `host` had replayed or written the log at its last answer."""
         return self._servers[host].position
 
     def note(self, host: str, position: int) -> None:
-        """Take over a position of `host` that somebody has just been told."""
+        """Take over a newer position of `host`, which a caller has just read."""
         server = self._servers[host]
         server.position = max(server.position, position)
 
     def bounded(self, position: int) -> int:
-        """Return `position`, or how far the primary has written by now where that is less.
+        """Return `position`, or the end of the primary's log if that is less.
 
-        The primary is asked only if `position` is far from what it said last: then it is made up,
-        or stands for a write whose position is not known, or comes from another cluster. A near one
-        is believed for WRITTEN seconds.
+        The primary is asked only if `position` is far beyond its last answer: then it is invented,
+        stands for a write of unknown position, or belongs to another cluster. A near one counts as
+        real for WRITTEN seconds.
         """
         self._known()
         leader = self._leader()
@@ -131,8 +127,8 @@ class Cluster:
         return min(position, leader.position)
 
     def _never_written(self, position: int, leader: Server) -> bool:
-        """Return whether the primary was asked WRITTEN seconds after `position` was seen first, and
-        is not there.
+        """Return whether the log ended before `position` WRITTEN seconds after it was first
+        seen.
         """
         seen = self._doubted.get(position)
         if seen is None:
@@ -150,36 +146,32 @@ class Cluster:
         return self._servers[host].up
 
     def why_not(self) -> str:
-        """Return one line that says why there is nobody to ask."""
+        """Return one line with the state of each server."""
         return "; ".join(
             f"{server.host}: {('standby' if server.standby else 'primary') if server.up else server.error}"
             for server in self._servers.values()
         )
 
-    # ── what callers tell ─────────────────────────────────────────────────────────────────────────
+    # ── reports of callers ────────────────────────────────────────────────────────────────────────
     def suspect(self, host: str) -> None:
-        """Leave `host` out until it has answered a question that is asked now: a query has just
-        failed there.
-        """
+        """Remove `host` until it has answered a new question: a query has just failed there."""
         server = self._servers[host]
         server.up = False
         server.error = "a query has failed"
         server.wake.set()
 
     def register(self, host: str, connection: Connection) -> None:
-        """Break `connection`, which goes to `host`, when `host` hangs."""
+        """Register `connection` to `host`, to be broken when `host` hangs."""
         self._servers[host].register(connection)
 
     def on_change(self, closer: Closer) -> None:
-        """Call `closer` with the host of each server that is lost or promoted, and whether it is
-        promoted.
-        """
+        """Call `closer` with each host that is lost or promoted, and whether it is promoted."""
         self._closers.append(closer)
 
     def stop(self) -> None:
         """End the threads of this process."""
         if self._pid != os.getpid():
-            return  # in the child of a fork: they are its parent's, and so are the connections
+            return  # in the child of a fork: threads and connections are the parent's
         self._stopping.set()
         for server in self._servers.values():
             server.wake.set()
@@ -212,8 +204,8 @@ class Cluster:
         deadline = time.monotonic() + FIRST
         for server in watched:
             server.settled.wait(max(0.0, deadline - time.monotonic()))
-        # The age of what a standby lacks is not known yet: it is usable once it has what the
-        # primary had at first.
+        # The age of a standby's missing changes is unknown at first: it is usable once it has
+        # replayed what the primary had then.
         while (late := [one for one in watched if self._lags(one)]) and time.monotonic() < deadline:
             for server in late:
                 server.wake.set()
@@ -230,8 +222,8 @@ class Cluster:
         while not stopping.is_set():
             try:
                 self._ask_once(server, was_up=was_up)
-            except Exception:  # a fault of ours must not end the watch: then a server that hangs would stay in use
-                log.exception("the watch of %s failed", server.host)
+            except Exception:  # a bug here must not end the watch: a hung server would stay in use
+                log.exception("watch of %s failed", server.host)
                 server.up = False
             was_up = server.up
             server.wake.wait(INTERVAL)
@@ -245,13 +237,13 @@ class Cluster:
         except Exception as error:
             server.error = " ".join(str(error).split())
             if was_up:
-                log.warning("%s is lost: %s", server.host, server.error)
+                log.warning("server %s lost: %s", server.host, server.error)
                 metrics.evictions.labels(server.host, "lost").inc()
                 self._close(server, promoted=False)
         else:
             if was_standby and not server.standby:
                 self._close(server, promoted=True)
-            # Its lag comes first: a standby that was away for an hour is up, but not usable.
+            # The lag first: a standby that was away for an hour is up, but not usable.
             self._note_history(server, since)
             self._observe(server)
             server.up = True
@@ -259,7 +251,7 @@ class Cluster:
             if not server.standby:
                 server.judge(self.writes)
             if not was_up:
-                log.warning("%s answers again", server.host)
+                log.warning("server %s recovered", server.host)
 
     def _close(self, server: Server, *, promoted: bool) -> None:
         for closer in self._closers:
@@ -274,20 +266,20 @@ class Cluster:
                 try:
                     self._look_at(server)
                 except Exception:  # as in _ask
-                    log.exception("the look at %s failed", server.host)
+                    log.exception("watch of %s failed", server.host)
 
     def _look_at(self, server: Server) -> None:
         silent = server.silent_for(time.monotonic())
         if silent > SILENT and server.up:
             server.up = False
-            server.error = "it does not answer"
+            server.error = "no answer"
         if silent > (STANDBY_HUNG if server.standby else HUNG):
             server.cut_all()
         if server.up:
             self._observe(server)
 
     def _observe(self, server: Server) -> None:
-        """Remove a standby that lags, and take one back that has caught up."""
+        """Remove a standby that lags, and restore one that has caught up."""
         if not server.standby or not self._observing:
             return
         seconds, size = self._lag(server, time.monotonic())
@@ -310,8 +302,8 @@ class Cluster:
     def _reference(self) -> int:
         """Return the position that a standby must have reached.
 
-        Without a primary that of the best standby in use; without one, all that is known, so that
-        no standby that was removed or away takes itself back.
+        Without a primary it is that of the best standby in use. Without one of these it is the
+        highest known position, so that no removed standby restores itself.
         """
         leader = self._leader()
         if leader is not None:
@@ -319,8 +311,9 @@ class Cluster:
         return max((one.position for one in self._servers.values() if self._usable(one)), default=self._history.end)
 
     def _note_history(self, server: Server, since: float | None) -> None:
-        """Note the position of the primary, or without one of a standby, given when `server`
-        answered before.
+        """Record the position of the primary, or without a primary that of a standby.
+
+        `since`: when `server` answered before.
         """
         leader, now = self._leader(), time.monotonic()
         if server.standby and leader is not None:
@@ -328,13 +321,12 @@ class Cluster:
         if not server.standby:
             if leader is not None and leader.timeline > server.timeline:
                 return
-            # What it has not written is lost, with an old primary, or because a backup was
-            # restored.
+            # A position beyond this one is lost: with an old primary, or by a restored backup.
             if server.timeline > self._timeline or server.position < self._history.end:
                 self._timeline = server.timeline
                 self._history.cut(server.position)
-        # What the first answer tells was written at an unknown time: too long ago for a standby
-        # that lacks it.
+        # The first answer covers writes of unknown times: they count as too old for a standby that
+        # lacks them.
         self._history.note(now - 2 * self._max_lag_seconds if since is None else since, now, server.position)
 
     def _lag(self, server: Server, now: float) -> tuple[float, int]:

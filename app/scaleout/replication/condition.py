@@ -1,6 +1,4 @@
-"""What the databases of this process are good for at the moment: for `/health/`, without asking
-anyone.
-"""
+"""The condition of this process's databases, for `/health/`, without a query."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from scaleout.replication.state import PRIMARY
 
 @dataclass(frozen=True)
 class Condition:
-    """`readable`: something can be served. `whole`: nothing is lost, and no standby lags too far to
-    be read.
-    """
+    """`readable`: pages can be served. `whole`: no server is lost, and no standby lags too far."""
 
     readable: bool
     whole: bool

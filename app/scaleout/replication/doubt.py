@@ -1,10 +1,9 @@
-"""A write whose server is lost before it answers: only the server knows whether it is stored.
+"""Writes whose server was lost before it answered: only the server knows whether they are stored.
 
-It is lost at the COMMIT of a transaction, or at a statement that is its own transaction. A server
-may have written the commit and die, be cut off, or have its process ended while it waits for a
-standby; the caller sees a closed connection in each case. A failure is certain, and the write is
-not stored, if the connection was closed before anything was sent, or if the server has answered
-with an error.
+The server is lost at the COMMIT of a transaction, or at a statement that is its own transaction. It
+may have written the commit and then died, been cut off, or had its process ended while it waited
+for a standby; the caller sees a closed connection in each case. A write is certainly not stored if
+the connection was closed before anything was sent, or if the server has answered with an error.
 """
 
 from __future__ import annotations
@@ -22,11 +21,10 @@ from scaleout.replication.server import readable
 
 @contextmanager
 def write(wrapper: Any, *, ends: bool) -> Iterator[None]:
-    """Send a statement that writes, or a COMMIT, on `wrapper`, Django's connection; `ends`: it ends
-    its transaction.
+    """Send a statement that writes, or a COMMIT, on `wrapper`, Django's connection.
 
-    Raises quorum.Unconfirmed if the connection is lost after that was sent, and notes it for the
-    answer to the request.
+    `ends`: the statement ends its transaction. Raises quorum.Unconfirmed if the connection is lost
+    after sending, and records that for the answer to the request.
     """
     with quorum.write(wrapper):
         connection = wrapper.connection
@@ -37,15 +35,15 @@ def write(wrapper: Any, *, ends: bool) -> Iterator[None]:
             yield
         except Error as error:
             if not connection.closed:
-                raise  # the server's answer: it has stored nothing
+                raise  # the server has answered with an error: it has stored nothing
             state.current().done.lost = True
             metrics.unconfirmed.labels("lost").inc()
             raise quorum.Unconfirmed(quorum.Unconfirmed.detail) from error
 
 
 def _closed_before(connection: Any) -> bool:
-    """Return whether the server has closed `connection` by now, so that nothing can reach it."""
-    for _ in range(2):  # its last words, then the end
+    """Return whether the server has closed `connection` already, so that it receives nothing."""
+    for _ in range(2):  # its last message, then the end
         if connection.closed or not readable(connection):
             break
         with suppress(psycopg.Error):

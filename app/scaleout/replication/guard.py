@@ -1,4 +1,4 @@
-"""For tests and development: a read of the primary must say that it wants the primary."""
+"""For tests and development: a read of the primary must be declared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scaleout.replication import state
 
 
 class UnsaidPrimaryRead(ImproperlyConfigured):
-    """A query reads the primary outside a write, a transaction and `use_primary()`."""
+    """A query reads the primary outside of a write, a transaction and `use_primary()`."""
 
 
 def refuse_unsaid(connection: BaseDatabaseWrapper, sql: str) -> None:

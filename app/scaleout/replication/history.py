@@ -1,4 +1,4 @@
-"""When the log had reached which position: tells since when a standby lacks what it lacks."""
+"""The times at which the log reached its positions: since when a standby lacks a change."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import threading
 from bisect import bisect_right
 from operator import itemgetter
 
-FINENESS = 64  # an age is too high by at most this part of itself
+FINENESS = 64  # an age is too high by at most 1/64 of itself
 
 
 class History:
-    """Positions of the log and the times before which nothing beyond the previous one was written.
+    """Positions of the log, each with a time before which nothing beyond the previous one was
+    written.
 
-    Nothing is forgotten. Old entries are merged, so a year takes less than 1,100 of them; a merged
+    No entry is dropped. Old entries are merged, so a year takes less than 1,100 of them; a merged
     entry keeps the older time, so an age is never too low.
     """
 
@@ -30,8 +31,8 @@ class History:
         return entries[-1][1] if entries else 0
 
     def note(self, since: float, now: float, position: int) -> None:
-        """Note that the log has reached `position`, and that what is new in it was written at
-        `since` or later.
+        """Record that the log has reached `position`, and that its new part was written at `since`
+        or later.
         """
         with self._lock:
             entries = self._entries
@@ -42,17 +43,15 @@ class History:
             self._entries = _merge([*entries, (since, position)], now)
 
     def cut(self, position: int) -> None:
-        """Drop what is beyond `position`: it was lost with an old primary."""
+        """Drop the entries beyond `position`: they were lost with an old primary."""
         with self._lock:
             end = bisect_right(self._entries, position, key=itemgetter(1))
             kept, lost = self._entries[:end], self._entries[end:]
-            # Something between the last kept position and this one was written at that time.
+            # Part of the log between the last kept position and this one was written at that time.
             self._entries = [*kept, (lost[0][0], position)] if lost else kept
 
     def missed_since(self, position: int) -> float | None:
-        """Return the time of the oldest entry beyond `position`; None where nothing is beyond
-        it.
-        """
+        """Return the time of the oldest entry beyond `position`; None without one."""
         entries = self._entries
         index = bisect_right(entries, position, key=itemgetter(1))
         return entries[index][0] if index < len(entries) else None

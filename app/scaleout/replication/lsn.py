@@ -1,6 +1,4 @@
-"""Positions in PostgreSQL's write-ahead log (LSN) as 64-bit numbers, so that they compare as what
-they are.
-"""
+"""Positions in PostgreSQL's write-ahead log (LSN) as 64-bit numbers, which compare correctly."""
 
 from __future__ import annotations
 
@@ -11,8 +9,8 @@ _FORM = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 
 def parse(text: str) -> int:
-    """Return the position that PostgreSQL writes as `text`, such as `16/B374D848`. Raises
-    ValueError for any other.
+    """Return the position of PostgreSQL's notation `text`, such as `16/B374D848`. Raises
+    ValueError.
     """
     match = _FORM.fullmatch(text)
     if match is None:

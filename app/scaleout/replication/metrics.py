@@ -1,4 +1,4 @@
-"""What Prometheus is told of the reads, and of the servers that answer them."""
+"""Prometheus metrics of the reads, and of the servers that answer them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ queries = Counter("replication_queries", "Queries by database alias.", ["alias"]
 primary_reads = Counter(
     "replication_primary_reads", "Reads that the router sent to the primary, by reason.", ["reason"]
 )
-evictions = Counter("replication_evictions", "Servers that were left out, by server and reason.", ["server", "reason"])
+evictions = Counter("replication_evictions", "Servers that were removed, by server and reason.", ["server", "reason"])
 lag_seconds = Gauge(
     "replication_lag_seconds", "Age of the oldest change not replayed.", ["server"], multiprocess_mode="livemax"
 )

@@ -1,4 +1,6 @@
-"""One trail for each request: what it must have seen comes in, what it has written goes out."""
+"""One trail for each request: it begins with the position of the caller, and ends with that of its
+writes.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +23,16 @@ log = logging.getLogger(__name__)
 COOKIE = "read_after"
 _META = f"HTTP_{causal.HEADER.upper().replace('-', '_')}"
 _NAME = re.compile(rf"{COOKIE}(_[0-9a-f]{{1,16}})?")
-# Seconds that a browser remembers a write. Longer than a replica may lag before it is left out
-# anyway.
+# Seconds that a browser keeps a position: longer than a replica may lag before it is removed.
 REMEMBERED = 60
 
 
 class ReplicationMiddleware:
-    """Hand the position of the caller's last write through, and run a read once more when its
-    server died under it.
+    """Pass the position of the caller's last write on, and repeat a read whose server has died.
 
     A browser carries the position in a cookie, any other caller in `X-Read-After`: take it from the
     answer to a write and send it with the reads that must see that write. `X-Database` names the
-    aliases that were asked, `X-Database-Server` the server that each one led to, in the same order.
+    aliases that were queried, `X-Database-Server` the server of each, in the same order.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -40,7 +40,7 @@ class ReplicationMiddleware:
         self._positions = positions.from_settings()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request. Raises BadRequest for an `X-Read-After` that is no position."""
+        """Answer the request. Raises BadRequest for a malformed `X-Read-After`."""
         trail = self._begin(request)
         response = self.get_response(request)
         if _may_repeat(request, response, trail):
@@ -53,8 +53,8 @@ class ReplicationMiddleware:
         if _in_doubt(response, trail):
             response = _unconfirmed(request)
             if trail.wrote:
-                # The next read is to show whether it is stored. The primary is not asked: it may be
-                # the one that hangs.
+                # The next read shows whether the write is stored. The primary is not asked: it may
+                # be the one that hangs.
                 self._hand_out(request, response, lsn.MAXIMUM)
         elif trail.wrote:
             self._hand_out(request, response, causal.position())
@@ -69,11 +69,11 @@ class ReplicationMiddleware:
         return response
 
     def _begin(self, request: HttpRequest) -> state.Trail:
-        """Begin with what the caller says that it has seen, or where it says nothing, with what its
-        user has written.
+        """Begin with the position that the caller names; if it names none, with that of its user's
+        last write.
 
-        A request that may write reads the primary then: so it costs one question to Redis, after
-        it.
+        A request that may write reads the primary in the second case: so it costs one question to
+        Redis, at its end.
         """
         after, kept = _position_of(request), self._positions
         pinned = False
@@ -94,7 +94,7 @@ class ReplicationMiddleware:
             self._positions.keep(request, after)
 
     def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
-        """Note a failure that no query has noted, such as that of a connection of another
+        """Record a failure that no query has recorded, such as that of a connection of another
         backend.
         """
         if isinstance(exception, OperationalError | InterfaceError):
@@ -102,10 +102,10 @@ class ReplicationMiddleware:
 
 
 def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.Trail) -> bool:
-    """Return whether the whole request may run once more: a read failed for want of its server, and
-    did nothing else.
+    """Return whether the whole request may run again: a read lost its server, and nothing else
+    happened.
 
-    An answer that has begun, and that then fails, comes here as a good one: it is never repeated.
+    An answer that fails after its beginning counts as a good one here: it is never repeated.
     """
     if not trail.done.failed or response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return False
@@ -117,21 +117,20 @@ def _may_repeat(request: HttpRequest, response: HttpResponseBase, trail: state.T
     }
     reason = next((reason for reason, holds in against.items() if holds), "")
     if reason:
-        log.info("a request that lost its database is not run once more: %s", reason)
+        log.info("request not repeated after its database was lost: %s", reason)
     return not reason
 
 
 def _in_doubt(response: HttpResponseBase, trail: state.Trail) -> bool:
-    """Return whether a write may be stored that `response` knows nothing of.
+    """Return whether a write may be stored that `response` does not report.
 
-    A view that has caught the loss of its server, and answers that all is well, has looked by
-    itself.
+    A view that catches the loss of its server and answers with success has checked that itself.
     """
     return trail.done.unconfirmed or (trail.done.lost and response.status_code >= HTTPStatus.BAD_REQUEST)
 
 
 def _unconfirmed(request: HttpRequest) -> HttpResponse:
-    """Return what the project answers to quorum.Unconfirmed, whatever the view has made of it."""
+    """Return the project's answer to quorum.Unconfirmed, in place of the view's."""
     try:
         raise quorum.Unconfirmed(quorum.Unconfirmed.detail)
     except quorum.Unconfirmed as error:
@@ -141,9 +140,9 @@ def _unconfirmed(request: HttpRequest) -> HttpResponse:
 def _set(request: HttpRequest, response: HttpResponse, after: int) -> None:
     """Set the header and the cookies of a write's position.
 
-    A browser may write twice at once, and the answer with the older position may come last: so each
-    position has a cookie of its own beside the one that says that this browser has written, and the
-    answers to both are kept.
+    A browser may write twice at once, and the answer with the older position may arrive last. So
+    each position has a cookie of its own, beside the one that says that this browser has written,
+    and the browser keeps both.
     """
     response[causal.HEADER] = lsn.render(after)
     for name in (COOKIE, f"{COOKIE}_{after:x}"):
@@ -162,7 +161,7 @@ def _position_of(request: HttpRequest) -> int:
         after = lsn.parse(request.META[_META]) if _META in request.META else 0
     except ValueError:
         raise BadRequest(f"{causal.HEADER} is not a position") from None
-    # A browser cannot help what is in its cookie: a bad one is as good as none.
+    # A user cannot repair a cookie: a malformed one is ignored.
     for _, cookie in _cookies(request):
         if cookie.isascii() and cookie.isdigit() and len(cookie) <= len(str(lsn.MAXIMUM)):
             after = max(after, min(int(cookie), lsn.MAXIMUM))

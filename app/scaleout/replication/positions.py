@@ -1,5 +1,5 @@
-"""Positions kept in Redis by user, for clients that keep neither cookies nor `X-Read-After`:
-scripts, mobile clients.
+"""Positions in Redis by user, for clients without cookies or `X-Read-After`: scripts, mobile
+clients.
 
 Off unless `REPLICATION["POSITIONS"]` names a cache of django-redis.
 `REPLICATION["USER"]` is the path of a function that returns the user of a request as text, or
@@ -24,13 +24,13 @@ from scaleout.replication.conf import conf
 
 log = logging.getLogger(__name__)
 
-SECONDS = 60  # that a position is kept: longer than a replica may lag and still be read
-# Seconds for which a greater position stays. It is a parallel write's; later it can only be one of
-# another cluster, or stand for a write whose position was not known.
+SECONDS = 60  # for which a position is kept: longer than a replica in use may lag
+# Seconds for which a greater position stays. It belongs to a parallel write; later it can only
+# belong to another cluster, or stand for a write of unknown position.
 PARALLEL = 10
-PAUSE = 1.0  # seconds without a question after one that had no answer
+PAUSE = 1.0  # seconds without a question after a failure
 
-# Texts of one length compare as their numbers do; Lua's own numbers have 53 bits.
+# Texts of one length compare as their numbers do; Lua's numbers have only 53 bits.
 _KEEP = """
 local old = redis.call('GET', KEYS[1])
 if old and old > ARGV[1] and redis.call('PTTL', KEYS[1]) > tonumber(ARGV[3]) then
@@ -44,7 +44,7 @@ return 1
 class Positions:
     """The positions of users, in the Redis of `redis()`, which must have short time-outs.
 
-    Nothing here raises: while Redis is away, a user reads as one does who says nothing.
+    Nothing here raises: while Redis is down, a user's reads need no position.
     """
 
     def __init__(self, redis: Callable[[], Any], user: Callable[[HttpRequest], str | None]) -> None:
@@ -52,11 +52,11 @@ class Positions:
         self._breaker = Breaker(PAUSE)
 
     def known(self, request: HttpRequest) -> bool:
-        """Return whether the request says which user it is of."""
+        """Return whether the request names its user."""
         return self._user(request) is not None
 
     def of(self, request: HttpRequest) -> int:
-        """Return the position of the last write of the request's user; 0 where none is known."""
+        """Return the position of the last write of the request's user; 0 if unknown."""
         user = self._user(request)
         found = self._ask(lambda redis: redis.get(_key(user))) if user is not None else None
         try:
@@ -65,8 +65,8 @@ class Positions:
             return 0
 
     def keep(self, request: HttpRequest, position: int) -> None:
-        """Keep the position of a write of the request's user; of two that write at once, the
-        greater one.
+        """Keep the position of a write of the request's user; of two writes at once, the greater
+        one.
         """
         user = self._user(request)
         if user is not None:
@@ -79,23 +79,23 @@ class Positions:
             return None
         try:
             answer = question(self._redis())
-        except Exception as error:  # whatever the client raises: no request fails for want of a position
+        except Exception as error:  # any error: no request fails for lack of a position
             metrics.positions_missed.inc()
             if self._breaker.failed():
-                log.warning("positions of users are not kept: %s", error)
+                log.warning("positions breaker opened: %s", error)
             return None
         if self._breaker.worked():
-            log.warning("positions of users are kept again")
+            log.warning("positions breaker closed")
         return answer
 
 
 def _run(redis: Any, key: str, *given: str | int) -> Any:
-    """Run the script by its name; load it where Redis has it not."""
+    """Run the script by its digest; load it first if Redis does not have it."""
     name = hashlib.sha1(_KEEP.encode()).hexdigest()  # noqa: S324 - Redis's choice
     try:
         return redis.evalsha(name, 1, key, *given)
     except Exception as error:
-        if type(error).__name__ != "NoScriptError":  # of redis, which a project without it has not
+        if type(error).__name__ != "NoScriptError":  # of redis, which may not be installed
             raise
         redis.script_load(_KEEP)
         return redis.evalsha(name, 1, key, *given)
@@ -110,6 +110,6 @@ def from_settings() -> Positions | None:
     alias, user = conf().positions, conf().user
     if not alias or not user:
         return None
-    from django_redis import get_redis_connection  # noqa: PLC0415 - a project without it needs it not
+    from django_redis import get_redis_connection  # noqa: PLC0415 - not needed without REPLICATION_POSITIONS
 
     return Positions(partial(get_redis_connection, alias), import_string(user))

@@ -1,11 +1,11 @@
-"""Writes that wait for a standby: bounded in time, and in number.
+"""Writes that wait for a standby, bounded in time and in number.
 
-A commit is answered when a standby has it. While none answers it waits until Patroni does without
-them, 11 s or more, and `statement_timeout` does not end that wait. So for a request it is ended
-after LONGEST: the change is on the primary's disk then, but a failover could lose it, and the
-answer says so. One thread of the process is left for reads.
+A commit is answered when a standby has it. While no standby answers it waits until Patroni removes
+them, 11 s or more, and `statement_timeout` does not end that wait. So a request ends it after
+LONGEST: the change is on the primary's disk then, but a failover could lose it, and the answer says
+so. One thread of the process stays free for reads.
 
-Ending the wait is a cancelled query to PostgreSQL, which answers with a warning:
+A cancelled query ends the wait, and PostgreSQL answers with a warning:
 https://www.postgresql.org/docs/17/warm-standby.html#SYNCHRONOUS-REPLICATION
 """
 
@@ -24,14 +24,14 @@ from scaleout.replication import metrics, state
 from scaleout.replication.conf import conf
 
 LONGEST = 1.0  # seconds from a request's first write to its end; the load balancers give up after 2 s without a byte
-SLOW = 0.2  # seconds of one statement or commit after which the server is asked what it waits for
+SLOW = 0.2  # seconds of one statement or commit after which the server is asked for the reason
 _WARNING = "canceling wait for synchronous replication"
-# The commits of this role, in whichever container, that wait for a standby. For how long the server
-# does not say: a statement may have waited for a lock before.
+# The commits of this role, from all containers, that wait for a standby. The server does not say
+# for how long: a statement may have waited for a lock before.
 _WAITING = """
     SELECT pid, query_start::text FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'SyncRep'
 """
-# What waits for a lock is behind such a commit: it has written nothing yet, and fails.
+# A statement that waits for a lock is behind such a commit: it has written nothing yet, and fails.
 _END = """
     SELECT pg_cancel_backend(pid) FROM pg_stat_activity
      WHERE pid = ANY(%s) AND (wait_event = 'SyncRep' OR wait_event_type = 'Lock')
@@ -39,7 +39,7 @@ _END = """
 
 
 class Unconfirmed(OperationalError):  # noqa: N818 - a state
-    """A write is on the primary only, or the primary was lost at its commit. To repeat it could
+    """A write is on the primary only, or the primary was lost at its commit. Repeating it could
     store it twice.
     """
 
@@ -47,8 +47,8 @@ class Unconfirmed(OperationalError):  # noqa: N818 - a state
 
 
 class TooManyWriters(OperationalError):  # noqa: N818 - a state
-    """This statement or commit was not begun: too many threads of this process wait for a standby
-    by now.
+    """This statement or commit was not sent: too many threads of this process wait for a
+    standby.
     """
 
 
@@ -57,21 +57,21 @@ class _Write:
     pid: int  # of the server's process
     first: float  # when the request began to write; monotonic
     since: float
-    ended: bool = False  # by `judge`, and not by a standby
+    ended: bool = False  # by `judge`, not by a standby
 
 
 class Writes:
-    """The statements and commits of this process that one primary is at."""
+    """The statements and commits of this process that one primary works on."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._now: dict[Any, _Write] = {}  # by connection
-        self._seen: dict[Any, float] = {}  # the commits that wait for a standby, and when they were first seen to
-        self.stuck = False  # one of them has waited for longer than SLOW
+        self._seen: dict[Any, float] = {}  # the commits that wait for a standby, and when that was first seen
+        self.stuck = False  # one has waited for longer than SLOW
 
     @contextmanager
     def one(self, connection: Any, first: float) -> Iterator[_Write]:
-        """Do it in this block. Raises TooManyWriters before it begins."""
+        """Run the block as one write. Raises TooManyWriters before it begins."""
         write = _Write(connection.pgconn.backend_pid, first, time.monotonic())
         with self._lock:
             if self.stuck and len(self._now) >= conf().writers:
@@ -85,7 +85,7 @@ class Writes:
                 self._now.pop(connection, None)
 
     def slow(self) -> list[_Write]:
-        """Return those that take longer than SLOW."""
+        """Return the writes that take longer than SLOW."""
         if not self._now:
             self.stuck = False
             return []
@@ -94,8 +94,8 @@ class Writes:
             return [write for write in self._now.values() if write.since <= latest]
 
     def judge(self, connection: Any) -> None:
-        """If some are slow, ask the server whether commits wait for a standby; if so, end what has
-        taken too long.
+        """Ask the server whether slow commits wait for a standby; if so, end those that are too
+        old.
         """
         slow = self.slow()
         now = time.monotonic()
@@ -108,7 +108,7 @@ class Writes:
             connection.execute(_END, [late])
 
     def note(self, connection: Any, message: str | None) -> None:
-        """Take what the server says on `connection` beside its answers."""
+        """Record a notice of the server on `connection`."""
         write = self._now.get(connection)
         if write is not None and (message or "").startswith(_WARNING):
             write.ended = True
@@ -116,11 +116,9 @@ class Writes:
 
 @contextmanager
 def write(wrapper: Any) -> Iterator[None]:
-    """Write, or commit what was written, on `wrapper`, Django's connection; within bounds if a
-    request does it.
+    """Write or commit on `wrapper`, Django's connection; within bounds in a request.
 
-    Raises TooManyWriters, and Unconfirmed where an earlier commit of this request was not
-    confirmed.
+    Raises TooManyWriters, and Unconfirmed if an earlier commit of this request was not confirmed.
     """
     cluster, done = getattr(wrapper, "cluster", None), state.current().done
     bounded = done.in_request and wrapper.alias in done.written and wrapper.connection is not None

@@ -1,4 +1,4 @@
-"""The router: writes to the primary, reads to a replica that has seen what the reader has seen."""
+"""The router: writes to the primary, reads to a replica that has replayed the caller's position."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ def use_primary() -> AbstractContextManager[object]: ...
 @overload
 def use_primary[V: View](view: V) -> V: ...
 def use_primary(view: Any = None) -> Any:
-    """Send reads to the primary, for what must not be a moment old: those inside `with
-    use_primary():`, or all reads of a view with the decorator `@use_primary`.
+    """Send reads to the primary, for data that must be current.
+
+    Those inside `with use_primary():`, or all reads of a view with the decorator `@use_primary`.
     """
     return state.block(on_primary=True) if view is None else pinned(view)
 
 
 @contextmanager
 def at_least(position: int) -> Iterator[bool]:
-    """Send the reads inside this block to a server that has replayed `position`; yield whether they
-    go to one.
+    """Send the reads in this block to a server that has replayed `position`; yield whether one has.
 
-    They do not where the primary is away and no replica has come so far yet: then they go where any
-    read goes.
+    If the primary is down and no replica has replayed it, they go where any read goes.
     """
     trail = state.current()
     if trail.wrote or (position <= trail.after and not trail.stray):
@@ -49,8 +48,8 @@ def at_least(position: int) -> Iterator[bool]:
 
 
 class ReplicaRouter:
-    """Choose the primary for writes and for the reads that need it, and for the others one replica
-    a request.
+    """Choose the primary for writes and the reads that need it, and one replica a request for the
+    others.
 
     Reads that need it: inside `atomic()` and `use_primary()`, after a write of the same request or
     task, and of an application in `REPLICATION["PRIMARY_READ_APPS"]`. A replica serves a reader
@@ -87,19 +86,19 @@ class ReplicaRouter:
 
 
 def second_choice() -> str | None:
-    """Return the primary if it is there, for a read whose replica has died: another one may be
-    about to.
+    """Return the primary if it exists, for a read whose replica has died; another replica may die
+    too.
     """
     cluster = getattr(connections[PRIMARY], "cluster", None)
     return PRIMARY if cluster is not None and cluster.primary() is not None else None
 
 
 def _alias_of(trail: state.Trail, instance: Model) -> str | None:
-    """Return where `instance` was read by this very request, so that it sees one moment of what
-    belongs together.
+    """Return the alias that this request read `instance` from, so that related rows are of one
+    moment.
 
     None for an object that another request has read, such as a cached or pickled one, and for one
-    of a replica that is behind what this reader must see by now.
+    of a replica that is behind this reader's position.
     """
     alias = instance._state.db
     if alias is None or alias not in settings.DATABASES:
@@ -117,9 +116,7 @@ def _from_primary(trail: state.Trail, reason: str) -> str:
 
 
 def _choose(trail: state.Trail) -> None:
-    """Choose a replica that this reader may read, and its server, or the primary where there is
-    none.
-    """
+    """Choose a replica that this reader may read, and its server, or else the primary."""
     if trail.done.again and second_choice() is not None:
         trail.replica, trail.host = _from_primary(trail, "second try"), None
         return
@@ -134,7 +131,7 @@ def _choose(trail: state.Trail) -> None:
     trail.replica, trail.host = alias, places[alias][0]
     if caught_up:
         return
-    # What is known is up to half a second old: ask one of them, once.
+    # The known positions are up to half a second old: ask one replica, once.
     try:
         reason = "" if causal.ask(alias) >= trail.after else "behind"
     except OperationalError:

@@ -28,9 +28,7 @@ QUESTION = (
 
 
 def readable(connection: Connection) -> bool:
-    """Return whether something has arrived on an idle connection: as a rule, that the server has
-    closed it.
-    """
+    """Return whether data wait on an idle connection: usually the server has closed it."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
@@ -47,8 +45,8 @@ def cut(connection: Connection) -> None:
 
 
 class Server:
-    """What is known of one server, and the connections of this process to it. Written by its own
-    thread only.
+    """The state of one server, and the connections of this process to it. Only its own thread
+    writes it.
     """
 
     def __init__(self, host: str) -> None:
@@ -58,16 +56,16 @@ class Server:
         self.position = 0
         self.timeline = 0
         self.error = "not asked yet"
-        self.settled = threading.Event()  # it has answered, or failed, once
-        self.wake = threading.Event()  # ask again now
+        self.settled = threading.Event()  # set after the first answer or failure
+        self.wake = threading.Event()  # set to ask at once
         self.asked_at: float | None = None  # monotonic; None between two questions
-        self.answered_at: float | None = None  # when the last question that it has answered was asked
-        self._lock = threading.Lock()  # a set that grows while it is iterated is an error
+        self.answered_at: float | None = None  # when the last answered question was asked
+        self._lock = threading.Lock()  # a set may not grow while it is iterated
         self._connections: WeakSet[Connection] = WeakSet()
         self._probe: Connection | None = None
 
     def ask(self, connect: Callable[[str], Connection]) -> None:
-        """Ask once and note the answer. Raises psycopg.Error when there is none."""
+        """Ask once and record the answer. Raises psycopg.Error without one."""
         self.asked_at = asked_at = time.monotonic()
         try:
             if self._probe is None:
@@ -87,13 +85,13 @@ class Server:
             self.asked_at = None
 
     def silent_for(self, now: float) -> float:
-        """Return for how many seconds the question under way has had no answer; 0.0 where there is
-        one.
+        """Return the seconds for which the current question has had no answer; 0.0 without a
+        question.
         """
         asked_at, probe = self.asked_at, self._probe
         if asked_at is None:
             return 0.0
-        # On a busy machine it may be we who have not come round to read the answer.
+        # On a busy machine this process may be late to read the answer.
         with contextlib.suppress(OSError, psycopg.Error, ValueError):
             if probe is not None and readable(probe):
                 return 0.0
@@ -113,15 +111,13 @@ class Server:
             cut(connection)
 
     def judge(self, writes: Writes) -> None:
-        """Look what the slow ones of `writes` wait for. What fails is noticed by the next
-        question.
-        """
+        """Ask what the slow ones of `writes` wait for. The next question notices a failure."""
         if self._probe is not None:
             with contextlib.suppress(psycopg.Error):
                 writes.judge(self._probe)
 
     def close(self) -> None:
-        """Close the connection that the questions go over."""
+        """Close the connection of the questions."""
         probe, self._probe = self._probe, None
         if probe is not None:
             probe.close()

@@ -9,9 +9,8 @@ from scaleout.base.sql import BEFORE, begins_as_read
 
 _CALL = re.compile(r'(\w+)"?\s*\(')
 _INSIDE = re.compile(r"\b(INTO|ANALYZE)\b", re.IGNORECASE)  # SELECT INTO, EXPLAIN ANALYZE
-# What stands before a parenthesis in a query of Django's ORM and writes nothing: keywords, types,
-# and functions of PostgreSQL: the usual ones, those that search in text, and those about the
-# server.
+# Words before a parenthesis in queries of Django's ORM that write nothing: keywords, types, and
+# functions of PostgreSQL: the usual ones, those of text search, and those about the server.
 _NAMES = """
     all and any array as between by case distinct else except exists filter from group having ilike in intersect
     is join lateral like limit not offset on or order over partition row select similar some then union using
@@ -37,8 +36,7 @@ _HARMLESS = frozenset(_NAMES.split())
 
 
 def may_write(sql: object) -> bool:
-    """Return whether `sql` may change the database. In doubt it may: a function that is not known
-    might.
+    """Return whether `sql` may change the database. An unknown function may.
 
     A wrong yes costs a read of the primary, a wrong no would be a stale read.
     """

@@ -1,9 +1,8 @@
-"""A task reads what the one who sent it has written, and the tasks that it sends see what it has
-written.
+"""Pass positions through Celery: a task sees its sender's writes, and its own tasks see its writes.
 
-Its connections go back to their pools before and after it, as a request's do. Celery's own way is
-to close them with their pools, so that each task logs in anew; `CELERY_DB_REUSE_MAX = sys.maxsize`
-in Celery's settings puts it off for ever.
+Its connections return to their pools before and after it, as a request's do. Celery itself would
+close them with their pools, so that each task logs in again; `CELERY_DB_REUSE_MAX = sys.maxsize` in
+Celery's settings prevents that.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ INNER = "replication_trail"
 
 @signals.before_task_publish.connect(dispatch_uid="replication.publish")
 def _send(headers: dict[str, Any], **_kwargs: Any) -> None:
-    state.current().done.repeatable = False  # a second try of this request would send it twice
+    state.current().done.repeatable = False  # a second try of this request would send the task twice
     if after := causal.position():
         headers[HEADER] = lsn.render(after)
 
 
 @signals.task_prerun.connect(dispatch_uid="replication.prerun")
 def _receive(task: Any, **_kwargs: Any) -> None:
-    # The latter where the task is run eagerly.
+    # The latter if the task runs eagerly.
     sent = getattr(task.request, HEADER, None) or (task.request.headers or {}).get(HEADER)
     try:
         after = lsn.parse(sent or "0/0")
     except ValueError:
-        after = lsn.MAXIMUM  # the sender wrote something: the primary has it
-    if task.request.is_eager:  # a part of its caller, which must see what it writes
+        after = lsn.MAXIMUM  # the sender wrote: only the primary surely has it
+    if task.request.is_eager:  # a part of its caller, which must see its writes
         after = max(after, state.current().after)
         setattr(task.request, INNER, state.enter(after=after, replica=None, host=None))
     else:
@@ -51,5 +50,5 @@ def _return(task: Any, **_kwargs: Any) -> None:
 @signals.task_prerun.connect(dispatch_uid="replication.fresh")
 @signals.task_postrun.connect(dispatch_uid="replication.done")
 def _give_back(task: Any, **_kwargs: Any) -> None:
-    if not task.request.is_eager:  # that is a request's, which may be in the middle of reading
+    if not task.request.is_eager:  # these connections are a request's, which may be reading
         close_old_connections()

@@ -1,4 +1,4 @@
-"""Say for a whole view which server answers it, and that it writes nothing."""
+"""Decorators and mixins of whole views: read the primary, or write nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ type View = Callable[..., Any]
 
 
 class WriteRefused(ImproperlyConfigured):
-    """A view that promised to write nothing was about to."""
+    """A read-only view was about to write."""
 
 
 @contextmanager
@@ -69,23 +69,23 @@ def pinned(view: View) -> View:
 
 
 def read_only[V: View](view: V) -> V:
-    """Let a view write to no database. A decorator; raises WriteRefused at the statement that may
+    """Let a view write to no database. A decorator; raises WriteRefused at a statement that may
     write.
 
-    A TemplateResponse is rendered inside it. What a middleware writes afterwards, such as a
-    session, is not refused.
+    A TemplateResponse is rendered inside it. A later write of a middleware, such as a session, is
+    allowed.
     """
     return _inside(_promise, view)  # type: ignore[return-value]  # it is called as the view is
 
 
 def refuse(sql: str) -> None:
-    """Raise WriteRefused if the view that runs has promised to write nothing."""
+    """Raise WriteRefused if the current view is read-only."""
     if state.current().done.read_only:
-        raise WriteRefused(f"this view is read_only, and this may write:\n{str(sql)[:200]}")
+        raise WriteRefused(f"this view is read_only, but this statement may write:\n{str(sql)[:200]}")
 
 
 class PrimaryMixin:
-    """A class-based view that reads the primary: `use_primary` of it."""
+    """A class-based view that reads the primary, as with `use_primary`."""
 
     def dispatch(self, *args: Any, **kwargs: Any) -> Any:
         """Answer."""
@@ -93,7 +93,7 @@ class PrimaryMixin:
 
 
 class ReadOnlyMixin:
-    """A class-based view that writes nothing: `read_only` of it."""
+    """A class-based view that writes nothing, as with `read_only`."""
 
     def dispatch(self, *args: Any, **kwargs: Any) -> Any:
         """Answer."""

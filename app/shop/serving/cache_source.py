@@ -32,4 +32,4 @@ def at_least(token: str) -> AbstractContextManager[bool]:
 
 def must_be_fresh() -> bool:
     """Return whether the request names a write that its reads must see."""
-    return replication.told()
+    return replication.has_position()

@@ -8,7 +8,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
-from scaleout.replication import told, use_primary
+from scaleout.replication import has_position, use_primary
 
 from shop.shared_state.models import Counter
 
@@ -24,7 +24,7 @@ def counter(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"count": Counter.add(_NAME)})
     # A request that names a write (X-Read-After) may read a replica that has replayed it; any
     # other request gets the exact number from the primary.
-    with nullcontext() if told() else use_primary():
+    with nullcontext() if has_position() else use_primary():
         row = Counter.objects.filter(name=_NAME).first()
     return JsonResponse({"count": row.value if row else 0})
 

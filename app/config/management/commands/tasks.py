@@ -25,7 +25,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the action, and ids for it."""
         parser.add_argument("action", choices=["dead", "resend", "drop"])
-        parser.add_argument("ids", nargs="*", metavar="ID", help="ids of tasks; resend without ids resends all")
+        parser.add_argument("ids", nargs="*", metavar="ID", help="ids of tasks; none: resend all")
 
     def handle(self, *_args: Any, action: str, ids: list[str], **_options: Any) -> None:
         """Show, resend or drop."""

@@ -65,8 +65,8 @@ def test_what_is_resent_goes_again_and_what_is_discarded_lets_the_next_one_go(br
 def test_without_ids_all_are_resent_and_none_is_discarded(broker: Broker) -> None:
     park("one")
     park("two", using="shard1")
-    with pytest.raises(CommandError, match="discard which"):
+    with pytest.raises(CommandError, match="name the ids to discard"):
         run("discard")
     assert run("resend") == "resend: 2\n"
-    with pytest.raises(CommandError, match="none of these is parked here"):
+    with pytest.raises(CommandError, match="none of these ids is a parked event here"):
         run("resend", "017f22e2-79b0-7cc3-98c4-dc0c0c07398f")

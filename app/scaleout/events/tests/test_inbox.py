@@ -164,7 +164,8 @@ def test_an_event_that_always_fails_is_parked_and_only_its_own_aggregate_waits_f
     assert effects.seen() == ["0", "1", "2", "3", "4"]
     first, second = outbox.order_by("id")
     assert (first.data["label"], first.failures, second.sends) == ("poison", FAILURES, 0)
-    assert first.error == {"fail": "ValueError: no good ?", "die": "Refused: its worker was lost while it had it"}[how]
+    errors = {"fail": "ValueError: no good ?", "die": "Refused: the worker was lost while it handled the event"}
+    assert first.error == errors[how]
 
     outbox.filter(pk=first.pk).update(data={"label": "mended"})
     assert resend("default", [first.event_id]) == 1
@@ -250,9 +251,9 @@ def test_what_a_later_release_says_besides_is_ignored(broker: Broker, effects: t
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"version": 2}, "Refused: version 2 of events is not known here, only up to 1"),
-        ({"data": {}}, "Refused: its data have no str 'label'"),
-        ({"data": {"label": 1}}, "Refused: its data have no str 'label'"),
+        ({"version": 2}, "Refused: event version 2 is unknown: this release knows versions up to 1"),
+        ({"data": {}}, "Refused: the event's data lack the str 'label'"),
+        ({"data": {"label": 1}}, "Refused: the event's data lack the str 'label'"),
     ],
 )
 def test_an_event_that_cannot_be_read_is_parked_with_its_reason(

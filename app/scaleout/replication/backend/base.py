@@ -1,10 +1,10 @@
-"""Connections go to the server that has the alias's role now; one to a server that is lost is never
+"""Connections to the server that has the alias's role now. A connection to a lost server is never
 lent.
 
 Django's own pool has one host list for an alias. After a failover it holds connections to servers
 in their former roles, each dead host in the list costs a new connection two seconds, and its check
-is a query before each request, which a demoted server answers as well. Here there is a pool for
-each server, shared by the aliases that lead there; the cluster says which one to use.
+is a query before each request, which a demoted server answers as well. Here each server has a pool,
+shared by the aliases that lead to it, and the cluster chooses the server.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ PATIENCE = 0.5  # seconds for a connection to a standby; the read can be answere
 
 type Pool = ConnectionPool[Connection]
 type Address = tuple[str, str]  # host and port
-# Database, role and the options of a session, whether the server is read as a standby, and the
-# server.
+# Database, role and session options, whether the server is read as a standby, and the server.
 type Key = tuple[str, str, str, bool, Address]
 
 _lock = threading.Lock()
@@ -41,14 +40,13 @@ _clusters: dict[tuple[Address, ...], clusters.Cluster] = {}
 _pools: dict[Key, Pool] = {}
 _lent: dict[Connection, threading.Thread] = {}  # the threads that hold connections of the pools
 _wrappers: WeakSet[DatabaseWrapper] = WeakSet()
-_inherited: list[Any] = []  # what belongs to the parent of this process: never closed, so never collected
+_inherited: list[Any] = []  # objects of the parent process: never closed, so never collected
 
 
 def _close_pools(server: Address, *, promoted: bool) -> None:
-    """Forget the pools to a server that is lost: a new one knows no old failures and waits for no
-    back-off.
+    """Drop the pools to a lost server: a new pool has no old failures and no back-off.
 
-    To one that is promoted only those whose sessions were meant for a standby.
+    For a promoted server drop only the pools whose sessions were meant for a standby.
     """
     with _lock:
         closed = [_pools.pop(key) for key in list(_pools) if key[-1] == server and (key[-2] or not promoted)]
@@ -57,7 +55,7 @@ def _close_pools(server: Address, *, promoted: bool) -> None:
 
 
 def _collect() -> None:
-    """Give back the connections of threads that have ended without closing them."""
+    """Return the connections of threads that have ended without closing them."""
     for connection, thread in list(_lent.items()):
         pool = getattr(connection, "_pool", None)
         if not thread.is_alive() and _lent.pop(connection, None) is not None and pool is not None:
@@ -66,11 +64,11 @@ def _collect() -> None:
 
 @in_child
 def _forget() -> None:
-    """In the child of a fork: leave every connection, pool and watch to the parent.
+    """Leave every connection, pool and watch to the parent, in the child of a fork.
 
     Two processes on one socket get each other's answers, and closing it would close the parent's.
     """
-    global _lock  # noqa: PLW0603 - a thread that this process does not have may hold it
+    global _lock  # noqa: PLW0603 - a thread of the parent may hold it
     _lock = threading.Lock()
     _inherited.extend([dict(_clusters), dict(_pools), dict(_lent)])
     for one in (_clusters, _pools, _lent):
@@ -80,9 +78,7 @@ def _forget() -> None:
 
 
 class _Noting:
-    """Note what a cursor does past the ways that Django shows to the watcher of the queries: in
-    doubt it writes.
-    """
+    """Record statements that bypass Django's query watcher. If unsure, count them as writes."""
 
     cursor: Any
     db: Any
@@ -94,7 +90,7 @@ class _Noting:
             return super().callproc(*arguments, **more)  # type: ignore[misc]  # of CursorWrapper
 
     def copy(self, *arguments: Any, **more: Any) -> Any:
-        """COPY, either way."""
+        """Run COPY, either way."""
         state.current().note_write(self.db.alias)
         return self.cursor.copy(*arguments, **more)
 
@@ -105,11 +101,11 @@ class _Noting:
 
 
 class CursorWrapper(_Noting, utils.CursorWrapper):
-    """Django's, which notes more."""
+    """Django's cursor, with these records."""
 
 
 class CursorDebugWrapper(_Noting, utils.CursorDebugWrapper):
-    """Django's, which notes more."""
+    """Django's debug cursor, with these records."""
 
 
 def _check(connection: Connection) -> None:
@@ -123,20 +119,20 @@ def _check(connection: Connection) -> None:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """One alias: the primary, or with `STANDBY: n` in its settings the n-th standby."""
+    """A database alias: the primary, or with `STANDBY: n` in its settings the n-th standby."""
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._host: str | None = None
         self._owner: DatabaseWrapper = self
-        self._servers: tuple[tuple[str, str], dict[str, Address]] = (("", ""), {})  # the settings, and what they name
+        self._servers: tuple[tuple[str, str], dict[str, Address]] = (("", ""), {})  # the settings, and their servers
         _wrappers.add(self)
 
     @property
     def servers(self) -> dict[str, Address]:
-        """The servers of this alias, in an order that does not depend on the alias.
+        """The servers of this alias by name, in an order that is the same for every alias.
 
-        By name: the host, or where several have the same, host and port.
+        The name is the host, or host and port if several have the same host.
         """
         named = (self.settings_dict["HOST"], str(self.settings_dict["PORT"]))
         if self._servers[0] != named:
@@ -145,10 +141,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def cluster(self) -> clusters.Cluster:
-        """The cluster of this alias's servers; one for all aliases that name the same."""
+        """The cluster of this alias's servers; one for all aliases with the same servers."""
         servers = self.servers
         key = tuple(servers.values())
-        found = _clusters.get(key)  # without the lock: asked for each query
+        found = _clusters.get(key)  # without the lock: read for each query
         if found is not None:
             return found
         with _lock:
@@ -165,9 +161,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def host(self) -> str | None:
-        """The server that the open connection goes to, or the next one will; None where none can be
-        used.
-        """
+        """The server of the open or the next connection; None if none can be used."""
         if self.connection is not None and self._host is not None:
             return self._host
         cluster, trail = self.cluster, state.current()
@@ -180,8 +174,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @staticmethod
     def _chosen(cluster: clusters.Cluster, trail: state.Trail) -> str | None:
-        """Return the server that the reader has chosen, or if that is lost by now, one that has
-        replayed as much.
+        """Return the server that the reader has chosen; if it is lost, one that has replayed as
+        much.
         """
         assert trail.host is not None  # noqa: S101 - for mypy
         if not cluster.up(trail.host):
@@ -192,14 +186,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def server(self) -> str:
-        """The server that the open connection goes to; empty where libpq has chosen it."""
+        """The server of the open connection; empty if libpq has chosen it."""
         return self._host or ""
 
     @property
     def pooled(self) -> bool:
-        """Whether this process serves: a command opens one connection by libpq's own means
-        instead.
-        """
+        """Whether this process serves requests: a command opens one connection by libpq alone."""
         return self.alias != NO_DB_ALIAS and bool(self.settings_dict["OPTIONS"].get("pool"))
 
     def _parameters(self, host: str) -> dict[str, Any]:
@@ -221,8 +213,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def pool(self) -> Pool | None:
-        """The pool to the server that is in use, shared by all aliases of one database and role
-        that lead to it.
+        """The pool of the server in use, shared by all aliases of one database and role that lead
+        to it.
         """
         if not self.pooled or self._host is None:
             return None
@@ -233,7 +225,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         settings = self.settings_dict
         session = settings["OPTIONS"].get("options", "")
         key = (settings["NAME"], settings["USER"], session, "STANDBY" in settings, self.servers[host])
-        found = _pools.get(key)  # without the lock: asked for several times a request
+        found = _pools.get(key)  # without the lock: read several times a request
         if found is not None:
             return found
         with _lock:
@@ -242,8 +234,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return _pools[key]
 
     def _owner_at(self, host: str) -> DatabaseWrapper:
-        """Return whose pool leads to `host`: a standby's alias uses the primary's pool where it
-        ends up there.
+        """Return the alias that owns the pool to `host`: a standby's alias uses the primary's pool
+        there.
         """
         primary = connections[state.PRIMARY]
         if "STANDBY" in self.settings_dict and host == self.cluster.primary() and isinstance(primary, DatabaseWrapper):
@@ -274,8 +266,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         )
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Open a connection to the server that has the role of this alias. Raises
-        psycopg.OperationalError at once where there is none.
+        """Open a connection to the server that has the role of this alias.
+
+        Raises psycopg.OperationalError at once if no server has it.
         """
         if not self.pooled:
             return super().get_new_connection(conn_params)
@@ -290,7 +283,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             connection = super().get_new_connection(conn_params)
         except (PoolTimeout, PoolClosed, TooManyRequests):
             state.current().done.failed = True
-            raise  # all of this process's connections are in use: that says nothing of the server
+            raise  # all of this process's connections are in use: the server may be well
         except psycopg.OperationalError:
             state.current().done.failed = True
             self.cluster.suspect(host)
@@ -303,22 +296,22 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super()._close()  # type: ignore[misc]  # not in the stubs
 
     def forget(self) -> None:
-        """In the child of a fork: open a connection of this process's own at the next query."""
+        """In the child of a fork: open its own connection at the next query."""
         _inherited.append(self.connection)
         self.connection = None
         self._host = None
         self._owner = self
 
     def make_cursor(self, cursor: Any) -> CursorWrapper:
-        """Return a cursor that notes writes."""
+        """Return a cursor that records writes."""
         return CursorWrapper(cursor, self)
 
     def make_debug_cursor(self, cursor: Any) -> CursorDebugWrapper:
-        """Return a cursor that notes writes, and keeps the queries."""
+        """Return a cursor that records writes, and keeps the queries."""
         return CursorDebugWrapper(cursor, self)
 
     def _set_autocommit(self, autocommit: bool) -> None:
-        """Tell the driver only if it does not know: that takes time, and Django does it at each
+        """Call the driver only for a change: the call takes time, and Django makes it at each
         request.
         """
         if self.connection.autocommit != autocommit:
@@ -339,8 +332,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def _servers(hosts: str, ports: str) -> dict[str, Address]:
-    """Return the servers that libpq's lists of hosts and ports name. Raises ImproperlyConfigured
-    for unequal lists.
+    """Return the servers in libpq's lists of hosts and ports.
+
+    Raises ImproperlyConfigured for unequal lists.
     """
     names, numbers = hosts.split(","), ports.split(",")
     if len(numbers) == 1:
@@ -352,7 +346,7 @@ def _servers(hosts: str, ports: str) -> dict[str, Address]:
 
 
 def stop_watching() -> None:
-    """End the threads that watch the clusters, and close the pools: at the end of a process."""
+    """Stop the threads that watch the clusters and close the pools, at the end of a process."""
     with _lock:
         ended, pools = list(_clusters.values()), list(_pools.values())
         _clusters.clear()
@@ -363,6 +357,6 @@ def stop_watching() -> None:
         pool.close(timeout=1.0)
 
 
-# A pool that is left to the interpreter's end waits 5 s for each of its threads, which cannot run
-# any more.
+# An open pool at the interpreter's end waits 5 s for each of its threads, which cannot run any
+# more.
 atexit.register(stop_watching)

@@ -76,7 +76,7 @@ class Postgres:
             return str(row[0]) if row else ""
 
     def freeze(self) -> None:
-        """Stop all its processes with SIGSTOP: it takes connections and answers nobody."""
+        """Pause all its processes with SIGSTOP: it accepts connections and answers none."""
         for pid in self._pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)

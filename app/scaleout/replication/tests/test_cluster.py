@@ -139,7 +139,7 @@ def test_a_standby_whose_replay_is_paused_is_left_out_once_it_lags_and_comes_bac
     eventually(lambda: len(cluster.standbys()) == 2, 3, "two to come back")
 
 
-def test_a_primary_that_writes_nothing_makes_nobody_lag(trio: Trio, cluster: Cluster) -> None:
+def test_an_idle_primary_makes_no_standby_lag(trio: Trio, cluster: Cluster) -> None:
     cluster.primary()
     trio.two.execute("SELECT pg_wal_replay_pause()")
     threading.Event().wait(2.5)  # longer than the limit of 1.5 s: the passing of time is what is tested
@@ -278,7 +278,7 @@ def test_what_was_lost_with_the_old_primary_is_lacked_by_no_standby_of_the_new_o
     eventually(lambda: cluster.standbys() == [trio.three.host], 3, "three to be usable still")
 
 
-def test_a_standby_that_hangs_is_left_out_and_whoever_waits_for_it_is_woken(trio: Trio) -> None:
+def test_a_standby_that_hangs_is_removed_and_its_waiting_readers_wake_up(trio: Trio) -> None:
     reader = wrapper(trio, "replica1", STANDBY=0)
     assert one_value(reader, "SELECT pg_is_in_recovery()") is True
     cluster = reader.cluster

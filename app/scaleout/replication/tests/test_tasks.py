@@ -1,4 +1,4 @@
-"""A position goes with a task, from whoever sends it to whoever runs it."""
+"""A position travels with a task, from its sender to its worker."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`manage.py events parked|resend|discard`: what could not be delivered, and what a person does
-about it.
+"""`manage.py events parked|resend|discard`: show, resend or discard events that could not be
+delivered.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from scaleout.events.outbox import discard, resend
 
 
 class Command(BaseCommand):
-    """Of the outboxes of the service in whose container it runs."""
+    """The parked events in the outboxes of the service in whose container it runs."""
 
     help = "Show the parked events of this service, or let them go again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the action, and ids for it."""
         parser.add_argument("action", choices=["parked", "resend", "discard"])
-        parser.add_argument("ids", nargs="*", type=UUID, metavar="ID", help="of events; resend without any: all")
+        parser.add_argument("ids", nargs="*", type=UUID, metavar="ID", help="ids of events; none: resend all")
 
     def handle(self, *_args: Any, action: str, ids: list[UUID], **_options: Any) -> None:
         """Do it in every outbox."""
         if action == "discard" and not ids:
-            raise CommandError("discard which? Name the ids: what is discarded is lost")
+            raise CommandError("name the ids to discard: a discarded event is lost")
         if action == "parked":
             return self._show(ids)
         count = sum(self._apply(action, alias, ids) for alias in databases())
         if ids and not count:
-            raise CommandError("none of these is parked here")
+            raise CommandError("none of these ids is a parked event here")
         self.stdout.write(f"{action}: {count}")
         return None
 
