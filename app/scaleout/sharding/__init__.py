@@ -1,6 +1,4 @@
-"""Rows over several databases, and back: a bucket for each row, a map that says on which shard it
-is.
-"""
+"""Rows over several databases: an id names its bucket, and a map names the shard of each bucket."""
 
 from __future__ import annotations
 

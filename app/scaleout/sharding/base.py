@@ -17,11 +17,10 @@ from scaleout.sharding.transactions import fenced
 
 
 class ShardedModel(models.Model):
-    """A row that lives on the shard of its bucket, which its id carries.
+    """A row that lives on the shard of its bucket, which its id names.
 
-    `shard_key` names the attribute that says what the row belongs to: `user_id` puts all orders of
-    a user into the user's bucket. A model whose shard key is `id` begins buckets: each new row's is
-    chosen at random.
+    `shard_key` names the attribute of the owner: `user_id` puts all orders of a user into the
+    user's bucket. A model whose shard key is `id` starts buckets: each new row gets a random one.
     """
 
     shard_key: ClassVar[str] = "id"
@@ -29,8 +28,8 @@ class ShardedModel(models.Model):
     id = models.BigIntegerField(primary_key=True, editable=False)
 
     objects: ClassVar[ShardedManager[Self]] = ShardedManager()
-    # What Django itself asks: for a foreign key, `refresh_from_db()`, `save()`. Unlike `objects` it
-    # is never filtered.
+    # Django's own manager: for a foreign key, `refresh_from_db()`, `save()`. Unlike `objects` it
+    # never filters.
     _rows: ClassVar[BaseManager[Self]] = BaseManager()
 
     class Meta:
@@ -39,20 +38,19 @@ class ShardedModel(models.Model):
 
     @property
     def bucket(self) -> int | None:
-        """The bucket of this object; None while it has neither an id nor a shard key."""
-        # Not by getattr: an attribute that is not loaded would be looked up, and for that the
-        # bucket is needed.
+        """The bucket of this object; None without an id and a shard key."""
+        # Not by getattr: that would load a deferred attribute, and to load it needs the bucket.
         known = self.__dict__.get("id")
         if known is None:
             known = self.__dict__.get(self.shard_key)
         return None if known is None else bucket_of(known)
 
     def choose_bucket(self) -> int:
-        """Return the bucket that this object belongs to; a random one where it begins a bucket.
+        """Return the bucket that this object belongs to; a random one if it starts a bucket.
 
         Raises CrossShardRelation if its id and its shard key disagree.
         """
-        # As Django does: what it relates to may have been saved since.
+        # As Django does: a related object may have been saved since.
         self._prepare_related_fields_for_save(operation_name="save")  # type: ignore[attr-defined]  # not in the stubs
         key = self.__dict__.get(self.shard_key)
         if key is None:
@@ -68,7 +66,9 @@ class ShardedModel(models.Model):
         return self._with_relations(bucket_of(key))
 
     def _with_relations(self, bucket: int) -> int:
-        """Return the bucket. Raises CrossShardRelation if the object names a row of another one."""
+        """Return the bucket. Raises CrossShardRelation if the object refers to a row of another
+        bucket.
+        """
         for field in self._meta.concrete_fields:
             if isinstance(field, models.ForeignKey):
                 refuse_other_bucket(field, self.__dict__.get(field.attname), {bucket})
@@ -102,16 +102,16 @@ class ShardedModel(models.Model):
         alias = using or maps.current().alias_of(bucket)
         if self.id is None and not kwargs.get("force_update") and kwargs.get("update_fields") is None:
             self.id = take(alias, bucket)[0]
-            # Else Django would look for the row first.
+            # Else Django would search for the row first.
             kwargs["force_insert"] = kwargs.get("force_insert") or True
         refuse_in_objects([self], alias)
         super().save(*args, using=alias, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the object, and what belongs to it, on its shard."""
+        """Delete the object, and its dependent rows, on its shard."""
         return fenced(lambda: super(ShardedModel, self).delete(*args, **kwargs))
 
 
-# Models inherit the manager from this class. From its Meta they would also take the name into their
-# migrations, whose models do not have it.
+# Models inherit the manager from this class. With one from its Meta their migrations would name it,
+# too.
 del ShardedModel.Meta.base_manager_name

@@ -1,4 +1,4 @@
-"""What a model may not do when its rows are sharded: said at the start, not by a query that finds
+"""System checks of sharded models: an error at the start, in place of a query that finds
 nothing.
 """
 
@@ -16,14 +16,14 @@ from scaleout.sharding.route import carries_bucket, is_sharded
 
 
 def check_models(app_configs: Sequence[AppConfig] | None = None, **_kwargs: Any) -> list[CheckMessage]:
-    """Return what is wrong with the models of the applications, all of them by default."""
+    """Return the errors of the models of the applications, all of them by default."""
     chosen = apps.get_app_configs() if app_configs is None else app_configs
     models = [model for config in chosen for model in config.get_models()]
     return [message for model in models for message in check_model(model)]
 
 
 def check_model(model: type[Model]) -> Iterable[CheckMessage]:
-    """Yield what is wrong with one model."""
+    """Yield the errors of one model."""
     for many in model._meta.local_many_to_many:
         if is_sharded(model) or is_sharded(many.related_model):
             yield from _check_many(many)
@@ -83,12 +83,12 @@ def _check_key(model: Any) -> Iterable[CheckMessage]:
 
 
 def _check_unique(model: Any) -> Iterable[CheckMessage]:
-    """Refuse what is unique over several buckets: each shard's index sees its own rows only, and
-    those of copies.
+    """Refuse constraints that are unique over several buckets: each shard's index sees its own rows
+    only.
 
     A copy that a move has left at its source would refuse rows of other buckets, and a move to a
-    shard that has the same value would fail. Where a column carries the bucket, rows of two buckets
-    never meet.
+    shard that has the same value would fail. If a column contains the bucket, rows of two buckets
+    never collide.
     """
     for name, columns in _unique_over(model):
         if not any(map(carries_bucket, columns)):
@@ -103,7 +103,7 @@ def _check_unique(model: Any) -> Iterable[CheckMessage]:
 
 
 def _unique_over(model: Any) -> Iterable[tuple[str, list[Any]]]:
-    """Yield what is unique, by name, with the columns that it compares as they are."""
+    """Yield each unique constraint by name, with the columns that it compares unchanged."""
     fields = {name: field for field in model._meta.local_fields for name in (field.name, field.attname)}
     for field in model._meta.local_fields:
         if field.unique and not field.primary_key:
@@ -119,7 +119,9 @@ def _unique_over(model: Any) -> Iterable[tuple[str, list[Any]]]:
 
 
 def _check_managers(model: Any) -> Iterable[CheckMessage]:
-    """Another manager would ask the shard of the first object for rows of all objects."""
+    """Refuse other managers: they would query the shard of the first object for rows of all
+    objects.
+    """
     for manager in {*model._meta.managers, model._meta.base_manager}:
         if not isinstance(manager, ShardedManager):
             yield Error(

@@ -1,6 +1,6 @@
-"""What can go wrong with a sharded table, and what to do about it."""
+"""The errors of sharded tables, each with its remedy."""
 
-# What is not allowed is named by what it is; whoever reads a traceback needs no "Error" behind it.
+# Each class is named after what is not allowed, so it needs no suffix "Error".
 
 from __future__ import annotations
 
@@ -9,36 +9,32 @@ from django.db import OperationalError
 
 
 class ShardingError(Exception):
-    """The code asks for what shards cannot give. Another try will not help."""
+    """The code asks for what shards cannot do. A retry does not help."""
 
 
 class ShardKeyRequired(ShardingError):  # noqa: N818
-    """The query does not say which shard to ask."""
+    """The query does not name a shard."""
 
 
 class CrossShardTransaction(ShardingError):  # noqa: N818
-    """A transaction would hold writes on two shards: no database could undo the one when the other
+    """A transaction would write to two shards: no database could roll back one when the other
     fails.
     """
 
 
 class CrossShardRelation(ShardingError, ValueError):  # noqa: N818
-    """Two objects that belong to different buckets are to be related: one of them may move away
-    from the other.
-    """
+    """Two objects of different buckets would be related: a move could separate them."""
 
 
 class MapIncomplete(ImproperlyConfigured):
-    """The map does not name a known shard for each bucket: `prepare` has not run, or a shard is not
-    configured.
-    """
+    """The map lacks a known shard for a bucket: run `prepare`, or configure the shard."""
 
 
 class BucketMoved(OperationalError):  # noqa: N818
-    """The bucket takes no writes where the map says: it is about to move. Another try, a moment
-    later, will do.
+    """The bucket takes no writes on the shard that the map names: it is moving. Retry a moment
+    later.
     """
 
 
 class MapUnavailable(OperationalError):  # noqa: N818
-    """The map cannot be read, and what is remembered of it is too old to be trusted."""
+    """The map cannot be read, and the copy of it in this process is too old."""

@@ -1,10 +1,9 @@
 """The fence: a table that takes writes only for the buckets that its shard holds.
 
-A process may hold an old map for a moment; the database has the last word. A trigger looks at the
-bucket of each row that is written and locks it until the transaction ends, so that nobody can move
-a bucket under a writer. A bucket that is not active here is refused with the SQLSTATE SB001, which
-arrives as `BucketMoved`. Migrations are let through where that does no harm: see
-`migrations/0005_migrations.py`.
+A process may hold an old map for a moment, so the database decides. A trigger reads the bucket of
+each written row and locks it until the transaction ends, so that no move can flip a bucket under a
+writer. It refuses a bucket that is not active here with the SQLSTATE SB001, which arrives as
+`BucketMoved`. Migrations may pass where that is safe: see `migrations/0005_migrations.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class FenceTable(Operation):
         self.key = key
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Change nothing that Django knows of."""
+        """Change nothing in Django's state."""
 
     def _here(self, app_label: str, editor: BaseDatabaseSchemaEditor, state: ProjectState) -> bool:
         models = [model for model in state.apps.get_models() if model._meta.db_table == self.table]
@@ -49,14 +48,14 @@ class FenceTable(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Make the trigger and the constraint, where the table is."""
+        """Create the trigger and the constraint in the table's database."""
         if not self._here(app_label, schema_editor, to_state):
             return
         for statement in self.statements(schema_editor):
             schema_editor.execute(statement)
 
     def statements(self, editor: BaseDatabaseSchemaEditor) -> list[str]:
-        """Return the SQL that makes the fence."""
+        """Return the SQL that creates the fence."""
         table, key = editor.quote_name(self.table), editor.quote_name(self.key)
         trigger = (
             f"CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE INSERT OR UPDATE OR DELETE ON {table}"
@@ -74,7 +73,7 @@ class FenceTable(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Take both away."""
+        """Remove both."""
         if not self._here(app_label, schema_editor, from_state):
             return
         table = schema_editor.quote_name(self.table)
@@ -85,16 +84,16 @@ class FenceTable(Operation):
         return editor.quote_name(f"{self.table}_same_bucket")
 
     def describe(self) -> str:
-        """Return what `sqlmigrate` and `makemigrations` print."""
+        """Return the text for `sqlmigrate` and `makemigrations`."""
         return f"Let {self.table} take writes only for the buckets that its shard holds"
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
-        """Return the call that makes this operation."""
+        """Return the call that constructs this operation."""
         return type(self).__name__, [self.table], {} if self.key == "id" else {"key": self.key}
 
 
 def unfenced(alias: str, tables: list[str]) -> list[str]:
-    """Return those of `tables` that the shard `alias` has without a fence."""
+    """Return those of `tables` that have no fence on the shard `alias`."""
     with connections[alias].cursor() as cursor:
         cursor.execute(
             "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL"
@@ -106,8 +105,8 @@ def unfenced(alias: str, tables: list[str]) -> list[str]:
 
 
 def let_migrations_through(using: str, **_kwargs: Any) -> None:
-    """Open the fence for a session that migrates a shard, also for rows that a move has left there
-    or brings.
+    """Open the fence for a session that migrates a shard, also for rows that a move has left or
+    brings.
     """
     _set_migration(using, "on")
 

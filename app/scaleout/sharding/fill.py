@@ -14,8 +14,7 @@ def fill_map(alias: str, shards: Mapping[int, str]) -> bool:
     """Spread the buckets evenly over `shards` if the map in `alias` is empty; return whether it
     was.
 
-    From then on the table is the truth: a shard that is added later holds nothing until buckets are
-    moved to it.
+    From then on the table decides: a new shard holds nothing until buckets are moved to it.
     """
     numbers = sorted(shards)
     if BucketMap.objects.using(alias).exists():
@@ -30,11 +29,10 @@ def fill_map(alias: str, shards: Mapping[int, str]) -> bool:
 
 
 def fill_shard(alias: str, buckets: list[int]) -> bool:
-    """Make the rows of `buckets` in the shard `alias` if it has none at all; return whether it had
-    none.
+    """Insert the rows of `buckets` into the shard `alias` if it has none at all; return whether it
+    had none.
 
-    Not one by one where rows are missing: a bucket that is on its way has a row already, or is not
-    here on purpose.
+    Single missing rows are not inserted: such a bucket is moving, or is absent on purpose.
     """
     with connections[alias].cursor() as cursor:
         cursor.execute(
@@ -46,14 +44,13 @@ def fill_shard(alias: str, buckets: list[int]) -> bool:
 
 
 def fill(alias: str, shards: Mapping[int, str]) -> None:
-    """Name each shard and fill the map in `alias`, then the shards, as the map says.
+    """Name each shard and fill the map in `alias`, then the shards by the map.
 
-    Raises ShardMismatchError if a database is not the shard that it was taken for, or has lost what
-    it held.
+    Raises ShardMismatchError if a database is another shard than expected, or has lost its buckets.
     """
     held = _held(alias)
     for number, shard in shards.items():
-        # A shard has its name before the map says anything of it.
+        # A shard gets its name before the map refers to it.
         if held.get(number) and not ShardIdentity.objects.using(shard).exists():
             raise ShardMismatchError(
                 f"the database behind {shard} is new, but the map says that it holds {len(held[number])} buckets:"
@@ -68,7 +65,7 @@ def fill(alias: str, shards: Mapping[int, str]) -> None:
 
 
 def _complete(shards: list[str]) -> None:
-    """Give a base to the buckets that a mover of an older release, which knows none, has made
+    """Give a base to the buckets that a mover of an older release, which has no bases, made
     active.
     """
     for shard in shards:
@@ -83,7 +80,7 @@ def _complete(shards: list[str]) -> None:
 
 
 def _held(alias: str) -> dict[int, list[int]]:
-    """Return the buckets of each shard, as the map says."""
+    """Return the buckets of each shard by the map."""
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT shard, array_agg(bucket ORDER BY bucket) FROM sharding_bucketmap GROUP BY shard")
         return dict(cursor.fetchall())

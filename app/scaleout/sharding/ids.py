@@ -25,13 +25,13 @@ BUCKET_BITS = 10
 HIGH_BITS = 32
 BUCKETS = 1 << BUCKET_BITS
 LARGEST = (1 << (HIGH_BITS + BUCKET_BITS + SEQUENCE_BITS)) - 1
-# The first base. Upper half of the bodies: an older release, which counts seconds, gets there in
-# 2094.
+# The first base: the upper half of the bodies. An older release, which counts seconds, reaches it
+# in 2094.
 FIRST = 1 << (HIGH_BITS + SEQUENCE_BITS - 1)
 
-# The lock lasts until the end of the transaction, as that of a writer: a move hands the base over
-# after it. It also gives the transaction a number, so that its commit waits until the sequence is
-# on disk and on the standbys.
+# The lock lasts until the end of the transaction, like a writer's: a move hands the base over after
+# it. It also assigns a transaction id, so that the commit waits until the sequence is on disk and
+# on the standbys.
 _TAKE = """
     SELECT base + nextval('sharding_ids')
       FROM (SELECT base FROM sharding_bucket WHERE bucket = %s AND state = 'active' FOR KEY SHARE) AS held,
@@ -46,19 +46,19 @@ def compose(body: int, bucket: int) -> int:
 
 
 def bucket_of(id_: int) -> int:
-    """Return the bucket of an id. Any whole number has one, so that an id that was never made is
-    simply not found.
+    """Return the bucket of an id. Any whole number has one, so an id that was never made is not
+    found.
     """
     return id_ >> SEQUENCE_BITS & (BUCKETS - 1)
 
 
 def body_of(id_: int) -> int:
-    """Return the body of an id: what grows from id to id of one bucket."""
+    """Return the body of an id, which grows from id to id of one bucket."""
     return id_ >> (BUCKET_BITS + SEQUENCE_BITS) << SEQUENCE_BITS | id_ & ((1 << SEQUENCE_BITS) - 1)
 
 
 def take(alias: str, bucket: int, count: int = 1) -> list[int]:
-    """Return `count` new ids of `bucket`, which the shard `alias` holds; in order.
+    """Return `count` new ids of `bucket`, which the shard `alias` holds, in order.
 
     One statement. Raises BucketMoved if the bucket is not active there.
     """
@@ -73,12 +73,12 @@ def take(alias: str, bucket: int, count: int = 1) -> list[int]:
 
 
 def take_for(alias: str, counts: Mapping[int, int]) -> dict[int, list[int]]:
-    """Return as many new ids as `counts` says for each bucket."""
+    """Return new ids for each bucket, as many as `counts` says."""
     return {bucket: take(alias, bucket, count) for bucket, count in counts.items()}
 
 
 def reached(aliases: Iterable[str]) -> int:
-    """Return a body that is not below any that one of the shards `aliases` has given."""
+    """Return a body that is not below any id of the shards `aliases`."""
     most = FIRST
     for alias in aliases:
         with connections[alias].cursor() as cursor:

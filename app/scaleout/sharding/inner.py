@@ -1,8 +1,8 @@
-"""Queries inside of a query: a subquery sees the rows of one shard, so it may ask for no others.
+"""Queries inside of a query: a subquery sees the rows of one shard only.
 
-The same holds for the parts of a union. Three kinds are right on the shard that is asked. Those
-that name it themselves; those that are tied to the outer row, whose bucket is there; and those that
-say `.using()` for it. All others are refused, for their answer would lack rows.
+The same holds for the parts of a union. Three kinds are complete on that shard: a query that names
+the shard's bucket itself; a query that is tied to the outer row, whose bucket is there; and a query
+with `.using()`. All others are refused, because their answer would lack rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def refuse_foreign(query: Query, alias: str | None) -> None:
     """Raise ShardKeyRequired for a query inside of `query` that is not complete on the shard
     `alias`.
 
-    None stands for each shard in turn, as `scatter()` asks them.
+    None stands for each shard in turn, as `scatter()` queries them.
     """
     for part in query.combined_queries:
         _refuse(part, None, alias)
@@ -42,21 +42,19 @@ def refuse_in(expressions: Iterable[Any], alias: str | None) -> None:
 
 
 def refuse_values(query: Query, values: Iterable[Any], alias: str | None) -> None:
-    """Do the same for values that are about to be used with `query`, of which some may be
-    expressions.
-    """
+    """Do the same for values to be used with `query`, which may be expressions."""
     refuse_in((value.resolve_expression(query.clone()) for value in values if _holds_query(value)), alias)
 
 
 def refuse_in_objects(objects: Iterable[Model], alias: str) -> None:
-    """Do the same for the attributes of objects that are to be saved."""
+    """Do the same for the attributes of objects to be saved."""
     for one in objects:
         if any(map(_holds_query, one.__dict__.values())):
             refuse_values(Query(type(one)), one.__dict__.values(), alias)
 
 
 def _expressions(query: Query) -> Iterator[Any]:
-    """Yield whatever of `query` can hold another one."""
+    """Yield each part of `query` that may hold another query."""
     yield query.where
     yield from query.annotations.values()
     yield from query.select
@@ -70,9 +68,7 @@ def _expressions(query: Query) -> Iterator[Any]:
 
 
 def _queries(expression: Any) -> Iterator[tuple[Query, In[Any] | None]]:
-    """Yield the queries in an expression; with each the condition `IN` whose list it is, if it is
-    one.
-    """
+    """Yield the queries in an expression, each with its `IN` condition if it is the list of one."""
     if isinstance(expression, Query):
         yield expression, None
     elif isinstance(expression, In) and (inner := _query_of(expression.rhs)) is not None:
@@ -88,10 +84,10 @@ def _queries(expression: Any) -> Iterator[tuple[Query, In[Any] | None]]:
 
 
 def _holds_query(value: Any) -> bool:
-    """Return whether a value is an expression that is not resolved yet and has a query in it."""
+    """Return whether a value is an unresolved expression with a query in it."""
     if isinstance(value, QuerySet | Query | Subquery):
         return True
-    if isinstance(value, Node):  # a Q: pairs of a name and a value, and further ones
+    if isinstance(value, Node):  # a Q: pairs of a name and a value, and nested Qs
         return any(map(_holds_query, value.children))
     if isinstance(value, list | tuple | set | frozenset):
         return any(map(_holds_query, value))
@@ -136,9 +132,7 @@ def _has_table(alias: str | None, model: Any) -> bool:
 
 
 def _is_tied(inner: Query) -> bool:
-    """Return whether the rows of `inner` are in the bucket of the row outside: their ids or shard
-    keys are equal.
-    """
+    """Return whether the rows of `inner` are in the outer row's bucket: equal ids or shard keys."""
     for condition in conditions(inner.where):
         ends = (condition.lhs, condition.rhs) if isinstance(condition, Exact) else ()
         if ends and all(isinstance(end, Col) and carries_bucket(end.target) for end in ends):
@@ -149,13 +143,13 @@ def _is_tied(inner: Query) -> bool:
 
 
 def _is_list_of_own(inner: Query, lookup: In[Any]) -> bool:
-    """Return whether `inner` lists ids or shard keys for one outside: of these only those in its
-    bucket matter.
+    """Return whether `inner` lists ids or shard keys for an outer one, of which only its bucket's
+    matter.
     """
     names = [lookup.lhs, *inner.select]
     grouped = inner.group_by if isinstance(inner.group_by, tuple) else inner.select
     return (
-        len(names) == 2  # the one outside and the one inside
+        len(names) == 2  # the outer and the inner column
         and not inner.annotation_select
         and not inner.is_sliced
         and all(isinstance(name, Col) and carries_bucket(name.target) for name in names)

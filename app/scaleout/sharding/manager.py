@@ -12,14 +12,14 @@ from scaleout.sharding.scatter import Page
 
 
 class ShardedManager[M: models.Model](models.Manager[M]):
-    """The manager of a sharded model. What it hands out are `ShardedQuerySet`s."""
+    """The manager of a sharded model, which returns `ShardedQuerySet`s."""
 
     _queryset_class = ShardedQuerySet
 
     def get_queryset(self) -> ShardedQuerySet[M]:
-        """Return all rows: to be narrowed down to one shard before they are asked for."""
+        """Return all rows: narrow them down to one shard before a query."""
         rows = cast("ShardedQuerySet[M]", super().get_queryset())
-        alias, rows._db = rows._db, None  # for `using`, which looks at what the shard holds
+        alias, rows._db = rows._db, None  # for `using`, which reads the shard's buckets
         return rows.using(alias) if alias else rows
 
     def all(self) -> ShardedQuerySet[M]:
@@ -31,7 +31,7 @@ class ShardedManager[M: models.Model](models.Manager[M]):
         return self.get_queryset().filter(*args, **kwargs)
 
     def exclude(self, *args: Any, **kwargs: Any) -> ShardedQuerySet[M]:
-        """Do as Django does. What is excluded names no shard."""
+        """Do as Django does. An exclusion names no shard."""
         return self.get_queryset().exclude(*args, **kwargs)
 
     def for_key(self, key: int) -> ShardedQuerySet[M]:
@@ -39,7 +39,7 @@ class ShardedManager[M: models.Model](models.Manager[M]):
         return self.get_queryset().for_key(key)
 
     def scatter(self, limit: int = 100, after: int = 0, deadline: float | None = None) -> Page[M]:
-        """Ask all shards."""
+        """Query all shards."""
         return self.get_queryset().scatter(limit, after, deadline)
 
     def scatter_count(self, deadline: float | None = None) -> tuple[int, bool]:
@@ -47,7 +47,7 @@ class ShardedManager[M: models.Model](models.Manager[M]):
         return self.get_queryset().scatter_count(deadline)
 
     def new_id(self, **key: int) -> int:
-        """Return an id for later."""
+        """Return an id for a later row."""
         return self.get_queryset().new_id(**key)
 
     def bulk_create(self, objs: Iterable[M], *args: Any, across_shards: bool = False, **kwargs: Any) -> list[M]:

@@ -1,10 +1,9 @@
-"""Which shard holds a bucket: the map, as this process knows it.
+"""The map of buckets to shards, as this process knows it.
 
-The map is a table in the context's own database. Each process remembers it for LEASE seconds,
-counted from before it was read; after that it asks for the version again before it answers, and for
-the map only when the version is another one. Whoever moves a bucket changes the map and then waits
-longer than LEASE before its new shard takes a write: so what an old map answers is never wrong,
-only about to be.
+The map is a table in the context's own database. Each process keeps it for LEASE seconds, counted
+from before it was read; after that it reads the version again before it answers, and the map only
+if the version has changed. A mover changes the map and then waits longer than LEASE before the new
+shard takes a write: so an old map never gives a wrong answer, only one that is about to change.
 """
 
 from __future__ import annotations
@@ -22,11 +21,9 @@ from scaleout.sharding.ids import BUCKETS, bucket_of
 
 DATABASE = DEFAULT_DB_ALIAS  # the alias of the database that has the map
 LEASE = 0.5  # seconds
-PAUSE = (
-    0.2  # seconds after a failure in which nobody asks again: else a queue of callers would wait one after the other
-)
-# Linux stops time.monotonic() while a machine is suspended: a map would look fresh that is hours
-# old.
+PAUSE = 0.2  # seconds after a failure without a retry: else each caller would wait in turn
+# Linux stops time.monotonic() while a machine is suspended: a map that is hours old would look
+# fresh.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 # The target, the buckets, the source.
 REASSIGN = "UPDATE sharding_bucketmap SET shard = %s WHERE bucket = ANY(%s) AND shard = %s"
@@ -38,8 +35,8 @@ def _now() -> float:
 
 
 class ShardMap:
-    """The map of one context. `alias` is the database that holds it, `shards` the alias of each
-    shard by its number.
+    """The map of one context. `alias`: the database that holds it. `shards`: the aliases by
+    number.
     """
 
     def __init__(self, alias: str, shards: Mapping[int, str]) -> None:
@@ -62,7 +59,7 @@ class ShardMap:
         return self.shards[self.number(bucket)]
 
     def alias_for(self, id_: int) -> str:
-        """Return the alias of the shard that holds the row `id_`, and all that belongs to it."""
+        """Return the alias of the shard that holds the row `id_` and its bucket."""
         return self.alias_of(bucket_of(id_))
 
     def buckets_of(self, number: int) -> list[int]:
@@ -71,14 +68,14 @@ class ShardMap:
         return [bucket for bucket, shard in enumerate(self._buckets) if shard == number]
 
     def expire(self) -> None:
-        """Ask again before the next answer: somebody was told that the map is old."""
+        """Read the map again before the next answer: a shard has refused what it says."""
         self._read_at = float("-inf")
 
     def _renew(self) -> None:
         with self._lock:
             now = _now()
             if now - self._read_at <= LEASE:
-                return  # somebody else has just done it
+                return  # another thread has just done it
             if not self._breaker.allows():
                 raise MapUnavailable(self._failure)
             try:
@@ -96,13 +93,14 @@ class ShardMap:
             self._read_at = now
 
     def _read(self) -> None:
-        # The version first: if the map changes in between, the next look finds another version and
-        # reads it again. In a transaction, which says that this read of the primary is meant.
+        # The version first: if the map changes in between, the next read finds another version and
+        # reads it again. In a transaction, which declares that this read of the primary is
+        # intended.
         with transaction.atomic(using=self.alias, savepoint=False), connections[self.alias].cursor() as cursor:
             cursor.execute("SELECT version FROM sharding_mapversion")
             row = cursor.fetchone()
             version = row[0] if row else -1
-            # Another one, not a later one: a database that was restored has an earlier one.
+            # Compared for equality: a restored database has an earlier version.
             if self._buckets and version == self.version:
                 return
             cursor.execute("SELECT bucket, shard FROM sharding_bucketmap ORDER BY bucket")
@@ -119,8 +117,8 @@ class ShardMap:
 
 
 def reassign(alias: str, buckets: Iterable[int], source: int, target: int) -> int:
-    """Say in the map in `alias` that `buckets`, which shard `source` held, are held by `target`;
-    return how many were.
+    """Assign `buckets` of shard `source` to `target` in the map in `alias`; return how many were
+    assigned.
 
     The table's trigger gives the map a new version in the same transaction. Every process knows it
     LEASE seconds after the commit.

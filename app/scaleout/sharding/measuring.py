@@ -1,4 +1,4 @@
-"""How old an unfinished move is, and how long its log has become: looked up when Prometheus asks.
+"""The age of an unfinished move and the length of its log, measured at each scrape by Prometheus.
 
 While a move rests, its source logs each write of its buckets, until the move is resumed or aborted.
 """
@@ -24,7 +24,7 @@ STATEMENT = "1s"
 OVER = [str(step) for step in (Move.Step.ACTIVE, Move.Step.CLEANED, Move.Step.ABORTED)]
 
 type _Query = tuple[str, list[Any]]
-# By its ids, since a count of a long log reads all of it.
+# From its first and last ids: a count would read the whole log.
 _CHANGES: _Query = (
     "SELECT coalesce(max(id) - min(id) + 1, 0), pg_total_relation_size('sharding_change') FROM sharding_change",
     [],
@@ -38,7 +38,7 @@ _looks: dict[str, _Look] = {}  # the last one, by alias
 
 
 class _Look(threading.Thread):
-    """A query of one database. While it hangs, as long as the server does, no second one begins."""
+    """A query of one database. While it hangs, no second one begins."""
 
     def __init__(self, alias: str, query: _Query, gauges: Sequence[Gauge]) -> None:
         super().__init__(name=f"moves {alias}", daemon=True)
@@ -46,13 +46,13 @@ class _Look(threading.Thread):
         self._alias, self._query, self._gauges = alias, query, gauges
 
     def run(self) -> None:
-        """Set the gauges to what the database answers."""
+        """Set the gauges to the database's answer."""
         try:
             with transaction.atomic(using=self._alias), connections[self._alias].cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [STATEMENT])
                 cursor.execute(*self._query)
                 self.show(cursor.fetchone())
-        except (OperationalError, InterfaceError, InternalError):  # away, or not the primary any more
+        except (OperationalError, InterfaceError, InternalError):  # down, or no longer the primary
             self.show_unknown()
         finally:
             connections.close_all()
@@ -64,13 +64,13 @@ class _Look(threading.Thread):
             gauge.labels(name).set(float(value))
 
     def show_unknown(self) -> None:
-        """Set the gauges to what is not a number."""
+        """Set the gauges to "not a number"."""
         self.show([float("nan")] * len(self._gauges))
 
 
 def measure() -> None:
-    """Measure the map's database and each shard. Returns in time: what is not known by then is not
-    a number.
+    """Measure the map's database and each shard. Returns in time: an unknown value is not a
+    number.
     """
     if not conf().shards:
         return
@@ -84,7 +84,7 @@ def measure() -> None:
 
 
 def _look(alias: str, query: _Query, gauges: Sequence[Gauge]) -> _Look:
-    """Return a look that is young enough, or else one that begins now."""
+    """Return a look that is recent enough, or start one."""
     with _lock:
         look = _looks.get(alias)
         if look is None or not (look.is_alive() or time.monotonic() - look.began < EVERY):

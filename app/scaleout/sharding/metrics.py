@@ -1,6 +1,4 @@
-"""What Prometheus gets about moves. Measured by each replica of a service; of several the newest is
-as good as any.
-"""
+"""Prometheus metrics of moves, measured by each replica of a service: the newest value counts."""
 
 from __future__ import annotations
 

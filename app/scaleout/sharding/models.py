@@ -1,5 +1,5 @@
-"""The tables of the toolkit itself: the map in the context's own database, the buckets and the name
-in each shard.
+"""The toolkit's own tables: the map in the context's database, the buckets and the name in each
+shard.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from django.db.models.functions import Now
 
 
 class ShardMismatchError(Exception):
-    """The database that answers is not the shard that it was taken for."""
+    """The database that answers is not the expected shard."""
 
 
 class ShardIdentity(models.Model):
     """One row: the name of the shard that this database is.
 
-    Two shards look alike from outside. A volume or a host name that was mixed up would put users on
-    the wrong shard without a single error; so each shard says who it is, and is asked before it is
-    used.
+    Two shards look alike from outside. A swapped volume or host name would put users on the wrong
+    shard without any error; so each shard has its name, which is read before the shard is used.
     """
 
     name = models.CharField(max_length=63, primary_key=True)
@@ -29,7 +28,7 @@ class ShardIdentity(models.Model):
 
     @classmethod
     def claim(cls, alias: str) -> None:
-        """Name the database behind `alias` after it, or make sure that this is its name.
+        """Name the database behind `alias` after it, or verify that it has this name.
 
         Raises ShardMismatchError if it has another one.
         """
@@ -43,8 +42,8 @@ class ShardIdentity(models.Model):
 
 
 class BucketMap(models.Model):
-    """Which shard holds a bucket. Triggers give each change a new version of the map, whoever makes
-    it.
+    """The shard of each bucket. Triggers give each change a new version of the map, by any
+    client.
     """
 
     bucket = models.SmallIntegerField(primary_key=True)
@@ -68,11 +67,11 @@ class MapVersion(models.Model):
 
 
 class Bucket(models.Model):
-    """A bucket in the shard that holds it: whether it takes writes, and where its ids begin."""
+    """A bucket in the shard that holds it: whether it takes writes, and the base of its ids."""
 
     class State(models.TextChoices):
         """`active` takes reads and writes, `blocked` reads only; `incoming` is being copied,
-        `moved` is left behind.
+        `moved` is an old copy.
         """
 
         ACTIVE = "active"
@@ -84,7 +83,7 @@ class Bucket(models.Model):
 
     bucket = models.SmallIntegerField(primary_key=True)
     state = models.TextField(choices=State.choices, default=State.ACTIVE)
-    last = models.BigIntegerField(default=0)  # for the release before, which makes ids of it
+    last = models.BigIntegerField(default=0)  # the release before makes ids from it
     base = models.BigIntegerField(null=True, help_text="What is added to the shard's sequence.")
     logged = models.BooleanField(default=False, db_default=False, help_text="Whether writes are noted in Change.")
 
@@ -94,8 +93,8 @@ class Bucket(models.Model):
                 name="sharding_bucket_state", condition=Q(state__in=["active", "blocked", "incoming", "moved"])
             ),
             # Because of this index a change of the state (or of `logged`) locks the row FOR UPDATE,
-            # which waits for the locks FOR KEY SHARE of those that write (the fence) or take ids;
-            # other columns do not wait.
+            # which waits for the locks FOR KEY SHARE of writers (by the fence) and of new ids;
+            # changes of other columns do not wait.
             models.UniqueConstraint(name="sharding_bucket_with_state", fields=["bucket", "state", "logged"]),
         )
 
@@ -105,8 +104,8 @@ class Bucket(models.Model):
 
 
 class Change(models.Model):
-    """In each shard: a row of a `logged` bucket that was written. The fence notes it, the mover
-    copies it again.
+    """In each shard: a written row of a `logged` bucket. The fence logs it, and the mover copies it
+    again.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -123,10 +122,10 @@ class Change(models.Model):
 
 
 class Move(models.Model):
-    """A move of buckets from one shard to another: how far it is. Beside the map."""
+    """A move of buckets from one shard to another, and its step. Kept beside the map."""
 
     class Step(models.TextChoices):
-        """In this order, the last two aside. The bucket's writes are refused from `blocked` to
+        """In this order, except the last two. The bucket's writes are refused from `blocked` to
         `flipped`.
         """
 
@@ -150,7 +149,7 @@ class Move(models.Model):
     active = models.DateTimeField(null=True, help_text="When the target took them.")
 
     def __str__(self) -> str:
-        """Return what moves where."""
+        """Return the buckets and shards of the move."""
         return f"move {self.pk}: shard {self.source} to {self.target}, {self.step}"
 
 

@@ -1,7 +1,7 @@
-"""What the application's role may not do, although its owner lets it write to each new table
-(postgres/database.sql).
+"""The privileges that the application's role loses on the toolkit's tables.
 
-A mistake in a view, or an injection, must not be able to say which shard holds what.
+By default its owner lets it write to each new table (postgres/database.sql). A mistake in a view,
+or an injection, must not be able to change which shard holds a bucket.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from psycopg import sql
 
-# By table: the columns that it may update. Nothing is inserted or deleted there, except into
+# By table: the columns that it may update. It inserts and deletes nothing there, except into
 # `INSERTED`.
 GUARDED: dict[str, tuple[str, ...]] = {
     "django_migrations": (),
@@ -19,19 +19,19 @@ GUARDED: dict[str, tuple[str, ...]] = {
     "sharding_move": (),
     "sharding_movebucket": (),
     "sharding_shardidentity": (),
-    "sharding_bucket": ("last",),  # of the ids; and who may update something may lock, as the fence does
+    "sharding_bucket": ("last",),  # of the ids; the privilege also lets the fence lock the row
     "sharding_change": (),
 }
-INSERTED = {"sharding_change"}  # by the fence, in the writer's name
+INSERTED = {"sharding_change"}  # by the fence, as the writer's role
 
 
 def restrict(alias: str) -> None:
-    """Take from `<owner>_app` what it does not need in the database `alias`, which `<owner>_owner`
-    has opened.
+    """Revoke from `<owner>_app` what it does not need in the database `alias`, opened by
+    `<owner>_owner`.
     """
     role = sql.Identifier(settings.DATABASES[alias]["USER"].removesuffix("_owner") + "_app")
-    # At once: this runs with each `docker compose up`, and in between an application that writes
-    # would be refused.
+    # In one transaction: this runs at each `docker compose up`, and a writing application must not
+    # be refused in between.
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         for (name,) in cursor.fetchall():

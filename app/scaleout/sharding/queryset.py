@@ -1,4 +1,4 @@
-"""Queries that find their shard by themselves."""
+"""Query sets that find their shard by their conditions."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BATCH = 500  # conditions of one query
 
 
 def keep_held(query: Query) -> None:
-    """Leave out the rows of buckets that the shard does not show: before a slice, and in each part
-    of a union.
+    """Leave out the rows of buckets that the shard hides: before a slice, and in each part of a
+    union.
     """
     for part in query.combined_queries:
         keep_held(part)
@@ -36,7 +36,7 @@ def keep_held(query: Query) -> None:
 
 
 class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
-    """A query set of one shard: the one that its conditions name, looked up when it is run."""
+    """A query set of one shard, which its conditions name and which is looked up when it runs."""
 
     _db: str | None
 
@@ -44,8 +44,8 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     def db(self) -> str:
         """The alias of the shard.
 
-        Raises ShardKeyRequired if the conditions do not name one shard, or if a query inside of
-        this one needs others.
+        Raises ShardKeyRequired if the conditions name no single shard, or if an inner query needs
+        others.
         """
         alias = self._db or self._find()
         refuse_foreign(self.query, alias)
@@ -68,7 +68,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return aliases.pop()
 
     def _fetch_all(self) -> None:
-        """Ask each shard for its part where Django collects what many objects relate to
+        """Query each shard for its part where Django collects the relations of many objects
         (`prefetch_related`).
         """
         rows: Any = self
@@ -81,15 +81,13 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         super()._fetch_all()
 
     def _part(self, alias: str, known: maps.ShardMap) -> Self:
-        """Return what this query finds on one of its shards; a copy that a move has left there is
-        not in it.
-        """
+        """Return this query's rows on one of its shards, without old copies of a move."""
         part = self._at(alias)
         narrow(part.query.where, lambda bucket: known.alias_of(bucket) == alias)
         return part
 
     def for_key(self, key: int) -> Self:
-        """Return the rows that belong to `key`: those of one user, say. Always on one shard."""
+        """Return the rows of `key`, such as those of one user. Always on one shard."""
         model: Any = self.model
         return self.filter(**{model.shard_key: key})
 
@@ -99,11 +97,9 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return super(ShardedQuerySet, where).in_bulk(id_list, field_name=field_name)
 
     def using(self, alias: str | None) -> Self:
-        """Return what that shard holds of these rows, without copies that a move brings or has left
-        behind.
+        """Return the rows of that shard, without copies that a move brings or has left.
 
-        Inside of another query this one keeps its shard. One that has this shard already stays as
-        it is.
+        Inside of another query this one keeps its shard. A query set of this shard stays as it is.
         """
         chosen = self._at(alias)
         if alias != self._db and alias in shard_aliases():
@@ -111,12 +107,12 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return chosen
 
     def _at(self, alias: str | None) -> Self:
-        """Return these rows of a shard, whatever the state of their buckets: where it is known that
-        they are held.
+        """Return these rows of a shard in any state of their buckets: the caller knows that the
+        shard holds them.
         """
         chosen = super().using(alias)
         for query in (chosen.query, *chosen.query.combined_queries):
-            query._db = alias  # as Django does where it takes a query set as a value
+            query._db = alias  # as Django does for a query set that is a value
         return chosen
 
     def aggregate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -126,11 +122,11 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
     # ── all shards ────────────────────────────────────────────────────────────────────────────────
     def scatter(self, limit: int = 100, after: int = 0, deadline: float | None = None) -> Page[M]:
-        """Ask all shards at once for the `limit` rows that follow the id `after`, in the order of
-        their ids.
+        """Query all shards at once for the `limit` rows after the id `after`, in the order of their
+        ids.
 
-        Ends within `deadline` seconds, or DEADLINE of `scatter.py`: what a shard did not give by
-        then is missing, and the page says `partial`.
+        Ends within `deadline` seconds, by default DEADLINE of `scatter.py`: rows of slower shards
+        are missing then, and the page says `partial`.
         """
         refuse_shaped(self)
         rows = self.filter(id__gt=after).order_by("id")
@@ -143,14 +139,12 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return scatter_count(lambda alias, hides: rows._shown(alias, hides).count(), deadline)
 
     def _shown(self, alias: str, hides: bool) -> Self:
-        """Return these rows of a shard; where it hides some, without those half copied or left
-        behind.
-        """
+        """Return these rows of a shard; if it hides some, without half copied and old ones."""
         return self.using(alias) if hides else self._at(alias)
 
     # ── writes ────────────────────────────────────────────────────────────────────────────────────
     def new_id(self, **key: int) -> int:
-        """Return an id for a row that is made later: `Order.objects.new_id(user_id=7)`,
+        """Return an id for a later row: `Order.objects.new_id(user_id=7)`,
         `User.objects.new_id()`.
         """
 
@@ -161,7 +155,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         return fenced(once)
 
     def create(self, **kwargs: Any) -> M:
-        """Make an object and save it on its shard."""
+        """Create an object and save it on its shard."""
         made = self.model(**kwargs)
         made.save(force_insert=True, using=self._db)
         return made
@@ -201,11 +195,10 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         *,
         across_shards: bool = False,
     ) -> list[M]:
-        """Insert the objects, which get ids where they have none, in one transaction.
+        """Insert the objects in one transaction; those without an id get one.
 
-        Raises CrossShardTransaction if they belong to several shards, unless `across_shards` says
-        that it may be one transaction for each shard, of which some can fail when others have been
-        committed.
+        Raises CrossShardTransaction if they belong to several shards, unless `across_shards` allows
+        one transaction for each shard, of which some can fail after others have been committed.
         """
         made = list(objs)
         left = list(made)
@@ -292,13 +285,13 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
                     one.pk = None
             raise
         if options["ignore_conflicts"]:
-            for one in without:  # as Django leaves them: it is not known which were inserted
+            for one in without:  # as Django leaves them: unknown which were inserted
                 one.pk, one._state.adding = None, True
         elif options["update_conflicts"]:
             self._at(alias)._read_ids(without, options["unique_fields"])
 
     def _read_ids(self, objs: Sequence[M], unique: Iterable[str]) -> None:
-        """Give the objects the ids of their rows: one that was there before has kept its own."""
+        """Give the objects the ids of their rows: an existing row has kept its own."""
         fields: list[Any] = [self.model._meta.get_field("id" if name == "pk" else name) for name in unique]
         names = [field.attname for field in fields]
         found: dict[tuple[Any, ...], Any] = {}
@@ -311,9 +304,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
 
 class AnyRowQuerySet[M: models.Model](ShardedQuerySet[M]):
-    """What Django itself asks where it knows the shard of an object: the fence decides on the
-    writes.
-    """
+    """Django's own query set of a known object: the fence checks its writes."""
 
     def using(self, alias: str | None) -> Self:
         """Do as Django does."""
@@ -321,8 +312,8 @@ class AnyRowQuerySet[M: models.Model](ShardedQuerySet[M]):
 
 
 def _bucket(instance: Any) -> int:
-    """Return the bucket of an object; a new one that begins a bucket keeps the one that was chosen
-    for it.
+    """Return the bucket of an object; a new one that starts a bucket keeps the bucket chosen for
+    it.
     """
     if instance.id is None and instance.shard_key == "id":
         return int(instance.__dict__.setdefault("_new_bucket", instance.choose_bucket()))

@@ -1,4 +1,4 @@
-"""Which tables a shard has: for the move of buckets, and for the check that each has its fence."""
+"""The tables of a shard: for the move of buckets, and for the check that each has its fence."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scaleout.sharding.conf import conf
 
 
 def models_on(alias: str) -> list[type[ShardedModel]]:
-    """Return the sharded models whose tables the shard `alias` has; what a foreign key names comes
-    before it.
+    """Return the sharded models whose tables the shard `alias` has, each after those that its keys
+    name.
 
-    Rows are copied in this order and deleted in the reverse one.
+    Rows are copied in this order and deleted in the reverse order.
     """
     left = [
         model
@@ -25,7 +25,7 @@ def models_on(alias: str) -> list[type[ShardedModel]]:
     while left:
         ready = [model for model in left if not _named_by(model) & (set(left) - {model})]
         if not ready:
-            raise ValueError(f"foreign keys in a ring: {', '.join(model.__name__ for model in left)}")
+            raise ValueError(f"foreign keys in a cycle: {', '.join(model.__name__ for model in left)}")
         ordered += ready
         left = [model for model in left if model not in ready]
     return ordered
@@ -35,15 +35,15 @@ def outbox_table() -> str | None:
     """Return the table of the model that `SHARDING["OUTBOX"]` names ("events.Outbox"), None
     where it is not set.
 
-    Each shard has it. A move waits until nothing of its buckets is left in it.
+    Each shard has it. A move waits until no event of its buckets is left in it.
     """
     label = conf().outbox
     return None if label is None else apps.get_model(label)._meta.db_table
 
 
 def _has_table(model: type[ShardedModel]) -> bool:
-    """Return whether the table is the model's own and made by migrations: a proxy has that of
-    another model.
+    """Return whether the table is the model's own and made by migrations: a proxy shares another
+    model's.
     """
     return model._meta.managed and not model._meta.proxy
 

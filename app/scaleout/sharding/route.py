@@ -1,4 +1,4 @@
-"""Which buckets a query is about: read from its conditions."""
+"""The buckets that a query can reach, by its conditions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_sharded(model: Any) -> bool:
 
 
 def key_required(model: type[Model]) -> ShardKeyRequired:
-    """Return the error that says what a query of `model` must have."""
+    """Return the error that names the conditions that a query of `model` needs."""
     key = getattr(model, "shard_key", "id")
     names = "its id" if key == "id" else f"{key} or its id"
     return ShardKeyRequired(
@@ -41,7 +41,7 @@ def shard_aliases() -> set[str]:
 
 
 def carries_bucket(field: Field[Any, Any]) -> bool:
-    """Return whether the values of a field have the bucket of their row: its id, its shard key, its
+    """Return whether a field's values name the bucket of their row: its id, its shard key, its
     relations.
     """
     model: Any = field.model
@@ -51,9 +51,10 @@ def carries_bucket(field: Field[Any, Any]) -> bool:
 
 
 def refuse_other_bucket(field: Any, value: Any, buckets: Collection[int] | None) -> None:
-    """Raise CrossShardRelation if rows of `buckets` would name, by `field`, a row of another one.
+    """Raise CrossShardRelation if rows of `buckets` would refer, by `field`, to a row of another
+    bucket.
 
-    None: rows of any bucket. An expression is left to the database.
+    None: rows of any bucket. The database checks an expression.
     """
     if isinstance(value, Model):
         value = value.pk
@@ -67,9 +68,7 @@ def refuse_other_bucket(field: Any, value: Any, buckets: Collection[int] | None)
 
 
 def _named(condition: Any) -> dict[Any, int] | None:
-    """Return the values that a condition has for ids, shard keys or relations, each with its
-    bucket.
-    """
+    """Return the values of a condition on ids, shard keys or relations, each with its bucket."""
     if not isinstance(condition, Exact | In):
         return None
     several = isinstance(condition.lhs, ColPairs)  # as `prefetch_related` has it
@@ -93,7 +92,7 @@ def _of_condition(condition: Any) -> set[int] | None:
 
 
 def conditions(node: WhereNode) -> Iterator[Any]:
-    """Yield the conditions that each row meets: those joined by AND."""
+    """Yield the conditions that every row meets: those joined by AND."""
     if node.negated or (node.connector != AND and len(node.children) > 1):
         return
     for child in node.children:
@@ -104,24 +103,23 @@ def conditions(node: WhereNode) -> Iterator[Any]:
 
 
 def buckets_of_query(query: Query) -> set[int] | None:
-    """Return the buckets that rows of `query` can be in; None where its conditions do not say.
+    """Return the buckets of the rows of `query`; None if its conditions do not say.
 
-    Only what certainly holds counts: an equation or a list of values for an id or a shard key,
-    joined by AND. Relations lead from bucket to the same bucket, so a condition on a joined sharded
-    table counts as well.
+    Only certain conditions count: an equation or a list of values for an id or a shard key, joined
+    by AND. Relations stay within a bucket, so a condition on a joined sharded table counts as well.
     """
     if query.combinator:
         parts = [buckets_of_query(part) for part in query.combined_queries]
         known = [part for part in parts if part is not None]
         return set().union(*known) if len(known) == len(parts) else None
     found = [buckets for buckets in map(_of_condition, conditions(query.where)) if buckets is not None]
-    # All of them hold, so each is an answer; the smallest asks the fewest shards.
+    # All of them hold, so each is an answer; the smallest one needs the fewest shards.
     return min(found, key=len, default=None)
 
 
 def narrow(node: WhereNode, wanted: Callable[[int], bool]) -> None:
-    """Leave in the lists of `node`, which is changed, the ids and shard keys whose bucket is
-    `wanted`.
+    """Keep in the lists of `node` only the ids and shard keys of the bucket `wanted`. Changes
+    `node`.
     """
     if node.negated or (node.connector != AND and len(node.children) > 1):
         return

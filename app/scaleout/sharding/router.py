@@ -1,4 +1,4 @@
-"""Django's question, which database: answered from the object at hand, or refused."""
+"""Django's database router for sharded models: by the object at hand, or an error."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from scaleout.sharding.route import is_sharded, key_required
 
 
 class ShardRouter:
-    """Send what belongs to an object to the shard of the object's bucket. Other models are none of
-    its business.
+    """Send the queries of an object to the shard of its bucket. It ignores other models.
 
-    Queries find their shard by themselves (`ShardedQuerySet`); only what has no conditions comes
-    here.
+    Query sets find their shard by themselves (`ShardedQuerySet`); only queries without conditions
+    arrive here.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
-        """Return the alias of the shard, or None for a new object that belongs to none yet.
+        """Return the alias of the shard, or None for a new object without a shard.
 
         Raises ShardKeyRequired without an object.
         """
@@ -36,7 +35,7 @@ class ShardRouter:
             if instance._state.db in conf().shards.values():
                 return instance._state.db
             if instance._state.adding:
-                return None  # Django asks when the object is related to another one; its save() decides
+                return None  # Django asks when it relates the object to another one; save() decides
         raise key_required(model)
 
     db_for_write = db_for_read
@@ -55,7 +54,7 @@ class ShardRouter:
         return True
 
     def _get_shard(self, key: int) -> str:
-        """Return the alias of the shard that holds `key` (a user's id, or any id): the name that
-        textbooks give it.
+        """Return the alias of the shard that holds `key`, a user's id or any id. Textbooks use this
+        name.
         """
         return maps.current().alias_for(key)

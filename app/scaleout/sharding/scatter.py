@@ -1,9 +1,8 @@
-"""Ask all shards at once, and say so when one did not answer.
+"""Query all shards at once, and report the shards that did not answer.
 
-Each shard is asked by a thread of its own small pool: one that hangs keeps nobody from the others.
-In one snapshot the shard tells its rows and which buckets it shows, so that the rows of a bucket
-that is on its way from one shard to another are neither missed nor counted twice without anybody
-noticing.
+Each shard has a small pool of threads of its own: a shard that hangs does not delay the others. In
+one snapshot a shard returns its rows and the buckets that it shows. So a bucket that moves from one
+shard to another is noticed, and its rows are neither missed nor counted twice.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ DEADLINE = 1.0  # seconds for all shards together
 THREADS = 4  # for each shard
 AWAY = (OperationalError, InterfaceError, InternalError, TimeoutError)
 
-# Asked with the alias of a shard, and whether that has buckets whose rows must not be shown.
+# Called with the alias of a shard, and whether the shard has buckets whose rows must be hidden.
 type Question[T] = Callable[[str, bool], T]
 
 log = logging.getLogger(__name__)
 
 
 class _Pools:
-    """The threads of this process that ask, a pool for each shard."""
+    """The threads of this process for such queries, a pool for each shard."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,11 +59,10 @@ _pools = PerProcess(_Pools)
 
 @dataclass(frozen=True)
 class Page[M]:
-    """Rows of all shards in the order of their ids. `next` is what to ask `after` for the next
-    page, None at the end.
+    """Rows of all shards in the order of their ids. `next` is the `after` of the next page, None at
+    the end.
 
-    `partial`: rows may be missing, those of the shards `missing` or of a bucket that was just
-    moving.
+    `partial`: rows may be missing, those of the shards `missing` or of a bucket that was moving.
     """
 
     items: list[M]
@@ -73,7 +71,7 @@ class Page[M]:
     missing: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[M]:
-        """Go through the rows."""
+        """Iterate over the rows."""
         return iter(self.items)
 
 
@@ -81,8 +79,8 @@ class Page[M]:
 class _Gathered[T]:
     answers: dict[str, T]  # by alias
     missing: tuple[str, ...]
-    whole: bool  # each bucket was shown by somebody
-    twice: bool  # a bucket was shown by two, whose snapshots are from before and after it changed sides
+    whole: bool  # some shard has shown each bucket
+    twice: bool  # two shards have shown a bucket, before and after it changed sides
 
 
 def _ask[T](alias: str, until: float, question: Question[T]) -> tuple[set[int], T]:
@@ -92,7 +90,7 @@ def _ask[T](alias: str, until: float, question: Question[T]) -> tuple[set[int], 
         if left <= 0:
             raise TimeoutError(f"no thread was free to ask {alias}")
         with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-            # A query that comes too late ends on the server too.
+            # A query that is too late ends on the server too.
             cursor.execute(
                 f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {left}"
             )
@@ -112,7 +110,7 @@ def _look[T](alias: str, question: Question[T]) -> tuple[set[int], T]:
 
 
 def _look_now[T](alias: str, question: Question[T]) -> Future[tuple[set[int], T]]:
-    """Ask in this thread: in Django's `TestCase`, whose transaction no other thread sees."""
+    """Query in this thread: in Django's `TestCase`, whose transaction no other thread sees."""
     future: Future[tuple[set[int], T]] = Future()
     future.set_result(_look(alias, question))
     return future
@@ -125,7 +123,7 @@ def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
         if alias in of_test:
             futures[alias] = _look_now(alias, question)
             continue
-        # With the caller's context, so that what is logged and counted there is the caller's.
+        # With the caller's context, so that logs and metrics are the caller's.
         context = contextvars.copy_context()
         futures[alias] = _pools.own.of(alias).submit(context.run, _ask, alias, until, question)
     wait(futures.values(), max(0.0, until - time.monotonic()))
@@ -134,12 +132,12 @@ def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
     twice = False
     for alias, future in futures.items():
         if future.cancel() or not future.done():
-            log.warning("%s did not answer in time", alias)
+            log.warning("shard %s failed: no answer in time", alias)
             continue
         try:
             shown, answers[alias] = future.result()
-        except AWAY as error:  # anything else is the query's own fault, and would fail on every shard
-            log.warning("%s did not answer: %s", alias, " ".join(str(error).split()))
+        except AWAY as error:  # any other error is the query's, and would fail on every shard
+            log.warning("shard %s failed: %s", alias, " ".join(str(error).split()))
         else:
             twice = twice or not seen.isdisjoint(shown)
             seen |= shown
@@ -150,15 +148,15 @@ def _gather[T](until: float, question: Question[T]) -> _Gathered[T]:
 def _gather_whole[T](question: Question[T], deadline: float | None) -> _Gathered[T]:
     until = time.monotonic() + (DEADLINE if deadline is None else deadline)
     gathered = _gather(until, question)
-    # All shards have answered and yet a bucket was nowhere, or at two: it changed sides in between.
+    # All shards have answered, but a bucket was on none or on two: it changed sides in between.
     if not gathered.missing and (gathered.twice or not gathered.whole):
         gathered = _gather(until, question)
     return gathered
 
 
 def refuse_shaped(query: QuerySet[Any]) -> None:
-    """Raise TypeError for a query that is more than filters, and CrossShardTransaction inside of a
-    transaction on a shard.
+    """Raise TypeError for a query with more than filters, and CrossShardTransaction in a shard's
+    transaction.
     """
     if query.query.is_sliced or query.query.distinct or query.query.combinator or query._fields is not None:  # type: ignore[attr-defined]
         raise TypeError("scatter() takes filters only: no slice, distinct(), values() or union()")
@@ -171,14 +169,14 @@ def refuse_shaped(query: QuerySet[Any]) -> None:
 
 
 def scatter[M: Model](question: Question[list[M]], limit: int, deadline: float | None) -> Page[M]:
-    """Return the first `limit` rows of all shards. The answers to `question` have one row more, in
-    the order of the ids.
+    """Return the first `limit` rows of all shards. `question` returns one row more, in the order of
+    the ids.
     """
     gathered = _gather_whole(question, deadline)
     rows: list[M] = []
     for row in heapq.merge(*gathered.answers.values(), key=attrgetter("pk")):
         if rows and rows[-1].pk == row.pk:
-            # Two snapshots of a bucket that changed sides: right is who holds it now.
+            # Of two snapshots of a moved bucket the one of its present shard is right.
             if row._state.db == maps.current().alias_of(bucket_of(row.pk)):
                 rows[-1] = row
         elif len(rows) > limit:
@@ -191,7 +189,7 @@ def scatter[M: Model](question: Question[list[M]], limit: int, deadline: float |
 
 
 def scatter_count(question: Question[int], deadline: float | None) -> tuple[int, bool]:
-    """Return the sum of the answers of all shards, and whether a part is missing (or, in a move,
+    """Return the sum of the answers of all shards, and whether it is partial (or, in a move,
     counted twice).
     """
     gathered = _gather_whole(question, deadline)

@@ -1,4 +1,4 @@
-"""Shards in Django's own `TestCase`: the map and the buckets, in the transactions of the test.
+"""Shards in Django's `TestCase`: the map and the buckets, in the transactions of the test.
 
 The transactions that `TestCase` opens on all databases do not count as the project's own
 (`transactions.py`).
@@ -33,7 +33,7 @@ def filled() -> Iterator[None]:
 @contextmanager
 def _rolled_back(alias: str) -> Iterator[None]:
     atomic: Any = transaction.atomic(using=alias)
-    atomic._from_testcase = True  # as Django marks those of its `TestCase`
+    atomic._from_testcase = True  # Django's mark of the transactions of `TestCase`
     with atomic:
         yield
         transaction.set_rollback(True, using=alias)

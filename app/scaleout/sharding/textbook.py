@@ -1,5 +1,6 @@
-"""The names that textbooks use, for models whose shard key is a user's id. The router's is
-`ShardRouter._get_shard`.
+"""Query methods with the names of textbooks, for models whose shard key is a user's id.
+
+The router has `ShardRouter._get_shard`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,12 @@ from scaleout.sharding.queryset import ShardedQuerySet
 
 
 class ByUser[M: models.Model](ShardedManager[M]):
-    """`for_user` and `get_by_user_id`, beside the conditions that find their shard by
-    themselves.
-    """
+    """`for_user` and `get_by_user_id`, beside conditions, which find their shard by themselves."""
 
     def for_user(self, user_id: int) -> ShardedQuerySet[M]:
-        """Return what belongs to the user: one shard."""
+        """Return the rows of the user, on one shard."""
         return self.for_key(user_id)
 
     def get_by_user_id(self, user_id: int) -> M:
-        """Return the one row that belongs to the user. Raises DoesNotExist and
-        MultipleObjectsReturned.
-        """
+        """Return the one row of the user. Raises DoesNotExist and MultipleObjectsReturned."""
         return self.for_key(user_id).get()

@@ -1,4 +1,4 @@
-"""Transactions stay on one shard: what keeps watch over each statement."""
+"""Keep each transaction on one shard, by watching every statement."""
 
 from __future__ import annotations
 
@@ -18,17 +18,14 @@ from scaleout.sharding.fence import OTHER_BUCKET, SQLSTATE
 from scaleout.sharding.ids import bucket_of
 
 # Seconds that a write waits for a bucket that is about to move: longer than a move blocks it, and
-# short enough for the 503 to come before whoever passes requests on gives up (the load balancers
-# after 2 s).
+# short enough for the 503 to come before the load balancers give up (after 2 s).
 PATIENCE = 1.5
 PAUSE = 0.05  # seconds between two tries
 _ONE_BUCKET = "buckets move one by one, so shard_atomic() covers what belongs to one shard key"
 
 
 def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the project is in a transaction. What Django's `TestCase` opens around a test
-    does not count.
-    """
+    """Return whether the project is in a transaction, not counting that of Django's `TestCase`."""
     blocks: list[Any] = connection.atomic_blocks
     return any(not block._from_testcase for block in blocks)
 
@@ -53,7 +50,7 @@ def shards_of_test() -> list[BaseDatabaseWrapper]:
 
 
 def refuse_second(alias: str) -> None:
-    """Raise CrossShardTransaction if this thread is in a transaction on another database than the
+    """Raise CrossShardTransaction if this thread has a transaction on another database than the
     shard `alias`.
     """
     if others := [other for other in _opened() if other != alias]:
@@ -85,12 +82,12 @@ def watch(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
 
 
 def fenced[T](write: Callable[[], T]) -> T:
-    """Return what `write` returns; if a bucket moves under it, read the map anew and do it again,
-    for PATIENCE seconds.
+    """Return what `write` returns; if its bucket moves, read the map again and retry, for PATIENCE
+    seconds.
 
-    Not inside a transaction on a shard, which the database has broken off, and without a wait
-    inside any other one, which would hold its locks meanwhile. In the end raises BucketMoved.
-    `write` must ask the map by itself.
+    Not inside a transaction on a shard, which the database has aborted, and without a wait inside
+    any other transaction, whose locks would be held for that time. At the end raises BucketMoved.
+    `write` must read the map by itself.
     """
     inside = bool(open_shards())
     patience = 0.0 if _opened() else PATIENCE
@@ -104,17 +101,16 @@ def fenced[T](write: Callable[[], T]) -> T:
             maps.current().expire()
             if inside or (tries > 0 and time.monotonic() >= until):
                 raise
-        if tries > 0:  # the first time at once: perhaps only the map was old
+        if tries > 0:  # the first retry at once: perhaps only the map was old
             time.sleep(PAUSE)
         tries += 1
 
 
 @contextmanager
 def _undone_in_test() -> Iterator[None]:
-    """Undo a refused write in a transaction of Django's `TestCase`, which would be broken;
-    elsewhere do nothing.
+    """Roll a refused write back in a transaction of Django's `TestCase`, to keep that usable.
 
-    Not by Django's cursors: a test may count their statements.
+    Without Django's cursors: a test may count their statements.
     """
     shards = [one for one in shards_of_test() if not one.needs_rollback]
     for one in shards:
@@ -133,13 +129,13 @@ def _undone_in_test() -> Iterator[None]:
 
 @contextmanager
 def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
-    """Run the block in one transaction on the shard that holds `key` (a user's id, say) and all
-    that belongs to it.
+    """Run the block in one transaction on the shard that holds `key`, such as a user's id, and its
+    rows.
 
-    With `alone` it first waits for the end of every other transaction that says `alone` for this
-    key. Yields the alias; the bucket does not move before the end. Raises BucketMoved if it has
-    moved or is about to move. Raises CrossShardTransaction inside a transaction on another database
-    or for another bucket, and for a write to another bucket inside of it: the fence looks.
+    With `alone` it first waits for the end of every other transaction with `alone` for this key.
+    Yields the alias; the bucket does not move before the end. Raises BucketMoved if it has moved or
+    is about to move. Raises CrossShardTransaction inside a transaction on another database or for
+    another bucket, and for a write to another bucket inside of it: the fence checks that.
     """
     alias = maps.current().alias_for(key)
     refuse_second(alias)
@@ -151,16 +147,16 @@ def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
         maps.current().expire()
         raise
     for one in shards_of_test():
-        if one.alias == alias:  # else the end of the transaction does it
+        if one.alias == alias:  # else the end of the transaction closes it
             one.connection.execute("SELECT set_config('sharding.bucket', '', true)")
 
 
 def _claim(alias: str, key: int, alone: bool) -> None:
-    """Let the transaction be for the bucket of `key` only, and `alone` as `shard_atomic` says.
+    """Bind the transaction to the bucket of `key`, and `alone` as in `shard_atomic`.
 
-    It holds the bucket from here on, as each write does: the bucket cannot move while it reads, or
-    writes what no fence is around, an event for instance. Raises BucketMoved where the bucket takes
-    no writes.
+    It locks the bucket from here on, as each write does: the bucket cannot move while the
+    transaction reads, or writes to tables without a fence, such as events. Raises BucketMoved if
+    the bucket takes no writes.
     """
     bucket = str(bucket_of(key))
     claimed = "set_config('sharding.bucket', coalesce(nullif(current_setting('sharding.bucket', true), ''), %s), true)"

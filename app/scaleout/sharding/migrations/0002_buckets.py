@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-# The map: every change of it, by whomever, has a version of its own.
+# The map: each change of it, by any client, has a version of its own.
 VERSION = """
 CREATE FUNCTION sharding_new_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -40,7 +40,7 @@ BEGIN
   END IF;
   SELECT state INTO found_state FROM sharding_bucket WHERE bucket = ((row_id >> 11) & 1023)::smallint FOR KEY SHARE;
   IF found_state IS DISTINCT FROM 'active' THEN
-    -- The mover writes where nobody else may. Only the table's owner can be the mover, whatever a session sets.
+    -- Only the mover writes here, and only the table's owner can be the mover, whatever a session sets.
     IF coalesce(found_state, '') NOT IN ('incoming', 'moved')
        OR coalesce(current_setting('sharding.mover', true), '') <> 'on'
        OR NOT pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE') THEN

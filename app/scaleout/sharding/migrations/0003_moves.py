@@ -1,5 +1,5 @@
-"""What moving buckets needs: the moves beside the map, and in each shard a log of what is written
-meanwhile.
+"""The tables of moves: the moves beside the map, and in each shard a log of writes during a
+move.
 """
 
 from importlib import import_module
@@ -7,7 +7,7 @@ from importlib import import_module
 from django.db import migrations, models
 from django.db.models.functions import Now
 
-# The fence as before, and it notes each write of a bucket that is `logged`.
+# The fence as before, which also logs each write of a bucket that is `logged`.
 FENCE = """
 CREATE OR REPLACE FUNCTION sharding_fence() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -26,7 +26,7 @@ BEGIN
   SELECT state, logged INTO found_state, noted FROM sharding_bucket
    WHERE bucket = ((row_id >> 11) & 1023)::smallint FOR KEY SHARE;
   IF found_state IS DISTINCT FROM 'active' THEN
-    -- The mover writes where nobody else may. Only the table's owner can be the mover, whatever a session sets.
+    -- Only the mover writes here, and only the table's owner can be the mover, whatever a session sets.
     IF coalesce(found_state, '') NOT IN ('incoming', 'moved')
        OR coalesce(current_setting('sharding.mover', true), '') <> 'on'
        OR NOT pg_has_role(current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE') THEN

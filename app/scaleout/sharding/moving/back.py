@@ -1,5 +1,5 @@
-"""Take away what a move has made: at its target when it is aborted, at its source when it is over
-for good.
+"""Remove what a move has made: at its target after an abort, at its source when it is over for
+good.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from scaleout.sharding.moving.session import Connection, as_mover
 
 
 class _OtherStateError(Exception):
-    """The bucket is not what it was to be deleted as."""
+    """The bucket is no longer in the state that may be deleted."""
 
 
 def release(source: Connection, buckets: Sequence[int]) -> None:
-    """Let the source of an aborted move be as it was: it takes writes and notes none."""
+    """Restore the source of an aborted move: it takes writes and logs none."""
     for bucket in buckets:
         change(source, bucket, "state = 'active', logged = false", "active", "blocked")
     source.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [list(buckets)])
 
 
 def discard(shard: Connection, tables: Sequence[Table], bucket: int, state: str) -> None:
-    """Delete a bucket and its rows, if it is in `state`: `incoming` what was half copied, `moved`
-    what was left.
+    """Delete a bucket and its rows if it is in `state`: `incoming`, half copied, or `moved`, an old
+    copy.
 
-    The rows first, in batches: where this is broken off, the bucket is still there and the next run
+    The rows first, in batches: if this is interrupted, the bucket still exists and the next run
     deletes the rest.
     """
 

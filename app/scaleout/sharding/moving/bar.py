@@ -9,7 +9,7 @@ WIDTH = 30
 
 
 class Bar:
-    """What `Mover` reports, for people."""
+    """The reports of `Mover`, for people."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = sys.stderr if out is None else out
@@ -29,7 +29,7 @@ class Bar:
         self._last = step
 
     def end(self) -> None:
-        """Leave the line."""
+        """End the line."""
         if self._terminal and self._last:
             self._out.write("\n")
         self._last = ""

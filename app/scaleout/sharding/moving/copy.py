@@ -1,8 +1,8 @@
-"""Copy the rows of a bucket, and afterwards the rows that were written meanwhile.
+"""Copy the rows of a bucket, and afterwards the rows that were written during the copy.
 
-A bucket is copied in one snapshot: so the copy keeps foreign keys and unique constraints whatever
-is written at the same time. The log says which rows to look at again, not what was done to them:
-each round takes their present state.
+A bucket is copied in one snapshot: so the copy keeps foreign keys and unique constraints under any
+writes. The log names the rows to copy again, not their changes: each round copies their present
+state.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def _columns(connection: Connection, name: str) -> dict[str, str]:
 
 
 def _refuse_acting_keys(target: Connection, names: Sequence[str]) -> None:
-    """Raise MoveError for a foreign key that deletes or changes rows by itself: it would do so to
-    copied ones too.
+    """Raise MoveError for a foreign key that deletes or changes rows by itself: it would change
+    copies too.
     """
     acting = target.execute(
         "SELECT conrelid::regclass::text, conname FROM pg_constraint"
@@ -66,8 +66,8 @@ def _refuse_acting_keys(target: Connection, names: Sequence[str]) -> None:
 
 
 def find_tables(source: Connection, target: Connection, names: Iterable[str]) -> list[Table]:
-    """Return the tables `names`. Raises MoveError unless they have the same columns on both
-    shards.
+    """Return the tables `names`. Raises MoveError unless both shards have them with the same
+    columns.
     """
     found = []
     names = list(names)
@@ -81,7 +81,7 @@ def find_tables(source: Connection, target: Connection, names: Iterable[str]) ->
 
 
 def of_buckets(buckets: Iterable[int]) -> sql.Composed:
-    """Return the condition that a row is in one of `buckets`, as the index has it."""
+    """Return the condition that a row is in one of `buckets`, in the form of the index."""
     return sql.SQL("{} = ANY({}::bigint[])").format(BUCKET, sql.Literal(sorted(buckets)))
 
 
@@ -94,15 +94,15 @@ def _stream(source: Connection, target: Connection, table: Table, where: sql.Com
 
 
 def _hold(target: Connection, buckets: Sequence[int]) -> None:
-    """Let nobody change the buckets' state until the transaction ends. Raises MoveError unless they
-    are incoming.
+    """Lock the state of the buckets until the transaction ends. Raises MoveError unless they are
+    incoming.
     """
     found = target.execute(
         "SELECT bucket FROM sharding_bucket WHERE bucket = ANY(%s) AND state = 'incoming' FOR KEY SHARE",
         [list(buckets)],
     ).fetchall()
     if len(found) != len(buckets):
-        raise MoveError("the target does not expect these buckets any more: look at `reshard status`")
+        raise MoveError("the target no longer expects these buckets: see `reshard status`")
 
 
 def remove(connection: Connection, tables: Sequence[Table], buckets: Sequence[int]) -> None:
@@ -114,8 +114,8 @@ def remove(connection: Connection, tables: Sequence[Table], buckets: Sequence[in
 def remove_in_batches(
     connection: Connection, tables: Sequence[Table], bucket: int, holds: Callable[[], object]
 ) -> None:
-    """Delete the rows of `bucket`, BATCH in a transaction, which `holds` begins: it locks the
-    bucket, or raises.
+    """Delete the rows of `bucket`, BATCH a transaction. `holds` begins each: it locks the bucket,
+    or raises.
     """
     for table in reversed(tables):
         which = sql.SQL("SELECT id FROM {} WHERE {}").format(table.quoted, of_buckets([bucket]))
@@ -131,16 +131,15 @@ def _remove_rows(connection: Connection, table: Table, ids: Sequence[int]) -> No
 
 
 def copy_bucket(source: Connection, target: Connection, tables: Sequence[Table], bucket: int) -> None:
-    """Make the rows of `bucket` on the target those of one moment on the source, whatever was there
-    before.
+    """Make the rows of `bucket` on the target those of one snapshot of the source.
 
-    The source's snapshot is open only while its rows are read: a server ends a transaction that is
-    idle for a minute.
+    Existing rows on the target are replaced. The source's snapshot is open only while its rows are
+    read: a server ends a transaction that is idle for a minute.
     """
     remove_in_batches(target, tables, bucket, lambda: _hold(target, [bucket]))
     with as_mover(target):
         _hold(target, [bucket])
-        remove(target, tables, [bucket])  # what a migration has just written
+        remove(target, tables, [bucket])  # rows that a migration has just written
         with snapshot(source):
             for table in tables:
                 _stream(source, target, table, of_buckets([bucket]))
@@ -160,7 +159,7 @@ def catch_up(
 ) -> dict[str, set[int]]:
     """Copy the present state of the rows that the log names; return them, by table.
 
-    All of them in one snapshot: what two rows exchanged (a unique value, say) arrives at once.
+    All in one snapshot: values that two rows have exchanged (a unique value, say) arrive at once.
     """
     with ExitStack() as reading:
         reading.enter_context(snapshot(source))
@@ -173,14 +172,14 @@ def catch_up(
             for table in reversed(tables):
                 for some in batched(sorted(rows.get(table.name, ())), BATCH, strict=False):
                     _remove_rows(target, table, some)
-                    source.execute("SELECT")  # or its server ends the snapshot as idle
+                    source.execute("SELECT")  # else its server ends the snapshot as idle
             for table in tables:
                 changed = sql.SQL(
                     "id IN (SELECT row FROM sharding_change WHERE name = {} AND bucket = ANY({}::bigint[]))"
                 ).format(sql.Literal(table.name), sql.Literal(sorted(buckets)))
                 _stream(source, target, table, changed)
             reading.close()  # before the commit, which checks the foreign keys of all these rows
-    # By their ids, not up to the last: an entry with a smaller id may be committed later.
+    # By their ids, not up to the last one: an entry with a smaller id may be committed later.
     for some in batched((id_ for (id_,) in entries), BATCH, strict=False):
         source.execute("DELETE FROM sharding_change WHERE id = ANY(%s)", [list(some)])
     return rows

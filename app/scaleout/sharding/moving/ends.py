@@ -1,8 +1,8 @@
-"""Migrations and moves: rows go from shard to shard only where both have had the same migrations.
+"""Migrations and moves: rows move only between shards that have had the same migrations.
 
-Else a data migration would change a row twice, or not at all. A migration that finds rows of a move
-at the target changes them too, and the fence notes it; from then on the move rests until it is
-resumed and copies them again.
+Else a data migration would change a row twice, or not at all. A migration changes the copied rows
+at the target too, and the fence logs that; from then on the move rests until it is resumed and
+copies them again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _MIGRATIONS = "SELECT app, name FROM django_migrations"
 
 
 def changed_there(target: Connection, buckets: Sequence[int]) -> list[int]:
-    """Return the buckets of which a migration has changed rows at the target of their move."""
+    """Return the buckets whose copied rows a migration has changed at the target."""
     rows = target.execute("SELECT DISTINCT bucket FROM sharding_change WHERE bucket = ANY(%s)", [list(buckets)])
     return [bucket for (bucket,) in rows]
 
 
 def refuse_migrated(source: Connection, target: Connection, buckets: Sequence[int]) -> None:
-    """Raise MoveError if the two shards have had different migrations, or if one has changed rows
-    of the move.
+    """Raise MoveError if the two shards have had different migrations, or one has changed rows of
+    the move.
     """
     here, there = ({tuple(row) for row in end.execute(_MIGRATIONS)} for end in (source, target))
     if different := here ^ there:

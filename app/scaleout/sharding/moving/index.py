@@ -1,6 +1,4 @@
-"""An index by bucket, for as long as there are moves: without it each bucket would cost a look at
-the whole table.
-"""
+"""An index by bucket during moves: without it each bucket would cost a scan of the whole table."""
 
 from __future__ import annotations
 
@@ -17,8 +15,8 @@ def _name(table: Table) -> str:
 
 
 def make(connection: Connection, tables: Iterable[Table]) -> None:
-    """Make the indexes, without holding up writers. One whose making was broken off is made
-    again.
+    """Create the indexes without blocking writers. An index whose creation was interrupted is
+    created again.
     """
     for table in tables:
         name = sql.Identifier(_name(table))
@@ -34,6 +32,6 @@ def make(connection: Connection, tables: Iterable[Table]) -> None:
 
 
 def drop(connection: Connection, tables: Iterable[Table]) -> None:
-    """Take the indexes away."""
+    """Drop the indexes."""
     for table in tables:
         connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(_name(table))))

@@ -1,5 +1,5 @@
-"""Change a bucket's state without standing in the writers' way: how long to wait for them, and how
-often to try.
+"""Change a bucket's state without blocking writers: how long to wait for them, and how often to
+try.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from psycopg import errors
 from scaleout.sharding.moving.session import Connection
 
 TRIES = 8
-# Shorter than PostgreSQL's deadlock_timeout (1 s): where mover and writer wait for each other, the
-# mover gives way.
+# Shorter than PostgreSQL's deadlock_timeout (1 s): in a deadlock of mover and writer the mover
+# gives way.
 LOCK_TIMEOUT = "400ms"
 TOO_SLOW = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
-REST = 0.2  # seconds for those who waited
+REST = 0.2  # seconds for the writers that waited
 
 
 def change(shard: Connection, bucket: int, values: str, *states: str) -> None:
@@ -41,7 +41,7 @@ def change(shard: Connection, bucket: int, values: str, *states: str) -> None:
 
 @contextmanager
 def limited(until: float, *ends: Connection) -> Iterator[None]:
-    """Let no statement of the block run for longer than until `until` (monotonic, seconds)."""
+    """Let no statement of the block run beyond `until` (monotonic, seconds)."""
     left = max(1, int((until - time.monotonic()) * 1000))
     try:
         for end in ends:
@@ -49,5 +49,5 @@ def limited(until: float, *ends: Connection) -> Iterator[None]:
         yield
     finally:
         for end in ends:
-            with suppress(psycopg.Error):  # a lost connection has said so already
+            with suppress(psycopg.Error):  # a lost connection has raised already
                 end.execute("SET statement_timeout = 0")

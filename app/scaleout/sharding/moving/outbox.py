@@ -1,10 +1,10 @@
-"""The outbox of a shard: what the buckets of a move have left in it must be gone before they change
+"""The outbox of a shard: the events of a move's buckets must be gone before the buckets change
 sides.
 
-An event that is still there would be overtaken by a later one of the same aggregate, which the
-target writes and sends. Events without a bucket may be of any bucket. Those that were there when
-the buckets were blocked count, later ones do not: a writer locks its bucket until its commit, so
-its events are there before the bucket is blocked.
+An event that is left would be overtaken by a later one of the same aggregate, which the target
+writes and sends. Events without a bucket may belong to any bucket. Only the events that existed
+when the buckets were blocked count: a writer locks its bucket until its commit, so its events exist
+before the bucket is blocked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scaleout.sharding.moving.state import short_ranges
 
 @dataclass(frozen=True)
 class Left:
-    """How many events there are of each bucket (None: not known of which), and how many of all are
+    """The number of events of each bucket (None: bucket unknown), and how many of all are
     parked.
     """
 
@@ -29,11 +29,11 @@ class Left:
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """The number of events."""
         return sum(self.by_bucket.values())
 
     def __str__(self) -> str:
-        """Return it for a message."""
+        """Return the text for a message."""
         known = [bucket for bucket in self.by_bucket if bucket is not None]
         of = [f"of the buckets {short_ranges(known)}"] if known else []
         if unknown := self.by_bucket.get(None):
@@ -48,13 +48,13 @@ class Outbox:
         self._table = sql.Identifier(name)
 
     def last(self, shard: Connection) -> int:
-        """Return the greatest id that is there."""
+        """Return the greatest id."""
         row = shard.execute(sql.SQL("SELECT coalesce(max(id), 0) FROM {}").format(self._table)).fetchone()
         assert row is not None  # noqa: S101 - an aggregate returns a row
         return int(row[0])
 
     def left(self, shard: Connection, buckets: Sequence[int], last: int) -> Left:
-        """Return what is there of `buckets`, or of no known bucket, with ids up to `last`."""
+        """Return the events of `buckets`, or of an unknown bucket, with ids up to `last`."""
         counts = sql.SQL(
             "SELECT bucket, count(*), count(parked_at) FROM {table} WHERE bucket = ANY(%(buckets)s) AND id <= %(last)s"
             " GROUP BY bucket UNION ALL "
@@ -62,7 +62,7 @@ class Outbox:
             " GROUP BY bucket"
         ).format(table=self._table)
         with shard.transaction():
-            # What the planner knows of an outbox is soon wrong: it fills and empties within
+            # The planner's statistics of an outbox are soon wrong: it fills and empties within
             # minutes.
             shard.execute("SET LOCAL enable_seqscan = off")
             rows = shard.execute(counts, {"buckets": list(buckets), "last": last}).fetchall()

@@ -1,4 +1,4 @@
-"""Which buckets to move so that the shards carry the same."""
+"""The buckets to move so that the shards have equal loads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scaleout.sharding.ids import BUCKETS, SEQUENCE_BITS
 
 @dataclass(frozen=True)
 class Wanted:
-    """Buckets that are to go from one shard to another."""
+    """Buckets to move from one shard to another."""
 
     source: int
     target: int
@@ -20,14 +20,14 @@ class Wanted:
 
 
 def holders(context: str) -> dict[int, int]:
-    """Return which shard holds each bucket, as the map says."""
+    """Return the shard of each bucket by the map."""
     with connections[context].cursor() as cursor:
         cursor.execute("SELECT bucket, shard FROM sharding_bucketmap ORDER BY bucket")
         return dict(cursor.fetchall())
 
 
 def rows_of(shards: Mapping[int, str], held: Mapping[int, int], tables: Sequence[str]) -> dict[int, int]:
-    """Return how many rows each bucket has where it is held. Reads every table once."""
+    """Return the number of rows of each bucket on its shard. Reads every table once."""
     rows = dict.fromkeys(held, 0)
     for number, alias in shards.items():
         with connections[alias].cursor() as cursor:
@@ -37,7 +37,7 @@ def rows_of(shards: Mapping[int, str], held: Mapping[int, int], tables: Sequence
                     f"SELECT (id >> {SEQUENCE_BITS}) & {BUCKETS - 1}, count(*) FROM {name} GROUP BY 1"  # noqa: S608 - a model's table
                 )
                 for bucket, count in cursor.fetchall():
-                    if held.get(bucket) == number:  # what is left behind elsewhere does not count
+                    if held.get(bucket) == number:  # an old copy elsewhere does not count
                         rows[bucket] += count
     return rows
 
@@ -45,11 +45,10 @@ def rows_of(shards: Mapping[int, str], held: Mapping[int, int], tables: Sequence
 def even(
     shards: Sequence[int], held: Mapping[int, int], weights: Mapping[int, int], without: int | None = None
 ) -> list[Wanted]:
-    """Return the moves that even out what the shards carry: as few buckets as it takes. `without`:
-    one to be emptied.
+    """Return the moves that balance the shards, with as few buckets as possible.
 
-    Always from who carries most to who carries least, the heaviest bucket that does not turn them
-    round.
+    `without`: a shard to empty. Each step moves the heaviest bucket that fits from the fullest
+    shard to the emptiest.
     """
     carried = {shard: 0 for shard in shards if shard != without}
     having: dict[int, list[int]] = {shard: [] for shard in shards}
@@ -61,7 +60,7 @@ def even(
     moves: dict[tuple[int, int], list[int]] = {}
 
     def go(bucket: int, source: int, target: int) -> None:
-        having[source].remove(bucket)  # each goes once: not on to a third shard
+        having[source].remove(bucket)  # each bucket moves once, not on to a third shard
         carried[target] += weights[bucket]
         arrived[target] += 1
         moves.setdefault((source, target), []).append(bucket)
@@ -82,7 +81,7 @@ def even(
 
 
 def parse(text: str) -> list[int]:
-    """Return the buckets that `0-99,200` names. Raises ValueError for what names none."""
+    """Return the buckets that a text such as `0-99,200` names. Raises ValueError."""
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")

@@ -1,8 +1,8 @@
-"""The mover's own connections. On each it holds a lock, so that there is one mover for a database.
+"""The mover's own connections. Each holds a lock, so that a database has one mover.
 
-A connection that is lost is never opened again in the same run: with it goes the lock, and whoever
-took it over in between must not be disturbed. What a mover does in a database therefore always
-happens under that database's lock.
+A lost connection is not opened again in the same run: its lock is lost with it, and the mover that
+has taken the lock over must not be disturbed. So a mover works in a database only under that
+database's lock.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 import psycopg
 from django.db import connections
 
-# Any number will do, as long as nothing else uses it.
+# An arbitrary number that nothing else uses.
 LOCK = 7_241_002
-# The server gives a lock back a little after its holder has closed its connection, or was killed.
+# The server releases a lock a little after its holder has closed its connection or was killed.
 PATIENCE = "2s"
-# What this program does not use of Django's parameters.
+# Django's parameters that this program does not use.
 _DJANGOS = ("pool", "cursor_factory", "context", "prepare_threshold")
-# A mover whose host vanished, or which is frozen, keeps its locks no longer than this; one that was
-# killed a second, even in the middle of a statement.
+# A mover whose host vanished, or that is frozen, keeps its locks no longer than this; a killed
+# mover keeps them for a second, even in the middle of a statement.
 _SETTINGS = """
     SET TIME ZONE 'UTC';
     SET client_connection_check_interval = '1s';
@@ -33,12 +33,12 @@ type Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class MoveError(Exception):
-    """A move cannot go on. The text says why, in one line, and what to do."""
+    """A move cannot continue. The text says why, in one line, and what to do."""
 
 
 def connect(alias: str) -> Connection:
-    """Return a connection to the database `alias`, without the lock. Raises MoveError if there is
-    none.
+    """Return a connection to the database `alias`, without the lock. Raises MoveError
+    without one.
     """
     given = connections[alias].get_connection_params()
     parameters = {name: value for name, value in given.items() if name not in _DJANGOS}
@@ -51,7 +51,7 @@ def connect(alias: str) -> Connection:
 
 
 class Sessions:
-    """A connection to each database that a move needs, opened when it is first asked for."""
+    """A connection to each database of a move, opened at its first use."""
 
     def __init__(self) -> None:
         self._open: dict[str, Connection] = {}
@@ -76,20 +76,20 @@ class Sessions:
         return connection
 
     def close(self) -> None:
-        """Close all, which gives the locks back."""
+        """Close all connections, which releases the locks."""
         for connection in self._open.values():
             connection.close()
         self._open.clear()
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error says, without line breaks."""
+    """Return the text of an error, without line breaks."""
     return " ".join(str(error).split())
 
 
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
-    """Read, in the block, what was there at one moment."""
+    """Read, in the block, the state of one moment."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
@@ -97,9 +97,7 @@ def snapshot(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def as_mover(connection: Connection) -> Iterator[None]:
-    """Write, in one transaction, what only the mover may write. Foreign keys are looked at when it
-    ends.
-    """
+    """Write as the mover, in one transaction. Foreign keys are checked at its end."""
     with connection.transaction():
         connection.execute("SET LOCAL sharding.mover = 'on'")
         connection.execute("SET CONSTRAINTS ALL DEFERRED")

@@ -1,5 +1,5 @@
-"""How far a move is, in tables beside the map. A step is said to be begun by a commit of its
-own.
+"""The steps of moves, in tables beside the map. A commit of its own marks the begin of each
+step.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from scaleout.sharding.moving.session import Connection, MoveError
 Step = Move.Step
 OVER = (Step.ACTIVE, Step.CLEANED, Step.ABORTED)
 BEFORE_THE_FLIP = (Step.PLANNED, Step.COPYING, Step.CATCHING_UP, Step.BLOCKED, Step.VERIFIED, Step.ABORTING)
-WIDTH = 60  # of a list of buckets in a message
+WIDTH = 60  # characters of a list of buckets in a message
 
 
 @dataclass
 class Job:
-    """A move, as it was read."""
+    """A move, as read from the table."""
 
     id: int
     source: int
@@ -28,7 +28,7 @@ class Job:
     pause: float | None  # seconds for which its writes were refused
 
     def __str__(self) -> str:
-        """Return what moves where, in a line that is not too long."""
+        """Return the buckets and shards of the move, in a line of limited length."""
         which = short_ranges(self.buckets)
         return f"move {self.id}: {len(self.buckets)} buckets ({which}), shard {self.source} to {self.target}"
 
@@ -81,7 +81,7 @@ def create(context: Connection, source: int, target: int, buckets: Sequence[int]
 
 
 def go(context: Connection, job: Job, step: Step) -> None:
-    """Let `job` be at `step`. Raises MoveError if it is not where it was any more."""
+    """Let `job` be at `step`. Raises MoveError if it is no longer where it was."""
     times = {
         Step.BLOCKED: "blocked = clock_timestamp(), active = NULL,",
         Step.ACTIVE: "active = clock_timestamp(),",
@@ -105,7 +105,7 @@ def not_copied(context: Connection, job: Job) -> list[int]:
 
 
 def set_copied(context: Connection, job: Job, buckets: Iterable[int], *, copied: bool) -> None:
-    """Note that `buckets` are copied, or that they must be again."""
+    """Record that `buckets` are copied, or must be copied again."""
     context.execute(
         "UPDATE sharding_movebucket SET copied = %s WHERE move_id = %s AND bucket = ANY(%s)",
         [copied, job.id, list(buckets)],

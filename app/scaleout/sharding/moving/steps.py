@@ -1,5 +1,5 @@
-"""The steps of a move. Each can be broken off anywhere and is begun again; what it has done is done
-once.
+"""The steps of a move. Each can be interrupted anywhere and repeated; repeating one changes nothing
+twice.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from scaleout.sharding.moving.state import (
 from scaleout.sharding.moving.verify import differing, differing_rows
 
 BUDGET = 0.7  # seconds from the first blocked bucket to the end of the comparison; the wait for the map comes after
-WAIT = LEASE + 0.1  # seconds after the flip until nobody has the old map
+WAIT = LEASE + 0.1  # seconds after the flip until no process has the old map
 FEW = 200  # changes that may be left when the buckets are blocked
-ROUNDS = 50  # of catching up
+ROUNDS = 50  # of catch-up
 COPIES = 3  # of a bucket whose rows differ
-DELIVERY = 60.0  # seconds for the events that are in the source's outbox before its buckets are blocked
+DELIVERY = 60.0  # seconds for the events in the source's outbox before its buckets are blocked
 LOOK = 0.2  # seconds between two looks into the outbox; while buckets are blocked a tenth of it
 WRITING = (Step.PLANNED, Step.COPYING, Step.CATCHING_UP)  # the source takes writes
 
 
 def _nothing(_what: str, _done: int, _of: int) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 class Mover:
     """Moves buckets of the context whose map is in the database `context`.
 
-    `tables`: the sharded tables; what a foreign key names comes first. `report` gets the step, how
-    much of it is done, and of how much; what it raises breaks the move off. `outbox`: the table of
-    the events that each shard sends, with the columns `id`, `bucket` and `parked_at`; the map is
-    changed when those of the buckets are gone.
+    `tables`: the sharded tables, each after those that its foreign keys name. `report` gets the
+    step, how much of it is done, and of how much; an exception of it interrupts the move. `outbox`:
+    the table of the events of each shard, with the columns `id`, `bucket` and `parked_at`; the map
+    changes when those of the buckets are gone.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Mover:
         self._outbox = None if outbox is None else Outbox(outbox)
         self._sessions = Sessions()
         self._slow = self._differed = 0
-        # The rows that were copied again since all others were compared; None before that. Whoever
-        # resumes a move does not know them, and compares anew.
+        # The rows that were copied again since all others were compared; None before that. A
+        # resumed move does not know them, and compares all rows again.
         self._touched: dict[str, set[int]] | None = None
 
     def __enter__(self) -> Self:
-        """Become the only mover of the context. Raises MoveError if there is one."""
+        """Become the only mover of the context. Raises MoveError if another one is at work."""
         self._sessions[self._alias]  # its lock
         return self
 
@@ -94,9 +94,9 @@ class Mover:
             refuse_migrated(*self._ends(job), job.buckets)
         return find_tables(*self._ends(job), self._names)
 
-    # ── what a command does ───────────────────────────────────────────────────────────────────────
+    # ── the commands ──────────────────────────────────────────────────────────────────────────────
     def unfinished(self) -> Job | None:
-        """Return the move that was begun and is not over."""
+        """Return the unfinished move, if any."""
         return next(iter(jobs(self._context, set(Step) - set(OVER))), None)
 
     def all(self) -> list[Job]:
@@ -105,27 +105,27 @@ class Mover:
 
     @staticmethod
     def look(context: str) -> list[Job]:
-        """Return all moves, whoever is at work."""
+        """Return all moves, also while a mover is at work."""
         with connect(context) as connection:
             return jobs(connection, Step)
 
     def start(self, source: int, target: int, buckets: Sequence[int]) -> Job:
-        """Plan a move. Raises MoveError for what cannot be moved, and while another one is
+        """Plan a move. Raises MoveError for an impossible one, and while another one is
         unfinished.
         """
         if one := self.unfinished():
             raise MoveError(f"{one} is unfinished ({one.step}): `reshard resume` or `reshard abort` it first")
         if source == target or target not in self._shards or source not in self._shards:
             raise MoveError(f"there is nothing to move from shard {source} to {target}")
-        # Both are there and have the tables: else the move would only be in the way.
+        # Both shards exist and have the tables: else the move could not end.
         find_tables(self._sessions[self._shards[source]], self._sessions[self._shards[target]], self._names)
         if self._outbox is not None:
             self._outbox.last(self._sessions[self._shards[source]])
         return create(self._context, source, target, sorted(set(buckets)))
 
     def run(self, job: Job) -> Job:
-        """Do what is left of `job`. Raises MoveError if it cannot go on; the same call resumes
-        it.
+        """Do the rest of `job`. Raises MoveError if it cannot continue; the same call
+        resumes it.
         """
         steps: dict[Step, Callable[[Job], None]] = {
             Step.PLANNED: self._prepare,
@@ -137,9 +137,9 @@ class Mover:
             Step.ABORTING: self._abort,
         }
         with self._said(job), self._released(job):
-            if job.step == Step.VERIFIED:  # a migration may have written since: look at all rows again
+            if job.step == Step.VERIFIED:  # a migration may have written since: compare all rows again
                 self._release(job, Step.CATCHING_UP)
-            if job.step in WRITING:  # a run that was killed while it released them
+            if job.step in WRITING:  # after a run that was killed while it released them
                 self._unblock(job)
             if job.step in {*WRITING, Step.BLOCKED}:
                 self._forget_migrated(job)
@@ -150,7 +150,7 @@ class Mover:
         return job
 
     def abort(self, job: Job) -> Job:
-        """Put everything back as it was. Raises MoveError after the flip."""
+        """Restore the state before the move. Raises MoveError after the flip."""
         if job.step not in BEFORE_THE_FLIP:
             raise MoveError(
                 f"move {job.id} is {job.step}: too late to abort, for shard {job.target} has the buckets. To move them"
@@ -164,8 +164,8 @@ class Mover:
         return job
 
     def clean(self, job: Job) -> Job:
-        """Delete what a finished move has left behind on its source: the way back costs a copy from
-        then on.
+        """Delete the copy on the source of a finished move: to move back needs a new copy from then
+        on.
         """
         if job.step != Step.ACTIVE:
             raise MoveError(f"move {job.id} is {job.step}: only a finished move has something to clean")
@@ -175,7 +175,7 @@ class Mover:
             for done, bucket in enumerate(job.buckets):
                 self._report("cleaning", done, len(job.buckets))
                 held = self._context.execute("SELECT shard FROM sharding_bucketmap WHERE bucket = %s", [bucket])
-                if held.fetchone() != (job.source,):  # else it has come back
+                if held.fetchone() != (job.source,):  # else it has moved back
                     discard(source, tables, bucket, "moved")
             go(self._context, job, Step.CLEANED)
             self._drop_indexes(job)
@@ -183,7 +183,7 @@ class Mover:
 
     @contextmanager
     def _said(self, job: Job) -> Iterator[None]:
-        """Let what the databases say be one line. A later run finds how far this one came."""
+        """Turn the databases' errors into one line. A later run finds how far this one came."""
         try:
             yield
         except psycopg.Error as error:
@@ -193,8 +193,8 @@ class Mover:
 
     @contextmanager
     def _released(self, job: Job) -> Iterator[None]:
-        """Let nobody wait for a move that stopped before the flip: where the target is lost, users
-        write on.
+        """Release the writers of a move that stopped before the flip: they continue even if the
+        target is lost.
         """
         try:
             yield
@@ -210,7 +210,7 @@ class Mover:
         tables = self._tables(job)
         for end in (source, target):
             index.make(end, tables)
-        # What an earlier move has left behind there is replaced.
+        # An older copy there is replaced.
         made = target.execute(
             "INSERT INTO sharding_bucket (bucket, state, last) SELECT unnest(%s::smallint[]), 'incoming', 0"
             " ON CONFLICT (bucket) DO UPDATE SET state = 'incoming', logged = false, base = NULL"
@@ -219,7 +219,7 @@ class Mover:
         )
         if made.rowcount != len(job.buckets):
             raise MoveError(f"shard {job.target} holds some of these buckets against the map: look at sharding_bucket")
-        # Waits for who is writing: what is written later is noted, what was before is in the copy.
+        # Waits for current writers: later writes are logged, and earlier ones are in the copy.
         for bucket in job.buckets:
             change(source, bucket, "logged = true", "active")
         noted = source.execute("SELECT FROM sharding_bucket WHERE bucket = ANY(%s) AND logged", [job.buckets])
@@ -252,7 +252,7 @@ class Mover:
         go(self._context, job, Step.BLOCKED)
 
     def _follow(self, job: Job, tables: Sequence[Table]) -> None:
-        """Copy what is logged until little of it is left."""
+        """Copy the logged rows until few are left."""
         for number in range(ROUNDS):
             self._report(job.step, number, ROUNDS)
             if self._catch_up_once(job, tables) <= FEW:
@@ -307,23 +307,23 @@ class Mover:
 
     def _flip(self, job: Job) -> None:
         for end in self._ends(job):
-            end.execute("SELECT")  # both are there
+            end.execute("SELECT")  # both servers answer
         before = job.step
         try:
             with self._context.transaction():
                 go(self._context, job, Step.FLIPPED)
                 flipped = self._context.execute(REASSIGN, [job.target, job.buckets, job.source])
                 if flipped.rowcount != len(job.buckets):
-                    raise MoveError(f"the map does not say any more that shard {job.source} holds the buckets: abort")
+                    raise MoveError(f"the map no longer says that shard {job.source} holds the buckets: abort")
         except BaseException:
             job.step = before
             raise
 
     def _activate(self, job: Job) -> None:
         source, target = self._ends(job)
-        time.sleep(WAIT)  # since the commit of the flip, or for longer
-        # In this order no question to all shards counts a row twice; one that finds a bucket
-        # nowhere asks again.
+        time.sleep(WAIT)  # after the commit of the flip
+        # In this order no query over all shards counts a row twice; one that finds a bucket nowhere
+        # is repeated.
         source.execute(
             "UPDATE sharding_bucket SET state = 'moved', logged = false, base = NULL WHERE bucket = ANY(%s)"
             " AND state IN ('blocked', 'moved')",
@@ -335,20 +335,18 @@ class Mover:
                 "UPDATE sharding_bucket SET state = 'active' WHERE bucket = ANY(%s) AND state = 'incoming'",
                 [job.buckets],
             )
-            # What a migration has written since the comparison stays: the target is the truth now.
+            # Rows that a migration has written since the comparison stay: the target decides now.
             target.execute("DELETE FROM sharding_change WHERE bucket = ANY(%s)", [job.buckets])
         go(self._context, job, Step.ACTIVE)
 
-    # ── ways back ─────────────────────────────────────────────────────────────────────────────────
+    # ── abort and release ─────────────────────────────────────────────────────────────────────────
     def _release(self, job: Job, step: Step) -> None:
-        """Let the source take writes again. First of all the step: from then on nobody flips the
-        map.
-        """
+        """Let the source take writes again. The step first: from then on no run flips the map."""
         go(self._context, job, step)
         self._unblock(job)
 
     def _unblock(self, job: Job) -> None:
-        source = self._sessions[self._shards[job.source]]  # whether or not the target is there
+        source = self._sessions[self._shards[job.source]]  # even if the target is down
         for bucket in job.buckets:
             change(source, bucket, "state = 'active'", "blocked")
 
@@ -375,9 +373,9 @@ class Mover:
             )
 
     def _abort(self, job: Job) -> None:
-        release(self._sessions[self._shards[job.source]], job.buckets)  # users write there: before the target is needed
+        release(self._sessions[self._shards[job.source]], job.buckets)  # users write there, so before the target
         _, target = self._ends(job)
-        tables = [Table(name, ()) for name in self._names]  # to delete from, whatever columns they have
+        tables = [Table(name, ()) for name in self._names]  # for deletes only, so without columns
         for done, bucket in enumerate(job.buckets):
             self._report(job.step, done, len(job.buckets))
             discard(target, tables, bucket, "incoming")
@@ -390,8 +388,8 @@ class Mover:
                 index.drop(end, [Table(name, ()) for name in self._names])
 
     def _forget_migrated(self, job: Job) -> None:
-        """Copy the buckets again of which a migration has changed rows at the target: the source
-        has had it as well.
+        """Copy the buckets again whose rows a migration has changed at the target: the source has
+        had it too.
         """
         _, target = self._ends(job)
         if changed := changed_there(target, job.buckets):
@@ -402,8 +400,8 @@ class Mover:
 
     # ── events ────────────────────────────────────────────────────────────────────────────────────
     def _await_delivery(self, job: Job) -> None:
-        """Wait for the events that are in the source's outbox now. Raises MoveError where that
-        takes too long.
+        """Wait until the events now in the source's outbox are delivered. Raises MoveError after
+        DELIVERY.
         """
         if self._outbox is None:
             return
@@ -422,8 +420,8 @@ class Mover:
             time.sleep(LOOK)
 
     def _undelivered(self, job: Job, until: float) -> Left | None:
-        """Return what the source's outbox still has of the buckets, which are blocked, at `until`;
-        None if nothing.
+        """Return the events of the blocked buckets that are still in the source's outbox at
+        `until`, or None.
         """
         if self._outbox is None:
             return None
@@ -435,10 +433,10 @@ class Mover:
             time.sleep(LOOK / 10)
         return None
 
-    # ── small things ──────────────────────────────────────────────────────────────────────────────
+    # ── helpers ───────────────────────────────────────────────────────────────────────────────────
     def _hand_over(self, job: Job) -> None:
-        """Let the target give greater ids than the source has given, which is blocked and gives
-        none now.
+        """Let the target give greater ids than the source has given. The source is blocked and
+        gives none now.
         """
         source, target = self._ends(job)
         given = source.execute(
@@ -446,7 +444,7 @@ class Mover:
             " FROM sharding_bucket WHERE bucket = ANY(%s)",
             [job.buckets],
         ).fetchall()
-        # The commit also makes the target's sequence durable as far as it was read here.
+        # The commit also makes the target's sequence durable up to the value read here.
         target.execute(
             "UPDATE sharding_bucket AS mine"
             " SET last = given.last, base = given.reached - (SELECT last_value FROM sharding_ids) + 1"

@@ -1,8 +1,8 @@
-"""Compare every row of some buckets on two shards, without carrying the rows from one to the other.
+"""Compare every row of some buckets on two shards, without copying rows between them.
 
-Most of it while users write: the rows that the source's log names are left out on both sides, and
-all others must be the same, for whoever changes one after the source's snapshot is in the log. So
-what is left for the moment in which nobody may write are the rows that were logged meanwhile.
+Most of it while users write: both sides leave out the rows that the source's log names, and all
+others must be equal, because a later change is in the log. So only the logged rows are left for the
+moment in which writes are blocked.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ type Fingerprints = dict[tuple[str, int], tuple[int, str]]
 
 
 def _fingerprints(connection: Connection, tables: Sequence[Table], which: sql.Composable, rows: Rows) -> Fingerprints:
-    """Return by table and bucket the number of rows, and the sum of their hashes, which no order
-    changes.
+    """Return by table and bucket the number of rows and the sum of their hashes, which needs no
+    order.
     """
     found: Fingerprints = {}
     for table in tables:
@@ -47,16 +47,14 @@ def _differing(here: Callable[[], Fingerprints], there: Callable[[], Fingerprint
 def differing(
     source: Connection, target: Connection, tables: Sequence[Table], buckets: Sequence[int]
 ) -> list[tuple[str, int]]:
-    """Return the tables and buckets that are not the same on both shards, but for the rows that the
-    log names.
-    """
+    """Return the tables and buckets that differ between the shards, except for the logged rows."""
     which = sql.SQL("{} AND id <> ALL(%s)").format(of_buckets(buckets))
     with ExitStack() as reading:
         reading.enter_context(snapshot(source))
         rows = logged(source, buckets)
 
         def here() -> Fingerprints:
-            with reading:  # the target may take longer: the source's server would end the snapshot as idle
+            with reading:  # keeps the source's snapshot from being ended as idle while the target is slower
                 return _fingerprints(source, tables, which, rows)
 
         return _differing(here, lambda: _fingerprints(target, tables, which, rows))
@@ -65,7 +63,7 @@ def differing(
 def differing_rows(
     source: Connection, target: Connection, tables: Sequence[Table], rows: Rows
 ) -> list[tuple[str, int]]:
-    """Return the tables and buckets of those of `rows` that are not the same on both shards."""
+    """Return the tables and buckets of those of `rows` that differ between the shards."""
     which = sql.SQL("id = ANY(%s)")
     return _differing(
         lambda: _fingerprints(source, tables, which, rows), lambda: _fingerprints(target, tables, which, rows)

@@ -83,7 +83,7 @@ def empty_tables() -> None:
             cursor.execute("TRUNCATE author, book, leaf")
 
 
-def author_on(number: int, name: str = "somebody") -> Author:
+def author_on(number: int, name: str = "writer") -> Author:
     """Return a new author on shard `number`."""
     bucket = maps.current().buckets_of(number)[0]
     alias = settings.SHARDING["SHARDS"][number]

@@ -45,7 +45,7 @@ def test_a_shard_takes_no_row_of_a_bucket_that_it_does_not_hold() -> None:
 
 
 @pytest.mark.parametrize("state", ["incoming", "moved"])
-def test_the_mover_writes_where_nobody_else_may(state: str) -> None:
+def test_only_the_mover_writes_to_a_bucket_that_is_not_active(state: str) -> None:
     author = author_on(0)
     set_state("shard0", bucket_of(author.id), state)
     with transaction.atomic(using="shard0"):
@@ -64,7 +64,7 @@ def test_even_the_mover_writes_nothing_into_a_blocked_bucket() -> None:
         transaction.set_rollback(True, using="shard0")
 
 
-def test_nobody_but_the_owner_of_the_table_can_be_the_mover() -> None:
+def test_only_the_owner_of_the_table_can_be_the_mover() -> None:
     author = author_on(0)
     set_state("shard0", bucket_of(author.id), "incoming")
     with transaction.atomic(using="shard0"):
@@ -89,7 +89,7 @@ def test_a_role_that_owns_nothing_reads_and_writes_what_is_active() -> None:
         transaction.set_rollback(True, using="shard0")
 
 
-def test_a_bucket_cannot_be_blocked_under_a_writer_and_ids_are_taken_meanwhile() -> None:
+def test_a_bucket_cannot_be_blocked_under_a_writer_and_still_gives_ids() -> None:
     author = author_on(0)
     blocked = threading.Event()
 

@@ -57,7 +57,7 @@ def test_a_shard_that_has_lost_all_it_held_is_not_filled_again() -> None:
     assert not Bucket.objects.using("shard1").exists()
 
 
-def test_every_change_gives_a_new_version_in_the_same_transaction_whoever_makes_it() -> None:
+def test_every_change_by_any_client_gives_a_new_version_in_the_same_transaction() -> None:
     before = version()
     BucketMap.objects.using("default").filter(bucket=5).update(shard=0)
     assert version() == before + 1
@@ -106,7 +106,7 @@ def test_a_map_that_was_read_before_the_machine_was_suspended_is_asked_again(mon
     assert known.number(0) == 2
 
 
-def test_a_map_that_cannot_be_read_is_refused_once_its_lease_is_over_and_nobody_queues_for_it(
+def test_a_map_that_cannot_be_read_is_refused_after_its_lease_without_a_queue_of_callers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known = maps.current()
@@ -121,7 +121,7 @@ def test_a_map_that_cannot_be_read_is_refused_once_its_lease_is_over_and_nobody_
     with pytest.raises(MapUnavailable, match="cannot be read from default"):
         known.number(0)
     monkeypatch.setitem(lost, "PORT", port)
-    with pytest.raises(MapUnavailable):  # the database is back, but nobody has asked it
+    with pytest.raises(MapUnavailable):  # the database works again, but was not asked
         known.number(0)
     monkeypatch.setattr(known._breaker, "seconds", 0.0)
     assert known.number(0) == 0

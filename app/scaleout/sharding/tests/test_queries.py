@@ -48,7 +48,7 @@ def test_what_belongs_to_an_author_is_made_and_found_on_the_authors_shard() -> N
 
 def test_authors_are_spread_over_the_shards() -> None:
     for _ in range(60):
-        Author.objects.create(name="somebody")
+        Author.objects.create(name="writer")
     assert min(rows("author")) >= 5
 
 
@@ -218,7 +218,7 @@ def test_a_write_with_an_old_map_is_done_where_the_bucket_has_gone(name: str) ->
     bucket = bucket_of(author.id)
     move(bucket, 2)
     with connections["shard2"].cursor() as cursor:
-        cursor.execute("INSERT INTO author VALUES (%s, 'somebody')", [author.id])
+        cursor.execute("INSERT INTO author VALUES (%s, 'writer')", [author.id])
     assert maps.current().alias_of(bucket) == "shard0"
     WRITES[name](author)
     assert maps.current().alias_of(bucket) == "shard2"
@@ -254,7 +254,7 @@ def test_a_new_author_is_not_put_into_a_blocked_bucket_twice(monkeypatch: pytest
     set_state("shard0", 0, "blocked")
     choices = iter([0, 1])
     monkeypatch.setattr("scaleout.sharding.base.random.randrange", lambda _end: next(choices))
-    assert Author.objects.create(name="somebody").bucket == 1
+    assert Author.objects.create(name="writer").bucket == 1
 
 
 def test_the_names_of_textbooks_do_what_they_say() -> None:

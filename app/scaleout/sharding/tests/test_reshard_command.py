@@ -107,7 +107,7 @@ BAD = {
     ("move", "--plan", "--at-once", "0"): "--at-once must be 1 or more",
     ("move", "--plan", "--without", "9"): "--without 9: there are only the shards 0-2",
     ("move", "--buckets", "0", "--to", "1", "--without", "2"): "--without is for --plan",
-    ("plan", "--context", "nobody"): "there is no context nobody: there are default",
+    ("plan", "--context", "unknown"): "there is no context unknown: there are default",
     ("status", "--to", "1"): "are for move, not for status",
 }
 

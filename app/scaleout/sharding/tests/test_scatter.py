@@ -83,7 +83,7 @@ def test_half_copied_rows_and_those_left_behind_never_show() -> None:
     for state, shown in (("active", 1), ("blocked", 1), ("incoming", 0), ("moved", 0)):
         set_state("shard0", bucket_of(author.id), state)
         page = Author.objects.scatter(deadline=PATIENT)
-        # A bucket that nobody shows: its rows may be missing, so the page says so.
+        # A bucket that no shard shows: its rows may be missing, so the page says so.
         assert (len(page.items), page.partial) == (shown, not shown)
 
 
@@ -109,7 +109,7 @@ def test_what_a_move_has_hidden_or_doubled_is_asked_for_again_and_the_answer_is_
     bucket = bucket_of(author.id)
     with connections["shard2"].cursor() as cursor:
         cursor.execute("INSERT INTO sharding_bucket (bucket, state, last) VALUES (%s, 'active', 0)", [bucket])
-        cursor.execute("INSERT INTO author VALUES (%s, 'somebody')", [author.id])
+        cursor.execute("INSERT INTO author VALUES (%s, 'writer')", [author.id])
     gather = scatter_module._gather
     states = {"shard0": "moved" if before == "incoming" else "active", "shard2": before}
 
@@ -139,7 +139,7 @@ def test_a_shard_that_is_down_makes_the_answer_partial(monkeypatch: pytest.Monke
     assert not Author.objects.scatter(deadline=PATIENT).partial
 
 
-def test_a_shard_that_hangs_holds_nobody_up_and_its_queries_end() -> None:
+def test_a_shard_that_hangs_delays_no_other_and_its_queries_end() -> None:
     authors = some_authors(60)
     other = connections["shard1"].copy()  # not this thread's, which may not be in a transaction
     with closing(other), other.cursor() as cursor:

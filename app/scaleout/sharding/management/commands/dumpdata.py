@@ -1,4 +1,4 @@
-"""Django's dumpdata, which says what it leaves out: without --database it sees one database, and no
+"""Django's dumpdata with a warning: without --database it reads one database, and no
 sharded row.
 """
 
@@ -14,12 +14,10 @@ from scaleout.sharding.route import is_sharded, shard_aliases
 
 
 class Command(dumpdata.Command):
-    """As Django's."""
+    """Django's dumpdata."""
 
     def handle(self, *labels: str, **options: Any) -> None:
-        """Dump, after a warning if a wanted model is sharded and not in the database that is
-        asked.
-        """
+        """Dump, after a warning if a requested model is sharded and not in this database."""
         left_out = [
             model._meta.label
             for model in apps.get_models()

@@ -25,23 +25,23 @@ AT_ONCE = 128  # buckets whose writes are refused at the same time
 
 
 class Command(BaseCommand):
-    """As the module says."""
+    """The command `reshard`."""
 
     help = "Move buckets between shards while users write. docs/resharding.md explains it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the action and what it is about."""
+        """Take the action and its options."""
         parser.add_argument("action", choices=["plan", "move", "resume", "status", "abort", "clean"])
-        parser.add_argument("--context", help="the alias of the database with the map; not needed where there is one")
-        parser.add_argument("--buckets", help="move: which, as in 0-99,200")
-        parser.add_argument("--to", type=int, help="move: the number of the shard")
-        parser.add_argument("--plan", action="store_true", help="move: what `plan` says")
-        parser.add_argument("--by", choices=["rows", "buckets"], default="rows", help="plan: what is to be even")
-        parser.add_argument("--without", type=int, help="plan: the number of a shard that is to hold nothing any more")
+        parser.add_argument("--context", help="the alias of the database with the map; optional if only one exists")
+        parser.add_argument("--buckets", help="move: the buckets, such as 0-99,200")
+        parser.add_argument("--to", type=int, help="move: the number of the target shard")
+        parser.add_argument("--plan", action="store_true", help="move: the buckets that `plan` prints")
+        parser.add_argument("--by", choices=["rows", "buckets"], default="rows", help="plan: what to balance")
+        parser.add_argument("--without", type=int, help="plan: the number of a shard to empty")
         parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"move: buckets in one move ({AT_ONCE})")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Do it. What cannot be done is one line."""
+        """Run the action. A failure is one line."""
         context, shards = _group(options["context"])
         self._context, self._shards = context, shards
         self._tables = [model._meta.db_table for model in models_on(next(iter(shards.values())))]
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError(one_line(error)) from error
         except KeyboardInterrupt:
             self._bar.end()
-            raise CommandError("broken off: `reshard resume` goes on, `reshard abort` puts everything back") from None
+            raise CommandError("interrupted: `reshard resume` continues, `reshard abort` undoes it") from None
 
     def _mover(self) -> Mover:
         return Mover(self._context, self._shards, self._tables, self._bar, outbox=outbox_table())
@@ -73,7 +73,7 @@ class Command(BaseCommand):
     def _held(self) -> dict[int, int]:
         held = holders(self._context)
         if len(held) != BUCKETS or not set(held.values()) <= set(self._shards):
-            raise CommandError(f"the map in {self._context} is not whole, or names unknown shards: run prepare")
+            raise CommandError(f"the map in {self._context} is incomplete, or names unknown shards: run prepare")
         return held
 
     # ── actions ───────────────────────────────────────────────────────────────────────────────────
@@ -124,7 +124,7 @@ class Command(BaseCommand):
                 ) from None
             wanted = grouped(self._held(), buckets, options["to"])
         if not wanted:
-            self.stdout.write("nothing to move: all is there already")
+            self.stdout.write("nothing to move: the shard holds these buckets already")
         return wanted
 
     def _finish(self, mover: Mover, job: Job) -> None:
@@ -151,7 +151,7 @@ class Command(BaseCommand):
         if not jobs:
             self.stdout.write("nothing was ever moved")
         elif any(job.step not in OVER for job in jobs):
-            self.stdout.write("unfinished: `reshard resume` goes on, unless a mover is at work")
+            self.stdout.write("unfinished: `reshard resume` continues, unless a mover is at work")
 
     def _abort(self, _options: dict[str, Any]) -> None:
         with self._mover() as mover:
