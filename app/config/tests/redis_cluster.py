@@ -58,7 +58,7 @@ class Node:
         return state["cluster_state"] == "ok" and all(seen)
 
     def has(self, key: str) -> bool:
-        """Return whether this node is there, and the primary of `key`."""
+        """Return whether this node is up, and the primary of `key`."""
         with self.client as client, suppress(redis.RedisError):  # MOVED, for one
             client.get(key)
             return bool(client.role()[0] == b"master")
@@ -74,7 +74,7 @@ class Node:
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume the process."""
         self._process.send_signal(signal.SIGCONT)
 
 

@@ -1,4 +1,4 @@
-"""What a worker had taken when its connection broke, and how it goes on."""
+"""The tasks of a worker whose connection breaks, and how the worker continues."""
 
 from __future__ import annotations
 

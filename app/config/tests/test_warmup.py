@@ -1,4 +1,4 @@
-"""A new worker warms up, whatever the state of the databases."""
+"""A new worker warms up in any state of the databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cache of two levels, in the process and in Redis, that agree."""
+"""A coherent cache of two levels, in the process and in Redis."""
 
 from scaleout.caching.bound import CachingQuerySet, Change, bind
 from scaleout.caching.decorator import CachedFunction, multi_level_cache

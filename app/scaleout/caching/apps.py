@@ -10,7 +10,7 @@ from scaleout.caching.conf import conf
 
 
 class CachingConfig(AppConfig):
-    """Load the task where there is Celery."""
+    """Register the task if Celery is installed."""
 
     name = "scaleout.caching"
 
@@ -18,4 +18,4 @@ class CachingConfig(AppConfig):
         """Register the check, and import the task."""
         conf.register()
         if find_spec("celery"):
-            from scaleout.caching import tasks  # noqa: F401, PLC0415 - a project without Celery needs it not
+            from scaleout.caching import tasks  # noqa: F401, PLC0415 - not needed without Celery

@@ -1,9 +1,9 @@
-"""Changes of a model's rows, made by whatever way of Django's ORM, as invalidations.
+"""Invalidations for every change of a model's rows by Django's ORM.
 
-Django tells nobody of `QuerySet.update()` and `bulk_create()`: so the queryset here does. `save()`
-and `delete()` are told by signals, those of a whole queryset and of a cascade too, and so is a
-many-to-many relation. Only the models that need it have a receiver: one for any sender would take
-Django's fast deletes from every model.
+Django sends no signal for `QuerySet.update()` and `bulk_create()`, so the queryset here reports
+them. Signals report `save()` and `delete()`, also those of a queryset and of a cascade, and changes
+of many-to-many relations. Only models that need a receiver have one: a receiver for any sender
+would disable Django's fast deletes for every model.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from scaleout.caching.invalidation import checked, forewarn, invalidate_on
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happens to rows of `model`.
+    """A change of rows of `model`.
 
-    `ids`: whose, the new ones' only if they are known. `written`: by the field's attribute
-    (`category_id`), the values that were written; an expression is among them as it is. Of a
-    many-to-many relation by its name, or by that of its other end: the ids there. Empty for rows
-    that are deleted. `created`: they may be new.
+    `ids`: of the rows, for new ones only if known. `written`: the written values by the field's
+    attribute (`category_id`); an expression is among them unchanged. For a many-to-many relation:
+    the ids at its other end, by the name of the relation or of its reverse. Empty for deleted rows.
+    `created`: the rows may be new.
     """
 
     model: type[models.Model]
@@ -42,16 +42,15 @@ _bound: dict[type[models.Model], TagsOf] = {}
 
 
 def bind(model: type[models.Model], tags: TagsOf) -> None:
-    """Let each change of `model` invalidate what `tags` says of it, through its proxies and its
-    children too.
+    """Let each change of `model` invalidate the tags that `tags` returns for it.
 
-    Call it when all models are loaded (`AppConfig.ready`): a many-to-many relation with a `through`
-    of its own that comes later is not heard.
+    That includes changes of its proxies and children. Call it when all models are loaded
+    (`AppConfig.ready`): a many-to-many relation with a later `through` of its own is missed.
 
     For changes of whole querysets the model's manager must be of a CachingQuerySet, and so must its
     base manager, by which `parent.children.add(…)` changes rows: `objects =
     CachingQuerySet.as_manager()` and, in its Meta, `base_manager_name = "objects"`. Raises
-    ImproperlyConfigured where one is not.
+    ImproperlyConfigured if one is not.
     """
     for manager in (model._default_manager, model._base_manager):
         if not isinstance(manager.get_queryset(), CachingQuerySet):
@@ -63,8 +62,9 @@ def bind(model: type[models.Model], tags: TagsOf) -> None:
 
 
 def _listen(model: type[models.Model]) -> None:
-    """Hear of `model` if its rows are a bound one's: a proxy is a sender of its own, a saved
-    model's parent is none.
+    """Connect the signals of `model` if its rows are a bound model's.
+
+    A proxy is a sender of its own; the parent of a saved model is none.
     """
     if _is_bound(model):
         for signal in (pre_save, pre_delete):
@@ -87,9 +87,7 @@ def _listen_between(through: Any, *ends: Any) -> None:
 
 
 def tags_of(change: Change) -> set[str]:
-    """Return what `change` invalidates: of its model, and of those whose rows are a part of it.
-    Nothing where none is bound.
-    """
+    """Return the tags that `change` invalidates, by its model and those that share its rows."""
     found: set[str] = set()
     for model in _tables(change.model):
         if tags := _bound.get(model):
@@ -98,8 +96,8 @@ def tags_of(change: Change) -> set[str]:
 
 
 def _tables(model: type[models.Model]) -> list[type[models.Model]]:
-    """Return the models whose tables hold a row of `model`: a proxy's is another's, a child's also
-    in its parents'.
+    """Return the models whose tables hold a row of `model`: of a proxy, and of a child's parents
+    too.
     """
     concrete = model._meta.concrete_model
     return [] if concrete is None else [concrete, *concrete._meta.get_parent_list()]
@@ -110,21 +108,23 @@ def _is_bound(model: type[models.Model]) -> bool:
 
 
 def _change_of(instance: models.Model, fields: Iterable[str] | None, *, created: bool) -> Change:
-    """Return the change that saving `instance` is. Without `update_fields` everything is written,
-    what is as it was too: another transaction may have changed it meanwhile.
+    """Return the change of saving `instance`.
+
+    Without `update_fields` every field counts as written, also an unchanged one: another
+    transaction may have changed it since.
     """
     names = None if fields is None else set(fields)
     written = {
         field.attname: [getattr(instance, field.attname)]
         for field in instance._meta.concrete_fields
         if (names is None or field.name in names or field.attname in names)
-        and field.attname in instance.__dict__  # a deferred one is not written
+        and field.attname in instance.__dict__  # a deferred field is not written
     }
     return Change(type(instance), [] if instance.pk is None else [instance.pk], written, created)
 
 
 def _before(sender: type[models.Model], instance: models.Model, using: str, **given: Any) -> None:
-    # Inside a transaction invalidate() does that, which comes before the commit there.
+    # Inside a transaction invalidate() waits for the commit.
     if _is_bound(sender) and not transaction.get_connection(using).in_atomic_block:
         forewarn(*tags_of(_change_of(instance, given.get("update_fields"), created=instance._state.adding)))
 
@@ -138,7 +138,7 @@ def _after_delete(instance: models.Model, using: str, **_: Any) -> None:
     invalidate_on(using, *tags_of(Change(type(instance), [instance.pk], {})))
 
 
-def _after_relation(  # noqa: PLR0913, PLR0917 - what the signal has
+def _after_relation(  # noqa: PLR0913, PLR0917 - the arguments of the signal
     sender: type[models.Model],
     instance: models.Model,
     action: str,
@@ -148,7 +148,7 @@ def _after_relation(  # noqa: PLR0913, PLR0917 - what the signal has
     using: str,
     **_: Any,
 ) -> None:
-    """Take a relation that is added or removed for a change of the rows at both ends. Django has a
+    """Report an added or removed relation as a change at both ends. Django has a
     transaction open.
     """
     if action not in ("post_add", "post_remove", "pre_clear"):
@@ -157,7 +157,7 @@ def _after_relation(  # noqa: PLR0913, PLR0917 - what the signal has
     field = next(one for one in owner._meta.many_to_many if one.remote_field.through is sender)
     names = [field.name, field.remote_field.get_accessor_name() or field.name]
     here, there = reversed(names) if reverse else names
-    # Those that are cleared are known before only.
+    # The rows of a clear are known only before it.
     related = getattr(instance, here).using(using).values_list("pk", flat=True) if pk_set is None else pk_set
     if others := list(related):
         near, far = Change(type(instance), [instance.pk], {here: others}), Change(model, others, {there: [instance.pk]})
@@ -165,11 +165,11 @@ def _after_relation(  # noqa: PLR0913, PLR0917 - what the signal has
 
 
 class CachingQuerySet[M: models.Model](models.QuerySet[M]):
-    """A queryset that tells what `update()`, `bulk_update()` and `bulk_create()` change."""
+    """A queryset that reports the changes of `update()`, `bulk_update()` and `bulk_create()`."""
 
     def update(self, **values: Any) -> int:
-        """Update the rows, which are locked first, in the order of their ids, so that it is known
-        which they are.
+        """Update the rows. They are locked first, in the order of their ids, so that the ids are
+        known.
         """
         with transaction.atomic(using=self._for_write_alias()):
             writer = self.using(self._for_write_alias())

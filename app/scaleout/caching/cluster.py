@@ -23,12 +23,12 @@ from redis.retry import Retry
 
 from scaleout.base import Breaker, PerProcess
 
-FRESH = 0.2  # seconds for which what a node has said of the cluster holds, though another node fails meanwhile
-REST = 1.0  # seconds without a question to anybody, after nobody has answered
+FRESH = 0.2  # seconds for which a map of the slots is used, even if a node fails in that time
+REST = 1.0  # seconds without a question to any node, after none has answered
 
 
 class Cluster(RedisCluster):
-    """The nodes of a cluster, for all threads of this process. What goes wrong is a
+    """The nodes of a cluster, for all threads of this process. Every failure is a
     redis.RedisError.
     """
 
@@ -38,7 +38,7 @@ class Cluster(RedisCluster):
         super().__init__(
             startup_nodes=nodes,
             protocol=2,
-            # Nothing is sent twice: who has no answer goes on without the cache.
+            # No command is sent twice: a caller without an answer continues without the cache.
             retry=Retry(NoBackoff(), 0),
             # Each MOVED moves its slot; the whole map is fetched when a node fails.
             reinitialize_steps=0,
@@ -54,12 +54,13 @@ class Cluster(RedisCluster):
         return self.mget_nonatomic(keys, *args)
 
     def ping(self, **kwargs: Any) -> Any:
-        """Ask every primary. Raises redis.RedisError if one does not answer."""
+        """Ask every primary. Raises redis.RedisError if one gives no answer."""
         return super().ping(target_nodes=self.PRIMARIES, **kwargs)
 
     def _refresh(self, **how: Any) -> None:
-        """Fetch the map of the slots, unless it was just fetched. Raises redis.ConnectionError
-        where nobody has it.
+        """Fetch the map of the slots, unless it was just fetched.
+
+        Raises redis.ConnectionError if no node answers.
         """
         with self._asking:
             now = time.monotonic()
@@ -75,9 +76,7 @@ class Cluster(RedisCluster):
 
 
 class Away:
-    """In place of a cluster of which no node has answered yet: whatever is asked of it fails at
-    once.
-    """
+    """A stand-in for a cluster of which no node has answered yet: every command fails at once."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -118,9 +117,7 @@ _shelf = PerProcess(_Shelf)  # connections do not fork
 
 
 def _found(urls: list[str], options: dict[str, Any]) -> Cluster | Away:
-    """Return the cluster at `urls`; look for it if need be, one thread for all, and not all the
-    time.
-    """
+    """Return the cluster at `urls`; connect if needed, one thread for all, with pauses."""
     patience, connect = options.get("SOCKET_TIMEOUT", 1.0), options.get("SOCKET_CONNECT_TIMEOUT", 1.0)
     key, shelf = (*urls, patience, connect), _shelf.own
     if cluster := shelf.clusters.get(key):

@@ -1,10 +1,10 @@
-"""Values as bytes: text and JSON where the types allow it, else a pickle; and the seal on what
-Redis holds.
+"""Values as bytes: text and JSON if the types allow it, else a pickle; and the seal of values in
+Redis.
 
-A client of Redis can write any bytes. So nothing of it is decoded before its seal is checked: an
-HMAC over the name and the bytes, by a key that only the processes have that share the values. A
-value that was put under another name is refused like a forged one. A project without pickles in
-Redis says `CACHING_PICKLES = False`.
+A client of Redis can write any bytes. So nothing is decoded before its seal is checked: an HMAC
+over the name and the bytes, by a key that only the processes have that share the values. A value
+that was stored under another name is refused like a forged one. `CACHING_PICKLES = False` forbids
+pickles in Redis.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _DEEP = 50  # levels of lists and dictionaries
 
 
 def dump(value: object, what: str) -> bytes:
-    """Return `value` as bytes. Raises UncacheableError, naming `what`, for what can't be pickled
-    and read again.
+    """Return `value` as bytes. Raises UncacheableError, naming `what`, if a pickle cannot restore
+    it.
     """
     kind = type(value)
     if kind is str or kind is SafeString:
@@ -40,7 +40,7 @@ def dump(value: object, what: str) -> bytes:
     try:
         payload = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         pickle.loads(payload)  # noqa: S301 - our own bytes
-    except Exception as error:  # pickle raises anything that a __reduce__ raises
+    except Exception as error:  # a __reduce__ may raise anything
         raise UncacheableError(
             f"{what} can't be cached, because it can't be pickled and read again: {error}"
         ) from error
@@ -48,7 +48,7 @@ def dump(value: object, what: str) -> bytes:
 
 
 def load(payload: bytes) -> Any:
-    """Return the value of bytes that this process has made, or whose seal it has checked."""
+    """Return the value of bytes that this process has made, or whose seal it has verified."""
     kind, rest = payload[:1], payload[1:]
     if kind in (_TEXT, _SAFE):
         text = rest.decode("utf-8", "surrogatepass")
@@ -57,8 +57,8 @@ def load(payload: bytes) -> Any:
 
 
 def for_redis(payload: bytes, what: str) -> bytes:
-    """Return `payload` if Redis may hold it. Raises UncacheableError for a pickle where the project
-    wants none.
+    """Return `payload` if Redis may hold it. Raises UncacheableError for a pickle if the project
+    forbids them.
     """
     if payload[:1] == _PICKLE and not conf().pickles:
         raise UncacheableError(
@@ -74,7 +74,7 @@ def seal(name: str, blob: bytes) -> bytes:
 
 
 def opened(name: str, sealed: bytes) -> bytes | None:
-    """Return what was sealed under `name`; None if this is not it."""
+    """Return what was sealed under `name`; None if the seal is another one."""
     blob, mac = sealed[:-SIZE], sealed[-SIZE:]
     if not hmac.compare_digest(mac, _mac(name, blob)):
         return None
@@ -91,9 +91,7 @@ def _mac(name: str, blob: bytes) -> bytes:
 
 
 def _plain(value: object, deep: int = _DEEP) -> bool:
-    """Return whether JSON gives back the same: the very types, and no more of them than are quickly
-    looked at.
-    """
+    """Return whether JSON restores the same types, checked for small values only."""
     kind = type(value)
     if kind in _ATOMS:
         return True

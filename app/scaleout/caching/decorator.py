@@ -90,7 +90,7 @@ class CachedFunction[**P, R]:
         return compute(call, try_take(call, "refresh")).take()  # type: ignore[no-any-return]
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Peeked | None:
-        """Return what is there without computing anything; None where nothing is (a value None is a
+        """Return the cached value without computing; None if none is cached (a value None is a
         Peeked of None).
         """
         call = self._call(args, kwargs)

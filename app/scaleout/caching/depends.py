@@ -1,7 +1,7 @@
-"""What a value is made of, said where it is read: `depends("product:7")`.
+"""The dependencies of a value, declared where they are read: `depends("product:7")`.
 
-So a function that is cached need not know what the functions that it calls have read, nor a list
-who is on it.
+So a cached function need not know what the functions that it calls have read, nor a list its
+members.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ _making: ContextVar[frozenset[str]] = ContextVar("caching_making", default=froze
 
 
 def depends(*tags: str) -> None:
-    """Let the value that is being computed bear `tags`; where none is, the answer (`shown()`)."""
+    """Give `tags` to the value that is being computed; outside of one, to the answer
+    (`shown()`).
+    """
     collected = _collected.get()
     if collected is not None:
         collected.update(tags)
@@ -27,9 +29,7 @@ def depends(*tags: str) -> None:
 
 @contextmanager
 def collecting(key: str) -> Iterator[set[str]]:
-    """Collect the tags of the value of `key`; those of the values that it is made of belong to
-    it.
-    """
+    """Collect the tags of the value of `key`, those of the values that it is made of included."""
     tags: set[str] = set()
     before, others = _collected.set(tags), _making.set(_making.get() | {key})
     try:
@@ -46,7 +46,5 @@ def computing() -> bool:
 
 
 def making(key: str) -> bool:
-    """Return whether the value of `key` is being computed by the caller itself: it would wait for
-    itself.
-    """
+    """Return whether the caller itself computes the value of `key`: it would wait for itself."""
     return key in _making.get()

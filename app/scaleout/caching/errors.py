@@ -1,11 +1,11 @@
-"""What goes wrong by a mistake of the programmer, and what by Redis."""
+"""Errors of the programmer, and of Redis."""
 
 from __future__ import annotations
 
 
 class UncacheableError(TypeError):
-    """An argument that can't be part of a key, or a result that can't be pickled."""
+    """An argument that cannot be part of a key, or a result that cannot be pickled."""
 
 
 class AwayError(Exception):
-    """Redis can't be asked at the moment: go on without it."""
+    """Redis is not available at the moment: continue without it."""

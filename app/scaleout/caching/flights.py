@@ -1,4 +1,4 @@
-"""One computation of a value at a time in this process; the other threads wait for it."""
+"""One computation of a value at a time in this process, for which the other threads wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scaleout.caching.local import Held
 
 
 class Flight:
-    """One computation, and what came out."""
+    """One computation, and its outcome."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -20,26 +20,26 @@ class Flight:
         self._second = threading.Lock()
 
     def land(self, held: Held | None, error: BaseException | None = None) -> None:
-        """Let those who wait go on. The first landing counts: a stale value may be given out before
-        the new one is there.
+        """Wake the waiting threads. The first landing counts: a stale value may arrive before the
+        new one.
         """
         if not self._landed.is_set():
             self.held, self.error = held, error
             self._landed.set()
 
     def take_over(self) -> bool:
-        """Return whether the caller is the first who has waited long enough: he computes it too,
-        the others wait on.
+        """Return whether the caller is the first that has waited long enough: it computes too, the
+        others wait on.
         """
         return self._second.acquire(blocking=False)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the landing; return whether it came."""
+        """Wait for the landing; return whether it came in time."""
         return self._landed.wait(max(0.0, seconds))
 
 
 class Flights:
-    """The computations under way, by key."""
+    """The computations in progress, by key."""
 
     def __init__(self) -> None:
         self._under_way: dict[Any, Flight] = {}

@@ -1,4 +1,4 @@
-"""What may be handed to every caller as it is, because nobody can change it."""
+"""Values that every caller may share, because they cannot change."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _LAZY = (functools.cached_property, cached_property)
 
 @functools.lru_cache(256)
 def _open(kind: type) -> bool:
-    """Return whether objects of this dataclass hold more than its fields: a cached property stands
-    where all callers see it, and a base that is no dataclass may be a list.
+    """Return whether objects of this dataclass hold more than its fields.
+
+    A cached property is visible to all callers, and a base that is no dataclass may be a list.
     """
     return any(
         (above not in {object, Generic} and "__dataclass_params__" not in vars(above))
@@ -48,19 +49,17 @@ def frozen(value: object) -> bool:
     if kind is frozenset:
         assert isinstance(value, frozenset)  # noqa: S101 - for mypy
         return all(map(frozen, value))
-    # Its own parameters: a subclass that is no dataclass itself takes new attributes.
+    # The class's own parameters: a subclass that is no dataclass itself accepts new attributes.
     parameters = vars(kind).get("__dataclass_params__")
     if parameters is None or not parameters.frozen or _open(kind):  # type: ignore[arg-type]  # it has a hash
         return False
     names = {field.name for field in dataclasses.fields(value)}  # type: ignore[arg-type]  # it is a dataclass
-    # What is outside of the fields is a place of its own.
+    # An attribute outside of the fields could change.
     return getattr(value, "__dict__", {}).keys() <= names and all(frozen(getattr(value, name)) for name in names)
 
 
 def size(value: object) -> int:
-    """Return the bytes of memory that a frozen value takes, at most: what is in it twice is counted
-    twice.
-    """
+    """Return the most bytes of memory that a frozen value may take: shared parts count twice."""
     own = sys.getsizeof(value)
     if isinstance(value, (tuple, frozenset)):
         return own + sum(map(size, value))

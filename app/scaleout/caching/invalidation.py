@@ -1,5 +1,5 @@
-"""Invalidate after the commit, never before; and warn before it, so that nothing is lost with a
-killed process.
+"""Invalidate after the commit, never before; and forewarn before it, so that a killed process loses
+nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from scaleout.caching.shared import EVERYTHING
 from scaleout.caching.source import source
 
 _TAG = re.compile(r"[!-~]{1,300}")
-MOST = 5000  # tags of one transaction; more are EVERYTHING, or they would keep Redis from all others
+MOST = 5000  # tags of one transaction; more are EVERYTHING, since they would block Redis for others
 
-# What a transaction under way is going to invalidate, by its connection. Each thread has
-# connections of its own. What an earlier one has left may be there too: it was rolled back, or its
-# hook did not come to run.
+# The tags that an open transaction will invalidate, by its connection. Each thread has connections
+# of its own. Tags of an earlier transaction may be left: it was rolled back, or its hook did not
+# run.
 _going: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
 def checked(tags: Iterable[str]) -> set[str]:
-    """Return `tags` as a set. Raises UncacheableError for what is no tag: ASCII without spaces, 300
+    """Return `tags` as a set. Raises UncacheableError for anything but ASCII without spaces, 300
     characters at most.
     """
     if isinstance(tags, str):
@@ -42,11 +42,12 @@ def checked(tags: Iterable[str]) -> set[str]:
 
 
 def invalidate(*tags: str) -> None:
-    """Make every value wrong that has one of `tags`, in every process: at once, or after the commit
-    of each transaction that this thread has open, on any database. Raises nothing if Redis is away:
-    it is told when it is back.
+    """Invalidate every value that has one of `tags`, in every process.
 
-    Raises TransactionManagementError where a commit can't be waited for: `set_autocommit(False)`
+    At once, or after the commit of each transaction that this thread has open, on any database.
+    While Redis is down nothing is raised: it gets the tags when it recovers.
+
+    Raises TransactionManagementError if it cannot wait for a commit: `set_autocommit(False)`
     outside of `atomic()`.
     """
     for alias in [one.alias for one in connections.all(initialized_only=True) if _open(one)] or ["default"]:
@@ -54,9 +55,7 @@ def invalidate(*tags: str) -> None:
 
 
 def invalidate_on(using: str, *tags: str) -> None:
-    """Do the same for what was changed on the database `using`, and nowhere else: after its
-    transaction's commit.
-    """
+    """Do the same for a change of the database `using` only: after the commit there."""
     wrong = _few(checked(tags))
     if not wrong:
         return
@@ -77,44 +76,42 @@ def invalidate_on(using: str, *tags: str) -> None:
         new = {EVERYTHING}
     forewarn(*new)
     # One hook takes all, so that a transaction of many changes asks for its position, and Redis,
-    # once. If it goes with a savepoint that is rolled back, so does what was changed so far; and
-    # the next change has a hook of its own.
+    # once. A rollback to a savepoint may drop the hook with the changes so far; the next change
+    # adds a hook of its own.
     if not hooked:
         transaction.on_commit(partial(_tell, connection), using=using)
 
 
 def forewarn(*tags: str) -> None:
-    """Say that `tags` are about to be changed: if nothing follows, they are invalid a few seconds
-    later all the same.
+    """Announce that `tags` are about to change: without a later invalidation they expire within
+    seconds.
     """
     if tags:
         process.current.watch.start()
-        with suppress(AwayError):  # then it is told after the commit, when Redis is back
+        with suppress(AwayError):  # Redis gets the tags after the commit, when it recovers
             process.current.shared.forewarn(_few(checked(tags)))
 
 
 def clear() -> None:
-    """Make every value wrong, when `invalidate` would."""
+    """Invalidate every value, when `invalidate` would."""
     invalidate(EVERYTHING)
 
 
 def _tell(connection: Any) -> None:
     if connection in _going:
-        token = source().token()  # first: if that fails, the tags are still there
+        token = source().token()  # first: if that fails, the tags are kept
         process.current.tell(_going.pop(connection), token)
 
 
 def _hooked(connection: Any) -> bool:
-    """Return whether the open transaction itself is going to tell: what is in `_going` may be an
-    earlier one's.
+    """Return whether the open transaction has its hook: `_going` may be left from an
+    earlier one.
     """
     return any(getattr(hook, "func", None) is _tell for _, hook, *_ in connection.run_on_commit)
 
 
 def in_transaction() -> bool:
-    """Return whether this thread has a transaction open: what it computes may be rolled back, or
-    old.
-    """
+    """Return whether this thread has an open transaction: its values may be rolled back, or old."""
     return any(_open(connection) for connection in connections.all(initialized_only=True))
 
 
@@ -127,7 +124,7 @@ def _few(tags: set[str]) -> set[str]:
 
 
 def going_to_invalidate() -> bool:
-    """Return whether a transaction of this thread has changed what is cached: it must see its own
+    """Return whether a transaction of this thread has changed cached data: it must see its own
     changes.
     """
     if not _going:
@@ -137,6 +134,6 @@ def going_to_invalidate() -> bool:
             if connection.in_atomic_block:
                 return True
             # It was rolled back, which costs a computation; or an earlier hook of its commit has
-            # failed, so that Django has dropped ours, or runs now.
+            # failed, so that Django has dropped this one; or the hook runs now.
             _tell(connection)
     return False

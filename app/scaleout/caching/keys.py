@@ -23,18 +23,18 @@ from django.db.models import Model
 
 from scaleout.caching.errors import UncacheableError
 
-# A subclass before the class that it is of: a date's text has no time.
+# A subclass before its base: the text of a date has no time.
 _PLAIN = (str, bool, int, float, complex, bytes, type(None), Decimal, Fraction, UUID, datetime, date, time, timedelta)
 _MEMO = frozenset({str, int, bool, type(None)})
 _MEMO_MOST = 4096
-_MEMO_BYTES = 500  # of the arguments of a call: anybody may ask for long ones
+_MEMO_BYTES = 500  # of the arguments of a call, which a caller may make long
 _CHOSEN = re.compile(r"[!-~]{1,200}")
 MOST = 250  # characters of a key: with a mark before it it is a tag
 
 
 def written(value: object, where: str) -> str:
-    """Return `value` as text that no other value gives. Raises UncacheableError for what may
-    change, or has no text.
+    """Return `value` as a text of its own. Raises UncacheableError if it can change, or has no
+    text.
     """
     if isinstance(value, Enum):
         # A flag that has no name of its own is known by its number.
@@ -58,8 +58,8 @@ def written(value: object, where: str) -> str:
 
 
 def _of(value: object, kind: type, text: str) -> str:
-    """Return `text`, with the class of the value where that is a subclass of `kind`: a function may
-    tell them apart.
+    """Return `text`, with the class of the value if that is a subclass of `kind`: a function may
+    distinguish them.
     """
     return text if type(value) is kind else f"<{_name(type(value))} {text}>"
 
@@ -71,9 +71,7 @@ def _name(kind: type) -> str:
 
 
 def own_key(value: object) -> str | None:
-    """Return what an object itself says its key is: `cache_key`, a text or a method that returns
-    one.
-    """
+    """Return the key that an object defines: `cache_key`, a text or a method that returns one."""
     said = getattr(value, "cache_key", None)
     if callable(said):
         said = said()
@@ -93,9 +91,7 @@ def _written_self(value: object, where: str) -> str:
 
 
 def _holds_something(value: object) -> bool:
-    """Return whether there is more to `value` than its class that pickle would keep: attributes,
-    slots, items.
-    """
+    """Return whether `value` holds what pickle would keep: attributes, slots, items."""
     try:
         how = value.__reduce_ex__(2)
     except Exception:  # it can't be known
@@ -105,11 +101,11 @@ def _holds_something(value: object) -> bool:
 
 
 def digest(text: str) -> str:
-    """Return what stands for `text` in a key."""
+    """Return the digest of `text` for a key."""
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-_taken: dict[str, str] = {}  # what keys begin with, and of which function
+_taken: dict[str, str] = {}  # the prefixes of keys, and their functions
 
 
 class Keys:
@@ -121,20 +117,22 @@ class Keys:
         self._chosen = chosen
         self._method = method
         self._memo: dict[Any, str] = {}
-        # A name may have letters that a tag may not have, or be too long for one.
+        # A name may be too long for a tag, or have letters that no tag may have.
         named = self.name if _CHOSEN.fullmatch(self.name) else digest(self.name)
         self._lead = self._checked(chosen) if isinstance(chosen, str) else named
-        # A module that is loaded again brings the same function.
+        # A reloaded module has the same function again.
         if (other := _taken.setdefault(self._lead, self.name)) != self.name:
             raise UncacheableError(f"{self.name}: the key {chosen!r} is that of {other} already")
 
     def of(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """Return the key of a call. Raises UncacheableError for arguments that can't be part of
-        one, and TypeError for those that the function does not take.
+        """Return the key of a call.
+
+        Raises UncacheableError for arguments that cannot be part of a key, and TypeError for those
+        that the function does not take.
         """
-        # Most calls have few arguments of the simplest kinds: their key is looked up, not made. The
-        # types belong to it, because 1 == True. A function that makes the key may look at more than
-        # the arguments: it is asked each time.
+        # Most calls have few arguments of the simplest kinds: their keys are looked up, not made.
+        # The types are part of the look-up, because 1 == True. A key function may read more than
+        # the arguments, so it is called each time.
         simple = not kwargs and not callable(self._chosen) and all(type(value) in _MEMO for value in args)
         memo = (*args, *map(type, args)) if simple else None
         if memo is not None and (known := self._memo.get(memo)) is not None:
@@ -167,9 +165,9 @@ class Keys:
         return f"{self._lead}:{digest(chr(0).join(parts))}"
 
     def normal(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments of a call as every call for the same value has them: with the
-        defaults, by position where they have one. Raises TypeError for those that the function does
-        not take.
+        """Return the arguments of a call in one form: with the defaults, by position if possible.
+
+        Raises TypeError for those that the function does not take.
         """
         bound = self._bound(args, kwargs)
         return bound.args, bound.kwargs

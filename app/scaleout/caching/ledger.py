@@ -1,8 +1,7 @@
-"""What this process has heard of invalidations, in order: what it holds is checked against that at
-each use.
+"""The invalidations that this process has received, in order, to check held values at each use.
 
-A held value remembers the position up to which it is right. As long as nothing was heard since, to
-check it is to compare two numbers; after that, to look up its tags, once.
+A held value keeps the position up to which it is right. Without a newer invalidation the check
+compares two numbers; after one, it looks its tags up, once.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from collections.abc import Iterable
 
 from scaleout.caching.local import Held
 
-CAP = 2.0  # seconds that a process believes what it holds without asking Redis again
-MOST = 50_000  # tags that are remembered; with more, everything held is given up instead
-TOKEN_SECONDS = 60  # longer than a replica may lag before it is left out
+CAP = 2.0  # seconds that a process uses a held value without asking Redis again
+MOST = 50_000  # tags that are kept; with more, everything held is dropped
+TOKEN_SECONDS = 60  # longer than a replica may lag before it is removed
 
 
 class Ledger:
-    """Positions count up from 1. Readers take no lock: a position is told only when all that
-    belongs to it is there.
+    """Positions count up from 1. Readers take no lock: a position is published only when its tags
+    are stored.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class Ledger:
         self._token = ("", 0.0)  # and until when it counts
 
     def note(self, tags: Iterable[str], token: str = "") -> None:
-        """Take note that what bears one of `tags` is wrong from now on: what is right has read the
+        """Record that values with one of `tags` are wrong from now on: a right one has read the
         state `token`.
         """
         with self._lock:
@@ -45,21 +44,19 @@ class Ledger:
             self.drop_all()
 
     def token(self) -> str:
-        """Return the newest state that was heard of in the last minute: what is computed now must
-        have read it.
-        """
+        """Return the newest state received in the last minute: a new value must have read it."""
         token, until = self._token
         return token if time.monotonic() < until else ""
 
     def drop_all(self) -> None:
-        """Give up everything that is held: something may not have been heard."""
+        """Drop everything held: an invalidation may have been missed."""
         with self._lock:
             self._floor = self.position + 1
             self.position = self._floor
             self._recent = {}
 
     def allows(self, held: Held) -> bool:
-        """Return whether nothing that was heard speaks against `held`."""
+        """Return whether no invalidation makes `held` wrong."""
         position, recent = self.position, self._recent
         if held.checked == position:
             return True

@@ -1,6 +1,4 @@
-"""Where the values of a request came from, for `X-Cache`, and the tags that they bear, for a cache
-in front.
-"""
+"""The levels of a request's values, for `X-Cache`, and their tags, for a cache in front."""
 
 from __future__ import annotations
 
@@ -12,18 +10,18 @@ L1, L2, MISS = 1, 2, 3
 NAMES = {L1: "L1", L2: "L2", MISS: "MISS"}
 
 farthest: ContextVar[int] = ContextVar("caching_farthest", default=0)
-# Outside of a request nobody collects them.
+# Outside of a request nothing is collected.
 collected: ContextVar[list[tuple[str, ...]] | None] = ContextVar("caching_shown", default=None)
 
 
 def note(level: int) -> None:
-    """Take note that a value came from `level`."""
+    """Record that a value came from `level`."""
     if level > farthest.get():
         farthest.set(level)
 
 
 def shows(tags: tuple[str, ...]) -> None:
-    """Take note that the answer is made of a value that bears `tags`."""
+    """Record that the answer is made of a value with `tags`."""
     so_far = collected.get()
     if so_far is not None:
         so_far.append(tags)
@@ -31,7 +29,7 @@ def shows(tags: tuple[str, ...]) -> None:
 
 @contextmanager
 def unshown() -> Iterator[None]:
-    """Let what is read inside be no part of the answer: its tags are not in `shown()`."""
+    """Keep the tags of values read inside out of `shown()`: they are no part of the answer."""
     before = collected.set(None)
     try:
         yield
@@ -40,8 +38,8 @@ def unshown() -> Iterator[None]:
 
 
 def shown() -> set[str]:
-    """Return the tags of all that this request has read so far: what invalidates one of them makes
-    the answer wrong.
+    """Return the tags of all values of this request so far: invalidating one makes the answer
+    wrong.
     """
     so_far: Iterable[tuple[str, ...]] = collected.get() or ()
     return {tag for tags in so_far for tag in tags}

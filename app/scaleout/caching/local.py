@@ -1,13 +1,13 @@
 """The first level: objects in the memory of this process, behind Django's cache API. The alias is
 `local`.
 
-What can't be changed (`frozen`) is kept and handed out as it is. Of anything else the bytes are
-kept, and each reader gets an object of its own.
+An immutable value (`frozen`) is stored and returned as it is. Of any other value the bytes are
+stored, and each reader gets a copy.
 
 The library under it, cachebox, holds a lock while it drops what it evicts or clears: a destructor
 that used the cache would wait for itself for ever (seen with 6.2.10). So nothing is dropped inside
-it: entries are taken out first, and to clear is to begin a new one. Its own limit is one number;
-here entries and bytes are both counted.
+it: entries are removed first, and a clear starts a new store. Its own limit is one number; here
+entries and bytes both have one.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ OVERHEAD = 300  # bytes of an entry besides its value, its key and its tags: the
 class Held:
     """One value in this process. Times are monotonic seconds."""
 
-    value: Any  # of what is frozen
-    packed: bytes | None  # of anything else
+    value: Any  # of a frozen value
+    packed: bytes | None  # of any other value
     size: int  # bytes of memory, without key and tags
     until: float
     tags: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Held:
         return cls(None, payload, len(payload) + OVERHEAD, until)
 
     def take(self) -> Any:
-        """Return the value: nobody else's, or one that nobody can change."""
+        """Return the value: a copy, or one that cannot change."""
         return self.value if self.packed is None else load(self.packed)
 
 
@@ -60,9 +60,7 @@ def weight(key: str, held: Held) -> int:
 
 
 class Store:
-    """Values by key, the least recently used of them dropped where there are too many or they are
-    too large.
-    """
+    """Values by key; the least recently used are dropped beyond the limits of number and size."""
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self.max_entries = max_entries
@@ -70,16 +68,15 @@ class Store:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, in a child process also with a lock of its own."""
-        # Of this store only, and reentrant: what is dropped may have a destructor that comes back
-        # here.
+        """Start afresh, in a child process also with a new lock."""
+        # For this store only, and reentrant: a destructor of a dropped value may call this again.
         self.lock = threading.RLock()
         self._begin()
 
     def _begin(self) -> None:
         self._cache: LRUCache[str, Held] = LRUCache(0)
-        # Returns what is held, however old. Not a method: a call more would be a good part of the
-        # time of a look-up.
+        # Returns the held value, at any age. Not a method: one more call would be a good part of a
+        # look-up's time.
         self.get: Callable[[str], Held | None] = self._cache.get
         self.bytes = 0
 
@@ -87,11 +84,11 @@ class Store:
         return len(self._cache)
 
     def put(self, key: str, held: Held) -> None:
-        """Hold it, unless it alone is larger than everything may be."""
+        """Hold it, unless it alone exceeds the limit."""
         if weight(key, held) > self.max_bytes:
             self.drop(key)
             return
-        dropped: list[Held] = []  # lives until the lock is given back
+        dropped: list[Held] = []  # lives until the lock is released
         with self.lock:
             before: Held | None = self._cache.insert(key, held)
             self.bytes += weight(key, held) - (weight(key, before) if before else 0)
@@ -101,16 +98,16 @@ class Store:
                 self.bytes -= weight(name, gone)
 
     def drop(self, key: str) -> bool:
-        """Forget `key`; return whether it was held."""
+        """Drop `key`; return whether it was held."""
         with self.lock:
             held: Held | None = self._cache.pop(key, None)
             self.bytes -= weight(key, held) if held else 0
         return held is not None
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         with self.lock:
-            old = self._cache  # lives until the lock is given back
+            old = self._cache  # lives until the lock is released
             self._begin()
         del old
 
@@ -125,16 +122,14 @@ def _reset_all() -> None:
 
 
 class LocalCache(BaseCache):
-    """Django's cache API. `OPTIONS`: `MAX_ENTRIES` (300 where it is not said) and `MAX_BYTES` (32
-    MiB).
-    """
+    """Django's cache API. `OPTIONS`: `MAX_ENTRIES` (300 by default) and `MAX_BYTES` (32 MiB)."""
 
     def __init__(self, name: str, params: dict[str, Any]) -> None:
         super().__init__(params)
         most = int(params.get("OPTIONS", {}).get("MAX_BYTES", 32 * 1024 * 1024))
         # Each thread has a backend object of its own; what it holds is the process's.
         self.store = _stores.setdefault(name, Store(self._max_entries, most))
-        # What each key begins with, where nobody wants it made otherwise.
+        # The prefix of each key, unless the project has a key function.
         self._lead = f"{self.key_prefix}:{self.version}:" if self.key_func is default_key_func else None
 
     def _key(self, key: Any, version: int | None) -> str:
@@ -146,7 +141,7 @@ class LocalCache(BaseCache):
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default`."""
-        # `_key` and `take` are written out for what is asked most: a call takes as long as the
+        # `_key` and `take` are inlined for the most frequent call: a call costs as much as the
         # look-up itself.
         name = f"{self._lead}{key}" if version is None and self._lead is not None else self._key(key, version)
         held = self.store.get(name)
@@ -155,7 +150,7 @@ class LocalCache(BaseCache):
         return held.value if held.packed is None else held.take()
 
     def set(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> None:
-        """Keep the value. Raises UncacheableError where it can't be pickled."""
+        """Keep the value. Raises UncacheableError if it cannot be pickled."""
         name, until = self._key(key, version), self._until(timeout)
         held = Held.of(value, dump(value, f"the value of {key!r}"), until)
         if until <= monotonic():
@@ -164,7 +159,7 @@ class LocalCache(BaseCache):
             self.store.put(name, held)
 
     def add(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        """Keep the value unless there is one; return whether it was kept."""
+        """Keep the value unless one exists; return whether it was kept."""
         with self.store.lock:
             if self.has_key(key, version):
                 return False
@@ -172,7 +167,7 @@ class LocalCache(BaseCache):
             return True
 
     def touch(self, key: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        """Give the value a new time-out; return whether there is one."""
+        """Give the value a new time-out; return whether one exists."""
         with self.store.lock:
             held = self.store.get(self._key(key, version))
             if held is None or held.until <= monotonic():
@@ -181,8 +176,8 @@ class LocalCache(BaseCache):
             return True
 
     def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """Add `delta` and return the sum; no other thread comes between. Raises ValueError where
-        there is no value.
+        """Add `delta` and return the sum, atomically among threads. Raises ValueError without a
+        value.
         """
         with self.store.lock:
             held = self.store.get(self._key(key, version))
@@ -193,18 +188,18 @@ class LocalCache(BaseCache):
             return value  # type: ignore[no-any-return]
 
     def delete(self, key: Any, version: int | None = None) -> bool:
-        """Forget the value; return whether there was one."""
+        """Drop the value; return whether one existed."""
         name = self._key(key, version)
         held = self.store.get(name)
         return self.store.drop(name) and held is not None and held.until > monotonic()
 
     def has_key(self, key: Any, version: int | None = None) -> bool:
-        """Return whether there is a value, be it None."""
+        """Return whether a value exists, even if it is None."""
         held = self.store.get(self._key(key, version))
         return held is not None and held.until > monotonic()
 
     def clear(self) -> None:
-        """Forget everything, what `multi_level_cache` holds included."""
+        """Drop everything, also what `multi_level_cache` holds."""
         self.store.clear()
 
     def _until(self, timeout: float | None) -> float:

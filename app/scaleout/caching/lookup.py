@@ -42,7 +42,7 @@ def hold(key: str, found: Found, now: float, position: int) -> Held | None:
     """
     try:
         value = codec.load(found.payload)
-    except Exception:  # whatever a pickle of classes that have changed raises
+    except Exception:  # a pickle of changed classes may raise anything
         return None
     good = found.remaining if found.remaining > 0 else STALE_HOLD
     held = Held.of(value, found.payload, now + min(ledger.CAP, good))

@@ -1,7 +1,8 @@
-"""What Prometheus is told of the cache.
+"""Prometheus metrics of the cache.
 
-A hit in this process takes half a microsecond, a labelled counter that several processes share four
-times that. So hits are counted in plain counters, which the watch carries over twice a second.
+A hit in this process takes half a microsecond, and a labelled counter that several processes share
+takes four times that. So plain counters count the hits, and the watch adds them to the metrics
+twice a second.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from prometheus_client import Counter, Gauge, Histogram
 requests = Counter("caching_requests", "Calls of cached functions, by where the value was.", ["function", "level"])
 recomputations = Counter("caching_recomputations", "Values that were computed, by reason.", ["function", "reason"])
 invalidations = Counter("caching_invalidations", "Tags that were invalidated by this process.")
-unsent = Gauge("caching_unsent_invalidations", "Tags that Redis is still to be told of.", multiprocess_mode="livesum")
-refused = Counter("caching_refused", "Values in Redis that were not what this application puts there.", ["where"])
-breaker = Gauge("caching_breaker_open", "Processes that leave Redis out.", multiprocess_mode="livesum")
+unsent = Gauge("caching_unsent_invalidations", "Invalidated tags that Redis lacks.", multiprocess_mode="livesum")
+refused = Counter("caching_refused", "Values in Redis that this application has not put there.", ["where"])
+breaker = Gauge("caching_breaker_open", "Processes whose breaker for Redis is open.", multiprocess_mode="livesum")
 waits = Histogram(
     "caching_wait_seconds",
     "Seconds that a caller waited for another's computation.",
@@ -31,21 +32,21 @@ class Tally:
         self._target = requests.labels(function, level)
         self._numbers = count()
         self.add = self._numbers.__next__
-        self._told = 0
+        self._added = 0
         tallies.append(self)
 
     def tell(self) -> None:
-        """Carry over what was counted since the last time."""
+        """Add what was counted since the last time to the metric."""
         number = next(self._numbers)
-        if number > self._told:
-            self._target.inc(number - self._told)
-        self._told = number + 1  # the number that was just taken was nobody's
+        if number > self._added:
+            self._target.inc(number - self._added)
+        self._added = number + 1  # reading the count has taken a number as well
 
 
 tallies: list[Tally] = []
 
 
 def tell() -> None:
-    """Carry all tallies over: by one thread only."""
+    """Add all tallies to their metrics: by one thread only."""
     for tally in tallies:
         tally.tell()

@@ -1,4 +1,4 @@
-"""`X-Cache`: where the values of an answer came from; and what they depend on, for `shown()`."""
+"""`X-Cache`: the level of the values of an answer; and their tags, for `shown()`."""
 
 from __future__ import annotations
 

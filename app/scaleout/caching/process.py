@@ -1,6 +1,4 @@
-"""What one process has one of. A child of gunicorn or Celery begins with new ones: connections and
-threads do not fork.
-"""
+"""Per-process singletons, recreated after a fork: connections and threads do not survive one."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ LAST_TRY = 2.0  # seconds that the end of a process waits for Redis, if somethin
 
 
 class Process:
-    """The levels of this process, and what it still has to tell."""
+    """The levels of this process, and its unsent invalidations."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()
@@ -60,11 +58,11 @@ class Process:
         held = self.store.get(key)
         if held is None or held.until <= time.monotonic():
             return None
-        # Mostly nothing was heard since: to compare two numbers takes less than a call.
+        # Usually no invalidation was received since: comparing two numbers takes less than a call.
         return held if held.checked == self.ledger.position or self.ledger.allows(held) else None
 
     def tell(self, tags: Iterable[str], token: str) -> None:
-        """Invalidate `tags`, here at once and elsewhere as soon as Redis can be told. Raises
+        """Invalidate `tags`, here at once and elsewhere as soon as Redis takes them. Raises
         nothing.
         """
         wrong = set(tags)
@@ -75,16 +73,14 @@ class Process:
             self.shared.invalidate(wrong, token)
         except AwayError:
             self._keep(wrong, token)
-        # Last: who hears it, and asks anew, finds nothing old in Redis.
+        # Last: a process that gets the message and reads Redis again finds nothing old there.
         invalidated.send_robust(type(self), tags=wrong)
 
     def send_unsent(self) -> bool:
-        """Send what could not be sent; return whether nothing is left. Raises redis.RedisError or
-        OSError.
-        """
-        with self._sending:  # who waits here knows then that nothing is in another thread's hands
+        """Send the unsent tags; return whether none is left. Raises redis.RedisError or OSError."""
+        with self._sending:  # after the wait no other thread is sending
             with self._lock:
-                # Taken away first: what comes again meanwhile is a change of its own.
+                # Removed first: a tag that is added during the sending is a change of its own.
                 tags, token = self._unsent, self._token
                 self._unsent, self._token = set(), ""
             if not tags:
@@ -103,7 +99,7 @@ class Process:
         return self.send_unsent()
 
     def _keep(self, tags: set[str], token: str) -> None:
-        """Keep what could not be sent."""
+        """Keep tags that could not be sent."""
         with self._lock:
             self._unsent |= tags
             self._token = max(self._token, token)
@@ -112,12 +108,12 @@ class Process:
             metrics.unsent.set(len(self._unsent))
 
     def end(self) -> None:
-        """Let the thread end, and close the connections that nobody uses."""
+        """End the thread, and close idle connections."""
         self.watch.stop()
         self.wire.close()
 
     def last_try(self) -> None:
-        """At the end of a process: try once more to send what is unsent."""
+        """At the end of a process: try once more to send the unsent tags."""
         until = time.monotonic() + LAST_TRY
         while True:
             try:
@@ -125,7 +121,7 @@ class Process:
                     return
             except (RedisError, OSError) as error:
                 if time.monotonic() > until:
-                    log.error("%d invalidations are lost: %s", len(self._unsent), error)
+                    log.error("invalidations lost: %d: %s", len(self._unsent), error)
                     return
                 threading.Event().wait(0.1)
 
@@ -135,9 +131,9 @@ current = Process()
 
 @in_child
 def renew() -> None:
-    """Begin anew: in a child process, and between tests."""
+    """Start afresh: in a child process, and between tests."""
     global current  # noqa: PLW0603 - one process, one of each
     current = Process()
 
 
-atexit.register(lambda: current.last_try())  # noqa: PLW0108 - the one that is current then
+atexit.register(lambda: current.last_try())  # noqa: PLW0108 - the current one at that time

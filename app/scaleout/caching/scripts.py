@@ -1,6 +1,6 @@
-"""The Lua scripts of the second level. `shared.py` says what the clock, the tags and the times are.
+"""The Lua scripts of the second level. `shared.py` explains the clock, the tags and the times.
 
-Beside each stand its keys, its arguments and what it returns.
+The comment above each script names its keys, its arguments and its result.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ local function missing(first)
   return found
 end
 local function make(names, seconds)
-  -- At a time of its own: or an old value with the tag would be right again.
+  -- At a time of its own: else an old value with the tag would be right again.
   if #names > 0 then tick() save() end
   for _, name in ipairs(names) do redis.call('SET', name, now(), 'EX', seconds) end
 end
 """
 _ENSURE = "if not epoch then epoch = ARGV[1] .. '-' .. redis.call('TIME')[1] .. '-' .. node save() end"
 # clock, token, tags… / name of a new clock, seconds of a tag, the newest token, seconds that a
-# clock is new: the time, unique to this caller, and what a computation must have read.
+# clock is new: returns a unique time, and the state that a computation must have read.
 BEGIN = f"""{_CLOCK}{_ENSURE}
 make(missing(3), ARGV[2])
 tick() save()
@@ -41,10 +41,9 @@ local born = tonumber(string.match(epoch, '%-(%d+)%-'))
 local young = born and redis.call('TIME')[1] - born < tonumber(ARGV[4])
 return {{now(), young and ARGV[3] or redis.call('GET', KEYS[2])}}
 """
-# clock, tags… / seconds of a tag, time of the value: the time that it may have, or nothing if it is
-# wrong. If nothing at all was invalidated since it was begun, it is right, and as good as one that
-# begins now. Otherwise its tags tell; one that is missing may have been dropped after an
-# invalidation.
+# clock, tags… / seconds of a tag, time of the value: returns the time for the value, or nothing if
+# it is wrong. Without any invalidation since its beginning it is right, and as good as one that
+# begins now. Otherwise its tags decide; a missing one may have been evicted after an invalidation.
 SETTLE = f"""{_CLOCK}
 local mine, n = string.match(ARGV[2], '^([^:]+):(%d+)$')
 if mine ~= epoch then return false end
@@ -57,14 +56,14 @@ for i = 2, #KEYS do
 end
 return ARGV[2]
 """
-# clock, tags… : what MGET of the tags says, after the clock's own name; nothing if there is no
-# clock.
+# clock, tags… : returns what MGET of the tags returns, after the clock's own name; nothing without
+# a clock.
 TIMES = f"""{_CLOCK}
 if not epoch then return {{}} end
 return {{epoch .. ':0', unpack(redis.call('MGET', unpack(KEYS, 2)))}}
 """
-# value / time that it was begun, bytes, milliseconds: kept unless there is one that was begun
-# later.
+# value / time of its beginning, bytes, milliseconds: stored unless a value with a later beginning
+# exists.
 PUT = """
 local epoch, n = string.match(redis.call('GETRANGE', KEYS[1], 0, 199), '^([^: ]+):%d+ (%d+) ')
 local mine, m = string.match(ARGV[1], '^([^:]+):(%d+)$')
@@ -72,8 +71,8 @@ if epoch == mine and tonumber(n) > tonumber(m) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
-# clock, tags… / name of a new clock, seconds: none of the tags lives longer. One that is missing is
-# made: or a reader that still sees what was before would make it, with all the time of a tag.
+# clock, tags… / name of a new clock, seconds: none of the tags lives longer. A missing one is
+# created: else a reader that still sees the old state would create it, with the full time of a tag.
 FOREWARN = f"""{_CLOCK}{_ENSURE}
 for i = 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2] * 1000, 'LT') end
 make(missing(2), ARGV[2])

@@ -1,5 +1,5 @@
-"""What Django's cache API keeps in Redis: JSON, never a pickle. `OPTIONS["SERIALIZER"]` of an alias
-of django-redis.
+"""JSON for values of Django's cache API in Redis, never a pickle: `OPTIONS["SERIALIZER"]` of
+django-redis.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ log = logging.getLogger(__name__)
 
 
 class JSONSerializer(BaseSerializer):  # type: ignore[misc]  # django-redis brings no types
-    """JSON; what is none is as good as no value."""
+    """JSON; anything else counts as no value."""
 
     def dumps(self, value: Any) -> bytes:
         """Return `value` as JSON. Raises TypeError for what JSON can't hold."""
         return json.dumps(value, separators=(",", ":")).encode()
 
     def loads(self, value: bytes) -> Any:
-        """Return the value, or None where this is not JSON: damaged, forged, or of another
-        release.
-        """
+        """Return the value, or None if this is not JSON: damaged, forged, or of another release."""
         try:
             return json.loads(value)
         except (ValueError, RecursionError):

@@ -1,19 +1,19 @@
 """The second level: values in Redis, and the agreement on which of them are right.
 
-A clock in Redis counts invalidations. Each tag has the time of its last one; a value bears the time
-that the clock showed *before* it was computed, and its tags. It is right if none of its tags has a
-later time. So an old value that somebody writes late is wrong by itself, whoever wrote it and
-whatever it replaced. Each computation has a time of its own, its beginning: what was begun earlier
-never replaces what was begun later, whether anything was invalidated or not.
+A clock in Redis counts invalidations. Each tag has the time of its last one; a value has its tags,
+and the time of the clock *before* it was computed. It is right if none of its tags has a later
+time. So an old value that is written late is wrong by itself, whatever process wrote it and
+whatever it replaced. Each computation has a time of its own, its beginning: an earlier one never
+replaces a later one, with or without an invalidation.
 
-Redis may drop any key of a cache at any moment. A tag that is not there makes its values wrong; a
-clock that is not there begins anew, with another name, which makes all older times wrong. What was
-told before that is forgotten, so for a while everything must be computed from where writes go. The
-clock's name says when it began.
+Redis may evict any key of a cache at any moment. A missing tag makes its values wrong; a missing
+clock starts again with another name, which makes all older times wrong. Earlier invalidations are
+lost with the clock, so for a while every value must be computed from the primary. The clock's name
+contains its beginning.
 
-In a Redis Cluster a failover may lose what was acknowledged last: an invalidation, and with it a
-step of the clock. So there the clock's name ends with the node's, and a clock of another node is
-none.
+In a Redis Cluster a failover may lose the last acknowledged writes: an invalidation, and with it a
+step of the clock. So there the clock's name ends with the node's name, and a clock of another node
+counts as missing.
 
 Values are their release's own (`CACHING["RELEASE"]`): what one has rendered may name files
 that another does not have. The clock, the tags and the messages are everybody's: a change makes the
@@ -44,16 +44,16 @@ from scaleout.caching.wire import Command, Wire, full
 log = logging.getLogger(__name__)
 
 TAG_SECONDS = 86_400
-NEW = 15  # seconds after which a clock is no longer new: longer than a replica may lag before it is left out
-KEPT = "sealed"  # begins the names of values: another one, when their form changes
-FOREWARNED = 10  # seconds after which a tag is invalid by itself if the one who changes it was killed
+NEW = 15  # seconds after which a clock is no longer new: longer than a replica in use may lag
+KEPT = "sealed"  # begins the names of values; changes with their format
+FOREWARNED = 10  # seconds after which a tag is invalid by itself if the changing process was killed
 EVERYTHING = "*"  # the tag of every value
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A right value in Redis: its bytes, its tags, and the seconds until it should be computed
-    again (0 or less: now).
+    """A right value in Redis: its bytes, its tags, and the seconds until it should be recomputed (0
+    or less: now).
     """
 
     payload: bytes
@@ -63,8 +63,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a computation begins with: whether it has the lock, the clock's time, what it must have
-    read, or the value, if somebody has just put it there.
+    """The start of a computation: whether it has the lock, the clock's time, the state it must
+    read,
+
+    or the value, if another process has just stored it.
     """
 
     locked: bool
@@ -74,18 +76,20 @@ class Grant:
 
 
 class Shared:
-    """Redis, as the second level. Every method may raise AwayError."""
+    """Redis as the second level. Every method may raise AwayError."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        # Locks that may have been taken, though no answer came: the key and the owner. Given back
-        # when Redis is there.
+        # Locks that may have been taken without an answer: key and owner. Released when Redis
+        # recovers.
         self._unsure: deque[tuple[str, str]] = deque(maxlen=100)
 
     # ── values ────────────────────────────────────────────────────────────────────────────────────
     def look(self, key: str, guess: tuple[str, ...], stale: float) -> Found | None:
-        """Return the value of `key` if there is a right one. `guess`: the tags that it had when it
-        was last seen here; if it still has these, one exchange is enough.
+        """Return the value of `key` if it is right.
+
+        `guess`: its tags when this process last saw it; if they are the same, one exchange is
+        enough.
         """
         return self._judge(key, self._wire.exchange(*self._questions(key, guess)), guess, stale)
 
@@ -102,8 +106,8 @@ class Shared:
             NEW,
         )
         take: Command = ("SET", self._lock(key), owner, "NX", "PX", int(seconds * 1000))
-        # The value is looked at after the lock was asked for: or it could be put there in between,
-        # unseen.
+        # The value is read after the lock was requested: else another process could store it in
+        # between, unseen.
         try:
             locked, (time, token), *rest = self._wire.exchange(take, clock, *self._questions(key, guess))
         except AwayError as error:
@@ -117,15 +121,17 @@ class Shared:
     def put(  # noqa: PLR0913, PLR0917 - the parts of a value
         self, key: str, owner: str, time: bytes, tags: tuple[str, ...], payload: bytes, seconds: float
     ) -> bool:
-        """Keep a value for `seconds` and give the lock back; return whether the value is right, and
-        none newer there. `time`: when it was begun.
+        """Store a value for `seconds` and release the lock; return whether it is right and no newer
+        one exists.
+
+        `time`: its beginning.
         """
         clock, _, *names = self._meta(tags)
         settle: Command = ("EVAL", self._here(SETTLE), 1 + len(tags), clock, *names, TAG_SECONDS, time)
         (right,) = self._wire.exchange(settle)
         last: list[Command] = [("EVAL", RELEASE, 1, self._lock(key), owner)]
         if right is not None:
-            # When it ends stands in it too, by this machine's clock: asking Redis would be one more
+            # It contains its end, too, by this machine's clock: asking Redis would cost one more
             # question each time.
             end = f"{time_of_day() + seconds:.3f}".encode()
             begun = time.partition(b":")[2]
@@ -136,12 +142,12 @@ class Shared:
         return right is not None and kept == 1
 
     def release(self, key: str, owner: str) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._wire.exchange(("EVAL", RELEASE, 1, self._lock(key), owner))
 
     def release_unsure(self) -> None:
-        """Give back what may have been taken by questions without an answer. Raises
-        redis.RedisError or OSError.
+        """Release locks that unanswered questions may have taken. Raises redis.RedisError or
+        OSError.
         """
         while self._unsure:
             key, owner = self._unsure[0]
@@ -150,16 +156,16 @@ class Shared:
 
     # ── invalidation ──────────────────────────────────────────────────────────────────────────────
     def forewarn(self, tags: Collection[str]) -> None:
-        """Let `tags` become invalid by themselves after a while: whoever changes them may be killed
-        before it can say so.
+        """Let `tags` expire after a while: the changing process may be killed before it invalidates
+        them.
         """
         clock, _, *names = self._meta(tags)
         given: Command = (secrets.token_hex(8), FOREWARNED)
         self._wire.exchange(("EVAL", self._here(FOREWARN), 1 + len(names), clock, *names, *given))
 
     def invalidate(self, tags: Collection[str], token: str, *, anyway: bool = False) -> None:
-        """Make every value wrong that has one of `tags`, and tell all processes. `anyway`: whatever
-        the breaker says.
+        """Invalidate every value with one of `tags`, in all processes. `anyway`: even with an open
+        breaker.
         """
         given: Command = (secrets.token_hex(8), token, TOKEN_SECONDS, full(CHANNEL), message(tags, token))
         command: Command = ("EVAL", self._here(INVALIDATE), 2 + len(tags), *self._meta(tags), *given)
@@ -212,11 +218,9 @@ class Shared:
         return script.replace("@NODE@", "redis.call('CLUSTER', 'MYID')" if self._wire.clustered else "''")
 
     def _refuse(self, key: str) -> None:
-        """Delete what is under the name of a value and is none: what it says of its age would keep
-        out a good one.
-        """
+        """Delete a forged or damaged value: its claimed age would keep out a good one."""
         metrics.refused.labels("value").inc()
-        log.warning("cached value refused: the seal is not of %s", key)
+        log.warning("cached value refused: wrong seal: %s", key)
         self._wire.exchange(("DEL", self.value_name(key)))
 
     def _judge(self, key: str, answers: list[Any], guess: tuple[str, ...], stale: float) -> Found | None:
@@ -231,7 +235,7 @@ class Shared:
         time, _, end, *names = head.decode().split(" ")
         tags = tuple(names)
         if tags != guess:
-            # They are read after the value: what happens in between makes it wrong, never right.
+            # They are read after the value: an invalidation in between makes it wrong, never right.
             times = self._wire.exchange(self._times(tags))[0]
         epoch, _, number = time.partition(":")
         if len(times) < len(tags):

@@ -1,8 +1,8 @@
 """What the cache has to know of where values are computed from: `CACHING["SOURCE"]`, the
 dotted name of a module.
 
-A cache above a database with replicas needs it: what is computed after an invalidation must be read
-from a server that has the change. Without the setting there is one database, which always has it.
+A cache above a database with replicas needs it: a value computed after an invalidation must be read
+from a server that has the change. By default the source is one database, which always has it.
 """
 
 from __future__ import annotations
@@ -16,33 +16,29 @@ from scaleout.caching.conf import conf
 
 
 class Source(Protocol):
-    """What the module has."""
+    """The functions of the module."""
 
     def token(self) -> str:
-        """Return the newest state of the database after a commit of this caller, or nothing if it
-        is not known.
+        """Return the newest state of the database after a commit of this caller, or nothing if
+        unknown.
 
         Tokens are of one length, and a newer one is greater as text.
         """
 
     def newest(self) -> str:
-        """Return the token of all that anybody has committed: whoever asks for it reads from where
-        writes go.
-        """
+        """Return a token that covers every commit so far: its readers read from the primary."""
 
     def at_least(self, token: str) -> AbstractContextManager[bool]:
-        """Let reads in the block see the state `token`; give False where no server that is there
+        """Let reads in the block see the state `token`; yield False if no available server
         has it.
         """
 
     def must_be_fresh(self) -> bool:
-        """Return whether the caller may not be shown anything that is a moment old: it has just
-        written.
-        """
+        """Return whether the caller needs the newest state: it has just written."""
 
 
 class OneDatabase:
-    """No replicas."""
+    """A source without replicas."""
 
     def token(self) -> str:
         """Return nothing."""
@@ -53,7 +49,7 @@ class OneDatabase:
         return ""
 
     def at_least(self, _token: str) -> AbstractContextManager[bool]:
-        """Let reads be as they are."""
+        """Change nothing."""
         return nullcontext(True)
 
     def must_be_fresh(self) -> bool:

@@ -1,4 +1,4 @@
-"""Warming by beat."""
+"""A task for beat that warms the cache."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from scaleout.caching.warming import warm
 
 @shared_task(name="caching.warm")
 def warm_cache() -> None:
-    """Compute what expires before the next round. A task may take 20 s."""
+    """Compute values that expire before the next round. A task may take 20 s."""
     warm(seconds=12.0)

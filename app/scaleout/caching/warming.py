@@ -1,6 +1,4 @@
-"""What is computed before anyone asks for it: registered calls, several at a time, only what is
-about to expire.
-"""
+"""Warming: compute registered calls before they expire, several at a time."""
 
 from __future__ import annotations
 
@@ -22,14 +20,14 @@ log = logging.getLogger(__name__)
 type Call = tuple[CachedFunction[Any, Any], *tuple[Any, ...]]
 type Warmer = Callable[[], Iterable[Call]]
 
-MARGIN = 90.0  # seconds: what expires before the next round and some is computed now
+MARGIN = 90.0  # seconds: a value that expires earlier is computed now
 AT_ONCE = 4
 
 _warmers: dict[str, Warmer] = {}
 
 
 def warmer(name: str) -> Callable[[Warmer], Warmer]:
-    """Register a function that says what to warm: a cached function and its arguments, each."""
+    """Register a function that yields calls to warm: a cached function and its arguments, each."""
 
     def register(function: Warmer) -> Warmer:
         _warmers[name] = function
@@ -45,7 +43,7 @@ def names() -> list[str]:
 
 @dataclass
 class Outcome:
-    """What one warmer's calls came to. `late`: not begun, because the time was over."""
+    """The outcome of one warmer's calls. `late`: not begun, because the time was over."""
 
     name: str
     computed: int = 0
@@ -64,7 +62,7 @@ def warm(
 ) -> list[Outcome]:
     """Warm what the warmers in `only` name, or those of `CACHING["WARMERS"]`, or all.
 
-    Begins nothing more after `seconds`. Raises no error of theirs.
+    Begins nothing after `seconds`. Raises none of their errors.
     """
     until = time.monotonic() + seconds
     work: list[tuple[Outcome, Call]] = []
@@ -73,8 +71,8 @@ def warm(
     for outcome in outcomes:
         try:
             work += [(outcome, call) for call in _warmers[outcome.name]()]
-        except Exception:  # what one warmer can't say keeps no other from its work
-            log.exception("the warmer %r", outcome.name)
+        except Exception:  # a failed warmer stops no other
+            log.exception("warmer failed: %r", outcome.name)
             outcome.failed += 1
     done = 0
     with ThreadPoolExecutor(at_once, thread_name_prefix="warm") as pool:
@@ -93,8 +91,8 @@ def _one(call: Call, margin: float, until: float) -> str:
         return "computed" if function.warm(margin, *args) else "warm"
     except AwayError:
         return "late"
-    except Exception:  # a value that can't be computed is its caller's problem, when there is one
-        log.exception("warming %s%r", function.__name__, tuple(args))
+    except Exception:  # a later caller will get the error
+        log.exception("warming failed: %s%r", function.__name__, tuple(args))
         return "failed"
     finally:
         connections.close_all()

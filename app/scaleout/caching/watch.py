@@ -1,5 +1,5 @@
-"""One thread a process listens for invalidations, asks Redis twice a second how it is, and sends
-what could not be sent.
+"""One thread a process that listens for invalidations, probes Redis twice a second, and sends
+unsent tags.
 """
 
 from __future__ import annotations
@@ -25,26 +25,24 @@ CHANNEL = "{caching}:invalidated"
 
 
 def message(tags: Iterable[str], token: str) -> str:
-    """Return what is published of `tags`; a process of the release before this one reads it as tags
-    only.
-    """
+    """Return the message for `tags`; a process of the release before reads it as tags only."""
     return " ".join(tags) + (f"  {token}" if token else "")
 
 
 class Watch:
-    """Started by the first use: after gunicorn has forked, never before."""
+    """The thread. Its first use starts it: after gunicorn has forked, never before."""
 
     def __init__(self, wire: Wire, ledger: Ledger, resend: Callable[[], bool]) -> None:
         self._wire = wire
         self._ledger = ledger
-        self._resend = resend  # sends what is unsent; returns whether nothing is left
+        self._resend = resend  # sends the unsent tags; returns whether none is left
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self.heard = threading.Event()  # it listens
+        self.heard = threading.Event()  # set while it listens
 
     def start(self) -> None:
-        """Start the thread if there is none."""
+        """Start the thread if none runs."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
@@ -64,8 +62,8 @@ class Watch:
                 self._listen(connection)
             except (RedisError, OSError) as error:
                 self._wire.leave(error)
-            except Exception:  # or nobody would listen any more, and say nothing
-                log.exception("the watch of the cache begins again")
+            except Exception:  # else the process would silently stop listening
+                log.exception("cache watch restarted after an error")
                 self._wire.leave("the watch has failed")
             finally:
                 self.heard.clear()
@@ -77,7 +75,7 @@ class Watch:
     def _listen(self, connection: Any) -> None:
         connection.send_command("SUBSCRIBE", full(CHANNEL))
         connection.read_response()
-        self._ledger.drop_all()  # nobody has heard what was said until now
+        self._ledger.drop_all()  # earlier messages were missed
         self.heard.set()
         due, asked = time.monotonic(), None
         while not self._stopping.is_set():
@@ -98,6 +96,6 @@ class Watch:
 
     def _beat(self, seconds: float) -> None:
         metrics.tell()
-        # Before Redis is believed again it has all that this process had to say.
+        # Redis must have all unsent tags of this process before the breaker closes.
         if self._resend() and self._wire.whole() and self._wire.breaker.answered(seconds):
             self._ledger.drop_all()

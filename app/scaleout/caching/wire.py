@@ -1,9 +1,8 @@
-"""Redis, asked over connections of this process's own, with a breaker: one that is away costs a
-call nothing.
+"""Redis over connections of this process's own, with a breaker: a lost Redis costs a call nothing.
 
 The address and the password are those of the cache alias `default`. The connections are not the
 alias's: these give up after TIMEOUT, and send several commands in one go without the bookkeeping of
-a pool, which takes as long as Redis does. Of a cluster (caching.cluster) each command goes to the
+a pool, which takes as long as Redis does. In a cluster (caching.cluster) each command goes to the
 node of its key.
 """
 
@@ -32,17 +31,17 @@ log = logging.getLogger(__name__)
 
 ALIAS = "default"
 TIMEOUT = 0.1  # seconds for one exchange; on one network it takes 0.0002
-SLOW = 0.05  # seconds: so many of these, one after the other, are as bad as none
+SLOW = 0.05  # seconds: so many such answers in a row count as none
 STRIKES = 5
-LOOK = 1.0  # seconds after which a connection that nobody has used is looked at first
-GRACE = 2.0  # seconds that Redis must be back before it is believed: see docs/decisions/caching.md
+LOOK = 1.0  # seconds after which an idle connection is checked before its use
+GRACE = 2.0  # seconds that Redis must answer before the breaker closes: see docs/decisions/caching.md
 _OWN = ("maint", "himport", "event", "orig_", "retry", "cache", "protocol", "legacy")
 
 type Command = tuple[str | bytes | int, ...]
 
 
 class Breaker:
-    """Open: nobody asks Redis. Only the watch closes it again."""
+    """While it is open no call goes to Redis. Only the watch closes it."""
 
     def __init__(self) -> None:
         self.open = False
@@ -51,14 +50,14 @@ class Breaker:
     def trip(self, reason: object) -> None:
         """Open it."""
         if not self.open:
-            log.warning("the cache is left out: %s", reason)
+            log.warning("cache breaker opened: %s", reason)
             metrics.breaker.set(1)
         self.open = True
         self._good_since = None
 
     def answered(self, seconds: float) -> bool:
-        """Note that Redis has answered the watch after `seconds`; close if it does so since GRACE.
-        Return whether it closed just now.
+        """Record an answer to the watch after `seconds`; close after GRACE of these. Return whether
+        it has just closed.
         """
         now = time.monotonic()
         if not self.open or seconds > SLOW:
@@ -68,7 +67,7 @@ class Breaker:
             self._good_since = now
         if now - self._good_since < GRACE:
             return False
-        log.warning("the cache is used again")
+        log.warning("cache breaker closed")
         metrics.breaker.set(0)
         self.open = False
         self._good_since = None
@@ -81,7 +80,7 @@ class Wire:
     def __init__(self) -> None:
         self.breaker = Breaker()
         self._idle: defaultdict[Any, deque[Any]] = defaultdict(deque)  # by the pool of the server
-        self._pool: Any = None  # the pool, where there is one Redis
+        self._pool: Any = None  # the pool of a single Redis
         self._slow = 0
 
     @cached_property
@@ -108,8 +107,9 @@ class Wire:
         return answers
 
     def push(self, *commands: Command) -> list[Any]:
-        """Do the same whatever the breaker says, in the order of the commands. Raises
-        redis.RedisError or OSError.
+        """Do the same with any state of the breaker, in the order of the commands.
+
+        Raises redis.RedisError or OSError.
         """
         if not self.clustered:
             return self._send(self._alone(), commands)
@@ -120,8 +120,8 @@ class Wire:
         ]
 
     def whole(self) -> bool:
-        """Return whether every primary of a cluster answers. While one does not, the breaker opens
-        again and again.
+        """Return whether every primary of a cluster answers. While one does not, the breaker stays
+        open.
         """
         if not self.clustered or not self.breaker.open:
             return True
@@ -135,12 +135,12 @@ class Wire:
         return True
 
     def refresh(self) -> None:
-        """Ask a cluster who has which keys by now. Raises redis.RedisError."""
+        """Fetch the map of a cluster's slots. Raises redis.RedisError."""
         if self.clustered and self.breaker.open:
             get_redis_connection(ALIAS).nodes_manager.initialize()
 
     def leave(self, reason: object) -> None:
-        """Leave Redis out, and the idle connections too: they lead to what is away."""
+        """Open the breaker, and close the idle connections, which lead to a lost server."""
         self.breaker.trip(reason)
         self.close()
 
@@ -152,8 +152,8 @@ class Wire:
                     idle.pop()[0].disconnect()
 
     def connect(self, name: str, timeout: float) -> Any:
-        """Return a connection to where the key `name` is, opened when it is first used, that waits
-        `timeout` seconds for anything.
+        """Return a connection to the server of the key `name`, with a time-out of `timeout`
+        seconds.
         """
         return _connection(self._home(name) if self.clustered else self._alone(), timeout)
 
@@ -161,8 +161,8 @@ class Wire:
         """Exchange `commands` for answers with one server."""
         idle = self._idle[pool]
         connection, loaded = _left(idle) or (_connection(pool, TIMEOUT), frozenset())
-        # A script is loaded once a connection, and called by its name: a server that restarts ends
-        # the connection.
+        # A script is loaded once a connection, and called by its digest: a restart of the server
+        # ends the connection.
         new = [one for one in dict.fromkeys(c[1] for c in commands if c[0] == "EVAL") if one not in loaded]
         loads: list[Command] = [("SCRIPT LOAD", str(one)) for one in new]
         named = [("EVALSHA", _sha(str(c[1])), *c[2:]) if c[0] == "EVAL" else c for c in commands]
@@ -170,7 +170,7 @@ class Wire:
             connection.send_packed_command(connection.pack_commands([*loads, *named]))
             answers = [connection.read_response() for _ in (*loads, *named)]
         except BaseException:
-            connection.disconnect()  # it may hold answers that nobody has read
+            connection.disconnect()  # it may hold unread answers
             raise
         idle.append((connection, time.monotonic(), loaded | set(new)))
         return answers[len(loads) :]
@@ -188,26 +188,23 @@ class Wire:
 
 @cache
 def _sha(script: str) -> str:
-    """Return the name by which Redis knows a script that it has loaded."""
+    """Return the digest of a script, its name in Redis."""
     return sha1(script.encode()).hexdigest()  # noqa: S324 - Redis's choice
 
 
 def _left(idle: deque[Any]) -> Any:
-    """Return an idle connection that leads to Redis still, and the scripts that it has loaded, if
-    there is one.
-    """
+    """Return an idle connection that still works, and the scripts that it has loaded, if any."""
     while True:
         try:
             connection, used, loaded = idle.pop()
         except IndexError:
             return None
-        # Closed by the server meanwhile, which ends those that are idle for long, and all when it
-        # starts anew? That does not mean that it is away. To look takes longer than Redis does, so
-        # not each time.
+        # Has the server closed it? It closes idle connections, and all at a restart, which does not
+        # mean that it is down. The check takes longer than Redis does, so not each time.
         if time.monotonic() - used <= LOOK:
             return connection, loaded
-        with suppress(RedisError, OSError):  # that is how it says that the other end has closed
-            if not connection.can_read(0):  # what nobody has asked for is no answer
+        with suppress(RedisError, OSError):  # raised if the other end has closed
+            if not connection.can_read(0):  # unrequested bytes are no answer
                 return connection, loaded
         connection.disconnect()
 
@@ -219,10 +216,10 @@ def _connection(pool: Any, timeout: float) -> Any:
 
 
 def _key(command: Command) -> str:
-    """Return the first key of a command of this package's."""
+    """Return the first key of a command of this package."""
     return str(command[3] if command[0] == "EVAL" else command[1])
 
 
 def full(name: str) -> str:
-    """Return `name` as Redis knows it: with the prefix and the version of the alias."""
+    """Return `name` as Redis stores it: with the prefix and the version of the alias."""
     return str(caches[ALIAS].make_key(name))

@@ -98,11 +98,11 @@ class Cluster:
         self._redis.wait()
 
     def freeze(self) -> None:
-        """Stop Redis: it takes connections and answers nobody."""
+        """Pause Redis: it accepts connections and answers none."""
         self._redis.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume Redis."""
         self._redis.send_signal(signal.SIGCONT)
 
     def spawn(self, number: int = 1, *, patience: float = 10.0, **environment: str) -> list[Worker]:

@@ -55,18 +55,18 @@ class Rows:
 
         self.label, self.item, self.child, self.proxy, self.other = Label, Item, Child, Proxy, Other
         self.changes: list[Change] = []
-        self.told: list[set[str]] = []
+        self.invalidated: list[set[str]] = []
 
     def tags(self, change: Change) -> list[str]:
         self.changes.append(change)
         return [f"{change.model.__name__}:{key}" for key in change.ids]
 
     def hear(self, tags: set[str], **_: Any) -> None:
-        self.told.append(tags)
+        self.invalidated.append(tags)
 
     def forget(self) -> None:
         self.changes.clear()
-        self.told.clear()
+        self.invalidated.clear()
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_many_to_many_relation_is_a_change_at_both_ends(rows: Rows) -> None:
     def after(action: Any) -> set[str]:
         rows.forget()
         action()
-        return set().union(*rows.told)
+        return set().union(*rows.invalidated)
 
     assert after(lambda: item.labels.add(red)) == both
     assert [(one.model, one.written) for one in rows.changes] == [
@@ -119,28 +119,28 @@ def test_a_many_to_many_relation_is_a_change_at_both_ends(rows: Rows) -> None:
     assert after(lambda: item.friends.add(other)) == {f"Item:{item.pk}", f"Item:{other.pk}"}
 
 
-def test_a_relation_that_is_rolled_back_is_told_to_nobody(rows: Rows) -> None:
+def test_a_relation_that_is_rolled_back_invalidates_nothing(rows: Rows) -> None:
     item, red = rows.item.objects.create(), rows.label.objects.create()
     rows.forget()
     with transaction.atomic():
         item.labels.add(red)
-        assert rows.told == []
+        assert rows.invalidated == []
         transaction.set_rollback(True)
-    assert rows.told == []
+    assert rows.invalidated == []
 
 
 def test_a_child_and_its_proxy_are_heard(rows: Rows) -> None:
     for model in (rows.child, rows.proxy):
         rows.forget()
         made = model.objects.create()
-        assert f"Item:{made.pk}" in set().union(*rows.told), model
+        assert f"Item:{made.pk}" in set().union(*rows.invalidated), model
         rows.forget()
         key = made.pk
         made.delete()
-        assert f"Item:{key}" in set().union(*rows.told), model
+        assert f"Item:{key}" in set().union(*rows.invalidated), model
 
 
-def test_a_model_that_nobody_has_bound_keeps_its_fast_deletes(rows: Rows) -> None:
+def test_an_unbound_model_keeps_its_fast_deletes(rows: Rows) -> None:
     for model in (rows.other, Session):
         assert Collector("default").can_fast_delete(model._default_manager.all()), model
         for signal in (pre_save, post_save, pre_delete, post_delete):

@@ -110,7 +110,7 @@ def test_clear_makes_everything_wrong() -> None:
     assert (double.peek(1), double.peek(2)) == (None, None)
 
 
-def test_clear_in_a_transaction_is_told_after_the_commit_and_not_after_a_rollback() -> None:
+def test_clear_in_a_transaction_is_sent_after_the_commit_and_not_after_a_rollback() -> None:
     double(1)
     for rollback in (True, False):
         with transaction.atomic():
@@ -127,7 +127,7 @@ def page(slug: str) -> list[str]:
     return [slug]
 
 
-def test_a_value_bears_the_tags_that_were_said_by_it_and_while_it_was_made() -> None:
+def test_a_value_has_its_own_tags_and_those_declared_while_it_was_computed() -> None:
     for tag in ("list:a", "lists", "item:1"):
         page("a"), page("b")
         invalidate(tag)
@@ -311,7 +311,7 @@ def test_a_hook_that_fails_before_ours_has_run_loses_no_invalidation() -> None:
     assert double.peek(1) is None
 
 
-def test_what_an_earlier_transaction_has_left_is_forewarned_and_told_by_the_next() -> None:
+def test_tags_left_by_an_earlier_transaction_are_forewarned_and_sent_by_the_next() -> None:
     warned: list[set[str]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process.current.shared, "forewarn", lambda tags: warned.append(set(tags)))
@@ -357,11 +357,11 @@ def test_a_transaction_that_invalidates_very_much_invalidates_everything_and_tel
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     double(1)
-    told, warned = list[int](), list[int]()
+    sent, warned = list[int](), list[int]()
     tell, forewarn = process.current.tell, process.current.shared.forewarn
 
     def telling(tags: set[str], token: str) -> None:
-        told.append(len(tags))
+        sent.append(len(tags))
         tell(tags, token)
 
     def forewarning(tags: set[str]) -> None:
@@ -374,11 +374,11 @@ def test_a_transaction_that_invalidates_very_much_invalidates_everything_and_tel
         for number in range(invalidation.MOST + 100):
             invalidate(f"row:{number}")
         assert len(connection.run_on_commit) == 1
-    assert (told, sum(warned)) == ([1], invalidation.MOST + 1)
+    assert (sent, sum(warned)) == ([1], invalidation.MOST + 1)
     forget_here()
     assert double.peek(1) is None
     invalidate(*(f"row:{number}" for number in range(invalidation.MOST + 1)))
-    assert told == [1, 1]
+    assert sent == [1, 1]
 
 
 @multi_level_cache(timeout=60, tags=(f"generated:{number}" for number in range(2)))
@@ -435,7 +435,7 @@ def test_a_value_that_cannot_be_held_leaves_no_lock_behind(monkeypatch: pytest.M
             half_made()
 
 
-def test_what_follows_a_savepoint_that_was_rolled_back_is_told() -> None:
+def test_a_change_after_a_rolled_back_savepoint_is_sent() -> None:
     double(1), double(2)
     with transaction.atomic():
         with transaction.atomic():
@@ -486,7 +486,7 @@ def test_what_redis_holds_and_this_application_has_not_sealed_is_a_miss_and_is_n
     redis, name = _value_name()
     was = redis.get(name)
     evil = pickle.dumps(Evil())
-    told = REGISTRY.get_sample_value("caching_refused_total", {"where": "value"}) or 0.0
+    before = REGISTRY.get_sample_value("caching_refused_total", {"where": "value"}) or 0.0
     redis.set(
         name,
         {
@@ -500,7 +500,7 @@ def test_what_redis_holds_and_this_application_has_not_sealed_is_a_miss_and_is_n
     )
     assert double(3) == 6
     assert computed == [3, 3]
-    assert REGISTRY.get_sample_value("caching_refused_total", {"where": "value"}) == told + 1
+    assert REGISTRY.get_sample_value("caching_refused_total", {"where": "value"}) == before + 1
     forget_here()
     assert double(3) == 6, "the good value has taken its place"
     assert computed == [3, 3]
@@ -591,17 +591,17 @@ def meeting(number: int) -> int:
 
 def test_warming_computes_several_at_a_time_and_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warming, "_warmers", {"tests": lambda: [(meeting, 1), (meeting, 2)]})
-    told: list[tuple[int, int]] = []
-    (outcome,) = warm(at_once=2, progress=lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    (outcome,) = warm(at_once=2, progress=lambda done, total: progress.append((done, total)))
     assert (outcome.computed, outcome.failed) == (2, 0)
-    assert told == [(1, 2), (2, 2)]
+    assert progress == [(1, 2), (2, 2)]
 
 
 def test_warming_begins_nothing_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warming, "_warmers", {"tests": lambda: [(double, 1), (double, 2)]})
     (outcome,) = warm(seconds=-1)
     assert (outcome.computed, outcome.late) == (0, 2)
-    with pytest.raises(CommandError, match="some of it could not be warmed"):
+    with pytest.raises(CommandError, match="some values could not be computed"):
         call_command("warm_cache", "--seconds=-1", stdout=StringIO())
     assert computed == []
 
@@ -629,7 +629,7 @@ def test_calls_are_counted_by_where_the_value_was() -> None:
     assert {level: now(level) - before[level] for level in before} == {"L1": 2, "L2": 1, "miss": 1}
 
 
-def test_what_is_made_told_and_waited_for_is_counted() -> None:
+def test_computations_invalidations_and_waits_are_counted() -> None:
     def now(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(name, labels) or 0.0
 
@@ -643,9 +643,9 @@ def test_what_is_made_told_and_waited_for_is_counted() -> None:
     double(1), double.refresh(1), double.warm(0.0, 2)
     with transaction.atomic():
         double(3)
-    told = now("caching_invalidations_total")
+    before = now("caching_invalidations_total")
     invalidate("a", "b")
-    assert now("caching_invalidations_total") - told == 2
+    assert now("caching_invalidations_total") - before == 2
     waited = now("caching_wait_seconds_count", function="scaleout.caching.tests.test_decorator.slow")
     several(3, slow)
     assert now("caching_wait_seconds_count", function="scaleout.caching.tests.test_decorator.slow") > waited
@@ -682,8 +682,8 @@ truth = ["old"]
 has_read, may_go_on = threading.Event(), threading.Event()
 
 
-@multi_level_cache(timeout=60, key="told")
-def told() -> str:
+@multi_level_cache(timeout=60, key="slow-reader")
+def slow_reader() -> str:
     found = truth[0]
     if found == "old":
         has_read.set()
@@ -691,22 +691,22 @@ def told() -> str:
     return found
 
 
-def test_a_slow_reader_puts_nothing_old_over_what_was_computed_meanwhile() -> None:
-    thread = threading.Thread(target=told)
+def test_a_slow_reader_replaces_no_newer_value_by_its_old_one() -> None:
+    thread = threading.Thread(target=slow_reader)
     thread.start()
     assert has_read.wait(5)
     truth[0] = "new"
-    assert told.refresh() == "new"
+    assert slow_reader.refresh() == "new"
     may_go_on.set()
     thread.join()
-    assert told() == "new"
+    assert slow_reader() == "new"
     forget_here()
-    assert told() == "new"
+    assert slow_reader() == "new"
 
 
 def test_a_new_clock_has_what_is_computed_read_the_newest_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OneDatabase, "newest", lambda _self: "ffff")
-    assert process.current.shared.begin("key", (), 0, "owner", 10).token == "ffff", "what was told before is forgotten"
+    assert process.current.shared.begin("key", (), 0, "owner", 10).token == "ffff", "earlier invalidations are lost"
     process.current.shared.invalidate({"a"}, "0001")
     assert process.current.shared.begin("key", (), 0, "owner", 10).token == "ffff"
     monkeypatch.setattr(shared, "NEW", 0)
@@ -739,13 +739,13 @@ def test_what_is_invalidated_again_while_it_is_sent_is_sent_again(monkeypatch: p
     invalidate("a")
     send = process.current.shared.invalidate
 
-    def change_meanwhile(tags: set[str], token: str, *, anyway: bool = False) -> None:
+    def change_first(tags: set[str], token: str, *, anyway: bool = False) -> None:
         send(tags, token, anyway=anyway)
         if anyway:
             monkeypatch.setattr(process.current.shared, "invalidate", send)
             invalidate("a")
 
-    monkeypatch.setattr(process.current.shared, "invalidate", change_meanwhile)
+    monkeypatch.setattr(process.current.shared, "invalidate", change_first)
     assert not process.current.send_unsent()
     assert process.current._unsent == {"a"}
     assert process.current.send_unsent()
@@ -803,14 +803,14 @@ def several(number: int, call: Callable[[], Any]) -> list[Any]:
 
 @multi_level_cache(timeout=60, key="slow")
 def slow() -> int:
-    threading.Event().wait(0.5)  # another comes meanwhile
+    threading.Event().wait(0.5)  # another caller comes
     return 1
 
 
 @multi_level_cache(timeout=60, key="slower")
 def slower() -> int:
     computed.append("slower")
-    threading.Event().wait(1.0)  # longer than anybody has patience
+    threading.Event().wait(1.0)  # longer than any caller has patience
     return 1
 
 
@@ -858,14 +858,14 @@ def test_the_command_warms_and_says_what_it_did(monkeypatch: pytest.MonkeyPatch)
 
 
 class Terminal(StringIO):
-    """Where somebody looks on."""
+    """A terminal."""
 
     def isatty(self) -> bool:
         """Return that it is one."""
         return True
 
 
-def test_the_command_says_how_far_it_is_where_somebody_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_shows_its_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warming, "_warmers", {"ours": lambda: [(double, 1), (double, 2)]})
     for stderr, written in ((Terminal(), "\r1 of 2\r2 of 2\n"), (StringIO(), "")):
         call_command("warm_cache", stdout=StringIO(), stderr=stderr)

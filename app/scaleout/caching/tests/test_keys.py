@@ -53,7 +53,7 @@ class Fahrenheit(NamedTuple):
 
 
 class Cents(int):
-    """A number of a kind, that tells nobody which."""
+    """A number of a kind, whose text does not say which."""
 
     def __repr__(self) -> str:
         return "some"

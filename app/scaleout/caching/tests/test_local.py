@@ -73,7 +73,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Lazy:
-    """Can't be changed, but takes in a list when somebody asks for it."""
+    """Can't be changed, but stores a list when its property is read."""
 
     held: Any
 

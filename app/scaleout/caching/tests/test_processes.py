@@ -16,7 +16,7 @@ from scaleout.caching.tests.conftest import Cluster, Worker
 from scaleout.caching.watch import ANSWER, BEAT
 from scaleout.caching.wire import GRACE, TIMEOUT
 
-# Seconds until a process knows that Redis is away, or is there again.
+# Seconds until a process notices that Redis is down, or up again.
 NOTICED = 2 * (BEAT + ANSWER) + 1.0
 MOMENT = 1.0  # seconds after an invalidation in which another process may show what was before
 
@@ -75,7 +75,7 @@ def test_without_messages_a_value_is_old_for_no_longer_than_the_cap(cluster: Clu
     reader, writer = cluster.spawn(2)
     assert reader.value() == "old"
     with cluster.client as client:
-        # As `invalidate` does it, but nobody is told.
+        # As `invalidate` does it, but without a message.
         epoch = str(client.get(":1:{caching}:clock"), "ascii").partition(":")[0]
         cluster.put("new")
         client.mset({":1:{caching}:clock": f"{epoch}:1000:1000", ":1:{caching}:tag:thing": f"{epoch}:1000"})
@@ -84,7 +84,7 @@ def test_without_messages_a_value_is_old_for_no_longer_than_the_cap(cluster: Clu
     assert writer.value() == "new"
 
 
-def test_a_listener_that_was_cut_off_asks_anew_as_soon_as_it_listens_again(cluster: Cluster) -> None:
+def test_a_listener_that_was_cut_off_reads_again_as_soon_as_it_listens(cluster: Cluster) -> None:
     reader, writer = cluster.spawn(2, CAP="60")
     for trial in range(5):
         before = reader.value()
@@ -114,14 +114,14 @@ def test_500_callers_of_three_processes_cost_one_computation_and_all_get_its_val
     assert cluster.computed - before == 1
 
 
-def test_an_exception_is_not_cached_and_locks_nobody_out(cluster: Cluster) -> None:
+def test_an_exception_is_not_cached_and_releases_the_lock(cluster: Cluster) -> None:
     cluster.put("broken")
     one, two = cluster.spawn(2, SECONDS_TO_COMPUTE="0.2")
     assert one.do("call")["error"] == "broken"
     cluster.put("whole")
     answer = two.do("call")
     assert (answer["value"], answer["error"]) == ("whole", "")
-    assert answer["seconds"] < 1.0 * TIME_FACTOR, "nobody holds the lock"
+    assert answer["seconds"] < 1.0 * TIME_FACTOR, "no process holds the lock"
 
 
 def test_a_process_that_is_killed_while_it_computes_holds_up_the_others_for_a_moment_only(cluster: Cluster) -> None:
@@ -189,7 +189,7 @@ def test_without_redis_calls_are_answered_without_waiting_for_it_and_it_is_used_
         cluster.start()
 
     def used_again() -> bool:
-        # What Redis held before it went away comes back with it, and must not be believed.
+        # Redis recovers with its old data, which no process may use.
         assert two.value() == "new"
         return is_closed(two)
 

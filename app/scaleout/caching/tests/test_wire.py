@@ -72,7 +72,7 @@ def test_a_lock_that_was_given_too_late_is_given_back(monkeypatch: pytest.Monkey
 
     def late(*commands: wire.Command) -> None:
         ask(*commands)
-        raise TimeoutError("the answer came when nobody waited any more")
+        raise TimeoutError("the answer came after the time-out")
 
     with monkeypatch.context() as patch:
         patch.setattr(process.current.wire, "push", late)

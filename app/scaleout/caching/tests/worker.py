@@ -108,8 +108,8 @@ def main(told: Connection[Any, Any]) -> None:
         value()
         read, write = os.pipe()
         if os.fork() == 0:
-            told = f"{value()} {listening()} {process.current.store.get('value') is not None}"
-            os.write(write, told.encode())
+            state = f"{value()} {listening()} {process.current.store.get('value') is not None}"
+            os.write(write, state.encode())
             os._exit(0)
         os.wait()
         return os.read(read, 100).decode()
@@ -121,5 +121,5 @@ def main(told: Connection[Any, Any]) -> None:
     known = [call, many, change, forewarn, change_and_die, listening, breaker, fork, peek]
     commands = {function.__name__: function for function in known}
     while True:
-        name, *arguments = told.recv()
-        told.send(commands[name](*arguments))  # type: ignore[operator]
+        name, *arguments = orders.recv()
+        orders.send(commands[name](*arguments))  # type: ignore[operator]

@@ -53,7 +53,7 @@ def test_an_unanswered_name_costs_the_first_caller_the_deadline_and_later_ones_n
             assert subject.getaddrinfo("stopped", 80) == ["address"]
             break
         except socket.gaierror:
-            assert time.monotonic() < deadline, "the name did not come back"
+            assert time.monotonic() < deadline, "the name did not recover"
             threading.Event().wait(0.05)
 
 

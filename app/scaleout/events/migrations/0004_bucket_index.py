@@ -5,7 +5,7 @@ NAME = "events_outbox_bucket"
 
 class Migration(migrations.Migration):
     dependencies = [("events", "0003_bucket")]
-    atomic = False  # CONCURRENTLY: publishers go on while the index is made
+    atomic = False  # CONCURRENTLY: publishers continue while the index is created
 
     operations = [
         migrations.SeparateDatabaseAndState(

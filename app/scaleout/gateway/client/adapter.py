@@ -36,11 +36,11 @@ class BreakerOpen(exceptions.ConnectionError):
 
 
 class Busy(exceptions.ConnectionError):
-    """As many calls to the service as may be are under way: nothing was sent."""
+    """The service has its most calls in progress: nothing was sent."""
 
 
 class AnswerTooLarge(exceptions.RequestException):
-    """The answer has more bytes than the adapter takes."""
+    """The answer has more bytes than the adapter accepts."""
 
 
 class ServiceAdapter(BaseAdapter):
@@ -76,7 +76,7 @@ class ServiceAdapter(BaseAdapter):
         return self._response(request, answer)
 
     def close(self) -> None:
-        """Leave the service alone: it outlives a session, and closes idle connections by itself."""
+        """Do nothing: the service outlives a session, and closes idle connections by itself."""
 
     def _response(self, request: PreparedRequest, answer: Answer) -> Response:
         response = _Response()
@@ -117,7 +117,7 @@ class _Raw:
         return piece
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         self._answer.close()
 
 

@@ -1,8 +1,8 @@
 """The replicas behind one name.
 
-Docker's DNS, like every other, answers a name with the addresses of all replicas. A library that
-looks the name up by itself takes the first that connects and stays with it; here each call picks
-one, and avoids those that just failed.
+Every DNS server, Docker's too, answers a name with the addresses of all replicas. A library that
+resolves the name itself takes the first address that connects and stays with it; here each call
+picks a replica, and avoids those that have just failed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Collection
 
 FRESH = 1.0  # seconds that an answer is used
-STALE = 10.0  # seconds that it is used while there is no newer one
-SUSPECT = 5.0  # seconds that a replica which failed comes last
+STALE = 10.0  # seconds that it is used without a newer one
+SUSPECT = 5.0  # seconds that a failed replica comes last
 
 Address = tuple[socket.AddressFamily, tuple[str, int]]
 
@@ -27,7 +27,7 @@ def look_up(host: str, port: int) -> list[Address]:
 
 
 class Addresses:
-    """Where the replicas of one service are."""
+    """The addresses of the replicas of one service."""
 
     def __init__(self, host: str, port: int, look_up: Callable[[str, int], list[Address]] = look_up) -> None:
         self._host, self._port, self._look_up = host, port, look_up
@@ -37,10 +37,11 @@ class Addresses:
         self._suspects: dict[Address, float] = {}
 
     def pick(self, tried: Collection[Address], patience: float = 1.0) -> tuple[Address, bool] | None:
-        """Return a replica that is not in `tried`, and whether there is another one besides; None
-        if there is none.
+        """Return a replica that is not in `tried`, and whether another one remains; None if none
+        remains.
 
-        While none is known it waits up to `patience` seconds for another thread that asks for them.
+        Without known addresses it waits up to `patience` seconds for another thread that resolves
+        them.
         """
         now = time.monotonic()
         left = [address for address in self._current(now, max(0.0, patience)) if address not in tried]
@@ -53,11 +54,11 @@ class Addresses:
         """Avoid `address` for a while."""
         now = time.monotonic()
         suspects = {other: until for other, until in self._suspects.items() if until > now}
-        self._suspects = {**suspects, address: now + SUSPECT}  # replaced, never changed: others are reading it
+        self._suspects = {**suspects, address: now + SUSPECT}  # replaced, never changed: other threads read it
 
     def _current(self, now: float, patience: float) -> list[Address]:
-        # One thread asks; the others go on with what is known, and wait only if that is nothing, or
-        # too old.
+        # One thread resolves; the others use the known addresses, and wait only without any recent
+        # ones.
         if now - self._asked > FRESH and self._refreshing.acquire(timeout=0 if self._usable() else patience):
             try:
                 if now - self._asked > FRESH:
@@ -74,5 +75,5 @@ class Addresses:
             self._known = self._look_up(self._host, self._port)
             self._answered = time.monotonic()
         except OSError:
-            pass  # a resolver that is away says nothing about the replicas
+            pass  # a resolver that is down says nothing about the replicas
         self._asked = time.monotonic()

@@ -1,4 +1,4 @@
-"""A circuit breaker: a service that fails again and again is left alone for a while."""
+"""A circuit breaker: after repeated failures a service gets no calls for a while."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Open(Exception):  # noqa: N818 - a state
 
 class Breaker:
     """Open after `failures` in a row; after `rest` seconds one call tries, and its outcome closes
-    or opens it again.
+    or reopens it.
 
-    It knows what this process has seen, no more. A call that began before the state last changed
-    says nothing about the state since: its outcome is not counted.
+    It knows the calls of this process only. The outcome of a call that began before the last change
+    of state is not counted: it says nothing about the state since.
     """
 
     def __init__(self, failures: int, rest: float, tell: Callable[[int], None] = lambda _state: None) -> None:
@@ -33,7 +33,7 @@ class Breaker:
         self._until = 0.0
 
     def enter(self) -> int:
-        """Return a ticket for one call, which must be given back. Raises Open."""
+        """Return a ticket for one call, which the caller must return. Raises Open."""
         with self._lock:
             # Each time, since a worker that replaces another one takes over its gauge.
             self._tell(self._state)
@@ -46,7 +46,7 @@ class Breaker:
             raise Open(max(left, 0.0))
 
     def leave(self, ticket: int, well: bool | None) -> None:
-        """Say how the call went; None if it says nothing about the service."""
+        """Record the outcome of a call; None if it says nothing about the service."""
         with self._lock:
             if ticket != self._turn:
                 return

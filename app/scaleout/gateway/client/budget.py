@@ -1,6 +1,4 @@
-"""A budget for second tries, so that they never multiply the load on a service that is in
-trouble.
-"""
+"""A budget for retries, so that they never multiply the load on a service in trouble."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import threading
 
 
 class Budget:
-    """Each first try earns `share` of a second one; `most` are saved up."""
+    """Each first try earns `share` of a retry; at most `most` are saved."""
 
     def __init__(self, share: float, most: float) -> None:
         self._share, self._most = share, most
@@ -21,7 +19,7 @@ class Budget:
             self._saved = min(self._saved + self._share, self._most)
 
     def spend(self) -> bool:
-        """Return whether there may be a second try, and count it."""
+        """Return whether a retry is allowed, and count it."""
         with self._lock:
             if self._saved < 1:
                 return False

@@ -1,4 +1,4 @@
-"""A bulkhead: one service may hold so many threads of this process, and no more."""
+"""A bulkhead: one service may hold a limited number of threads of this process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import threading
 import time
 from collections import deque
 
-SHORT = 0.2  # seconds in which his turn comes, if anybody may wait
-STILL = 0.15  # seconds without a move in which he goes on waiting, or so many calls' time:
+SHORT = 0.2  # seconds in which its turn must come, if any call may wait
+STILL = 0.15  # seconds without a free place in which it continues to wait, or so many calls' time:
 _CALLS = 5
 _NEWEST = 0.2  # the share of the newest call in the mean
 _LONGEST = 0.5  # seconds that a call counts for at most: one that hung says little of the next
@@ -15,19 +15,19 @@ _FAILURES = 2  # calls in a row that failed: then the service is stuck, and not 
 
 
 class Full(Exception):  # noqa: N818 - a state
-    """All places are taken, and it would take too long until one is free."""
+    """All places are taken, and none becomes free soon enough."""
 
 
 class Bulkhead:
     """Let `most` calls through at a time.
 
-    Whoever waits holds a thread as well. So `waiting` calls may wait as long as places become free,
-    and all others only where their turn comes in a SHORT time, as far as the length of the latest
-    calls tells: that is so under load, where places become free every few milliseconds, and not
-    where the service is slow; they go when none has become free for the time of a few calls,
-    because a service that has just frozen would otherwise hold every thread for `patience`. When no
-    place has become free for `patience` seconds, or the last calls failed, the service is stuck:
-    everyone who comes is told so at once.
+    A waiting call holds a thread as well. So `waiting` calls may wait as long as places become
+    free. All others may wait only if their turn comes within SHORT, by the length of the latest
+    calls: under load places become free every few milliseconds, in a slow service they do not.
+    These others leave when no place has become free for the time of a few calls: else a service
+    that has just frozen would hold every thread for `patience`. When no place has become free for
+    `patience` seconds, or the last calls failed, the service is stuck: every further call is
+    refused at once.
     """
 
     def __init__(self, most: int, waiting: int, patience: float) -> None:
@@ -40,7 +40,7 @@ class Bulkhead:
         self._failures = 0
 
     def enter(self, until: float) -> None:
-        """Take a place, which must be given back. Raises Full, at `until` (monotonic) at the
+        """Take a place, which the caller must return. Raises Full, at `until` (monotonic) at the
         latest.
         """
         with self._moves:
@@ -62,10 +62,10 @@ class Bulkhead:
             self._since.append(self._moved)
 
     def leave(self, *, well: bool) -> None:
-        """Give the place back and say whether the call went well."""
+        """Return the place and say whether the call went well."""
         with self._moves:
             self._failures = 0 if well else self._failures + 1
             self._moved = time.monotonic()
-            # As if the oldest had ended: whichever it was, the sum of all lengths is the same.
+            # As if the oldest call had ended: the sum of all lengths is the same for any of them.
             self._seconds += _NEWEST * (min(_LONGEST, self._moved - self._since.popleft()) - self._seconds)
             self._moves.notify_all()

@@ -1,6 +1,6 @@
-"""Connections to replicas: kept open for each thread, and every wait on them ends in time.
+"""Connections to replicas: idle ones are kept for each thread, and every wait on them is bounded.
 
-`http.client` and not `requests`, which stands on it: see docs/decisions/gateway.md.
+`http.client` and not `requests`, which is built on it: see docs/decisions/gateway.md.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 from scaleout.gateway.client.addresses import Address
 
-# Seconds that an idle connection is used again: less than a replica drains, so that each is used
-# while its replica can still say that it is draining, or never again.
+# Seconds that an idle connection may be reused: less than a replica drains, so that a reused one
+# can still report that the replica drains.
 IDLE = 4.0
 
 
 class TimedSocket(socket.socket):
-    """A socket whose reads and writes are over at `until` (monotonic), however slowly the bytes
-    trickle in.
+    """A socket whose reads and writes end at `until` (monotonic), however slowly the bytes
+    arrive.
     """
 
     until = 0.0
@@ -49,20 +49,20 @@ class TimedSocket(socket.socket):
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer, whatever hints came before it (RFC 9110, 15.2): http.client itself passes over 100
-    only.
+    """An answer with any interim responses before it (RFC 9110, 15.2): http.client skips
+    100 only.
     """
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the stubs
-            if not 102 <= status <= 199:  # 101 is no hint: what follows is another protocol
+            if not 102 <= status <= 199:  # 101 is final: another protocol follows
                 return version, status, reason
             http.client.parse_headers(self.fp)
 
 
 class Connection(http.client.HTTPConnection):
-    """A connection to one replica, by its address: nothing is looked up."""
+    """A connection to one replica, by its address, without a name look-up."""
 
     response_class = _Response
 
@@ -87,7 +87,7 @@ class Connection(http.client.HTTPConnection):
 
 
 class Kept(threading.local):
-    """The idle connections of the thread that asks."""
+    """The idle connections of the calling thread."""
 
     def __init__(self) -> None:
         self._idle: dict[Address, tuple[Connection, float]] = {}
@@ -111,13 +111,13 @@ class Kept(threading.local):
             if now - since >= IDLE or address == connection.address:
                 del self._idle[address]
                 other.close()
-        if connection.sock is not None:  # http.client closes it when the replica said so
+        if connection.sock is not None:  # http.client closes it if the replica asks for that
             self._idle[connection.address] = (connection, now)
 
 
 def _quiet(sock: Any) -> bool:
-    """Return whether there is nothing to read: a byte or an end that nobody asked for spoils the
-    connection.
+    """Return whether nothing waits to be read: an unexpected byte or end makes the connection
+    unusable.
     """
     if sock is None:
         return False

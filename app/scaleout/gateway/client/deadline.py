@@ -1,9 +1,9 @@
-"""How long a caller will wait, passed on from service to service, so that no work is done for one
-who has gone.
+"""The time that a caller will wait, passed from service to service, so that no work is done in
+vain.
 
 `X-Deadline` holds the seconds that are left when the header is sent, such as `1.734`: no two clocks
-need agree. What a request waits in a service's queue after that is not in it. But its caller closes
-the connection at the deadline, and a closed connection is seen before the work begins.
+need agree. It does not cover the later wait in a service's queue. But the caller closes the
+connection at the deadline, and a closed connection is seen before the work begins.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _until: ContextVar[float | None] = ContextVar("gateway_deadline", default=None)
 
 
 def left(at_most: float) -> float:
-    """Return the seconds that a call to somebody else may take: what the caller still waits, and no
-    more than this.
+    """Return the seconds that a further call may take: the rest of the caller's wait, and at most
+    this.
     """
     until = _until.get()
     return at_most if until is None else max(0.0, min(at_most, until - time.monotonic()))
 
 
 def headers(seconds: float) -> dict[str, str]:
-    """Return the header to send with a call that is given `seconds`."""
+    """Return the header of a call that may take `seconds`."""
     return {HEADER: f"{max(seconds, 0.0):.3f}"}
 
 
@@ -51,16 +51,18 @@ def caller_gone(environ: dict[str, Any]) -> bool:
 
 
 class DeadlineMiddleware:
-    """For the services, not for the site's edge, where anyone may send the header: keep to the
-    caller's deadline.
+    """For the services: keep to the caller's deadline.
+
+    Not for the site's edge, where anyone may send the header.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer the request; with 504 before any work if nobody waits. Raises BadRequest for what
-        is no number.
+        """Answer the request; with 504 before any work if the caller has gone.
+
+        Raises BadRequest for a malformed number.
         """
         sent = request.headers.get(HEADER)
         if sent is not None and not _FORM.fullmatch(sent):

@@ -1,8 +1,8 @@
-"""A replica that is about to stop tells whoever has a connection to it.
+"""A replica that is about to stop says so on its connections.
 
-Docker's DNS names a replica until it has gone, and gunicorn leaves connections to the kernel, which
-resets them, before it has gone. So a service that drains says so: in `/health/`, which the gateway
-asks before the first request on a new connection, and on each answer over one that it has kept.
+Docker's DNS names a replica until it is gone, and gunicorn leaves new connections to the kernel,
+which resets them, some time earlier. So a draining service reports that: in `/health/`, which the
+gateway requests first on a new connection, and on each answer over a kept one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HEADER = "X-Draining"
 
 
 class DrainingMiddleware:
-    """For the services: say on each answer that this replica takes no more."""
+    """For the services: mark each answer of a replica that drains."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Why a request gets no answer of its service: each reason has one status."""
+"""The reasons why a service gives no answer: each has one status."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
-    """The gateway answers itself, with `status` and a `detail` for the caller; `reason` is what the
-    metrics call it.
+    """The gateway's own answer, with `status` and a `detail` for the caller; `reason` names it in
+    the metrics.
     """
 
     def __init__(self, status: int, reason: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -18,25 +18,23 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
         self.headers = dict(headers or {})
 
 
-class Failed(Exception):  # noqa: N818 - what the service did
-    """A service has not answered. `touched` says whether it may have begun to work on the
-    request.
-    """
+class Failed(Exception):  # noqa: N818 - names what the service did
+    """A service has not answered. `touched`: it may have begun to work on the request."""
 
     status = 502
     touched = True
 
 
 class Unreachable(Failed):
-    """There is no address, or no connection could be made: nothing was sent."""
+    """No address is known, or no connection could be made: nothing was sent."""
 
     status = 503
     touched = False
 
 
 class Lost(Failed):
-    """The connection broke before the answer began. `stale`: it was an old one, which the service
-    may have closed.
+    """The connection broke before the answer began. `stale`: an idle one that the service may have
+    closed.
     """
 
     def __init__(self, detail: str, *, stale: bool) -> None:
@@ -51,24 +49,24 @@ class Slow(Failed):
 
 
 class Silent(Slow):
-    """It did not even answer the question that comes before the first request: nothing was sent."""
+    """The probe before the first request had no answer: nothing was sent."""
 
     touched = False
 
 
 class Broken(Failed):
-    """What came is no HTTP answer that could be passed on."""
+    """The answer is not valid HTTP."""
 
 
 class Cut(Exception):  # noqa: N818 - what the service did
-    """The answer ended before its end, when its beginning was already passed on: the caller's
-    connection is cut too.
+    """The answer broke off after its beginning was passed on: the caller's connection is
+    cut too.
     """
 
 
 class CutLate(Cut):
-    """The rest of the answer did not come in time."""
+    """The rest of the answer did not arrive in time."""
 
 
 class CutLong(Cut):
-    """The answer has more bytes than it may have."""
+    """The answer has too many bytes."""

@@ -19,7 +19,7 @@ _PROBED = 16_384  # bytes of an answer to a probe
 
 @dataclass(frozen=True)
 class Request:
-    """What goes to a replica."""
+    """A request to a replica."""
 
     method: str
     target: str
@@ -28,16 +28,15 @@ class Request:
 
     @classmethod
     def get(cls, target: str, passed: Headers) -> Request:
-        """Return a request of our own."""
+        """Return a request of the gateway's own."""
         return cls("GET", target, [*passed, ("Accept-Encoding", "identity")], Held())
 
 
 class Answer:
-    """An answer whose beginning has come: status, header, first bytes. Iterate over it for the
+    """An answer whose beginning has arrived: status, header, first bytes. Iterate over it for the
     body, then close it.
 
-    `whole` says that all of it was read, `cut` that the service broke it off, `last` that the
-    replica is draining.
+    `whole`: all of it was read. `cut`: the service broke it off. `last`: the replica drains.
     """
 
     def __init__(self, method: str, response: http.client.HTTPResponse, sock: TimedSocket, most: int) -> None:
@@ -59,10 +58,10 @@ class Answer:
         self._finish: Callable[[Answer], None] | None = None
         self._until, self._wait = 0.0, 0.0
         if self.status in (204, 304):
-            response.chunked = False  # there is no body, whatever the header says; read1() would wait for one
+            response.chunked = False  # no body follows, in spite of the header; read1() would wait for one
         if method == "HEAD":
             response.read()  # nothing; read1() would not notice the end
-        # Here, where a failure can still be told by a status.
+        # Read here, where the gateway can still answer a failure with a status.
         self._first = self._read()
 
     def begin(self, until: float, wait: float, finish: Callable[[Answer], None]) -> None:
@@ -85,7 +84,7 @@ class Answer:
             for piece in self:
                 body += piece
                 if len(body) > most:
-                    raise CutLong(f"more than {most} bytes")
+                    raise CutLong(f"the answer has more than {most} bytes")
             return bytes(body)
         finally:
             self.close()
@@ -116,20 +115,20 @@ class Answer:
         return piece
 
     def close(self) -> None:
-        """Let go of the connection: to be used again if the whole answer was read."""
+        """Release the connection; keep it if the whole answer was read."""
         self._response.close()
         finish, self._finish = self._finish, None
         if finish is not None:
             finish(self)
 
     def __del__(self) -> None:
-        """Let go of it where a middleware that failed after the view has thrown the answer away."""
+        """Release it if a middleware that failed after the view has dropped the answer."""
         if getattr(self, "_finish", None) is not None:
             self.close()
 
     def _read(self) -> bytes:
         piece = self._response.read1(_CHUNK)
-        # http.client takes an early end for the end.
+        # http.client takes an early end for the normal one.
         if not piece and self._response.length:
             raise http.client.IncompleteRead(b"", self._response.length)
         self.whole = self._response.isclosed()
@@ -147,11 +146,11 @@ def open_connection(connection: Connection, seconds: float) -> TimedSocket:
 
 
 def ask_first(connection: Connection, sock: TimedSocket, path: str, until: float, *, choosy: bool) -> None:
-    """Ask for `path` on a new connection, before anything else. Raises Silent, Unreachable.
+    """Request `path` first on a new connection. Raises Silent, Unreachable.
 
-    The kernel of a replica that hangs, or stops, accepts connections as well; and a POST that was
-    sent there could not be sent to another one. `choosy`: there is another one, so an answer that
-    is not 200 will not do.
+    The kernel of a replica that hangs, or stops, accepts connections as well, and a POST that was
+    sent there could not be sent to another one. `choosy`: another replica exists, so an answer that
+    is not 200 is refused.
     """
     sock.until = until
     try:
@@ -201,10 +200,10 @@ def _send(connection: Connection, request: Request, until: float) -> None:
     connection.endheaders()
     try:
         for piece in body:
-            if time.monotonic() >= until:  # the caller's time, not the service's
+            if time.monotonic() >= until:  # the caller is late, not the service
                 raise Refused(400, "body", "The body of the request came too slowly.")
             connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if body.chunked else piece)
         if body.chunked:
             connection.send(b"0\r\n\r\n")
     except ConnectionError:
-        pass  # it may have answered before the end, as with 413: that answer counts, if it came
+        pass  # an answer before the end, such as 413, counts

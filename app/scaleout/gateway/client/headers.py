@@ -1,4 +1,4 @@
-"""Which headers of an answer pass, and how long it says that it is."""
+"""The headers of an answer that may pass, and the length that it declares."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _NO_DEFECT = (StartBoundaryNotFoundDefect, MultipartInvariantViolationDefect)
 
 
 def from_service(message: HTTPMessage) -> Headers:
-    """Return what goes back to the caller, repeated headers as they are. Raises Broken for what is
-    no header.
+    """Return the headers for the caller, repeated ones as they are. Raises Broken for a malformed
+    header.
     """
     if [defect for defect in message.defects if not isinstance(defect, _NO_DEFECT)] or (
         not message.is_multipart() and message.get_payload()
@@ -49,9 +49,7 @@ def from_service(message: HTTPMessage) -> Headers:
 
 
 def length(message: HTTPMessage) -> int | None:
-    """Return the length that the answer declares, None where it declares none. Raises Broken if it
-    makes no sense.
-    """
+    """Return the declared length, None without one. Raises Broken for an ambiguous one."""
     lengths, codings = message.get_all("Content-Length", []), message.get_all("Transfer-Encoding", [])
     if codings:
         if [coding.lower() for coding in codings] != ["chunked"] or lengths:
@@ -65,5 +63,5 @@ def length(message: HTTPMessage) -> int | None:
 
 
 def named(connection: str) -> Iterable[str]:
-    """Return the headers that belong to the hop because `Connection` says so."""
+    """Return the headers that `Connection` declares as those of the hop."""
     return {name.strip().lower() for name in connection.split(",")}

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the calls to services."""
+"""Prometheus metrics of the calls to services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One service: its replicas, and what protects it and the rest of the site from each other."""
+"""One service: its replicas, and the protection of it and of the rest of the site from each
+other.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from scaleout.gateway.client.connection import Kept
 from scaleout.gateway.client.errors import Failed, Lost, Refused, Slow, Unreachable
 from scaleout.gateway.client.exchange import Answer, Request, ask_first, exchange, open_connection
 
-# What may be sent a second time after the first may have reached a replica: as both load balancers
-# have it.
+# Requests that may be sent again after a first one may have reached a replica: as in both load
+# balancers.
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LEAST = 0.02  # seconds in which an answer can be hoped for
 
@@ -63,7 +65,7 @@ class Service:
         _services.add(self)
 
     def begin(self) -> None:
-        """Know nothing yet: no address, connection or call."""
+        """Start with no addresses, connections or calls."""
         policy = self.policy
         self._addresses = addresses.Addresses(*self._where)
         self._kept = Kept()
@@ -78,8 +80,8 @@ class Service:
         return cls(name, str(parts.hostname), parts.port or 80, policy)
 
     def call(self, request: Request, until: float) -> Answer:
-        """Return the answer, which must be closed. Raises Failed, and Refused where nothing could
-        be sent.
+        """Return the answer, which must be closed. Raises Failed, and Refused if nothing could be
+        sent.
         """
         try:
             ticket = self._breaker.enter()

@@ -1,4 +1,4 @@
-"""Who calls, as far as the rate limit is concerned."""
+"""The caller, for the rate limit."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from django.http import HttpRequest
 
 
 def by_address(request: HttpRequest) -> str:
-    """Return the address that the load balancer saw; of IPv6 the network, since a caller has all of
-    its addresses.
+    """Return the address that the load balancer saw; of IPv6 the network, all of which a caller
+    has.
     """
     text = request.META.get("HTTP_X_REAL_IP") or request.META.get("REMOTE_ADDR", "")
     try:

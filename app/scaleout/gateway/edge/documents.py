@@ -12,15 +12,15 @@ from scaleout.gateway.client.exchange import Request
 from scaleout.gateway.client.service import Service
 
 MOST = 2_097_152  # bytes of a document
-DEEPEST = 100  # levels of one: what walks through it calls itself
+DEEPEST = 100  # levels of a document: the code that walks through it is recursive
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 _REF = "#/components/"
 
 type Document = dict[str, Any]
 
 
-class Missing(Exception):  # noqa: N818 - said of the document
-    """The service has given none in time."""
+class Missing(Exception):  # noqa: N818 - names the document's state
+    """The service has returned no document in time."""
 
 
 def fetch(service: Service, seconds: float) -> Document:
@@ -52,12 +52,12 @@ def _is_deep(document: Document) -> bool:
 def merge(documents: Mapping[str, Document]) -> Document:
     """Return the paths and components of all, each operation with its service's name as its tag.
 
-    Paths keep their prefix, so they are told apart already. A component that is another one in
-    another service gets its service's name before its own, and so does each reference to it. What
-    holds for a whole document (`security`) is written to its operations. What is no part of OpenAPI
-    is left out, so that an odd document spoils no other.
+    Paths keep their prefix, so they never collide. A component that differs between two services
+    gets its service's name as a prefix, and so does each reference to it. What holds for a whole
+    document (`security`) is written to its operations. Fields outside of OpenAPI are left out, so
+    that an odd document spoils no other.
     """
-    apart = _told_apart(documents)
+    apart = _differing(documents)
     paths: Document = {}
     components: dict[str, Document] = {}
     for service, document in documents.items():
@@ -98,8 +98,10 @@ def _components(document: Document) -> Iterator[tuple[str, str, Any]]:
             yield kind, name, definition
 
 
-def _told_apart(documents: Mapping[str, Document]) -> set[_Key]:
-    """Return what two services mean differently: by what it says, or by what it refers to."""
+def _differing(documents: Mapping[str, Document]) -> set[_Key]:
+    """Return the components that differ between two services, by their content or by what they
+    refer to.
+    """
     seen: dict[_Key, Any] = {}
     apart: set[_Key] = set()
     for document in documents.values():
@@ -125,7 +127,7 @@ def _references(node: Any) -> Iterator[_Key]:
 
 
 def _renamed(node: Any, names: Mapping[_Key, str]) -> Any:
-    """Return a copy whose references, and names of security schemes, are the new ones."""
+    """Return a copy with new references and names of security schemes."""
     match node:
         case dict():
             copy = {key: _renamed(value, names) for key, value in node.items()}

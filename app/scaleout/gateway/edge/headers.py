@@ -1,7 +1,7 @@
-"""Which headers of a request pass, and which do not.
+"""The headers of a request that may pass.
 
-Between two hops some headers belong to the hop. Others say who somebody is: those are set here or
-by the load balancer in front, and a caller's own are dropped, so that a service may believe them.
+Some headers belong to one hop. Others name the caller: the gateway or the load balancer sets those,
+and drops the caller's own, so that a service may trust them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from scaleout.gateway.client.headers import HOP, Headers, named
 _OURS = frozenset({
     "host", "content-length", "x-deadline", "x-request-id", "traceparent", "tracestate", "x-real-ip",
 })  # fmt: skip
-# What speaks for a caller or rewrites an address. The load balancer's own are added again below.
+# Headers that speak for a caller or rewrite an address. The load balancer's own are added again
+# below.
 _UNTRUSTED = (
     "forwarded", "x-forwarded", "x-original-", "x-rewrite-", "x-scheme", "proxy",
     "remote-", "x-remote-", "x-user", "x-auth", "x-identity", "x-internal", "x-service", "x-staff",
@@ -23,13 +24,13 @@ _UNTRUSTED = (
 
 
 def to_service(environ: dict[str, Any], request: Mapping[str, str]) -> Headers:
-    """Return what goes to the service: the caller's headers without those of the hop, and the ones
-    that are ours.
+    """Return the headers for the service: the caller's without those of the hop, and the gateway's
+    own.
 
-    `request`: the headers that say which request this is.
+    `request`: the headers with the request's id and trace.
     """
-    # The load balancer in front has a connection of its own; it says here what stood in the
-    # caller's `Connection`.
+    # The load balancer in front has a connection of its own; this header has the caller's
+    # `Connection`.
     hop = named(f"{environ.get('HTTP_CONNECTION', '')},{environ.get('HTTP_X_CONNECTION_OPTIONS', '')}")
     passed: Headers = []
     for key, value in environ.items():

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the requests that callers send."""
+"""Prometheus metrics of the callers' requests."""
 
 from __future__ import annotations
 

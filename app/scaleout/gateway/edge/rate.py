@@ -1,9 +1,9 @@
-"""How much a caller may ask for: one counter for all replicas, in Redis, in one round trip.
+"""The rate limit of callers: one counter for all replicas, in Redis, in one round trip.
 
-The generic cell rate algorithm (ITU-T I.371) keeps one number for a caller: when the requests of
-the past will be paid for. So there is nothing to clean up, and whoever asks evenly is never
-refused. Who was idle may spend the quota at once and gets it back evenly: in one window up to twice
-as much, as at the edge of windows that begin anew.
+The generic cell rate algorithm (ITU-T I.371) keeps one number for a caller: the time at which its
+past requests are paid for. So nothing needs cleaning up, and an evenly spaced caller within its
+quota is never refused. An idle caller may spend the quota at once and regains it evenly: in one
+window up to twice as much, as at the border of fixed windows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scaleout.gateway.edge import metrics
 
 log = logging.getLogger(__name__)
 
-PAUSE = 1.0  # seconds without a question after one that had no answer
+PAUSE = 1.0  # seconds without a question after a failure
 
 # Redis's own clock, in microseconds: the replicas' clocks differ. Rendered by %.0f, since Lua would
 # shorten the number.
@@ -32,7 +32,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local window, each = tonumber(ARGV[1]), tonumber(ARGV[2])
 local paid = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
--- Never so far ahead, unless the clock has stepped back: no caller is to wait until it is there again.
+-- Never so far ahead, unless the clock has stepped back: then no caller has to wait for it.
 if paid - now > window then paid = now end
 local after = paid + each
 if after - now > window then
@@ -47,7 +47,7 @@ _NAME = hashlib.sha1(_SCRIPT.encode()).hexdigest()  # noqa: S324 - Redis's choic
 
 @dataclass(frozen=True)
 class Quota:
-    """What a caller has left: `left` requests now, and another one in `seconds`."""
+    """The rest of a caller's quota: `left` requests now, and another one in `seconds`."""
 
     allowed: bool
     left: int
@@ -58,7 +58,7 @@ class Rate:
     """`quota` requests in `window` seconds for each caller, counted in the Redis, or Redis Cluster,
     of `redis()`.
 
-    It must have short time-outs: a limit that cannot be asked for is to cost next to nothing.
+    It must have short time-outs: a limit that cannot be read must cost next to nothing.
     """
 
     def __init__(self, quota: int, window: int, redis: Callable[[], Redis]) -> None:
@@ -77,11 +77,11 @@ class Rate:
             allowed, left, wait = self._run(self._redis(), *given)
         except RedisError as error:
             if self._breaker.failed():
-                log.warning("callers are not counted: %s", error)
+                log.warning("rate limiting disabled: %s", error)
             metrics.rate_limit_errors.inc()
             return None
         if self._breaker.worked():
-            log.warning("callers are counted again")
+            log.warning("rate limiting enabled")
         return Quota(bool(allowed), int(left), math.ceil(int(wait) / 1_000_000))
 
     def headers(self, quota: Quota) -> dict[str, str]:
@@ -93,7 +93,7 @@ class Rate:
 
     @staticmethod
     def _run(redis: Any, *given: str) -> Any:
-        """Run the script by its name; load it where Redis has it not."""
+        """Run the script by its digest; load it first if Redis does not have it."""
         try:
             return redis.evalsha(_NAME, 1, *given)
         except NoScriptError:

@@ -1,9 +1,9 @@
-"""Which service a request is for, read from the request target as it came, and nothing else.
+"""The service that a request is for, read from the undecoded request target.
 
 By the time Django sees a path it is decoded: `%2f` is a slash and `%2e%2e` are two dots. A service
-decodes once more than whoever looked at the path before it, and there the trouble begins. So the
-undecoded target is what is judged, and what is passed on, byte for byte; whatever two readers could
-understand in two ways is refused.
+would decode it once more, and read another path than the one that was checked. So the gateway
+checks the undecoded target and passes it on, byte for byte; it refuses each target that two readers
+could read in two ways.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scaleout.gateway.client.errors import Refused
 _SERVICE = re.compile(r"/api/([a-z][a-z0-9-]*)(?:/|\Z)")
 _NOT_PRINTABLE = re.compile(r"[^\x21-\x7e]|#")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# A slash, a backslash or a control character that is encoded, once or several times over.
+# An encoded slash, backslash or control character, encoded once or several times.
 _HIDDEN = re.compile(r"%(?:25)*(?:2f|5c|7f|[01][0-9a-f])", re.IGNORECASE)
 _DOT = re.compile(r"%(?:25)*2e", re.IGNORECASE)
 # Some servers cut a segment at the semicolon before they look for dots.
@@ -27,8 +27,8 @@ _PARAMETERS = re.compile(r"(?:;|%(?:25)*3b).*", re.IGNORECASE)
 
 
 def of(request: HttpRequest) -> str:
-    """Return the request target as it came. gunicorn has it; of another server it is Django's
-    rendering of the path.
+    """Return the undecoded request target: gunicorn's, or with another server Django's rendering of
+    the path.
     """
     environ: dict[str, Any] = request.META
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
@@ -36,7 +36,7 @@ def of(request: HttpRequest) -> str:
 
 
 def service(target: str, services: Collection[str]) -> str:
-    """Return the service that `target` is for. Raises Refused: 400 if it is malformed, 404 for an
+    """Return the service that `target` names. Raises Refused: 400 if it is malformed, 404 for an
     unknown service.
     """
     path = target.partition("?")[0]
@@ -52,7 +52,7 @@ def service(target: str, services: Collection[str]) -> str:
     match = _SERVICE.match(path)
     if match is None or match[1] not in services:
         name = path.removeprefix("/api/").partition("/")[0]
-        raise Refused(404, "unknown", f"There is no service with the name {name[:40]!r}.")
+        raise Refused(404, "unknown", f"No service has the name {name[:40]!r}.")
     return match[1]
 
 

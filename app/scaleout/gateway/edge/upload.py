@@ -1,4 +1,4 @@
-"""The body of a request, passed on as it is read."""
+"""The body of a request, passed on while it is read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _CHUNK = 65536
 
 
 class Upload:
-    """Read the body from the server once; `begun` says whether that is still to come."""
+    """Read the body from the server once; `begun` says whether reading has begun."""
 
     def __init__(self, environ: dict[str, Any], most: int) -> None:
-        """Raise Refused: 413 if the caller says that there are more than `most` bytes, 400 if it
-        says no number.
+        """Raise Refused: 413 if the caller declares more than `most` bytes, 400 for a malformed
+        length.
         """
         declared = environ.get("CONTENT_LENGTH") or None
         if declared is not None and not re.fullmatch(r"[0-9]{1,18}", declared):
@@ -33,15 +33,13 @@ class Upload:
             raise _too_large(most)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the body. Raises Refused: 413 where it is too large after all, 400 where it ends
-        too soon.
-        """
+        """Yield the body. Raises Refused: 413 if it is too large, 400 if it ends too soon."""
         size = 0
         while self.chunked or size < (self.length or 0):
             self.begun = True
             try:
                 chunk = self._input.read(_CHUNK if self.chunked else min(_CHUNK, (self.length or 0) - size))
-            except Exception as error:  # whatever the server makes of a bad body
+            except Exception as error:  # the server's error for a bad body
                 raise _incomplete() from error
             if not chunk:
                 if self.chunked:

@@ -42,15 +42,13 @@ _READ_HERE = frozenset({"cache-control", "vary"})
 
 
 class PassedOn(StreamingHttpResponse):
-    """The answer of a service. It is nobody's to rewrite: a problem stays the service's own, and so
-    does a text.
-    """
+    """The unchanged answer of a service: no middleware rewrites its problems or its text."""
 
     passed_on = True
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer, status=answer.status, reason=answer.reason or None)  # closes it in the end
-        del self.headers["Content-Type"]  # Django's default, where the service has sent none
+        del self.headers["Content-Type"]  # Django's default, if the service has sent none
         self._repeated: Headers = []
         for header, value in answer.headers:
             if header in self.headers and header.lower() in _READ_HERE:
@@ -61,14 +59,12 @@ class PassedOn(StreamingHttpResponse):
                 self.headers[header] = value
 
     def items(self) -> Any:
-        """Return the headers; those that came several times, such as Set-Cookie, go out several
-        times.
-        """
+        """Return the headers; a repeated one, such as Set-Cookie, is sent as often."""
         return [*self.headers.items(), *self._repeated]
 
 
 class Gateway:
-    """The services of a site, and who may call how often."""
+    """The services of a site, and the rate limit of their callers."""
 
     def __init__(self, services: dict[str, Service], policy: Policy, rate: Rate | None, most_body: int) -> None:
         self._services, self._policy, self._rate, self._most_body = services, policy, rate, most_body
@@ -100,7 +96,7 @@ class Gateway:
         return response
 
     def documents(self, seconds: float) -> tuple[Document, list[str]]:
-        """Return the services' OpenAPI documents as one, and who gave none. Each is given
+        """Return the services' OpenAPI documents as one, and the services without one. Each has
         `seconds`.
         """
         found, missing = dict[str, Document](), list[str]()
@@ -108,13 +104,13 @@ class Gateway:
             try:
                 found[name] = fetch(service, seconds)
             except Missing as error:
-                log.warning("a document is missing: %s", error)
+                log.warning("OpenAPI document missing: %s", error)
                 missing.append(name)
         return merge(found), missing
 
     def refuses(self, request: HttpRequest) -> int | None:
-        """Count a request that the site itself answers; return in how many seconds to come back,
-        None for now.
+        """Count a request that the site itself answers; return the seconds to wait, None
+        for now.
         """
         quota = self._rate.take(self._caller(request)) if self._rate else None
         return None if quota is None or quota.allowed else quota.seconds
@@ -126,15 +122,15 @@ class Gateway:
         extra.update(self._rate.headers(quota))
         if not quota.allowed:
             after = {"Retry-After": str(quota.seconds)}
-            raise Refused(429, "rate", "There were too many requests. Come back later.", after)
+            raise Refused(429, "rate", "Too many requests. Retry after the seconds in Retry-After.", after)
 
     def _call(self, request: HttpRequest, raw: str, name: str, until: float) -> Answer:
         upload = Upload(request.META, self._most_body)
         if deadline.caller_gone(request.META):
-            raise Refused(504, "gone", "The caller has gone.")
+            raise Refused(504, "gone", "The caller has closed the connection.")
         passed = headers.to_service(request.META, self._headers())
         if sock := request.META.get("gunicorn.socket"):
-            # Nor is the caller waited for without end: he may hold a place meanwhile.
+            # The wait for the caller is bounded too: its call may hold a place.
             sock.settimeout(self._policy.piece)
         started = time.monotonic()
         try:
@@ -147,7 +143,7 @@ _building = threading.Lock()
 
 
 def gateway() -> Gateway:
-    """Return the gateway of this process: the same for all threads, from the first request on."""
+    """Return the gateway of this process, the same for all threads, made at the first request."""
     with _building:
         return _from_settings()
 
@@ -165,7 +161,7 @@ def _from_settings() -> Gateway:
     return Gateway(services, policy, rate, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 
-@csrf_exempt  # the services know no session: who calls says so in each request
+@csrf_exempt  # the services have no sessions: each request names its caller
 def forward(request: HttpRequest) -> HttpResponseBase:
     """Pass the request on to the service that its path names."""
     return gateway()(request)

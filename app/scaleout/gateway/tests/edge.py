@@ -25,5 +25,5 @@ application = get_wsgi_application()
 
 
 def caller(_request: object) -> str:
-    """Say that everyone is the same, and nobody else's."""
+    """Return the same caller for every request."""
     return os.environ["GATEWAY_TEST_CALLER"]

@@ -97,7 +97,7 @@ def test_after_a_pause_those_who_come_together_wait_for_the_one_who_asks() -> No
         patch.setattr(addresses, "time", SimpleNamespace(monotonic=lambda: now[0]))
         pool = Addresses("x", 80, look_up)
         assert pool.pick(()) == (ONE, False)
-        now[0] = addresses.STALE + 1  # nobody has called meanwhile
+        now[0] = addresses.STALE + 1  # without a call in between
         picked: list[object] = []
         callers = [threading.Thread(target=lambda: picked.append(pool.pick((), 5.0))) for _ in range(5)]
         for caller in callers:
@@ -105,14 +105,14 @@ def test_after_a_pause_those_who_come_together_wait_for_the_one_who_asks() -> No
         assert asked.wait(5)
         for caller in callers:
             caller.join(0.05)
-        assert not picked, "nobody gives up while one asks"
+        assert not picked, "no caller gives up while one resolves"
         answer.set()
         for caller in callers:
             caller.join(5)
     assert picked == [(ONE, False)] * 5
 
 
-def test_nobody_waits_for_a_first_look_up_longer_than_there_is_time() -> None:
+def test_no_call_waits_beyond_its_time_for_a_first_look_up() -> None:
     asked, answer = threading.Event(), threading.Event()
 
     def look_up(_host: str, _port: int) -> list[Address]:

@@ -12,12 +12,12 @@ from scaleout.gateway.client.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, Op
 
 def opened(rest: float) -> tuple[Breaker, list[int]]:
     """Return a breaker that has just opened, and the states that it tells."""
-    told: list[int] = []
-    breaker = Breaker(3, rest, told.append)
+    states: list[int] = []
+    breaker = Breaker(3, rest, states.append)
     for _ in range(3):
         breaker.leave(breaker.enter(), False)
-    assert told[-1] == OPEN
-    return breaker, told
+    assert states[-1] == OPEN
+    return breaker, states
 
 
 def may_enter(breaker: Breaker) -> int | None:
@@ -40,7 +40,7 @@ def test_failures_in_a_row_open_it_and_one_success_between_them_does_not() -> No
 
 
 def test_after_a_rest_exactly_one_of_many_threads_tries() -> None:
-    breaker, told = opened(60)
+    breaker, states = opened(60)
     barrier = threading.Barrier(32)
 
     def race(_number: int) -> bool:
@@ -52,22 +52,22 @@ def test_after_a_rest_exactly_one_of_many_threads_tries() -> None:
         breaker._until = 0.0  # the rest is over
         breaker.leave(breaker.enter(), None)  # the try said nothing: the next one may try at once
         assert sum(pool.map(race, range(32))) == 1
-    assert told[-1] == HALF_OPEN
+    assert states[-1] == HALF_OPEN
 
 
 def test_the_try_that_succeeds_closes_it() -> None:
-    breaker, told = opened(0.0)
+    breaker, states = opened(0.0)
     breaker.leave(breaker.enter(), True)
-    assert told[-1] == CLOSED
+    assert states[-1] == CLOSED
     assert [breaker.enter() == breaker.enter() for _ in range(10)] == [True] * 10
 
 
 def test_the_try_that_fails_opens_it_for_another_rest() -> None:
-    breaker, told = opened(0.0)
+    breaker, states = opened(0.0)
     ticket = breaker.enter()
     breaker._rest = 60
     breaker.leave(ticket, False)
-    assert told[-1] == OPEN
+    assert states[-1] == OPEN
     assert may_enter(breaker) is None
 
 
@@ -84,10 +84,10 @@ def test_calls_that_began_before_it_opened_neither_close_it_nor_open_it_again() 
 
 
 def test_failures_of_many_threads_open_it_once() -> None:
-    told: list[int] = []
-    breaker = Breaker(4, 60, told.append)
+    states: list[int] = []
+    breaker = Breaker(4, 60, states.append)
     tickets = [breaker.enter() for _ in range(64)]
-    told.clear()
+    states.clear()
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda ticket: breaker.leave(ticket, False), tickets))
-    assert told == [OPEN]
+    assert states == [OPEN]

@@ -88,7 +88,7 @@ def test_where_calls_take_long_one_waits_and_the_others_are_sent_away_at_once() 
     assert waits(0.05) == [False, False, True]
 
 
-def test_whoever_finds_it_stuck_is_refused_after_the_patience_and_the_next_ones_at_once() -> None:
+def test_the_first_call_to_a_stuck_service_is_refused_after_the_patience_and_later_ones_at_once() -> None:
     bulkhead = Bulkhead(1, 1, 0.5)
     bulkhead.enter(soon())
     started, far = time.monotonic(), time.monotonic() + 600
@@ -114,7 +114,7 @@ def test_of_those_who_wait_for_a_service_that_has_just_frozen_one_waits_on_and_t
         patient.result(5)
 
 
-def test_after_two_failures_nobody_waits_until_a_call_goes_well() -> None:
+def test_after_two_failures_no_call_waits_until_one_goes_well() -> None:
     bulkhead = Bulkhead(1, 1, 60)
     for _ in range(2):
         with ThreadPoolExecutor(1) as pool:
@@ -151,7 +151,7 @@ def test_two_failures_send_those_away_who_wait() -> None:
     assert sum(got_in) <= 2
 
 
-def test_nobody_waits_beyond_the_deadline() -> None:
+def test_no_call_waits_beyond_the_deadline() -> None:
     bulkhead = Bulkhead(1, 1, 60)
     bulkhead.enter(soon())
     with in_time(), pytest.raises(Full):

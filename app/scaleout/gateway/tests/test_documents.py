@@ -55,7 +55,7 @@ def test_what_all_mean_alike_is_there_once() -> None:
     assert merged["components"]["securitySchemes"] == {"Bearer": {"type": "http", "scheme": "bearer"}}
 
 
-def test_what_two_mean_differently_is_told_apart_and_so_is_what_refers_to_it() -> None:
+def test_components_that_differ_are_renamed_and_so_are_their_references() -> None:
     merged = merge({
         "users": document("users", Page=PAGE, Item={"type": "integer"}, Problem=PROBLEM),
         "orders": document("orders", Page=PAGE, Item={"type": "string"}, Problem=PROBLEM),
@@ -68,7 +68,7 @@ def test_what_two_mean_differently_is_told_apart_and_so_is_what_refers_to_it() -
         assert schemas[f"{name}.Item"] == {"type": kind}
 
 
-def test_two_security_schemes_of_one_name_are_told_apart_where_they_are_asked_for() -> None:
+def test_two_security_schemes_of_one_name_are_renamed_where_they_are_used() -> None:
     other = document("orders")
     other["components"]["securitySchemes"]["Bearer"] = {"type": "apiKey", "in": "header", "name": "X-Key"}
     merged = merge({"users": document("users"), "orders": other})

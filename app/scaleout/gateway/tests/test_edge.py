@@ -292,7 +292,7 @@ def test_an_empty_body_stays_one(edge: Edge) -> None:
     assert [seen.values("Content-Length") for seen in edge.users.seen] == [["0"], []]
 
 
-def test_callers_whose_bodies_do_not_come_are_told_so_and_close_the_service_to_nobody(edge: Edge) -> None:
+def test_callers_whose_bodies_do_not_come_get_an_error_and_open_no_breaker(edge: Edge) -> None:
     line = b"POST /api/users/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n"
     with ThreadPoolExecutor(2) as pool:
         got = list(pool.map(lambda _: parse(edge.raw(line)).status, range(4)))  # as many failures as open the breaker
@@ -457,7 +457,7 @@ def test_a_service_that_is_stopped_under_load_gives_503_until_it_is_back() -> No
         again.close()
 
 
-def test_a_caller_who_asks_too_much_is_429_and_told_when_and_nothing_is_sent() -> None:
+def test_a_caller_over_its_quota_gets_429_with_retry_after_and_nothing_is_sent() -> None:
     with serving(rate=60) as edge:
         started = time.monotonic()
         with ThreadPoolExecutor(PLACES) as pool:

@@ -32,12 +32,12 @@ def at(url: str, seconds: float = 0.05) -> Callable[[], Redis]:
     return lambda: client
 
 
-# On a busy machine: nobody is let through uncounted.
+# On a busy machine no request may pass uncounted.
 PATIENT = at(URL, 5.0)
 
 
 def someone() -> str:
-    """Return a caller whom nobody knows yet."""
+    """Return a new caller."""
     return uuid.uuid4().hex
 
 
@@ -53,7 +53,7 @@ def test_callers_at_once_get_exactly_the_quota_and_each_caller_has_their_own() -
     assert (other.allowed, other.left) == (True, 49)
 
 
-def test_a_refused_caller_is_told_when_and_is_let_through_then() -> None:
+def test_a_refused_caller_gets_the_time_to_wait_and_passes_after_it() -> None:
     limit, caller = Rate(2, 1, PATIENT), someone()
     assert [quota.allowed for _ in range(3) if (quota := limit.take(caller))] == [True, True, False]
     refused = limit.take(caller)
@@ -119,7 +119,7 @@ def test_a_caller_is_an_address_and_of_ipv6_a_network(address: str, caller: str)
     assert by_address(RequestFactory().get("/", headers={"X-Real-IP": address})) == caller
 
 
-def test_a_clock_of_redis_that_steps_back_refuses_nobody() -> None:
+def test_a_clock_of_redis_that_steps_back_refuses_no_caller() -> None:
     limit, caller = Rate(2, 60, PATIENT), someone()
     assert limit.take(caller)
     redis = PATIENT()

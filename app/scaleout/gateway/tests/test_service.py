@@ -277,7 +277,7 @@ def test_an_answer_beyond_the_limit_is_cut_off(upstreams: Start) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-def test_a_dead_replica_costs_nobody_an_answer(upstreams: Start, method: str) -> None:
+def test_a_dead_replica_costs_no_caller_an_answer(upstreams: Start, method: str) -> None:
     dead, alive = upstreams(), upstreams()
     dead.close()
     site = Site(dead, alive)
@@ -411,7 +411,7 @@ def test_a_connection_that_is_closed_just_as_it_is_used_repeats_no_write(upstrea
     assert len(replica.seen) == 4
 
 
-def test_bytes_that_nobody_asked_for_never_become_the_next_answer(upstreams: Start) -> None:
+def test_unrequested_bytes_never_become_the_next_answer(upstreams: Start) -> None:
     forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
     answered, added = threading.Event(), threading.Event()
 
@@ -577,7 +577,7 @@ def test_an_answer_that_comes_before_the_end_of_the_body_counts(upstreams: Start
     assert (got.status, got.body) == (413, b"no")
 
 
-def test_the_service_is_told_how_long_it_has_and_a_second_one_gets_what_is_left(upstreams: Start) -> None:
+def test_the_service_gets_its_deadline_and_a_second_one_what_is_left(upstreams: Start) -> None:
     replicas = [upstreams(hang), upstreams(hang)]
     assert Site(*replicas).ask(HTTP_X_DEADLINE="99").status == 504
     first, second = sorted(float(replica.seen[0].values("X-Deadline")[0]) for replica in replicas)
@@ -661,7 +661,7 @@ def test_a_call_without_time_is_late_and_nothing_against_the_service(upstreams: 
     assert replica.seen == []
 
 
-def test_a_service_that_hangs_in_the_middle_of_an_answer_keeps_nobody_waiting(upstreams: Start) -> None:
+def test_a_service_that_hangs_in_the_middle_of_an_answer_lets_no_caller_wait(upstreams: Start) -> None:
     site = Site(upstreams(say(OK.replace(b"Length: 2", b"Length: 9"))), concurrency=1, patience=5.0, total=5.0)
     for _ in range(2):
         with pytest.raises(Exception, match="timed out"):

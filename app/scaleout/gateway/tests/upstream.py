@@ -1,4 +1,4 @@
-"""Little HTTP servers that do exactly what they are told, well or badly, and remember what they
+"""Little HTTP servers that follow a script, well or badly, and remember what they
 were sent.
 """
 
@@ -73,7 +73,7 @@ class Upstream:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Die: nobody is answered any more, and no connection is made."""
+        """Die: no request is answered any more, and no connection is made."""
         with self._lock, suppress(OSError):  # once is enough
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()

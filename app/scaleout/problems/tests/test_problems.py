@@ -42,7 +42,7 @@ def test_the_api_answers_a_browser_with_a_problem_too() -> None:
 
 
 def test_an_unknown_service_is_named() -> None:
-    assert Client().get("/api/cars/1").json()["detail"] == "There is no service with the name 'cars'."
+    assert Client().get("/api/cars/1").json()["detail"] == "No service has the name 'cars'."
 
 
 def test_a_raised_problem_keeps_its_status_and_headers() -> None:

@@ -136,7 +136,7 @@ def test_a_standby_whose_replay_is_paused_is_left_out_once_it_lags_and_comes_bac
     assert seconds > 1.5
     assert size > 0
     trio.two.execute("SELECT pg_wal_replay_resume()")
-    eventually(lambda: len(cluster.standbys()) == 2, 3, "two to come back")
+    eventually(lambda: len(cluster.standbys()) == 2, 3, "two standbys to recover")
 
 
 def test_an_idle_primary_makes_no_standby_lag(trio: Trio, cluster: Cluster) -> None:
@@ -293,7 +293,7 @@ def test_a_standby_that_hangs_is_removed_and_its_waiting_readers_wake_up(trio: T
     assert cluster.standby(0) not in (None, first.host)
     assert one_value(reader, "SELECT pg_is_in_recovery()") is True
     first.thaw()
-    eventually(lambda: len(cluster.standbys()) == 2, 6, "it to come back")
+    eventually(lambda: len(cluster.standbys()) == 2, 6, "it to recover")
 
 
 def test_an_error_in_the_watch_does_not_end_it(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ class Mover:
             yield
         except psycopg.Error as error:
             raise MoveError(
-                f"{job} stopped at {job.step}: {one_line(error)}. `reshard resume` goes on from there"
+                f"{job} stopped at {job.step}: {one_line(error)}. `reshard resume` continues from there"
             ) from error
 
     @contextmanager

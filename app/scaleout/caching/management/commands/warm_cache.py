@@ -1,4 +1,4 @@
-"""manage.py warm_cache: compute what is missing in the cache or about to expire."""
+"""manage.py warm_cache: compute cached values that are missing or about to expire."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("warmers", nargs="*", metavar="WARMER", help="names of warmers; all where none is given")
+        parser.add_argument("warmers", nargs="*", metavar="WARMER", help="names of warmers; all by default")
         parser.add_argument(
             "--margin", type=float, default=warming.MARGIN, help="seconds before the end: default %(default)s"
         )
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, default=60.0, help="begin nothing after this; default %(default)s")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Warm, and say what was done."""
+        """Warm, and report the result."""
         if unknown := set(options["warmers"]) - set(warming.names()):
             known = ", ".join(warming.names())
             raise CommandError(f"no warmer {', '.join(sorted(unknown))}; there are: {known}", returncode=64)
@@ -54,4 +54,4 @@ class Command(BaseCommand):
             )
         self.stdout.write(f"done in {time.monotonic() - began:.1f} s")
         if any(one.failed or one.late for one in outcomes):
-            raise CommandError("some of it could not be warmed", returncode=1)
+            raise CommandError("some values could not be computed: see the log", returncode=1)
