@@ -1,4 +1,4 @@
-"""Which tables belong in which database."""
+"""The tables that belong in each database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers are sent, and what they know."""
+"""The messages that workers get, and the settings that they know."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_consumer_in_the_settings_is_a_task() -> None:
 
 
 def test_no_task_asks_by_itself_for_a_retry_that_only_a_database_can_keep() -> None:
-    """What is retried since the database is away can't be kept there until the retry is due."""
+    """A retry after a lost database cannot be kept there until it is due."""
     tasks: dict[str, Any] = app.tasks
     asking = {name: task.retry_backoff_max for name, task in tasks.items() if hasattr(task, "retry_backoff")}
     assert asking == {"stateless.tasks.count": 30}

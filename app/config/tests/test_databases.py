@@ -1,4 +1,4 @@
-"""Which databases each service opens, and which tables are made where."""
+"""The databases that each service opens, and the tables that are created in each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gunicorn refuses by itself is answered as everything else is."""
+"""Requests that gunicorn itself refuses get a problem, as all others do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where browsers find images and put them, by the settings of production."""
+"""The URLs by which browsers read and write images, with the settings of production."""
 
 from __future__ import annotations
 

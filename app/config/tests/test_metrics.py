@@ -1,4 +1,4 @@
-"""What the packages tell Prometheus together: none knows the other."""
+"""The metrics of all packages together: none imports another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a project adds for its own pages changes nothing for the rest."""
+"""Middlewares that a project adds for its own pages change nothing for the API."""
 
 from __future__ import annotations
 

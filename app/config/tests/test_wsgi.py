@@ -1,4 +1,4 @@
-"""What is wrong with a request before any middleware sees it. Django's test client makes requests
+"""Malformed requests that fail before any middleware. Django's test client makes requests
 of its own kind.
 """
 

@@ -1,4 +1,4 @@
-"""What several packages of the toolkit share. It imports none of them."""
+"""The common base of the toolkit's packages. It imports none of them."""
 
 from scaleout.base.breaker import Breaker
 from scaleout.base.conf import Conf

@@ -1,4 +1,4 @@
-"""How an SQL statement begins."""
+"""The first word of an SQL statement."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Peeked:
 
 
 class CachedFunction[**P, R]:
-    """What the decorator makes of a function."""
+    """A cached function: the result of the decorator."""
 
     def __init__(self, recipe: Recipe, *, of_class: bool) -> None:
         self.__name__ = recipe.function.__name__
@@ -155,7 +155,7 @@ _NO_VALUE = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.i
 
 
 class Decorator(Protocol):
-    """What `multi_level_cache(…)` returns."""
+    """The decorator that `multi_level_cache(…)` returns."""
 
     def __call__[**P, R](self, function: Callable[P, R]) -> CachedFunction[P, R]:
         """Return the cached function."""

@@ -117,7 +117,7 @@ def publish_many(name: str, changes: Iterable[tuple[str, dict[str, Any]]], /, *,
 
 @dataclass(frozen=True)
 class Want:
-    """What to claim: up to `limit` events for `consumer`, of publish_many (`bulk`) or of publish.
+    """A claim of up to `limit` events for `consumer`, of publish_many (`bulk`) or of publish.
 
     `taken`: the consumer's queue is empty. `heard`: the queue of its answers is empty. A sent event
     is resent only after both were seen, the second one some time after the first.

@@ -13,7 +13,7 @@ changes = Gauge(
 size = Gauge("sharding_change_bytes", "Size of that log on disk.", ["shard"], multiprocess_mode="mostrecent")
 age = Gauge(
     "sharding_move_age_seconds",
-    "Age of the move that is not finished; 0 where there is none.",
+    "Age of the unfinished move; 0 without one.",
     ["context"],
     multiprocess_mode="mostrecent",
 )

@@ -1,4 +1,4 @@
-"""How long a request has waited, by the stamp of the load balancer."""
+"""The wait of a request, by the stamp of the load balancer."""
 
 from __future__ import annotations
 

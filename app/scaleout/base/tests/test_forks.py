@@ -18,7 +18,7 @@ LIMIT = 60  # seconds for a child that should not wait at all
 
 
 class Thing:
-    """What a process makes."""
+    """The singleton of a process."""
 
 
 def forked(code: str) -> str:

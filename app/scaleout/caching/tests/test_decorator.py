@@ -467,7 +467,7 @@ def test_a_clock_that_redis_has_dropped_makes_all_older_values_wrong_once_they_c
 
 
 class Evil:
-    """What runs where it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return computed.append, ("evil",)

@@ -304,7 +304,7 @@ def test_two_functions_do_not_share_a_chosen_key() -> None:
 
 
 class Table:
-    """What its subclasses differ in is the class's."""
+    """A class whose subclasses differ only by class attributes."""
 
     table = ""
 

@@ -161,7 +161,7 @@ def test_what_cannot_be_pickled_is_refused_at_once(cache: BaseCache) -> None:
 
 
 class FussyError(Exception):
-    """What is pickled, and can't be read again."""
+    """An object that is pickled but cannot be read again."""
 
     def __init__(self, one: str, other: str) -> None:
         super().__init__(f"{one} {other}")
@@ -220,7 +220,7 @@ def test_bytes_are_those_that_the_memory_has(fill: Callable[[LocalCache, int], N
 
 
 class Comes:
-    """What uses the cache while it is dropped."""
+    """An object whose destructor uses the cache."""
 
     def __init__(self, cache: LocalCache) -> None:
         self.cache = cache

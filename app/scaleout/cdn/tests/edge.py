@@ -21,7 +21,7 @@ SECRET = "a-secret-of-the-tests"
 
 @dataclass
 class FakeEdge:
-    """What was purged, in the order of the requests."""
+    """The purged tags and URLs, in the order of the requests."""
 
     status: int = 200
     seconds: float = 0.0  # that it takes to answer

@@ -1,4 +1,4 @@
-"""What may be kept of an answer: by what it turned out to be."""
+"""The cache headers of answers depend on their content."""
 
 from __future__ import annotations
 

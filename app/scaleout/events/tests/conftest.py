@@ -1,4 +1,4 @@
-"""What the tests of the toolkit share."""
+"""Fixtures of the tests of events."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def effects(transactional_db: None) -> Iterator[type[Effects]]:
 
 
 class Effects:
-    """What the consumer has done."""
+    """The effects of the consumer."""
 
     @staticmethod
     def seen() -> list[str]:

@@ -18,7 +18,7 @@ HEADER = "X-Draining"
 
 
 class DrainingMiddleware:
-    """For the services: mark each answer of a replica that drains."""
+    """Mark each answer of a draining replica. For the services."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

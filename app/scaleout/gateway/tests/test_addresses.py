@@ -1,4 +1,4 @@
-"""Which replica is asked."""
+"""The choice of a replica."""
 
 from __future__ import annotations
 

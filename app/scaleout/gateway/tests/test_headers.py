@@ -1,4 +1,4 @@
-"""Which headers pass between caller and service."""
+"""The headers that pass between caller and service."""
 
 from __future__ import annotations
 

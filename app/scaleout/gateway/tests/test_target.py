@@ -1,4 +1,4 @@
-"""What is a request target, and which service it is for."""
+"""Valid request targets, and the service that each names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What /health/ says, and that it never waits."""
+"""The answers of /health/, which never wait."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_no_cache_keeps_an_answer_about_health(path: str, readable: bool, monkey
 
 @dataclass(frozen=True)
 class Condition:
-    """What the databases are good for."""
+    """The condition of the databases."""
 
     readable: bool
     whole: bool

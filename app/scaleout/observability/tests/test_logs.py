@@ -22,7 +22,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 class Written:
-    """What came out of the handler."""
+    """The output of the handler."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""What every answer carries, and honest counts."""
+"""The headers of every answer, and exact counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make trace` prints of the logs."""
+"""The table that `make trace` prints from the logs."""
 
 from __future__ import annotations
 

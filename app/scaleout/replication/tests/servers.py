@@ -29,7 +29,7 @@ class Postgres:
 
     @property
     def host(self) -> str:
-        """What libpq takes as the host."""
+        """The host for libpq."""
         return str(self.folder)
 
     def command(self, name: str, *arguments: str) -> None:

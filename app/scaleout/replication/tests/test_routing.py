@@ -1,4 +1,4 @@
-"""Where reads and writes go."""
+"""The servers that reads and writes go to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may write, by its text; and what goes past Django's ways to execute."""
+"""Statements that may write, by their text; and writes that bypass Django's cursors."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from django.db import migrations
 
 # In a session of the tables' owner with `sharding.migration` on:
-# - what is `moved` can be written: it is a copy that is not read any more;
+# - what is `moved` can be written: no reader uses this copy;
 # - what is `incoming` can be written, and is noted: the mover sees it and copies the bucket again;
 # - what is `blocked` is waited for, without a lock on the bucket, which would hold up the mover.
 #   Where no mover is

@@ -92,7 +92,7 @@ def go(context: Connection, job: Job, step: Step) -> None:
         [str(step), job.id, str(job.step)],
     ).fetchone()
     if row is None:
-        raise MoveError(f"move {job.id} is not {job.step} any more: another mover was at work")
+        raise MoveError(f"move {job.id} is no longer {job.step}: another mover was at work")
     job.step, job.pause = step, row[0]
 
 

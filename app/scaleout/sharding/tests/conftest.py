@@ -1,4 +1,4 @@
-"""What the tests of the toolkit share."""
+"""Fixtures of the tests of sharding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus gets about a move that rests."""
+"""The metrics of a move that rests."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_a_move_by_the_command_and_its_way_back() -> None:
     assert reshard("status").count("active") == 4
     with pytest.raises(CommandError, match="too late to abort"):
         reshard("abort")
-    assert reshard("clean").count("has no copy any more") == 4
+    assert reshard("clean").count("no longer has a copy") == 4
     assert "nothing to move" in reshard("move", "--buckets", "0-4", "--to", "2")
     assert "nothing to resume" in reshard("resume")
     assert "nothing to clean" in reshard("clean")

@@ -49,7 +49,7 @@ class TestInOrder(ShardedTestCase):
 
 @pytest.mark.usefixtures("shelves_made")
 class TestRules(ShardedTestCase):
-    """What holds outside of a `TestCase` holds in it."""
+    """A `TestCase` behaves as code outside of one."""
 
     def test_a_write_to_two_shards_in_a_transaction_of_the_project_is_refused(self) -> None:
         a, b = author_on(0), author_on(1)

@@ -1,4 +1,4 @@
-"""What the load balancer's stamp says."""
+"""The wait that the load balancer's stamp shows."""
 
 from __future__ import annotations
 

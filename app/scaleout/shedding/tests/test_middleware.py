@@ -1,4 +1,4 @@
-"""Which requests are refused, and how."""
+"""The requests that are refused, and the answer to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reads the same is the same, and what does not show is refused."""
+"""Texts that read the same are equal, and invisible characters are refused."""
 
 from __future__ import annotations
 

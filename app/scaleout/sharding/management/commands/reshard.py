@@ -169,7 +169,7 @@ class Command(BaseCommand):
             for job in jobs:
                 mover.clean(job)
                 self._bar.end()
-                self.stdout.write(f"{job}: cleaned, shard {job.source} has no copy any more")
+                self.stdout.write(f"{job}: cleaned, shard {job.source} no longer has a copy")
         if not jobs:
             self.stdout.write("nothing to clean")
 

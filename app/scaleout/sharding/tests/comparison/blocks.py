@@ -16,15 +16,15 @@ type Steps = list[Operation | Block | Kill]
 
 
 class BrokenOffError(Exception):
-    """What ends a block badly."""
+    """The failure of a block."""
 
 
 class KilledError(Exception):
-    """What ends a block whose connection was lost."""
+    """The failure of a block whose connection was lost."""
 
 
 class StoppedError(Exception):
-    """What ends a block where the other side refused an operation."""
+    """The failure of a block in which the other side refused an operation."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an operation is: a function of a side, with arguments that mean the same on both."""
+"""An operation: a function of a side, with arguments that mean the same on both sides."""
 
 from __future__ import annotations
 

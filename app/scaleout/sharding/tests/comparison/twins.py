@@ -28,7 +28,7 @@ class AuthorFields(models.Model):
 
 
 class BookFields(models.Model):
-    """What both books have."""
+    """The fields of both books."""
 
     rank = models.IntegerField()
     title = models.TextField()
@@ -39,7 +39,7 @@ class BookFields(models.Model):
 
 
 class LeafFields(models.Model):
-    """What both leaves have."""
+    """The fields of both leaves."""
 
     rank = models.IntegerField()
     number = models.IntegerField(default=0)
@@ -49,7 +49,7 @@ class LeafFields(models.Model):
 
 
 class CoverFields(models.Model):
-    """What both covers have."""
+    """The fields of both covers."""
 
     rank = models.IntegerField()
     colour = models.TextField()
