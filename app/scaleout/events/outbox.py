@@ -34,8 +34,9 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape of JSON, and not a b
 
 
 def publish(name: str, /, *, aggregate: str, using: str = "default", **data: Any) -> UUID:
-    """Notify the consumers of `name` (`EVENTS["CONSUMERS"]`) of what has happened to `aggregate`;
-    return the event's id.
+    """Write an event about `aggregate` for the consumers of `name` (`EVENTS["CONSUMERS"]`).
+
+    Return the event's id.
 
     Call it only inside a transaction on `using`, and best at its end: from here on another
     publisher for the same aggregate waits for the commit. After the commit the event is sent at

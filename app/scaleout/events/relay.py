@@ -105,7 +105,7 @@ def relay_tasks(seconds: float = TASKS) -> int:
 
 
 def consumers() -> list[str]:
-    """Return all consumers that there are."""
+    """Return all consumers in the settings."""
     return sorted({one for some in conf().consumers.values() for one in some})
 
 

@@ -81,7 +81,7 @@ def queue_for(consumer: str, *, bulk: bool) -> str:
 
 
 def answers_of(*, bulk: bool) -> str:
-    """Return the queue in which this service's workers are told what became of its events."""
+    """Return the queue in which this service's workers get the answers of consumers."""
     queue = conf().queue
     return _of_many(queue) if bulk else queue
 

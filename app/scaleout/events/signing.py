@@ -1,9 +1,9 @@
 """Signatures of events: made by the sender, checked by the receiver.
 
-`EVENTS["SIGN"]` names a function that returns the signature of bytes, or None where this
-process has no key: then it sends no event, and leaves that to the relay of one that has.
-`EVENTS["VERIFY"]` names one that says whether a signature is of the service that owns the
-event's name. Without these settings each client of the queue is believed.
+`EVENTS["SIGN"]` names a function that returns the signature of bytes, or None if this process has
+no key: then it sends no event, and the relay of a process with the key does. `EVENTS["VERIFY"]`
+names a function that returns whether the service that owns the event's name made a signature.
+Without these settings every client of the queue is trusted.
 
 The signature covers the whole message with its consumer and outbox, so no part of it can be
 exchanged. It goes in a header, which an older release ignores.
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def signed(event: Event) -> dict[str, str] | None:
-    """Return the headers with which `event` is sent; None if this process may not send it."""
+    """Return the headers of the message of `event`; None if this process may not send it."""
     path = conf().sign
     if not path:
         return event.headers

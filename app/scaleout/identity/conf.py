@@ -13,7 +13,7 @@ class Settings:
     """The keys of `IDENTITY`, in small letters."""
 
     keyring: Keyring
-    """What this service signs with, and the keys of the services that it trusts."""
+    """The key of this service, and the keys of the services that it trusts."""
 
     cache: CacheAlias = "default"
     """A cache of django-redis. It keeps the list of logins that have ended."""

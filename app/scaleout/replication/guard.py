@@ -13,8 +13,9 @@ class UnsaidPrimaryRead(ImproperlyConfigured):
 
 
 def refuse_unsaid(connection: BaseDatabaseWrapper, sql: str) -> None:
-    """Raise UnsaidPrimaryRead unless the read of the primary was meant. On with
-    `REPLICATION["GUARD"]`.
+    """Raise UnsaidPrimaryRead unless the read of the primary was declared.
+
+    Enabled by `REPLICATION["GUARD"]`.
     """
     trail = state.current()
     if not (connection.in_atomic_block or trail.on_primary or trail.done.primary_said):

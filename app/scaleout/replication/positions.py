@@ -4,7 +4,7 @@ clients.
 Off unless `REPLICATION["POSITIONS"]` names a cache of django-redis.
 `REPLICATION["USER"]` is the path of a function that returns the user of a request as text, or
 None. It must read no database: it is called before the session and the authentication of Django.
-One question to Redis for a read of a user, one for a write, none without a user.
+A user's read or write costs one question to Redis, a request without a user none.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _key(user: str | None) -> str:
 
 
 def from_settings() -> Positions | None:
-    """Return what the settings ask for; None where that is nothing."""
+    """Return the store that the settings name; None if they name none."""
     alias, user = conf().positions, conf().user
     if not alias or not user:
         return None

@@ -51,10 +51,10 @@ class ReplicaRouter:
     """Choose the primary for writes and the reads that need it, and one replica a request for the
     others.
 
-    Reads that need it: inside `atomic()` and `use_primary()`, after a write of the same request or
-    task, and of an application in `REPLICATION["PRIMARY_READ_APPS"]`. A replica serves a reader
-    only if it has replayed what the reader has written before; `REPLICATION["WEIGHTS"]` says how
-    many of the others' reads each one gets; one of weight 0 gets those only that name it.
+    Reads that need the primary: inside `atomic()` and `use_primary()`, after a write of the same
+    request or task, and of an application in `REPLICATION["PRIMARY_READ_APPS"]`. A replica serves a
+    reader only if it has replayed the reader's position. `REPLICATION["WEIGHTS"]` sets the shares
+    of the replicas; one of weight 0 gets only the reads that name it.
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:

@@ -128,7 +128,7 @@ def test_a_request_asks_redis_once_and_not_without_a_user_or_with_a_position(ask
 
 
 @pytest.mark.usefixtures("trio")
-def test_without_the_setting_nobody_is_asked(settings: LazySettings, asked: list[str]) -> None:
+def test_without_the_setting_redis_is_not_asked(settings: LazySettings, asked: list[str]) -> None:
     settings.REPLICATION = settings.REPLICATION | {"POSITIONS": None}
     assert Client().post("/post", headers=ANN).status_code == 200
     assert Client().get("/get", headers=ANN).content == b"old"
