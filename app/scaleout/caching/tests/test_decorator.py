@@ -643,9 +643,9 @@ def test_computations_invalidations_and_waits_are_counted() -> None:
     double(1), double.refresh(1), double.warm(0.0, 2)
     with transaction.atomic():
         double(3)
-    before = now("caching_invalidations_total")
+    invalidated = now("caching_invalidations_total")
     invalidate("a", "b")
-    assert now("caching_invalidations_total") - before == 2
+    assert now("caching_invalidations_total") - invalidated == 2
     waited = now("caching_wait_seconds_count", function="scaleout.caching.tests.test_decorator.slow")
     several(3, slow)
     assert now("caching_wait_seconds_count", function="scaleout.caching.tests.test_decorator.slow") > waited
