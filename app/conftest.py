@@ -18,8 +18,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from scaleout.caching import process, watch, wire
 from scaleout.health import monitor
 from scaleout.replication.backend.base import stop_watching
-from scaleout.sharding import map as maps
-from scaleout.sharding import scatter
+from scaleout.sharding import scatter, shard_map
 from scaleout.sharding.fill import fill
 from shop import services
 
@@ -92,7 +91,7 @@ def shards(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     fill("default", settings.SHARDING["SHARDS"])
     maps.forget()
     yield
-    maps.forget()
+    shard_map.forget()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ main() {
   collect "$id" "$tail"
   # Where Python is sure to be.
   cat "$logs"/* | docker run --rm --interactive --network none --read-only --cap-drop ALL \
-    --entrypoint python "$COMPOSE_PROJECT_NAME-app" -m scaleout.observability.way "$id" "in its last lines (TAIL=$tail)"
+    --entrypoint python "$COMPOSE_PROJECT_NAME-app" -m scaleout.observability.timeline "$id" "in its last lines (TAIL=$tail)"
 }
 
 # The lines about the request of every container, also of those that are stopped.

@@ -136,7 +136,7 @@ DATABASE_APPS = _databases.apps
 DATABASE_ROUTERS = [
     "config.routers.OwnershipRouter",
     "scaleout.sharding.router.ShardRouter",
-    "scaleout.replication.routing.ReplicaRouter",
+    "scaleout.replication.router.ReplicaRouter",
 ]
 SHARDING: dict[str, Any] = {
     "SHARDS": _databases.shards.get("default", {}),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from scaleout.replication.backend.base import stop_watching
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,6 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 @pytest.fixture
 def unknown_map(transactional_db: None) -> Iterator[None]:
     """A process that has seen no map yet, and leaves none behind."""
-    maps.forget()
+    shard_map.forget()
     yield
-    maps.forget()
+    shard_map.forget()

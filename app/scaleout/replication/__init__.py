@@ -1,7 +1,7 @@
 """Writes to the primary; reads from a replica that has replayed what the reader has written."""
 
 from scaleout.replication.causal import has_position, headers, position
-from scaleout.replication.routing import at_least, use_primary
+from scaleout.replication.router import at_least, use_primary
 from scaleout.replication.state import begin
 from scaleout.replication.views import PrimaryMixin, ReadOnlyMixin, read_only
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Self
 
 from django.db import models
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.errors import CrossShardRelation
 from scaleout.sharding.ids import BUCKETS, bucket_of, take
 from scaleout.sharding.inner import refuse_in_objects
 from scaleout.sharding.manager import BaseManager, ShardedManager
-from scaleout.sharding.route import refuse_other_bucket
+from scaleout.sharding.pruning import refuse_other_bucket
 from scaleout.sharding.transactions import fenced
 
 
@@ -99,7 +99,7 @@ class ShardedModel(models.Model):
 
     def _save_on_shard(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
         bucket = self.choose_bucket()
-        alias = using or maps.current().alias_of(bucket)
+        alias = using or shard_map.current().alias_of(bucket)
         if self.id is None and not kwargs.get("force_update") and kwargs.get("update_fields") is None:
             self.id = take(alias, bucket)[0]
             # Else Django would search for the row first.

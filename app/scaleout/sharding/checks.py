@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error
 from django.db.models import F, ForeignKey, ManyToManyField, Model, UniqueConstraint
 
 from scaleout.sharding.manager import ShardedManager
-from scaleout.sharding.route import carries_bucket, is_sharded
+from scaleout.sharding.pruning import carries_bucket, is_sharded
 
 
 def check_models(app_configs: Sequence[AppConfig] | None = None, **_kwargs: Any) -> list[CheckMessage]:

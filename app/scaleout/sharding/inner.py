@@ -20,7 +20,7 @@ from django.utils.tree import Node
 from scaleout.sharding import map as maps
 from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import ShardKeyRequired
-from scaleout.sharding.route import buckets_of_query, carries_bucket, conditions, is_sharded
+from scaleout.sharding.pruning import buckets_of_query, carries_bucket, conditions, is_sharded
 
 
 def refuse_foreign(query: Query, alias: str | None) -> None:
@@ -124,7 +124,7 @@ def _complete(inner: Query, lookup: In[Any] | None, alias: str | None) -> bool:
     if _is_tied(inner) or (lookup is not None and _is_list_of_own(inner, lookup)):
         return True
     buckets = buckets_of_query(inner)
-    return buckets is not None and all(maps.current().alias_of(bucket) == alias for bucket in buckets)
+    return buckets is not None and all(shard_map.current().alias_of(bucket) == alias for bucket in buckets)
 
 
 def _has_table(alias: str | None, model: Any) -> bool:

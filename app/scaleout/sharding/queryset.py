@@ -12,12 +12,12 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.sql import Query
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.errors import CrossShardTransaction, ShardKeyRequired
 from scaleout.sharding.ids import BUCKETS, SEQUENCE_BITS, bucket_of, take, take_for
 from scaleout.sharding.inner import refuse_foreign, refuse_in_objects, refuse_values
 from scaleout.sharding.models import Bucket
-from scaleout.sharding.route import buckets_of_query, key_required, narrow, refuse_other_bucket, shard_aliases
+from scaleout.sharding.pruning import buckets_of_query, key_required, narrow, refuse_other_bucket, shard_aliases
 from scaleout.sharding.scatter import Page, refuse_shaped, scatter, scatter_count
 from scaleout.sharding.transactions import fenced
 
@@ -58,7 +58,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
             if alias not in shard_aliases():
                 raise key_required(self.model)
             return alias
-        known = maps.current()
+        known = shard_map.current()
         aliases = {known.alias_of(bucket) for bucket in buckets} or {known.alias_of(0)}
         if len(aliases) > 1:
             raise ShardKeyRequired(
@@ -73,14 +73,14 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
         """
         rows: Any = self
         if rows._result_cache is None and self._db is None and "instance" in rows._hints:
-            known, buckets = maps.current(), buckets_of_query(self.query) or set()
+            known, buckets = shard_map.current(), buckets_of_query(self.query) or set()
             aliases = {known.alias_of(bucket) for bucket in buckets}
             if len(aliases) > 1:
                 rows._result_cache = [row for alias in sorted(aliases) for row in self._part(alias, known)]
                 rows._prefetch_done = True
         super()._fetch_all()
 
-    def _part(self, alias: str, known: maps.ShardMap) -> Self:
+    def _part(self, alias: str, known: shard_map.ShardMap) -> Self:
         """Return this query's rows on one of its shards, without old copies of a move."""
         part = self._at(alias)
         narrow(part.query.where, lambda bucket: known.alias_of(bucket) == alias)
@@ -150,7 +150,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
 
         def once() -> int:
             bucket = _bucket(self.model(**key))
-            return take(self._db or maps.current().alias_of(bucket), bucket)[0]
+            return take(self._db or shard_map.current().alias_of(bucket), bucket)[0]
 
         return fenced(once)
 
@@ -253,7 +253,7 @@ class ShardedQuerySet[M: models.Model](models.QuerySet[M]):
     def _alias_of(self, instance: M, bucket: Callable[[Any], int] | None = None) -> str:
         if self._db:
             return self._db
-        return maps.current().alias_of((bucket or _bucket)(instance))
+        return shard_map.current().alias_of((bucket or _bucket)(instance))
 
     def _by_shard(
         self, objs: Sequence[M], across_shards: bool, bucket: Callable[[Any], int] | None = None

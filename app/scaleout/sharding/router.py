@@ -6,11 +6,11 @@ from typing import Any
 
 from django.db.models import Model
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.base import ShardedModel
 from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import CrossShardRelation
-from scaleout.sharding.route import is_sharded, key_required
+from scaleout.sharding.pruning import is_sharded, key_required
 
 
 class ShardRouter:
@@ -57,4 +57,4 @@ class ShardRouter:
         """Return the alias of the shard that holds `key`, a user's id or any id. Textbooks use this
         name.
         """
-        return maps.current().alias_for(key)
+        return shard_map.current().alias_for(key)

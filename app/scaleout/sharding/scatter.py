@@ -177,7 +177,7 @@ def scatter[M: Model](question: Question[list[M]], limit: int, deadline: float |
     for row in heapq.merge(*gathered.answers.values(), key=attrgetter("pk")):
         if rows and rows[-1].pk == row.pk:
             # Of two snapshots of a moved bucket the one of its present shard is right.
-            if row._state.db == maps.current().alias_of(bucket_of(row.pk)):
+            if row._state.db == shard_map.current().alias_of(bucket_of(row.pk)):
                 rows[-1] = row
         elif len(rows) > limit:
             break

@@ -98,7 +98,7 @@ def fenced[T](write: Callable[[], T]) -> T:
             with _undone_in_test():
                 return write()
         except BucketMoved:
-            maps.current().expire()
+            shard_map.current().expire()
             if inside or (tries > 0 and time.monotonic() >= until):
                 raise
         if tries > 0:  # the first retry at once: perhaps only the map was old
@@ -137,14 +137,14 @@ def shard_atomic(key: int, *, alone: bool = False) -> Iterator[str]:
     is about to move. Raises CrossShardTransaction inside a transaction on another database or for
     another bucket, and for a write to another bucket inside of it: the fence checks that.
     """
-    alias = maps.current().alias_for(key)
+    alias = shard_map.current().alias_for(key)
     refuse_second(alias)
     try:
         with transaction.atomic(using=alias):
             _claim(alias, key, alone)
             yield alias
     except BucketMoved:
-        maps.current().expire()
+        shard_map.current().expire()
         raise
     for one in shards_of_test():
         if one.alias == alias:  # else the end of the transaction closes it

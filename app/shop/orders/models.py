@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from scaleout.events.models import InboxEntry
 from scaleout.events.outbox import publish
 from scaleout.sharding.base import ShardedModel
-from scaleout.sharding.textbook import ByUser
+from scaleout.sharding.by_user import ByUser
 from scaleout.sharding.transactions import fenced, shard_atomic
 
 KEY_MAX = 200

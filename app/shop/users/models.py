@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from scaleout.sharding.base import ShardedModel
-from scaleout.sharding.textbook import ByUser
+from scaleout.sharding.by_user import ByUser
 from scaleout.text import secret
 
 EMAIL_MAX = 254

@@ -388,7 +388,7 @@ def test_the_pool_to_a_server_that_is_lost_is_closed_and_a_new_one_is_made_when_
 def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_their_write(
     trio: Trio, settings: Settings
 ) -> None:
-    settings.ROOT_URLCONF = "scaleout.replication.tests.test_routing"
+    settings.ROOT_URLCONF = "scaleout.replication.tests.test_router"
     settings.REPLICATION = settings.REPLICATION | {"REPLICAS": ["replica1"]}
     lag = {"seconds": 600.0, "bytes": 2**30}  # none is left out: the position alone decides
 

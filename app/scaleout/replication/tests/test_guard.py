@@ -49,7 +49,7 @@ def test_a_read_of_a_replica_is_no_business_of_the_guard() -> None:
 
 
 def test_a_read_that_is_sent_to_the_primary_on_its_second_try_is_let_through(settings: LazySettings) -> None:
-    settings.ROOT_URLCONF = "scaleout.replication.tests.test_routing"
+    settings.ROOT_URLCONF = "scaleout.replication.tests.test_router"
     for alias in settings.REPLICATION["REPLICAS"]:
         connections[alias].ensure_connection()
         with use_primary(), connections["default"].cursor() as cursor:

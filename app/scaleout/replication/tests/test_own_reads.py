@@ -31,7 +31,7 @@ from scaleout.replication.backend.base import stop_watching
 from scaleout.replication.cluster import Cluster
 from scaleout.replication.tests.servers import PORT, Postgres, Trio
 from scaleout.replication.tests.test_cluster import wrapper
-from scaleout.replication.tests.test_routing import Product
+from scaleout.replication.tests.test_router import Product
 
 ALIASES = ("default", "replica1", "replica2")
 REPLAY_LOCK = "-c lock_timeout=500"  # as config.databases has it

@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import path
 
 from scaleout.replication import at_least
-from scaleout.replication.tests.test_routing import Product
+from scaleout.replication.tests.test_router import Product
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 

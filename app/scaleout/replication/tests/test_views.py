@@ -17,7 +17,7 @@ from django.urls import path
 from django.views import View
 
 from scaleout.replication import PrimaryMixin, ReadOnlyMixin, read_only, use_primary
-from scaleout.replication.tests.test_routing import Product
+from scaleout.replication.tests.test_router import Product
 from scaleout.replication.views import WriteRefused
 
 pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)

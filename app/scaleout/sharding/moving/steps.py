@@ -11,12 +11,11 @@ from typing import Self
 
 import psycopg
 
-from scaleout.sharding.map import LEASE, REASSIGN
 from scaleout.sharding.moving import index
-from scaleout.sharding.moving.back import discard, release
+from scaleout.sharding.moving.cleanup import discard, release
 from scaleout.sharding.moving.copy import Table, catch_up, copy_bucket, find_tables
-from scaleout.sharding.moving.ends import changed_there, refuse_migrated
 from scaleout.sharding.moving.locks import LOCK_TIMEOUT, REST, TOO_SLOW, TRIES, change, limited
+from scaleout.sharding.moving.migrated import changed_there, refuse_migrated
 from scaleout.sharding.moving.outbox import Left, Outbox
 from scaleout.sharding.moving.session import Connection, MoveError, Sessions, connect, one_line
 from scaleout.sharding.moving.state import (
@@ -32,6 +31,7 @@ from scaleout.sharding.moving.state import (
     set_copied,
 )
 from scaleout.sharding.moving.verify import differing, differing_rows
+from scaleout.sharding.shard_map import LEASE, REASSIGN
 
 BUDGET = 0.7  # seconds from the first blocked bucket to the end of the comparison; the wait for the map comes after
 WAIT = LEASE + 0.1  # seconds after the flip until no process has the old map
@@ -86,13 +86,13 @@ class Mover:
     def _context(self) -> Connection:
         return self._sessions[self._alias]
 
-    def _ends(self, job: Job) -> tuple[Connection, Connection]:
+    def _source_and_target(self, job: Job) -> tuple[Connection, Connection]:
         return self._sessions[self._shards[job.source]], self._sessions[self._shards[job.target]]
 
     def _tables(self, job: Job) -> list[Table]:
         if job.step in BEFORE_THE_FLIP:
-            refuse_migrated(*self._ends(job), job.buckets)
-        return find_tables(*self._ends(job), self._names)
+            refuse_migrated(*self._source_and_target(job), job.buckets)
+        return find_tables(*self._source_and_target(job), self._names)
 
     # ── the commands ──────────────────────────────────────────────────────────────────────────────
     def unfinished(self) -> Job | None:
@@ -170,7 +170,7 @@ class Mover:
         if job.step != Step.ACTIVE:
             raise MoveError(f"move {job.id} is {job.step}: only a finished move has something to clean")
         with self._said(job):
-            source, _ = self._ends(job)
+            source, _ = self._source_and_target(job)
             tables = self._tables(job)
             for done, bucket in enumerate(job.buckets):
                 self._report("cleaning", done, len(job.buckets))
@@ -206,7 +206,7 @@ class Mover:
 
     # ── the steps ─────────────────────────────────────────────────────────────────────────────────
     def _prepare(self, job: Job) -> None:
-        source, target = self._ends(job)
+        source, target = self._source_and_target(job)
         tables = self._tables(job)
         for end in (source, target):
             index.make(end, tables)
@@ -228,7 +228,7 @@ class Mover:
         go(self._context, job, Step.COPYING)
 
     def _copy(self, job: Job) -> None:
-        source, target = self._ends(job)
+        source, target = self._source_and_target(job)
         tables = self._tables(job)
         self._touched = None
         left = not_copied(self._context, job)
@@ -242,7 +242,7 @@ class Mover:
         tables = self._tables(job)
         self._follow(job, tables)
         if self._touched is None:
-            different = differing(*self._ends(job), tables, job.buckets)
+            different = differing(*self._source_and_target(job), tables, job.buckets)
             if different:
                 self._copy_again(job, different)
                 return
@@ -260,7 +260,7 @@ class Mover:
         raise MoveError(f"{job}: rows are written faster than they can be copied: resume it at a quieter time")
 
     def _catch_up_once(self, job: Job, tables: Sequence[Table]) -> int:
-        rows = catch_up(*self._ends(job), tables, job.buckets)
+        rows = catch_up(*self._source_and_target(job), tables, job.buckets)
         if self._touched is not None:
             for name, ids in rows.items():
                 self._touched.setdefault(name, set()).update(ids)
@@ -270,7 +270,7 @@ class Mover:
         if self._touched is None:
             self._release(job, Step.CATCHING_UP)
             return
-        source, target = self._ends(job)
+        source, target = self._source_and_target(job)
         tables = self._tables(job)
         until = time.monotonic() + BUDGET
         try:
@@ -306,7 +306,7 @@ class Mover:
             go(self._context, job, Step.VERIFIED)
 
     def _flip(self, job: Job) -> None:
-        for end in self._ends(job):
+        for end in self._source_and_target(job):
             end.execute("SELECT")  # both servers answer
         before = job.step
         try:
@@ -320,7 +320,7 @@ class Mover:
             raise
 
     def _activate(self, job: Job) -> None:
-        source, target = self._ends(job)
+        source, target = self._source_and_target(job)
         time.sleep(WAIT)  # after the commit of the flip
         # In this order no query over all shards counts a row twice; one that finds a bucket nowhere
         # is repeated.
@@ -374,7 +374,7 @@ class Mover:
 
     def _abort(self, job: Job) -> None:
         release(self._sessions[self._shards[job.source]], job.buckets)  # users write there, so before the target
-        _, target = self._ends(job)
+        _, target = self._source_and_target(job)
         tables = [Table(name, ()) for name in self._names]  # for deletes only, so without columns
         for done, bucket in enumerate(job.buckets):
             self._report(job.step, done, len(job.buckets))
@@ -384,14 +384,14 @@ class Mover:
 
     def _drop_indexes(self, job: Job) -> None:
         if not jobs(self._context, set(Step) - {Step.CLEANED, Step.ABORTED}):
-            for end in self._ends(job):
+            for end in self._source_and_target(job):
                 index.drop(end, [Table(name, ()) for name in self._names])
 
     def _forget_migrated(self, job: Job) -> None:
         """Copy the buckets again whose rows a migration has changed at the target: the source has
         had it too.
         """
-        _, target = self._ends(job)
+        _, target = self._source_and_target(job)
         if changed := changed_there(target, job.buckets):
             set_copied(self._context, job, changed, copied=False)
             if job.step != Step.PLANNED:
@@ -405,7 +405,7 @@ class Mover:
         """
         if self._outbox is None:
             return
-        source, _ = self._ends(job)
+        source, _ = self._source_and_target(job)
         last, until, most = self._outbox.last(source), time.monotonic() + DELIVERY, 0
         while (left := self._outbox.left(source, job.buckets, last)).total:
             most = max(most, left.total)
@@ -425,7 +425,7 @@ class Mover:
         """
         if self._outbox is None:
             return None
-        source, _ = self._ends(job)
+        source, _ = self._source_and_target(job)
         last = self._outbox.last(source)
         while (left := self._outbox.left(source, job.buckets, last)).total:
             if left.parked or time.monotonic() > until:
@@ -438,7 +438,7 @@ class Mover:
         """Let the target give greater ids than the source has given. The source is blocked and
         gives none now.
         """
-        source, target = self._ends(job)
+        source, target = self._source_and_target(job)
         given = source.execute(
             "SELECT bucket, last, base + (SELECT last_value FROM sharding_ids)"
             " FROM sharding_bucket WHERE bucket = ANY(%s)",

@@ -8,11 +8,11 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import connections, models, transaction
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.base import ShardedModel
+from scaleout.sharding.by_user import ByUser
 from scaleout.sharding.fence import FenceTable
 from scaleout.sharding.ids import BUCKETS, take
-from scaleout.sharding.textbook import ByUser
 
 
 class AuthorManager(ByUser["Author"]):
@@ -92,11 +92,11 @@ def author_on(number: int, name: str = "writer") -> Author:
 
 def move(bucket: int, target: int) -> None:
     """Move an empty or already copied bucket as the mover does, without its waits."""
-    known = maps.current()
+    known = shard_map.current()
     source = known.number(bucket)
     set_state(known.shards[source], bucket, "moved")
     with transaction.atomic(using=known.alias):
-        maps.reassign(known.alias, [bucket], source, target)
+        shard_map.reassign(known.alias, [bucket], source, target)
     with connections[known.shards[source]].cursor() as cursor:
         cursor.execute("SELECT base + last_value FROM sharding_bucket, sharding_ids WHERE bucket = %s", [bucket])
         reached = cursor.fetchone()[0]
@@ -117,4 +117,4 @@ def set_state(alias: str, bucket: int, state: str) -> None:
 def every_bucket() -> Iterator[tuple[str, int]]:
     """Yield the alias and the number of each bucket."""
     for bucket in range(BUCKETS):
-        yield maps.current().alias_of(bucket), bucket
+        yield shard_map.current().alias_of(bucket), bucket

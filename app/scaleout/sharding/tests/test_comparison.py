@@ -63,7 +63,7 @@ def side_by_side(shards: None, settings: Settings, monkeypatch: pytest.MonkeyPat
         "scaleout.sharding.router.ShardRouter",
         *settings.DATABASE_ROUTERS,
     ]
-    monkeypatch.setattr(maps, "LEASE", 0.1)
+    monkeypatch.setattr(shard_map, "LEASE", 0.1)
     monkeypatch.setattr(steps, "WAIT", 0.12)
     monkeypatch.setattr(steps, "REST", 0.02)
     monkeypatch.setattr(locks, "REST", 0.02)
@@ -301,7 +301,7 @@ class Machine(RuleBasedStateMachine):
             self.compare()
             for alias in ALIASES:
                 for _, row in self.shards._rows_at(alias):
-                    assert maps.current().alias_for(row["id"]) == alias
+                    assert shard_map.current().alias_for(row["id"]) == alias
 
 
 def in_transaction(run: Run, who: int, block: Block, how: str, narrow: bool) -> None:

@@ -18,8 +18,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from waiting import TIME_FACTOR
 
-from scaleout.sharding import ids
-from scaleout.sharding import map as maps
+from scaleout.sharding import ids, shard_map
 from scaleout.sharding.errors import BucketMoved, MapIncomplete
 from scaleout.sharding.fill import fill
 from scaleout.sharding.ids import BUCKETS, FIRST, body_of, bucket_of, compose, take, take_for
@@ -133,7 +132,7 @@ def test_rows_of_one_bucket_are_made_beside_an_open_transaction_that_made_one() 
 
 
 def test_a_moved_bucket_gives_greater_ids_than_before_there_and_back() -> None:
-    bucket = maps.current().buckets_of(0)[0]
+    bucket = shard_map.current().buckets_of(0)[0]
     take("shard0", bucket, 5000)  # the sequences are not at the same number
     names = [model._meta.db_table for model in TABLES]
     seen = take("shard0", bucket, 2)

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connections
 from waiting import TIME_FACTOR
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.ids import take
 from scaleout.sharding.moving import copy, session, verify
 from scaleout.sharding.moving.state import Step
@@ -69,7 +69,7 @@ def mover(report: Any = lambda *_: None) -> Mover:
 
 
 def authors() -> list[Author]:
-    bucket = maps.current().buckets_of(0)[0]
+    bucket = shard_map.current().buckets_of(0)[0]
     made = [Author(id=id_, name="before") for id_ in take("shard0", bucket, ROWS)]
     return Author.objects.bulk_create(made)
 

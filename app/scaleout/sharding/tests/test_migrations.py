@@ -16,7 +16,7 @@ from django.db.models import Count
 from django.db.models.signals import pre_migrate
 from waiting import TIME_FACTOR
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.errors import BucketMoved
 from scaleout.sharding.ids import bucket_of
 from scaleout.sharding.moving.session import MoveError
@@ -58,13 +58,13 @@ def finish(resumed: Mover) -> None:
 
 
 def names(authors: list[Author]) -> set[str]:
-    maps.current().expire()
+    shard_map.current().expire()
     return {Author.objects.get(pk=author.pk).name.lstrip("author 0123456789") for author in authors}
 
 
 @pytest.mark.parametrize(("step", "count"), some(STEPS, ("copying", 3), ("blocked", 3), ("flipped", 1)))
 def test_a_migration_after_a_mover_was_killed_changes_each_row_once(step: str, count: int) -> None:
-    buckets = maps.current().buckets_of(0)[:4]
+    buckets = shard_map.current().buckets_of(0)[:4]
     authors = library(8, buckets)
     with mover() as one:
         one.start(0, 2, buckets)
@@ -82,7 +82,7 @@ def test_a_migration_after_a_mover_was_killed_changes_each_row_once(step: str, c
 def test_a_migration_while_a_mover_is_at_work_changes_each_row_once(
     step: str, count: int, order: tuple[str, str]
 ) -> None:
-    buckets = maps.current().buckets_of(0)[:4]
+    buckets = shard_map.current().buckets_of(0)[:4]
     authors = library(8, buckets)
     left = count
     failures: list[BaseException] = []
@@ -119,7 +119,7 @@ def test_a_migration_while_a_mover_is_at_work_changes_each_row_once(
 
 def test_a_migration_at_the_target_after_the_source_had_it_changes_no_row_twice() -> None:
     """The source's new rows are copied, then the target changes the copies: the notes say so."""
-    buckets = maps.current().buckets_of(0)[:4]
+    buckets = shard_map.current().buckets_of(0)[:4]
     authors = library(8, buckets)
     pending = {"copying": "shard0", "blocked": "shard2"}
 
@@ -144,7 +144,7 @@ def test_a_migration_at_the_target_after_the_source_had_it_changes_no_row_twice(
 
 @pytest.mark.parametrize(("step", "count"), some([("blocked", 2), ("blocked", 3), ("verified", 1)], ("blocked", 3)))
 def test_what_the_owner_changes_at_the_source_after_a_mover_was_killed_is_not_lost(step: str, count: int) -> None:
-    buckets = maps.current().buckets_of(0)[:2]
+    buckets = shard_map.current().buckets_of(0)[:2]
     authors = library(4, buckets)
     with mover() as one:
         one.start(0, 2, buckets)
@@ -157,7 +157,7 @@ def test_what_the_owner_changes_at_the_source_after_a_mover_was_killed_is_not_lo
 
 
 def test_a_migration_of_rows_that_are_to_be_copied_over_is_no_obstacle() -> None:
-    buckets = maps.current().buckets_of(0)[:2]
+    buckets = shard_map.current().buckets_of(0)[:2]
     authors = library(4, buckets)
     with mover() as one:
         one.run(one.start(0, 2, buckets))

@@ -62,7 +62,7 @@ def take_out() -> None:
 
 
 def buckets() -> list[int]:
-    return maps.current().buckets_of(0)[:4]
+    return shard_map.current().buckets_of(0)[:4]
 
 
 def run(report: Any = lambda *_: None) -> Job:
@@ -104,7 +104,7 @@ def test_a_move_blocks_nothing_before_what_was_there_is_gone(known: bool) -> Non
 
 def test_what_is_left_of_other_buckets_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "DELIVERY", 0.0)
-    put(maps.current().buckets_of(0)[4], parked="now()")
+    put(shard_map.current().buckets_of(0)[4], parked="now()")
     put(buckets()[0], parked="now()", alias=TARGET)
     assert run().step == Step.ACTIVE
 
@@ -142,7 +142,7 @@ def test_events_that_stay_end_the_move_with_one_line_and_no_bucket_is_blocked(
     with pytest.raises(MoveError, match=r"buckets 0,6; 1 of no known bucket\)\. .* `reshard resume`") as raised:
         run()
     assert what in str(raised.value)
-    assert maps.current().buckets_of(0)[:4] == buckets()
+    assert shard_map.current().buckets_of(0)[:4] == buckets()
     assert ask(SOURCE, "SELECT count(*) FROM sharding_bucket WHERE state <> 'active'") == [(0,)]
     take_out()
     assert run().step == Step.ACTIVE

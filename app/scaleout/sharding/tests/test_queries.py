@@ -10,8 +10,7 @@ from django.db import connections, transaction
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.test.utils import CaptureQueriesContext
 
-from scaleout.sharding import map as maps
-from scaleout.sharding import transactions
+from scaleout.sharding import shard_map, transactions
 from scaleout.sharding.errors import BucketMoved, CrossShardRelation, CrossShardTransaction, ShardKeyRequired
 from scaleout.sharding.ids import bucket_of
 from scaleout.sharding.tests.shelves import Author, Book, Leaf, author_on, move, set_state
@@ -219,9 +218,9 @@ def test_a_write_with_an_old_map_is_done_where_the_bucket_has_gone(name: str) ->
     move(bucket, 2)
     with connections["shard2"].cursor() as cursor:
         cursor.execute("INSERT INTO author VALUES (%s, 'writer')", [author.id])
-    assert maps.current().alias_of(bucket) == "shard0"
+    assert shard_map.current().alias_of(bucket) == "shard0"
     WRITES[name](author)
-    assert maps.current().alias_of(bucket) == "shard2"
+    assert shard_map.current().alias_of(bucket) == "shard2"
     assert rows("book")[:2] == [0, 0]
 
 

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from waiting import TIME_FACTOR
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.ids import BUCKETS, bucket_of, take
 from scaleout.sharding.moving import steps, verify
 from scaleout.sharding.moving.session import MoveError
@@ -46,7 +46,7 @@ def ask(alias: str, sql: str, *parameters: Any) -> list[Any]:
 
 def library(count: int, buckets: list[int] | None = None) -> list[Author]:
     """Return that many authors, each with two books of two leaves, spread over `buckets`."""
-    known = maps.current()
+    known = shard_map.current()
     buckets = buckets or list(range(BUCKETS))
     authors = []
     for number in range(count):
@@ -66,12 +66,12 @@ def everything() -> Counter[tuple[str, Any]]:
     """Return each row as its owner has it: the shard that the map names. Copies of moves are not in
     it.
     """
-    maps.current().expire()
+    shard_map.current().expire()
     found: Counter[tuple[str, Any]] = Counter()
     for alias in settings.SHARDING["SHARDS"].values():
         for name in NAMES:
             for row in ask(alias, f"SELECT * FROM {name}"):  # noqa: S608 - our own tables
-                if maps.current().alias_for(row[0]) == alias:
+                if shard_map.current().alias_for(row[0]) == alias:
                     found[name, row] += 1
     return found
 
@@ -83,14 +83,14 @@ def clean_and_whole() -> bool:
     maps.current().expire()
     for number, alias in settings.SHARDING["SHARDS"].items():
         held = ask(alias, "SELECT bucket FROM sharding_bucket WHERE state = 'active' AND NOT logged ORDER BY bucket")
-        if [bucket for (bucket,) in held] != maps.current().buckets_of(number):
+        if [bucket for (bucket,) in held] != shard_map.current().buckets_of(number):
             return False
         if ask(alias, "SELECT FROM sharding_bucket WHERE state <> 'active'") or ask(
             alias, "SELECT FROM sharding_change"
         ):
             return False
         rows = [row[0] for name in NAMES for row in ask(alias, f"SELECT id FROM {name}")]  # noqa: S608 - our own tables
-        if any(maps.current().alias_for(row) != alias for row in rows):
+        if any(shard_map.current().alias_for(row) != alias for row in rows):
             return False
     return True
 
@@ -158,7 +158,7 @@ def users(authors: list[Author], threads: int = 4) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize(("count", "rows"), [(20, 300), pytest.param(100, 1500, marks=pytest.mark.long)])
 def test_many_buckets_move_while_users_write_without_an_error(count: int, rows: int) -> None:
-    buckets = maps.current().buckets_of(0)[:count]
+    buckets = shard_map.current().buckets_of(0)[:count]
     authors = library(rows)
     with users(authors) as wrong, mover() as one:
         job = one.run(one.start(0, 2, buckets))
@@ -172,11 +172,11 @@ def test_many_buckets_move_while_users_write_without_an_error(count: int, rows: 
         one.clean(job)
     assert clean_and_whole()
     assert everything() == before
-    assert set(maps.current().buckets_of(2)) >= set(buckets)
+    assert set(shard_map.current().buckets_of(2)) >= set(buckets)
 
 
 def test_ids_grow_on_after_a_move_though_the_clock_of_the_source_was_ahead() -> None:
-    bucket = maps.current().buckets_of(0)[0]
+    bucket = shard_map.current().buckets_of(0)[0]
     ask("shard0", "UPDATE sharding_bucket SET last = 3000000000::bigint << 11 WHERE bucket = %s", bucket)
     before = take("shard0", bucket, 5)
     with mover() as one:
@@ -185,7 +185,7 @@ def test_ids_grow_on_after_a_move_though_the_clock_of_the_source_was_ahead() -> 
 
 
 def test_the_new_shard_takes_no_write_before_every_old_map_has_expired() -> None:
-    bucket = maps.current().buckets_of(0)[0]
+    bucket = shard_map.current().buckets_of(0)[0]
     seen: list[tuple[float, str]] = []
 
     def report(what: str, _done: int, _of: int) -> None:
@@ -235,7 +235,7 @@ def some(steps_of_all: list[tuple[str, int]], *now: tuple[str, int]) -> list[Any
     ("step", "count"), some(KILLS, ("copying", 6), ("blocked", 2), ("verified", 1), ("flipped", 1))
 )
 def test_a_move_that_was_killed_is_resumed(step: str, count: int) -> None:
-    buckets = maps.current().buckets_of(0)[:8]
+    buckets = shard_map.current().buckets_of(0)[:8]
     authors = library(64, buckets)
     before = everything()
     with mover() as one:
@@ -259,7 +259,7 @@ def test_a_move_that_was_killed_is_resumed(step: str, count: int) -> None:
 
 @pytest.mark.parametrize(("step", "count"), some(KILLS, ("planned", 1), ("blocked", 3), ("flipped", 2)))
 def test_a_move_that_was_killed_is_aborted_unless_the_map_was_flipped(step: str, count: int) -> None:
-    buckets = maps.current().buckets_of(0)[:8]
+    buckets = shard_map.current().buckets_of(0)[:8]
     authors = library(64, buckets)
     before = everything()
     with mover() as one:
@@ -275,13 +275,13 @@ def test_a_move_that_was_killed_is_aborted_unless_the_map_was_flipped(step: str,
         one.abort(job)
     assert everything() == before
     assert clean_and_whole()
-    assert len(maps.current().buckets_of(0)) == 342
+    assert len(shard_map.current().buckets_of(0)) == 342
     authors[1].name = "afterwards"
     authors[1].save()
 
 
 def test_an_abort_that_was_killed_goes_on() -> None:
-    buckets = maps.current().buckets_of(0)[:8]
+    buckets = shard_map.current().buckets_of(0)[:8]
     library(64, buckets)
     before = everything()
     with mover() as one:
@@ -298,7 +298,7 @@ def test_an_abort_that_was_killed_goes_on() -> None:
 
 
 def test_a_clean_up_that_was_killed_goes_on() -> None:
-    buckets = maps.current().buckets_of(0)[:8]
+    buckets = shard_map.current().buckets_of(0)[:8]
     library(64, buckets)
     before = everything()
     with mover() as one:
@@ -312,7 +312,7 @@ def test_a_clean_up_that_was_killed_goes_on() -> None:
 
 
 def test_buckets_move_back_before_and_after_the_source_is_cleaned() -> None:
-    buckets = maps.current().buckets_of(0)[:8]
+    buckets = shard_map.current().buckets_of(0)[:8]
     authors = library(64, buckets)
     with mover() as one:
         there = one.run(one.start(0, 2, buckets))
@@ -331,7 +331,7 @@ def test_buckets_move_back_before_and_after_the_source_is_cleaned() -> None:
 @pytest.mark.parametrize("comparison", ["differing", "differing_rows"])
 def test_a_difference_is_copied_again_and_never_flipped(monkeypatch: pytest.MonkeyPatch, comparison: str) -> None:
     """By a comparison while users write, and by the one of what they wrote, while they must not."""
-    buckets = maps.current().buckets_of(0)[:4]
+    buckets = shard_map.current().buckets_of(0)[:4]
     authors = library(16, buckets)
     before = everything()
 
@@ -355,7 +355,7 @@ def test_a_difference_is_copied_again_and_never_flipped(monkeypatch: pytest.Monk
             with pytest.raises(MoveError, match=r"rows of author differ in the buckets 3, again after 3 copies"):
                 one.run(job)
         assert job.step == Step.COPYING
-        assert maps.current().buckets_of(0)[:4] == buckets
+        assert shard_map.current().buckets_of(0)[:4] == buckets
         authors[1].name = "still writable"
         authors[1].save()
     before = everything()
@@ -402,7 +402,7 @@ def test_a_second_move_waits_for_the_first_one() -> None:
 
 
 def test_a_writer_that_holds_a_bucket_for_long_is_not_broken_off() -> None:
-    buckets = maps.current().buckets_of(0)[:2]
+    buckets = shard_map.current().buckets_of(0)[:2]
     authors = library(4, buckets)
     tried = threading.Event()
 
@@ -431,7 +431,7 @@ def test_a_writer_that_holds_a_bucket_for_long_is_not_broken_off() -> None:
 
 
 def test_a_target_that_is_away_is_said_in_one_line_and_the_move_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    buckets = maps.current().buckets_of(0)[:4]
+    buckets = shard_map.current().buckets_of(0)[:4]
     library(16, buckets)
     before = everything()
 
@@ -459,7 +459,7 @@ def test_a_target_that_is_away_is_said_in_one_line_and_the_move_resumed(monkeypa
 @pytest.mark.parametrize("end", ["shard0", "shard2"])
 @pytest.mark.parametrize("part", [0, 2])
 def test_a_shard_that_is_lost_while_buckets_are_blocked_costs_another_run_and_no_row(end: str, part: int) -> None:
-    buckets = maps.current().buckets_of(0)[:4]
+    buckets = shard_map.current().buckets_of(0)[:4]
     authors = library(16, buckets)
 
     def cut(what: str, done: int, _of: int) -> None:
@@ -504,7 +504,7 @@ def test_a_write_waits_for_a_bucket_that_is_about_to_move() -> None:
     author.save()
     timer.join()
     assert Author.objects.get(pk=author.id).name == "patient"
-    assert maps.current().alias_of(bucket) == "shard2"
+    assert shard_map.current().alias_of(bucket) == "shard2"
 
 
 def test_a_count_in_which_two_shards_show_the_same_bucket_says_that_it_is_not_exact() -> None:

@@ -10,7 +10,7 @@ from django.conf import LazySettings, settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.models import Bucket
 from scaleout.sharding.moving import plan
 from scaleout.sharding.moving.plan import Wanted, even, grouped, parse
@@ -66,8 +66,8 @@ def test_buckets_are_written_as_numbers_and_ranges() -> None:
 def test_a_move_by_the_command_and_its_way_back() -> None:
     said = reshard("move", "--buckets", "0-4", "--to", "2", "--at-once", "1")
     assert said.count("done. Writes to these buckets waited") == 4  # 0 and 3 from shard 0, 1 and 4 from shard 1
-    maps.current().expire()
-    assert {maps.current().number(bucket) for bucket in range(5)} == {2}
+    shard_map.current().expire()
+    assert {shard_map.current().number(bucket) for bucket in range(5)} == {2}
     assert reshard("status").count("active") == 4
     with pytest.raises(CommandError, match="too late to abort"):
         reshard("abort")
@@ -84,8 +84,8 @@ def test_a_new_shard_is_filled_by_the_plan(settings: LazySettings) -> None:
         Bucket.objects.using(settings.SHARDING["SHARDS"][number]).create(bucket=bucket)
     assert "shard 2: 0 buckets" in reshard("plan", "--by", "buckets")
     reshard("move", "--plan", "--by", "buckets", "--at-once", "1024")
-    maps.current().expire()
-    assert sorted(len(maps.current().buckets_of(number)) for number in range(3)) == [341, 341, 342]
+    shard_map.current().expire()
+    assert sorted(len(shard_map.current().buckets_of(number)) for number in range(3)) == [341, 341, 342]
     assert "nothing to move" in reshard("plan", "--by", "buckets")
 
 
@@ -93,8 +93,8 @@ def test_a_shard_is_emptied_by_the_plan() -> None:
     assert "to 0" in reshard("plan", "--without", "2")
     reshard("move", "--plan", "--without", "2", "--at-once", "1024")
     reshard("clean")
-    maps.current().expire()
-    assert maps.current().buckets_of(2) == []
+    shard_map.current().expire()
+    assert shard_map.current().buckets_of(2) == []
     assert not Bucket.objects.using("shard2").exists()
 
 

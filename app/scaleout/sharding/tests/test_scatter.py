@@ -12,8 +12,8 @@ from django.db import DataError, connections
 from django.db.models import F, Q, Value
 from waiting import in_time
 
-from scaleout.sharding import map as maps
 from scaleout.sharding import scatter as scatter_module
+from scaleout.sharding import shard_map
 from scaleout.sharding.ids import bucket_of
 from scaleout.sharding.scatter import THREADS
 from scaleout.sharding.tests.shelves import Author, author_on, set_state
@@ -93,8 +93,8 @@ def test_a_row_that_two_shards_show_is_given_once_and_as_its_holder_has_it() -> 
     with connections["shard2"].cursor() as cursor:
         cursor.execute("INSERT INTO sharding_bucket (bucket, state, last) VALUES (%s, 'active', 0)", [bucket])
         cursor.execute("INSERT INTO author VALUES (%s, 'new')", [author.id])
-    maps.reassign("default", [bucket], 0, 2)
-    maps.current().expire()
+    shard_map.reassign("default", [bucket], 0, 2)
+    shard_map.current().expire()
     assert [one.name for one in Author.objects.scatter(deadline=PATIENT)] == ["new"]
 
 
@@ -132,7 +132,7 @@ def test_a_shard_that_is_down_makes_the_answer_partial(monkeypatch: pytest.Monke
     monkeypatch.setitem(connections["shard1"].settings_dict, "PORT", "1")
     page = Author.objects.scatter(deadline=PATIENT)
     assert (page.partial, page.missing) == (True, ("shard1",))
-    assert page.items == [one for one in authors if maps.current().number(bucket_of(one.id)) != 1]
+    assert page.items == [one for one in authors if shard_map.current().number(bucket_of(one.id)) != 1]
     count, partial = Author.objects.scatter_count(PATIENT)
     assert (count, partial) == (len(page.items), True)
     monkeypatch.undo()
@@ -150,7 +150,7 @@ def test_a_shard_that_hangs_delays_no_other_and_its_queries_end() -> None:
             with in_time():
                 page = Author.objects.scatter(deadline=0.5)
             assert page.missing == ("shard1",)
-    assert [one.id for one in page] == [one.id for one in authors if maps.current().number(bucket_of(one.id)) != 1]
+    assert [one.id for one in page] == [one.id for one in authors if shard_map.current().number(bucket_of(one.id)) != 1]
     page = Author.objects.scatter(deadline=PATIENT)
     assert (page.items, page.partial) == (authors, False)
 

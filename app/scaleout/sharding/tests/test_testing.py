@@ -9,8 +9,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from django.test import TestCase
 
-from scaleout.sharding import map as maps
-from scaleout.sharding import transactions
+from scaleout.sharding import shard_map, transactions
 from scaleout.sharding.errors import BucketMoved, CrossShardTransaction
 from scaleout.sharding.testing import ShardedTestCase, filled
 from scaleout.sharding.tests.shelves import Author, Book, author_on, set_state
@@ -96,14 +95,14 @@ class TestRules(ShardedTestCase):
         author = author_on(0)
         bucket = author.bucket
         assert bucket is not None
-        maps.current().number(bucket)
+        shard_map.current().number(bucket)
         set_state("shard0", bucket, "moved")
         with connections["shard2"].cursor() as cursor:
             cursor.execute(
                 "INSERT INTO sharding_bucket (bucket, state, last, base) VALUES (%s, 'active', 0, 0)", [bucket]
             )
             cursor.execute("INSERT INTO author VALUES (%s, 'other')", [author.pk])
-        maps.reassign("default", [bucket], 0, 2)
+        shard_map.reassign("default", [bucket], 0, 2)
         author.name = "moved"
         author.save()
         assert Author.objects.filter(pk=author.pk).update(name="again") == 1

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections, transaction
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.errors import BucketMoved, CrossShardTransaction
 from scaleout.sharding.ids import bucket_of, take
 from scaleout.sharding.models import Bucket
@@ -122,7 +122,7 @@ def test_a_question_to_all_shards_inside_a_transaction_on_one_is_refused() -> No
 def test_many_rows_of_two_buckets_of_which_one_has_just_moved_are_all_inserted() -> None:
     a, b = two_on(0)
     assert a.bucket is not None
-    maps.current().number(0)
+    shard_map.current().number(0)
     move(a.bucket, 2)
     books = [Book(author_id=one.pk, title=str(number)) for one in (a, b) for number in range(3)]
     Book.objects.bulk_create(books, across_shards=True)
@@ -169,7 +169,7 @@ def test_a_transaction_on_a_bucket_that_takes_no_writes_is_refused_at_its_beginn
 def test_a_transaction_by_an_old_map_is_tried_again_on_the_new_shard() -> None:
     author = author_on(0)
     bucket = bucket_of(author.pk)
-    assert maps.current().number(bucket) == 0
+    assert shard_map.current().number(bucket) == 0
     move(bucket, 2)
 
     def begin() -> str:

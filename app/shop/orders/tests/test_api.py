@@ -23,7 +23,7 @@ from scaleout.gateway import Policy, Service, ServiceSession, deadline
 from scaleout.identity import keys, tokens
 from scaleout.replication import metrics
 from scaleout.sharding.ids import LARGEST, bucket_of, compose
-from scaleout.sharding.map import current
+from scaleout.sharding.shard_map import current
 from waiting import in_time
 
 from shop import services

@@ -16,7 +16,7 @@ from scaleout.events.models import Outbox, databases
 from scaleout.events.outbox import publish
 from scaleout.events.relay import relay, tidy
 from scaleout.events.uuid7 import uuid7
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.ids import bucket_of, compose
 from scaleout.sharding.moving import steps
 
@@ -126,7 +126,7 @@ def test_an_event_that_comes_again_after_its_bucket_has_moved_has_no_second_effe
     product: Product, deliver: Deliver
 ) -> None:
     order = place(product.pk)
-    source, bucket = maps.current().alias_for(ADA), bucket_of(ADA)
+    source, bucket = shard_map.current().alias_for(ADA), bucket_of(ADA)
     Outbox.objects.using(source).all().delete()  # as when it was received: the bucket would not move before
     target = next(number for number in (0, 1, 2) if f"shard{number}" != source)
     # Handled now, and delivered again later.
@@ -138,8 +138,8 @@ def test_an_event_that_comes_again_after_its_bucket_has_moved_has_no_second_effe
     assert status(order) == "rejected"
 
     call_command("reshard", "move", "--buckets", str(bucket), "--to", str(target))
-    maps.current().expire()
-    assert maps.current().alias_for(ADA) == f"shard{target}"
+    shard_map.current().expire()
+    assert shard_map.current().alias_for(ADA) == f"shard{target}"
     assert Inbox.objects.for_key(ADA).count() == 1  # it has come along
     Order.objects.filter(pk=order.pk).update(status=Order.Status.PLACED)
     handle_stock_event.apply(kwargs={"event": event.message()})
@@ -149,7 +149,7 @@ def test_an_event_that_comes_again_after_its_bucket_has_moved_has_no_second_effe
 def test_a_bucket_moves_after_a_lost_event_was_sent_again_and_received(
     product: Product, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, bucket = maps.current().alias_for(ADA), bucket_of(ADA)
+    source, bucket = shard_map.current().alias_for(ADA), bucket_of(ADA)
     order = place(product.pk)
     get_redis_connection("default").flushall()  # the broker loses what it has
     target = next(number for number in (0, 1, 2) if f"shard{number}" != source)
@@ -161,8 +161,8 @@ def test_a_bucket_moves_after_a_lost_event_was_sent_again_and_received(
     assert relay() == 1
     deliver()
     call_command("reshard", "resume")
-    maps.current().expire()
-    assert maps.current().alias_for(ADA) == f"shard{target}"
+    shard_map.current().expire()
+    assert shard_map.current().alias_for(ADA) == f"shard{target}"
     assert (status(order), stock(product), left()) == ("confirmed", (9, 1), 0)
 
 

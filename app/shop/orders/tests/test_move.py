@@ -10,8 +10,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connections
 from pytest_django import Settings
-from scaleout.sharding import map as maps
-from scaleout.sharding import transactions
+from scaleout.sharding import shard_map, transactions
 from scaleout.sharding.ids import bucket_of, compose
 from scaleout.sharding.moving import steps
 
@@ -41,7 +40,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
 @pytest.mark.parametrize(("count", "people"), [(20, 200), pytest.param(100, 1000, marks=pytest.mark.long)])
 def test_a_move_of_users_and_orders_fails_no_order_and_loses_none(count: int, people: int) -> None:
     user_model = apps.get_model("users", "User")
-    buckets = maps.current().buckets_of(0)[:count]
+    buckets = shard_map.current().buckets_of(0)[:count]
     users = [compose(number + 1, buckets[number % count]) for number in range(people)]
     user_model.objects.bulk_create(user_model(id=user, email=f"{user}@example.org", name="u") for user in users)
     orders = [
@@ -89,8 +88,8 @@ def test_a_move_of_users_and_orders_fails_no_order_and_loses_none(count: int, pe
     for thread in threads:
         thread.join(30)
     assert wrong == []
-    maps.current().expire()
-    assert {maps.current().number(bucket_of(user)) for user in users} == {2}
+    shard_map.current().expire()
+    assert {shard_map.current().number(bucket_of(user)) for user in users} == {2}
     assert user_model.objects.using("shard2").count() == people
     total = people * ORDERS + sum(placed.values())
     assert Order.objects.using("shard2").count() == total

@@ -21,8 +21,7 @@ from scaleout.events import outbox
 from scaleout.events.models import Outbox, databases
 from scaleout.events.outbox import publish
 from scaleout.events.statements import FAILURES
-from scaleout.sharding import map as maps
-from scaleout.sharding import transactions
+from scaleout.sharding import shard_map, transactions
 from scaleout.sharding.ids import bucket_of, compose
 from scaleout.sharding.moving import steps
 from scaleout.sharding.transactions import fenced, shard_atomic
@@ -111,7 +110,7 @@ def rename(user: int, number: int) -> None:
 
 def make_users(count: int) -> list[int]:
     model = apps.get_model("users", "User")
-    buckets = maps.current().buckets_of(0)[:count]
+    buckets = shard_map.current().buckets_of(0)[:count]
     users = [compose(1, bucket) for bucket in buckets]
     model.objects.bulk_create([model(id=user, email=f"{user}@example.org", name="u") for user in users])
     return users
@@ -165,8 +164,8 @@ def test_events_are_received_in_order_while_many_buckets_move_under_their_writer
     assert {user: consumer.received[f"user:{user}"] for user in users} == {
         user: list(range(count)) for user, count in counts.items()
     }
-    maps.current().expire()
-    assert {maps.current().number(bucket_of(user)) for user in users} == {2}
+    shard_map.current().expire()
+    assert {shard_map.current().number(bucket_of(user)) for user in users} == {2}
 
 
 def test_a_move_waits_for_an_unavailable_consumer_and_writes_continue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +185,7 @@ def test_a_move_waits_for_an_unavailable_consumer_and_writes_continue(monkeypatc
         rename(user, 2)
         eventually(all_received, 10, "all events to be received")
     assert consumer.received == {f"user:{user}": [0, 1, 2]}
-    assert maps.current().number(bucket_of(user)) == 2
+    assert shard_map.current().number(bucket_of(user)) == 2
 
 
 def test_a_parked_event_stops_the_move_until_a_person_has_looked_at_it(monkeypatch: pytest.MonkeyPatch) -> None:

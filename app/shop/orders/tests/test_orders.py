@@ -9,7 +9,7 @@ from django.db import IntegrityError, connections
 from django.http import HttpResponse
 from django.test import RequestFactory
 from scaleout.problems.middleware import ProblemMiddleware
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.errors import BucketMoved, ShardKeyRequired
 from scaleout.sharding.ids import bucket_of, compose
 
@@ -28,7 +28,7 @@ def test_an_order_and_its_items_are_on_the_shard_of_the_user(user_id: int) -> No
     order, new = Order.objects.place(user_id, LINES, "EUR", "key")
     assert new
     assert (order.status, order.total, order.archived) == ("placed", 4000, False)
-    shard = maps.current().alias_for(user_id)
+    shard = shard_map.current().alias_for(user_id)
     assert Order.objects.using(shard).count() == 1
     assert OrderItem.objects.using(shard).count() == 2
     assert {bucket_of(one.id) for one in (order, *order.items.all())} == {bucket_of(user_id)}

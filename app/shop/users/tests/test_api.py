@@ -14,7 +14,7 @@ from pytest_django import Settings
 from scaleout.identity import tokens
 from scaleout.replication import metrics
 from scaleout.sharding.ids import LARGEST, bucket_of
-from scaleout.sharding.map import current
+from scaleout.sharding.shard_map import current
 
 from shop.users import accounts
 from shop.users.models import User

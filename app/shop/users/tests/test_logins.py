@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import Settings
 from scaleout.identity import revocation, tokens
 from scaleout.sharding.ids import bucket_of
-from scaleout.sharding.map import current
+from scaleout.sharding.shard_map import current
 
 from shop.users import accounts, logins, tasks
 from shop.users.models import Login, User

@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 from scaleout.identity import tokens
 from scaleout.replication import metrics
-from scaleout.sharding.map import current
+from scaleout.sharding.shard_map import current
 from waiting import in_time
 
 from shop import services

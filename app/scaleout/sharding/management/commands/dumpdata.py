@@ -10,7 +10,7 @@ from django.apps import apps
 from django.core.management.commands import dumpdata
 from django.db import router
 
-from scaleout.sharding.route import is_sharded, shard_aliases
+from scaleout.sharding.pruning import is_sharded, shard_aliases
 
 
 class Command(dumpdata.Command):

@@ -53,7 +53,7 @@ class Moves:
 
     def start(self, bucket: int, target: int) -> None:
         """Plan one and run it."""
-        source = maps.current().number(bucket)
+        source = shard_map.current().number(bucket)
         if self.unfinished or source == target:
             return
         self._with(lambda mover: mover.run(mover.start(source, target, [bucket])))
@@ -142,7 +142,7 @@ def reset() -> None:
         [f"UPDATE sharding_bucketmap SET shard = bucket % {len(settings.SHARDING['SHARDS'])} WHERE bucket < {BUCKETS}"],
     )
     _run(PLAIN, [replica, *(f"DELETE FROM {model._meta.db_table}" for model in TWINS.values())])
-    maps.forget()
+    shard_map.forget()
 
 
 def _run(alias: str, statements: list[str]) -> None:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models import Model
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.errors import BucketMoved, ShardingError
 from scaleout.sharding.tests.comparison.twins import FIRST_ID, PLAIN, SHARDED, TWINS
 from scaleout.sharding.transactions import shard_atomic
@@ -169,16 +169,16 @@ class Shards(Side):
 
     def alias_of(self, author: Any) -> str:
         """Return the shard of the author; any if it has none."""
-        return maps.current().alias_of(author.bucket or 0)
+        return shard_map.current().alias_of(author.bucket or 0)
 
     def rows(self) -> Counter[tuple[Any, ...]]:
         """Return the rows as their owners have them."""
-        maps.current().expire()
+        shard_map.current().expire()
         found = [
             (kind, row)
             for alias in settings.SHARDING["SHARDS"].values()
             for kind, row in self._rows_at(alias)
-            if maps.current().alias_for(row["id"]) == alias
+            if shard_map.current().alias_for(row["id"]) == alias
         ]
         return _counted(self, found)
 

@@ -11,13 +11,13 @@ from django.conf import LazySettings, settings
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.errors import MapIncomplete, MapUnavailable
 from scaleout.sharding.fill import fill
 from scaleout.sharding.ids import BUCKETS
-from scaleout.sharding.map import ShardMap
 from scaleout.sharding.models import Bucket, BucketMap, MapVersion, ShardIdentity, ShardMismatchError
 from scaleout.sharding.router import ShardRouter
+from scaleout.sharding.shard_map import ShardMap
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"]),
@@ -30,7 +30,7 @@ def version() -> int:
 
 
 def after_the_lease() -> None:
-    threading.Event().wait(maps.LEASE + 0.05)
+    threading.Event().wait(shard_map.LEASE + 0.05)
 
 
 def test_the_first_fill_spreads_the_buckets_evenly_and_the_shards_agree() -> None:
@@ -63,19 +63,19 @@ def test_every_change_by_any_client_gives_a_new_version_in_the_same_transaction(
     assert version() == before + 1
     assert BucketMap.objects.using("default").get(bucket=5).version == before + 1
     with transaction.atomic(using="default"):
-        maps.reassign("default", [6], 0, 1)
+        shard_map.reassign("default", [6], 0, 1)
         transaction.set_rollback(True, using="default")
     assert version() == before + 1
 
 
 def test_reassigning_takes_only_what_the_source_holds() -> None:
-    assert maps.reassign("default", [0, 1, 3], 0, 2) == 2
-    maps.current().expire()
-    assert [maps.current().number(bucket) for bucket in (0, 1, 3)] == [2, 1, 2]
+    assert shard_map.reassign("default", [0, 1, 3], 0, 2) == 2
+    shard_map.current().expire()
+    assert [shard_map.current().number(bucket) for bucket in (0, 1, 3)] == [2, 1, 2]
 
 
 def test_a_process_learns_of_a_change_after_its_lease_and_asks_for_the_map_only_then() -> None:
-    known = maps.current()
+    known = shard_map.current()
     assert known.number(0) == 0
     with CaptureQueriesContext(connections["default"]) as quiet:
         assert known.number(0) == 0
@@ -85,7 +85,7 @@ def test_a_process_learns_of_a_change_after_its_lease_and_asks_for_the_map_only_
         assert known.number(0) == 0
     assert [query["sql"] for query in asked if "bucketmap" in query["sql"]] == []
     assert [query["sql"] for query in asked if "mapversion" in query["sql"]]
-    maps.reassign("default", [0], 0, 2)
+    shard_map.reassign("default", [0], 0, 2)
     after_the_lease()
     assert known.number(0) == 2
 
@@ -96,11 +96,11 @@ def test_a_map_that_was_read_before_the_machine_was_suspended_is_asked_again(mon
     def clock_gettime(clock: int) -> float:
         return time.monotonic() + (slept[0] if clock == time.CLOCK_BOOTTIME else 0.0)
 
-    monkeypatch.setattr(maps, "LEASE", 60.0)
-    monkeypatch.setattr(maps, "time", SimpleNamespace(monotonic=time.monotonic, clock_gettime=clock_gettime))
-    known = maps.current()
+    monkeypatch.setattr(shard_map, "LEASE", 60.0)
+    monkeypatch.setattr(shard_map, "time", SimpleNamespace(monotonic=time.monotonic, clock_gettime=clock_gettime))
+    known = shard_map.current()
     assert known.number(0) == 0
-    maps.reassign("default", [0], 0, 2)
+    shard_map.reassign("default", [0], 0, 2)
     assert known.number(0) == 0
     slept[0] = 3600.0  # as Linux shows it: CLOCK_MONOTONIC stood still
     assert known.number(0) == 2
@@ -109,7 +109,7 @@ def test_a_map_that_was_read_before_the_machine_was_suspended_is_asked_again(mon
 def test_a_map_that_cannot_be_read_is_refused_after_its_lease_without_a_queue_of_callers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known = maps.current()
+    known = shard_map.current()
     assert known.number(0) == 0
     monkeypatch.setattr(known._breaker, "seconds", 60.0)
     lost = connections["default"].settings_dict
@@ -142,9 +142,9 @@ def test_a_shard_that_is_not_configured_is_named() -> None:
 def test_a_service_without_shards_says_so(settings: LazySettings) -> None:
     settings.SHARDING = settings.SHARDING | {"SHARDS": {}}
     with pytest.raises(MapIncomplete, match="this service has no shards"):
-        maps.current()
+        shard_map.current()
 
 
 def test_the_textbook_name_finds_the_same_shard() -> None:
     assert [ShardRouter()._get_shard(bucket << 11) for bucket in range(4)] == ["shard0", "shard1", "shard2", "shard0"]
-    assert len({maps.current().alias_of(bucket) for bucket in range(BUCKETS)}) == 3
+    assert len({shard_map.current().alias_of(bucket) for bucket in range(BUCKETS)}) == 3

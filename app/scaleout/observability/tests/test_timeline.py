@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from waiting import TIME_FACTOR
 
-from scaleout.observability import way
+from scaleout.observability import timeline
 
 APP = Path(__file__).resolve().parents[3]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -61,7 +61,7 @@ REST = [
 )
 def test_the_hops_come_in_the_order_in_which_they_began(identifier: str, front: str, first: str) -> None:
     head = ["request: abc-1", f"trace: {TRACE}", "began: 2026-11-23 21:00:00.010000 UTC", HEAD]
-    assert list(way.table(way.read(identifier, [*LOGS, front]))) == [*head, first, *REST]
+    assert list(timeline.table(timeline.read(identifier, [*LOGS, front]))) == [*head, first, *REST]
 
 
 def test_lines_of_others_and_what_is_no_line_are_left_out() -> None:
@@ -71,29 +71,29 @@ def test_lines_of_others_and_what_is_no_line_are_left_out() -> None:
         "web-1\t" + json.dumps({"request_id": ["abc-1"], "time": "2026-01-01"}) + "\n",
         line("web-1"), line("web-1", time="yesterday"), line("web-1", time=None), line("web-1", time=7),
     ]  # fmt: skip
-    assert way.read("abc-1", others) == []
+    assert timeline.read("abc-1", others) == []
 
 
 def test_nonsense_for_a_duration_is_none() -> None:
     for value in (None, "x", -1, 1e300, float("nan"), float("inf"), [1]):
-        (step,) = way.read("abc-1", [line("web-1", time="2026-11-23T21:00:00", milliseconds=value, message="m")])
+        (step,) = timeline.read("abc-1", [line("web-1", time="2026-11-23T21:00:00", milliseconds=value, message="m")])
         assert step.milliseconds == 0
 
 
 def test_what_a_terminal_would_obey_is_only_shown() -> None:
     hostile = web("web-1", "000000", 1.0, "GET /\x1b]0;x\x07\u202e\n\x9b2J", level="\x1b[0m", logger="\x1b[0m")
-    shown = "\n".join(way.table(way.read("abc-1", [hostile]))).replace("\n", "")
+    shown = "\n".join(timeline.table(timeline.read("abc-1", [hostile]))).replace("\n", "")
     assert shown.isprintable()
     assert r"\x1b]0;x\x07\u202e\n\x9b2J" in shown
 
 
 def test_an_endless_path_is_cut() -> None:
-    (step,) = way.read("abc-1", [web("web-1", "000000", 1.0, "x" * 10_000)])
-    assert max(map(len, way.table([step]))) < 300
+    (step,) = timeline.read("abc-1", [web("web-1", "000000", 1.0, "x" * 10_000)])
+    assert max(map(len, timeline.table([step]))) < 300
 
 
 def run(identifier: str, text: bytes) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "scaleout.observability.way", identifier, "at all"]
+    command = [sys.executable, "-m", "scaleout.observability.timeline", identifier, "at all"]
     return subprocess.run(command, cwd=APP, input=text, capture_output=True, check=False, timeout=30 * TIME_FACTOR)
 
 

@@ -1,5 +1,5 @@
 """Print one request's way through all containers in order of time: `python -m
-scaleout.observability.way ID WHERE`.
+scaleout.observability.timeline ID WHERE`.
 
 `make trace` runs it. It reads the containers' logs on standard input, each line after the
 container's name and a tab. It needs Python and nothing else. Callers control the content of log
