@@ -11,8 +11,9 @@ from scaleout.caching.conf import conf
 
 
 class CacheLevelMiddleware:
-    """Name the level farthest away that the answer needed, if `CACHING["EXPOSE_TOPOLOGY"]` is set;
-    nothing where none was asked.
+    """Name the farthest level that the answer needed, if `CACHING["EXPOSE_TOPOLOGY"]` is set.
+
+    An answer without a cached value has no such header.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

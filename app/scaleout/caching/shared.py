@@ -15,9 +15,9 @@ In a Redis Cluster a failover may lose the last acknowledged writes: an invalida
 step of the clock. So there the clock's name ends with the node's name, and a clock of another node
 counts as missing.
 
-Values are their release's own (`CACHING["RELEASE"]`): what one has rendered may name files
-that another does not have. The clock, the tags and the messages are everybody's: a change makes the
-values of all releases wrong.
+Each release has values of its own (`CACHING["RELEASE"]`): a rendered value may name files that
+another release lacks. All releases share the clock, the tags and the messages: a change makes the
+values of all of them wrong.
 """
 
 from __future__ import annotations
@@ -174,9 +174,7 @@ class Shared:
     # ── names and answers ─────────────────────────────────────────────────────────────────────────
     @cached_property
     def _release(self) -> str:
-        """The release that this process is of: text without spaces and braces, nothing where nobody
-        has said it.
-        """
+        """Return the release of this process: text without spaces and braces, empty by default."""
         return conf().release
 
     def value_name(self, key: str) -> str:

@@ -1,5 +1,4 @@
-"""What the cache has to know of where values are computed from: `CACHING["SOURCE"]`, the
-dotted name of a module.
+"""The source of cached values: `CACHING["SOURCE"]`, the dotted name of a module.
 
 A cache above a database with replicas needs it: a value computed after an invalidation must be read
 from a server that has the change. By default the source is one database, which always has it.

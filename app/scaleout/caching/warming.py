@@ -60,7 +60,7 @@ def warm(
     seconds: float = 60.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
-    """Warm what the warmers in `only` name, or those of `CACHING["WARMERS"]`, or all.
+    """Warm the warmers in `only`, or those of `CACHING["WARMERS"]`, or all.
 
     Begins nothing after `seconds`. Raises none of their errors.
     """

@@ -65,8 +65,8 @@ def set_seconds() -> None:
     wire.TIMEOUT, wire.SLOW, watch.ANSWER = wire.TIMEOUT * patience, wire.SLOW * patience, watch.ANSWER * patience
 
 
-def main(told: Connection[Any, Any]) -> None:
-    """Do as told until killed."""
+def main(orders: Connection[Any, Any]) -> None:
+    """Follow orders until killed."""
     settings.CACHING = settings.CACHING | {"RELEASE": os.environ.get("RELEASE", "")}
     set_seconds()
     slow = float(os.environ.get("SECONDS_TO_COMPUTE", "0"))

@@ -11,7 +11,7 @@ from django.urls import re_path
 
 from scaleout.gateway import forward
 
-# On a busy machine nobody is to be let through uncounted.
+# On a busy machine no request may pass uncounted.
 settings.CACHES[settings.GATEWAY["CACHE"]]["OPTIONS"] |= {"SOCKET_TIMEOUT": 5.0, "SOCKET_CONNECT_TIMEOUT": 5.0}
 settings.ROOT_URLCONF = "scaleout.gateway.tests.edge"
 settings.GATEWAY = settings.GATEWAY | {
