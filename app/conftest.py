@@ -89,7 +89,7 @@ def shards(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """
     monkeypatch.setattr(scatter, "DEADLINE", 10.0)
     fill("default", settings.SHARDING["SHARDS"])
-    maps.forget()
+    shard_map.forget()
     yield
     shard_map.forget()
 

@@ -17,7 +17,7 @@ from django.db.models.lookups import Exact, In
 from django.db.models.sql import Query
 from django.utils.tree import Node
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import ShardKeyRequired
 from scaleout.sharding.pruning import buckets_of_query, carries_bucket, conditions, is_sharded

@@ -13,8 +13,7 @@ from typing import Any
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 from prometheus_client import Gauge
 
-from scaleout.sharding import map as maps
-from scaleout.sharding import metrics
+from scaleout.sharding import metrics, shard_map
 from scaleout.sharding.conf import conf
 from scaleout.sharding.models import Move
 
@@ -74,7 +73,7 @@ def measure() -> None:
     """
     if not conf().shards:
         return
-    looks = [_look(maps.DATABASE, _MOVE, [metrics.age])]
+    looks = [_look(shard_map.DATABASE, _MOVE, [metrics.age])]
     looks += [_look(alias, _CHANGES, [metrics.changes, metrics.size]) for alias in conf().shards.values()]
     until = time.monotonic() + PATIENCE
     for look in looks:

@@ -31,7 +31,7 @@ class ShardRouter:
         if isinstance(instance, ShardedModel):
             bucket = instance.bucket
             if bucket is not None:
-                return maps.current().alias_of(bucket)
+                return shard_map.current().alias_of(bucket)
             if instance._state.db in conf().shards.values():
                 return instance._state.db
             if instance._state.adding:

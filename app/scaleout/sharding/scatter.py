@@ -22,7 +22,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.db.models import Model, QuerySet
 
 from scaleout.base import PerProcess
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import CrossShardTransaction
 from scaleout.sharding.ids import BUCKETS, bucket_of

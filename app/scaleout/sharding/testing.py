@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.test import TestCase
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.conf import conf
 from scaleout.sharding.fill import fill
 
@@ -22,11 +22,11 @@ from scaleout.sharding.fill import fill
 def filled() -> Iterator[None]:
     """Fill the map and the shards, in transactions that are rolled back at the end of the block."""
     with ExitStack() as stack:
-        for alias in (maps.DATABASE, *conf().shards.values()):
+        for alias in (shard_map.DATABASE, *conf().shards.values()):
             stack.enter_context(_rolled_back(alias))
-        maps.forget()
-        stack.callback(maps.forget)
-        fill(maps.DATABASE, conf().shards)
+        shard_map.forget()
+        stack.callback(shard_map.forget)
+        fill(shard_map.DATABASE, conf().shards)
         yield
 
 
@@ -44,7 +44,7 @@ class ShardedTestCase(TestCase):
     "other"}`.
     """
 
-    databases = {maps.DATABASE, *conf().shards.values()}  # noqa: RUF012 - Django's form
+    databases = {shard_map.DATABASE, *conf().shards.values()}  # noqa: RUF012 - Django's form
 
     @classmethod
     def setUpClass(cls) -> None:

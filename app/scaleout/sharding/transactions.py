@@ -11,7 +11,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from scaleout.base.sql import begins_as_read
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import BucketMoved, CrossShardTransaction
 from scaleout.sharding.fence import OTHER_BUCKET, SQLSTATE

@@ -85,7 +85,7 @@ def empty_tables() -> None:
 
 def author_on(number: int, name: str = "writer") -> Author:
     """Return a new author on shard `number`."""
-    bucket = maps.current().buckets_of(number)[0]
+    bucket = shard_map.current().buckets_of(number)[0]
     alias = settings.SHARDING["SHARDS"][number]
     return Author.objects.create(id=take(alias, bucket)[0], name=name)
 

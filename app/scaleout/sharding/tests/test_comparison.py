@@ -25,8 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from pytest_django import Settings
 from waiting import TIME_FACTOR
 
-from scaleout.sharding import base, scatter, transactions
-from scaleout.sharding import map as maps
+from scaleout.sharding import base, scatter, shard_map, transactions
 from scaleout.sharding.conf import conf
 from scaleout.sharding.errors import BucketMoved
 from scaleout.sharding.ids import bucket_of
@@ -171,7 +170,7 @@ class Machine(RuleBasedStateMachine):
         """Say what will happen to the next mover."""
         number, how = at
         ends = {
-            "source": conf().shards[maps.current().number(bucket)],
+            "source": conf().shards[shard_map.current().number(bucket)],
             "target": conf().shards[target],
         }
         self.moves.at = number, ends.get(how, how)

@@ -143,7 +143,7 @@ def test_a_moved_bucket_gives_greater_ids_than_before_there_and_back() -> None:
             take(settings.SHARDING["SHARDS"][source], bucket)
         # The other buckets of both shards take ids at the same time; that brings the sequences
         # nowhere near.
-        take(settings.SHARDING["SHARDS"][source], maps.current().buckets_of(source)[-1], 100)
+        take(settings.SHARDING["SHARDS"][source], shard_map.current().buckets_of(source)[-1], 100)
         seen += take(settings.SHARDING["SHARDS"][target], bucket, 2)
         with transaction.atomic(using=settings.SHARDING["SHARDS"][target]):
             seen += take(settings.SHARDING["SHARDS"][target], bucket, 50)

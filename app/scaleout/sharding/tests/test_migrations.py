@@ -229,7 +229,7 @@ def test_using_asks_and_changes_what_the_shard_holds_and_no_copy() -> None:
     book.leaves.create(number=1)
     with mover() as one:
         one.run(one.start(0, 2, [bucket_of(author.pk)]))
-    maps.current().expire()
+    shard_map.current().expire()
     shards = list(settings.SHARDING["SHARDS"].values())
     assert [Author.objects.using(alias).count() for alias in shards] == [0, 0, 1]
     assert [Author.objects.db_manager(alias).all().count() for alias in shards] == [0, 0, 1]

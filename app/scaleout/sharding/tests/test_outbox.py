@@ -11,7 +11,7 @@ import pytest
 from django.db import connections, transaction
 from waiting import TIME_FACTOR
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.conf import conf
 from scaleout.sharding.ids import bucket_of
 from scaleout.sharding.moving import steps

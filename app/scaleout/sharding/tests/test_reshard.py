@@ -80,7 +80,7 @@ def clean_and_whole() -> bool:
     """Return whether each bucket is active where the map says, and nothing of a move is left
     anywhere.
     """
-    maps.current().expire()
+    shard_map.current().expire()
     for number, alias in settings.SHARDING["SHARDS"].items():
         held = ask(alias, "SELECT bucket FROM sharding_bucket WHERE state = 'active' AND NOT logged ORDER BY bucket")
         if [bucket for (bucket,) in held] != shard_map.current().buckets_of(number):

@@ -79,8 +79,8 @@ def test_a_move_by_the_command_and_its_way_back() -> None:
 
 def test_a_new_shard_is_filled_by_the_plan(settings: LazySettings) -> None:
     Bucket.objects.using("shard2").all().delete()
-    for bucket, number in ((bucket, bucket % 2) for bucket in maps.current().buckets_of(2)):
-        maps.reassign("default", [bucket], 2, number)
+    for bucket, number in ((bucket, bucket % 2) for bucket in shard_map.current().buckets_of(2)):
+        shard_map.reassign("default", [bucket], 2, number)
         Bucket.objects.using(settings.SHARDING["SHARDS"][number]).create(bucket=bucket)
     assert "shard 2: 0 buckets" in reshard("plan", "--by", "buckets")
     reshard("move", "--plan", "--by", "buckets", "--at-once", "1024")

@@ -34,7 +34,7 @@ def after_the_lease() -> None:
 
 
 def test_the_first_fill_spreads_the_buckets_evenly_and_the_shards_agree() -> None:
-    held = {number: maps.current().buckets_of(number) for number in settings.SHARDING["SHARDS"]}
+    held = {number: shard_map.current().buckets_of(number) for number in settings.SHARDING["SHARDS"]}
     assert [len(buckets) for buckets in held.values()] == [342, 341, 341]
     for number, alias in settings.SHARDING["SHARDS"].items():
         assert list(Bucket.objects.using(alias).order_by("bucket").values_list("bucket", flat=True)) == held[number]
@@ -42,7 +42,7 @@ def test_the_first_fill_spreads_the_buckets_evenly_and_the_shards_agree() -> Non
 
 def test_a_second_fill_changes_nothing_and_gives_a_new_shard_nothing() -> None:
     before = version()
-    maps.reassign("default", [0], 0, 2)
+    shard_map.reassign("default", [0], 0, 2)
     fill("default", settings.SHARDING["SHARDS"])
     assert version() == before + 1
     assert BucketMap.objects.using("default").get(bucket=0).shard == 2
@@ -134,7 +134,7 @@ def test_an_empty_map_says_what_to_do() -> None:
 
 
 def test_a_shard_that_is_not_configured_is_named() -> None:
-    maps.reassign("default", [0], 0, 7)
+    shard_map.reassign("default", [0], 0, 7)
     with pytest.raises(MapIncomplete, match=r"SHARDING\['SHARDS'\] lacks: \[7\]"):
         ShardMap("default", settings.SHARDING["SHARDS"]).number(0)
 

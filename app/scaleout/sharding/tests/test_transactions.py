@@ -31,7 +31,7 @@ def two_on(number: int) -> tuple[Author, Author]:
     """Return two authors whose buckets are on one shard."""
     found = [
         Author.objects.create(id=take(settings.SHARDING["SHARDS"][number], bucket)[0], name="x")
-        for bucket in maps.current().buckets_of(number)[:2]
+        for bucket in shard_map.current().buckets_of(number)[:2]
     ]
     return found[0], found[1]
 

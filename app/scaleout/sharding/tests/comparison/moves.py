@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 
-from scaleout.sharding import map as maps
+from scaleout.sharding import shard_map
 from scaleout.sharding.conf import conf
 from scaleout.sharding.ids import FIRST
 from scaleout.sharding.models import Bucket
