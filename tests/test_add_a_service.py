@@ -127,7 +127,7 @@ def test_a_check_says_what_was_forgotten(added: Path, forgotten: str, check: tup
 
 
 @pytest.fixture
-def stack(request: pytest.FixtureRequest) -> Iterator[Copy]:
+def copied(request: pytest.FixtureRequest) -> Iterator[Copy]:
     """The stack of a copy with the new service, from nothing; removed afterwards, with its data."""
     root = ROOT / ".scale-out" / "test-added"  # where the engine sees it too
     names = ("HTTP_PORT", "HTTPS_PORT", "PROMETHEUS_PORT", "CDN_PORT")
@@ -151,8 +151,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Copy]:
 
 
 @pytest.mark.long
-def test_the_new_service_is_called_through_the_gateway(stack: Copy) -> None:
-    site = Site(int(stack.settings["HTTP_PORT"]))
+def test_the_new_service_is_called_through_the_gateway(copied: Copy) -> None:
+    site = Site(int(copied.settings["HTTP_PORT"]))
     writer = register(Services(users=site, products=site, orders=site))
     assert "/api/reviews/{review_id}" in site.get("/api/openapi.json").json()["paths"]
 
@@ -168,7 +168,7 @@ def test_the_new_service_is_called_through_the_gateway(stack: Copy) -> None:
     after = {"X-Read-After": made.headers["X-Read-After"]}
     assert site.get(path, headers=after).json() == made.json() == made.json() | review | {"author_id": writer.id}
 
-    prometheus = Prometheus(int(stack.settings["PROMETHEUS_PORT"]))
+    prometheus = Prometheus(int(copied.settings["PROMETHEUS_PORT"]))
     wanted = {"web": 1, "users": 1, "products": 1, "orders": 1, "reviews": 1, "workers": 3}
     eventually(
         "Prometheus to scrape the new service beside the others",
