@@ -44,6 +44,7 @@ types_of_app=$(mktemp)
 
 check "ruff check" ruff check "${python[@]}"
 check "ruff format" ruff format --check "${python[@]}"
+check "words" scripts/words.py
 types tests nginx haproxy postgres redis swift prometheus
 # One by one: all in one process take twice as long.
 check "shellcheck" xargs -0 -a <(printf '%s\0' "${shell[@]}") -n 1 shellcheck --external-sources
