@@ -32,8 +32,7 @@ def models_on(alias: str) -> list[type[ShardedModel]]:
 
 
 def outbox_table() -> str | None:
-    """Return the table of the model that `SHARDING["OUTBOX"]` names ("events.Outbox"), None
-    where it is not set.
+    """Return the table of the model in `SHARDING["OUTBOX"]` ("events.Outbox"); None if not set.
 
     Each shard has it. A move waits until no event of its buckets is left in it.
     """

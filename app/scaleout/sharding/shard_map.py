@@ -133,8 +133,8 @@ forget = _current.forget  # the map, as in a new process
 
 
 def current() -> ShardMap:
-    """Return the map of this process's context (`SHARDING["SHARDS"]`). Raises MapIncomplete where
-    there are no shards.
+    """Return the map of this process's context (`SHARDING["SHARDS"]`). Raises MapIncomplete
+    without shards.
     """
     if not conf().shards:
         raise MapIncomplete("this service has no shards: ask the service that owns the rows")

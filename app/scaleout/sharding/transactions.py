@@ -41,9 +41,7 @@ def open_shards() -> list[str]:
 
 
 def shards_of_test() -> list[BaseDatabaseWrapper]:
-    """Return the shards on which this thread is in a transaction of Django's `TestCase`, and in
-    none of its own.
-    """
+    """Return the shards on which this thread is in a transaction of Django's `TestCase` only."""
     shards = set(conf().shards.values())
     opened = [one for one in connections.all(initialized_only=True) if one.alias in shards and one.atomic_blocks]
     return [one for one in opened if not _in_transaction(one)]
@@ -76,7 +74,7 @@ def _guard(execute: Callable[..., Any], sql: Any, params: Any, many: bool, conte
 
 
 def watch(connection: BaseDatabaseWrapper, **_kwargs: Any) -> None:
-    """Look at each statement of a new connection to a shard."""
+    """Watch the statements of a new connection to a shard."""
     if connection.alias in conf().shards.values() and _guard not in connection.execute_wrappers:
         connection.execute_wrappers.append(_guard)
 
