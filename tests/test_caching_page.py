@@ -62,9 +62,9 @@ def python(folder: Path, *arguments: str) -> str:
 
 def test_the_steps_work_in_a_new_project(tmp_path: Path, redis_port: int) -> None:
     python(tmp_path, "-m", "django", "startproject", "mysite", ".")
-    shutil.copytree(
-        ROOT / "app" / "scaleout" / "caching", tmp_path / "scaleout" / "caching", ignore=shutil.ignore_patterns("tests")
-    )
+    toolkit, copied = ROOT / "app" / "scaleout", tmp_path / "scaleout"
+    for package in ("base", "caching"):  # all that the wheel's extra `caching` needs
+        shutil.copytree(toolkit / package, copied / package, ignore=shutil.ignore_patterns("tests"))
     settings, front, model, config = [text for language, text in BLOCKS if language == "python"]
     settings, found = re.subn(r"127\.0\.0\.1:6379", f"127.0.0.1:{redis_port}", settings)
     assert found == 1
