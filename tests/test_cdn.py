@@ -640,9 +640,9 @@ def test_a_failing_origin_gives_a_stale_answer_or_a_problem(origin: Origin) -> N
 
 def recovered(origin: Origin) -> None:
     """Wait until the edge detects its recovered origin: before, it serves purged answers."""
-    path = origin.path(uuid.uuid4().hex, "public, max-age=60")
 
     def asked_again() -> bool:
+        path = origin.path(uuid.uuid4().hex, "public, max-age=60")  # new: nothing refreshes it unseen
         before = origin.edge.get(path)
         origin.edge.purge(path=path)
         return bool(before.ok and origin.edge.get(path).json()["n"] == before.json()["n"] + 1)
@@ -699,7 +699,9 @@ def test_a_tag_purges_the_pages_that_have_it_and_no_others(origin: Origin) -> No
     paths["e"] = origin.path(uuid.uuid4().hex, "public, max-age=60", Cache_Tag="one, four")
 
     def numbers() -> dict[str, int]:
-        return {name: origin.edge.get(path).json()["n"] for name, path in paths.items()}
+        answers = {name: origin.edge.get(path) for name, path in paths.items()}
+        print([how(one) for one in answers.values()])  # for the report of a failure
+        return {name: one.json()["n"] for name, one in answers.items()}
 
     assert set(numbers().values()) == {1}
     assert origin.edge.purge("two").status_code == 200
