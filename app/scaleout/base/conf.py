@@ -19,9 +19,10 @@ from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from math import inf
+from itertools import islice
 from types import MappingProxyType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
@@ -31,6 +32,9 @@ from django.utils.module_loading import import_string
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LABEL = r"\w(?:[\w-]*\w)?"
+_ORIGIN = re.compile(rf"https?://(?:\[[0-9A-Fa-f:.]+\]|{_LABEL}(?:\.{_LABEL})*)(?::[0-9]{{1,5}})?", re.ASCII)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})  # what a project without the dictionary has
 
 
@@ -101,14 +105,18 @@ def _wrong(hint: Any, value: Any, place: str) -> Iterator[str]:
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if kind is Annotated:
         wrong = [*_wrong(inner[0], value, place)]
-        yield from wrong or [f"{place} {text}." for test in inner[1:] if (text := test(value))]
+        # Each test may rely on those before it.
+        yield from wrong or islice((f"{place} {text}." for test in inner[1:] if (text := test(value))), 1)
     elif kind in (Union, UnionType):
         options = [[*_wrong(one, value, place)] for one in inner]
         yield from options[0] if all(options) else []
     elif kind is Any or (kind is float and type(value) is int):
         return
-    elif not isinstance(value, kind) or (type(value) is bool and kind in (int, float)) or _is_text(value, kind):
+    elif not isinstance(value, kind) or (type(value) is bool and kind in (int, float)) or _is_other(value, kind):
         yield f"{place} must be {kind.__name__.lower()}, not {type(value).__name__}."
+    elif kind is str:
+        if _CONTROL.search(value):
+            yield f"{place} must be one line without control characters."
     elif issubclass(kind, Mapping) and inner:
         for key, item in value.items():
             yield from _wrong(inner[0], key, f"{place}: the key {key!r}")
@@ -116,17 +124,34 @@ def _wrong(hint: Any, value: Any, place: str) -> Iterator[str]:
     elif issubclass(kind, Collection) and inner:
         for number, item in enumerate(value):
             yield from _wrong(inner[0], item, f"{place}[{number}]")
+        if text := once(value):
+            yield f"{place} {text}."
 
 
-def _is_text(value: Any, kind: Any) -> bool:
-    """Return whether text stands where a collection should: it would be taken letter by letter."""
+def _is_other(value: Any, kind: Any) -> bool:
+    """Return whether text stands where a collection should, which would be taken letter by letter,
+    or a dictionary where a list should, whose values nothing would read.
+    """
+    if isinstance(value, Mapping):
+        return kind is Collection
     return isinstance(value, str | bytes) and kind not in (str, bytes)
 
 
-def between(least: float, most: float = inf) -> Callable[[float], str | None]:
+def between(least: float, most: float = 10**9) -> Callable[[float], str | None]:
     """Return the test of a number."""
-    limits = f"{least} or more" if most == inf else f"from {least} to {most}"
-    return lambda value: None if least <= value <= most and value != inf else f"must be {limits}, not {value!r}"
+    return lambda value: None if least <= value <= most else f"must be from {least} to {most}, not {value!r}"
+
+
+def once(value: Collection[Any]) -> str | None:
+    """Test that no item of a collection, and no value of a dictionary, stands there twice."""
+    items = [*value.values()] if isinstance(value, Mapping) else [*value]
+    twice = next((one for number, one in enumerate(items) if one in items[:number]), None)
+    return None if twice is None else f"has {twice!r} twice"
+
+
+def filled(value: str) -> str | None:
+    """Test that text is not empty."""
+    return None if value else "must not be empty"
 
 
 def one_of(*allowed: str) -> Callable[[str], str | None]:
@@ -136,17 +161,33 @@ def one_of(*allowed: str) -> Callable[[str], str | None]:
 
 def origin(value: str) -> str | None:
     """Test a URL: scheme, host and port, without a path. Empty is right as well."""
-    if value and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+", value):
-        return f"must be a URL such as http://edge:8081, not {value!r}"
-    return None
-
-
-def _imported(value: str, by: Callable[[str], object]) -> str | None:
     try:
-        by(value)
-    except (ImportError, ValueError) as error:
-        return f"cannot be imported: {error}"
-    return None
+        right = not value or (_ORIGIN.fullmatch(value) and urlsplit(value).port != 0)
+    except ValueError:  # of a port above 65535, or of what is no address of IPv6
+        right = False
+    return None if right else f"must be a URL such as http://edge:8081, not {value!r}"
+
+
+def _imported(name: str, by: Callable[[str], object], test: Callable[[Any], str | None]) -> str | None:
+    try:
+        found = by(name)
+    except Exception as error:  # a module may raise anything when it is imported
+        return f"cannot be imported: {type(error).__name__}: {error}"
+    return test(found)
+
+
+def _callable(found: object) -> str | None:
+    return None if callable(found) else f"must name a function, not {type(found).__name__}"
+
+
+def module_with(*functions: str) -> Callable[[str], str | None]:
+    """Return the test of a module's dotted name."""
+
+    def test(module: object) -> str | None:
+        missing = [one for one in functions if not callable(getattr(module, one, None))]
+        return f"names a module without the functions {', '.join(missing)}" if missing else None
+
+    return lambda value: _imported(value, import_module, test)
 
 
 def _alias(value: str, among: str) -> str | None:
@@ -154,7 +195,18 @@ def _alias(value: str, among: str) -> str | None:
     return None if value in known else f"is {value!r}, which {among} does not name"
 
 
-Dotted = Annotated[str, lambda value: _imported(value, import_string)]  # names a function or a class
-Module = Annotated[str, lambda value: _imported(value, import_module)]
+def redis_cache(value: str) -> str | None:
+    """Test the alias of a cache whose connection to Redis is used. It does not connect."""
+
+    def test(backend: type) -> str | None:
+        modules = [one.__module__ for one in backend.__mro__]
+        is_redis = any(one.startswith("django_redis.") for one in modules)
+        return None if is_redis else f"is {value!r}, which is no cache of django-redis"
+
+    return _alias(value, "CACHES") or _imported(settings.CACHES[value].get("BACKEND", ""), import_string, test)
+
+
+Dotted = Annotated[str, lambda value: _imported(value, import_string, _callable)]  # names a function or a class
+Name = Annotated[str, filled]
 CacheAlias = Annotated[str, lambda value: _alias(value, "CACHES")]
 DatabaseAlias = Annotated[str, lambda value: _alias(value, "DATABASES")]

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from scaleout.base import in_child
 from scaleout.caching import metrics
+from scaleout.caching.conf import LOCAL
 from scaleout.caching.errors import AwayError
 from scaleout.caching.flights import Flights
 from scaleout.caching.ledger import Ledger
@@ -26,7 +27,6 @@ from scaleout.caching.wire import Wire
 
 log = logging.getLogger(__name__)
 
-LOCAL = "local"
 MOST = 10_000  # unsent tags; more are sent as EVERYTHING
 LAST_TRY = 2.0  # seconds that the end of a process waits for Redis, if something is unsent
 

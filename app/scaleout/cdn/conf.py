@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from scaleout.base.conf import Conf, one_of, origin
+from scaleout.base.conf import Conf, Name, one_of, origin
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Settings:
     tag_header: Annotated[str, one_of("Surrogate-Key", "Cache-Tag")] = "Surrogate-Key"
     """The header with the tags of an answer. Cloudflare and Akamai read `Cache-Tag`."""
 
-    personal_headers: Collection[str] = ()
+    personal_headers: Collection[Name] = ()
     """An answer with one of these headers is its caller's own, so no CDN keeps it."""
 
     purge_url: Annotated[str, origin] = ""

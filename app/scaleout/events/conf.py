@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from django.utils.module_loading import import_string
 
-from scaleout.base.conf import Conf, Dotted
+from scaleout.base.conf import Conf, Dotted, Name
 
 
 @dataclass(frozen=True)
 class Settings:
     """The keys of `EVENTS`, in small letters."""
 
-    consumers: Mapping[str, Collection[str]]
+    consumers: Mapping[Name, Collection[Name]]
     """By the name of an event, the names of the Celery tasks that receive it."""
 
-    queue: str = "celery"
+    queue: Name = "celery"
     """The queue in which this service's workers learn that an event was received. If it is
     "<service>.answers", the answers to publish_many go to "<service>.bulk"."""
 
-    queues: Collection[str] | None = None
+    queues: Collection[Name] | None = None
     """The queues whose lengths are measured: `queue` by default."""
 
     headers: Dotted | None = None

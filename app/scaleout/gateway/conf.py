@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from scaleout.base.conf import CacheAlias, Conf, Dotted, between, origin
+from scaleout.base.conf import CacheAlias, Conf, Dotted, Name, between, filled, origin, redis_cache
 
 
-def _filled(value: str) -> str | None:
-    return None if value else "must not be empty"
+def _service(value: str) -> str | None:
+    return None if re.fullmatch(r"[A-Za-z0-9_-]+", value) else "must be a word of letters, digits, - and _"
+
+
+def _plain(value: str) -> str | None:
+    return "must begin with http://: the gateway speaks no TLS" if value.startswith("https:") else None
 
 
 def _path(value: str) -> str | None:
-    return None if not value or value.startswith("/") else f"must be a path such as /health/, not {value!r}"
+    right = not value or re.fullmatch("/[!-~]*", value)
+    return None if right else f"must be a path such as /health/, not {value!r}"
 
 
 @dataclass(frozen=True)
 class Settings:
     """The keys of `GATEWAY`, in small letters."""
 
-    services: Mapping[str, Annotated[str, origin, _filled]]
+    services: Mapping[Annotated[str, _service], Annotated[str, filled, origin, _plain]]
     """By the name of a service its URL: scheme, host and port. /api/<name>/ goes there."""
 
     concurrency: Annotated[int, between(1)] = 2
@@ -45,8 +51,13 @@ class Settings:
     headers: Dotted | None = None
     """A function without arguments that returns headers for the service, such as a trace."""
 
-    drain_marker: str | None = None
+    drain_marker: Name | None = None
     """The path of a file that exists while this replica drains. DrainingMiddleware needs it."""
+
+    def wrong(self) -> Iterator[str]:
+        """Yield what is wrong between two keys."""
+        if self.rate and (text := redis_cache(self.cache)):
+            yield f"GATEWAY['RATE'] needs a cache of django-redis: GATEWAY['CACHE'] {text}."
 
 
 conf = Conf("GATEWAY", Settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scaleout.base.conf import Conf, Dotted
+from scaleout.base.conf import Conf, Dotted, Name
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Settings:
     databases: Dotted
     """A function without arguments that returns a Condition, from memory."""
 
-    drain_marker: str
+    drain_marker: Name
     """The path of a file that exists while this replica drains."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scaleout.base.conf import CacheAlias, Conf
+from scaleout.base.conf import CacheAlias, Conf, redis_cache
 from scaleout.identity.keys import Keyring
 
 
@@ -17,6 +18,11 @@ class Settings:
 
     cache: CacheAlias = "default"
     """A cache of django-redis. It keeps the list of logins that have ended."""
+
+    def wrong(self) -> Iterator[str]:
+        """Yield what is wrong with the cache, the one by default too."""
+        if text := redis_cache(self.cache):
+            yield f"IDENTITY['CACHE'] {text}."
 
 
 conf = Conf("IDENTITY", Settings)

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from scaleout.base.conf import Conf, Dotted
+from scaleout.base.conf import Conf, Dotted, Name
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Settings:
     expose_topology: bool = False
     """Whether answers have `X-Served-By`."""
 
-    replica_name: str = field(default_factory=socket.gethostname)
+    replica_name: Name = field(default_factory=socket.gethostname)
     """The name of this replica in `X-Served-By`: the host's name by default."""
 
     measures: Collection[Dotted] = ()
     """Functions that set gauges, called at each request of Prometheus: fast, and without errors."""
 
-    routine_tasks: Collection[str] = ()
+    routine_tasks: Collection[Name] = ()
     """Names of Celery tasks that run every few seconds. Only a failure of theirs is logged."""
 
 

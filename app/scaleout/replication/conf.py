@@ -6,7 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from scaleout.base.conf import CacheAlias, Conf, DatabaseAlias, Dotted, between
+from django.apps import apps
+
+from scaleout.base.conf import Conf, DatabaseAlias, Dotted, between, redis_cache
+
+
+def _application(value: str) -> str | None:
+    return None if value in apps.app_configs else f"is {value!r}, which is the label of no application"
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Settings:
     """By alias, the share of a replica in the reads; 1 by default. A replica of weight 0 gets only
     the reads that name it."""
 
-    primary_read_apps: Collection[str] = ()
+    primary_read_apps: Collection[Annotated[str, _application]] = ()
     """The labels of the applications whose reads all go to the primary."""
 
     guard: bool = False
@@ -30,7 +36,7 @@ class Settings:
     """How many threads of a process may wait for a slow commit: one fewer than it has, so that one
     is left for reads."""
 
-    positions: CacheAlias | None = None
+    positions: Annotated[str, redis_cache] | None = None
     """A cache of django-redis that keeps the position of each user's last write, for clients that
     send no `X-Read-After`."""
 
@@ -42,6 +48,8 @@ class Settings:
 
     def wrong(self) -> Iterator[str]:
         """Yield what is wrong between two keys."""
+        if "default" in self.replicas:
+            yield "REPLICATION['REPLICAS'] names 'default', which is the primary."
         for alias in self.weights.keys() - self.replicas:
             yield f"REPLICATION['WEIGHTS'] names {alias!r}, which REPLICATION['REPLICAS'] does not."
         if self.positions and not self.user:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from django.apps import apps
 
-from scaleout.base.conf import Conf, DatabaseAlias
+from scaleout.base.conf import Conf, DatabaseAlias, between, once
 
 COLUMNS = {"id", "bucket", "parked_at"}  # of an outbox: what a move reads
+Shards = Annotated[Mapping[Annotated[int, between(0, 2**15 - 1)], DatabaseAlias], once]  # a smallint in the map
 
 
 @dataclass(frozen=True)
 class Settings:
     """The keys of `SHARDING`, in small letters."""
 
-    shards: Mapping[int, DatabaseAlias] = field(default_factory=dict)
+    shards: Shards = field(default_factory=dict)
     """By number, the alias of each shard of this service. The map is in `default`."""
 
-    groups: Mapping[DatabaseAlias, Mapping[int, DatabaseAlias]] = field(default_factory=dict)
+    groups: Mapping[DatabaseAlias, Shards] = field(default_factory=dict)
     """For the command `reshard`: by the alias of the database with the map, its shards."""
 
     outbox: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from scaleout.base.conf import Conf, between
+from scaleout.base.conf import Conf, Name, between
 
 
 def _kind(value: Mapping[str, Any]) -> str | None:
@@ -14,10 +14,14 @@ def _kind(value: Mapping[str, Any]) -> str | None:
     if value.keys() != {"paths", "seconds"}:
         return "must have the keys paths and seconds"
     paths, seconds = value["paths"], value["seconds"]
-    if not isinstance(paths, list | tuple) or not paths or not all(isinstance(one, str) for one in paths):
-        return "must have a list of prefixes as its paths"
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        return f"must have a number above 0 as its seconds, not {seconds!r}"
+    if (
+        not isinstance(paths, list | tuple)
+        or not paths
+        or not all(isinstance(one, str) and one.startswith("/") for one in paths)
+    ):
+        return "must have a list of prefixes, each with / first, as its paths"
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 10**9:
+        return f"must have a number above 0, at most {10**9}, as its seconds, not {seconds!r}"
     return None
 
 
@@ -28,7 +32,7 @@ class Settings:
     try_seconds: Annotated[float, between(0.001)]
     """How long the load balancer waits for an answer before it asks another replica."""
 
-    kinds: Mapping[str, Annotated[Mapping[str, Any], _kind]]
+    kinds: Mapping[Name, Annotated[Mapping[str, Any], _kind]]
     """By name `{"paths": [prefixes], "seconds": most}`: how long a request may wait. The first kind
     counts whose paths match."""
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from scaleout.base.conf import CacheAlias, Conf, DatabaseAlias, Dotted, Module, between, one_of
+from scaleout.base.conf import (
+    CacheAlias,
+    Conf,
+    DatabaseAlias,
+    Dotted,
+    between,
+    module_with,
+    one_of,
+    origin,
+    redis_cache,
+)
 
 
 @dataclass(frozen=True)
@@ -23,9 +34,11 @@ class Form:
     names: Collection[str] = ()
     services: Mapping[str, Annotated[int, between(1)]] | None = None
     function: Dotted | None = None
-    module: Module | None = None
+    module: Annotated[str, module_with("join")] | None = None
     cache: CacheAlias = "default"
     databases: Collection[DatabaseAlias] = ()
+    edge: Annotated[str, origin] = ""
+    redis: Annotated[str, redis_cache] = "default"
     ring: Any = None
 
 
@@ -86,22 +99,40 @@ def test_an_unknown_key_has_the_nearest_known_one_or_all_as_its_hint(settings: A
         ("RATE", True, "THINGS['RATE'] must be int, not bool."),
         ("RATE", 1.0, "THINGS['RATE'] must be int, not float."),
         ("RATE", 11, "THINGS['RATE'] must be from 0 to 10, not 11."),
-        ("SECONDS", -1, "THINGS['SECONDS'] must be 0 or more, not -1."),
-        ("SECONDS", float("inf"), "THINGS['SECONDS'] must be 0 or more, not inf."),
-        ("SECONDS", float("nan"), "THINGS['SECONDS'] must be 0 or more, not nan."),
+        ("SECONDS", -1, "THINGS['SECONDS'] must be from 0 to 1000000000, not -1."),
+        ("SECONDS", float("inf"), "THINGS['SECONDS'] must be from 0 to 1000000000, not inf."),
+        ("SECONDS", float("nan"), "THINGS['SECONDS'] must be from 0 to 1000000000, not nan."),
         ("SECONDS", True, "THINGS['SECONDS'] must be float, not bool."),
         ("ON", 1, "THINGS['ON'] must be bool, not int."),
         ("COLOUR", "green", "THINGS['COLOUR'] must be one of red, blue, not 'green'."),
         ("NAMES", "abc", "THINGS['NAMES'] must be collection, not str."),
         ("NAMES", ["a", 1], "THINGS['NAMES'][1] must be str, not int."),
         ("SERVICES", [], "THINGS['SERVICES'] must be mapping, not list."),
-        ("SERVICES", {"a": 0}, "THINGS['SERVICES']['a'] must be 1 or more, not 0."),
+        ("SERVICES", {"a": 0}, "THINGS['SERVICES']['a'] must be from 1 to 1000000000, not 0."),
         ("SERVICES", {1: 1}, "THINGS['SERVICES']: the key 1 must be str, not int."),
-        ("FUNCTION", "nothing.here", "THINGS['FUNCTION'] cannot be imported: No module named 'nothing'."),
-        ("FUNCTION", "os.path.nope", "THINGS['FUNCTION'] cannot be imported: Module \"os.path\" does not define a"),
-        ("FUNCTION", "", "THINGS['FUNCTION'] cannot be imported:  doesn't look like a module path."),
-        ("MODULE", "nothing", "THINGS['MODULE'] cannot be imported: No module named 'nothing'."),
-        ("MODULE", "", "THINGS['MODULE'] cannot be imported: Empty module name."),
+        (
+            "FUNCTION",
+            "nothing.here",
+            "THINGS['FUNCTION'] cannot be imported: ModuleNotFoundError: No module named 'nothing'.",
+        ),
+        (
+            "FUNCTION",
+            "os.path.nope",
+            "THINGS['FUNCTION'] cannot be imported: ImportError: Module \"os.path\" does not define a",
+        ),
+        ("FUNCTION", "", "THINGS['FUNCTION'] cannot be imported: ImportError:  doesn't look like a module path."),
+        ("MODULE", "nothing", "THINGS['MODULE'] cannot be imported: ModuleNotFoundError: No module named 'nothing'."),
+        ("MODULE", "", "THINGS['MODULE'] cannot be imported: ValueError: Empty module name."),
+        ("FUNCTION", "..here", "THINGS['FUNCTION'] cannot be imported: TypeError: "),
+        ("FUNCTION", "os.sep", "THINGS['FUNCTION'] must name a function, not str."),
+        ("MODULE", "..here", "THINGS['MODULE'] cannot be imported: TypeError: "),
+        ("MODULE", "sys", "THINGS['MODULE'] names a module without the functions join."),
+        ("REDIS", "none", "THINGS['REDIS'] is 'none', which CACHES does not name."),
+        ("REDIS", "local", "THINGS['REDIS'] is 'local', which is no cache of django-redis."),
+        ("URL", "a\nb", "THINGS['URL'] must be one line without control characters."),
+        ("NAMES", {"a": "b"}, "THINGS['NAMES'] must be collection, not dict."),
+        ("NAMES", ["a", "a"], "THINGS['NAMES'] has 'a' twice."),
+        ("SECONDS", 10**9 + 1, "THINGS['SECONDS'] must be from 0 to 1000000000, not 1000000001."),
         ("CACHE", "none", "THINGS['CACHE'] is 'none', which CACHES does not name."),
         ("DATABASES", ["none"], "THINGS['DATABASES'][0] is 'none', which DATABASES does not name."),
     ],
@@ -128,4 +159,37 @@ def test_right_values_are_no_errors(settings: Any) -> None:
         "DATABASES": ["default"],
         "RING": object(),
     }
+    assert conf.check() == []
+
+
+@pytest.mark.parametrize("code", ["import os\nos.environ['NOT_THERE']", "def (:", "1 / 0"])
+def test_a_module_that_fails_when_it_is_imported_is_an_error_and_no_traceback(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    (tmp_path / "failing.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.THINGS = GOOD | {"FUNCTION": "failing.name", "MODULE": "failing"}
+    assert [error.msg.split(": ")[0] for error in conf.check()] == [
+        "THINGS['FUNCTION'] cannot be imported",
+        "THINGS['MODULE'] cannot be imported",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a:99999", "http://a:x", "http://a:0", "http://a:", "http://a:80:90", "http://:80", "http://", "http://[",
+        "http://[1]", "http://...", "http://-", "http://a/path", "http://a@b", "ftp://a", "a:80",
+    ],
+)  # fmt: skip
+def test_a_wrong_url_is_named(settings: Any, url: str) -> None:
+    settings.THINGS = GOOD | {"EDGE": url}
+    assert [error.msg for error in conf.check()] == [
+        f"THINGS['EDGE'] must be a URL such as http://edge:8081, not {url!r}."
+    ]
+
+
+@pytest.mark.parametrize("url", ["", "http://a", "https://a.example:65535", "http://a_b-1:80", "http://[::1]:80"])
+def test_a_right_url_is_no_error(settings: Any, url: str) -> None:
+    settings.THINGS = GOOD | {"EDGE": url}
     assert conf.check() == []

@@ -19,6 +19,7 @@ from checking import complaints
         ),
         ({"PURGE_SECRET": b"secret"}, "E004 CDN['PURGE_SECRET'] must be str, not bytes."),
         ({"PURGE_URL": "http://edge", "PURGE_SECRET": ""}, "E005 CDN['PURGE_URL'] needs CDN['PURGE_SECRET']."),
+        ({"PURGE_SECRET": "a\nb"}, "E004 CDN['PURGE_SECRET'] must be one line without control characters."),
         ({"PURGE_ADDRESS": ""}, "E002 CDN['PURGE_ADDRESS'] is no setting of scaleout.cdn."),
     ],
 )

@@ -18,9 +18,19 @@ from checking import complaints
         ),
         ({"QUEUE": None}, "E004 EVENTS['QUEUE'] must be str, not NoneType."),
         ({"QUEUES": "celery"}, "E004 EVENTS['QUEUES'] must be collection, not str."),
-        ({"HEADERS": "nothing.here"}, "E004 EVENTS['HEADERS'] cannot be imported: No module named 'nothing'."),
-        ({"SIGN": "nothing.here"}, "E004 EVENTS['SIGN'] cannot be imported: No module named 'nothing'."),
+        (
+            {"HEADERS": "nothing.here"},
+            "E004 EVENTS['HEADERS'] cannot be imported: ModuleNotFoundError: No module named 'nothing'.",
+        ),
+        (
+            {"SIGN": "nothing.here"},
+            "E004 EVENTS['SIGN'] cannot be imported: ModuleNotFoundError: No module named 'nothing'.",
+        ),
         ({"VERIFY": print}, "E004 EVENTS['VERIFY'] must be str, not builtin_function_or_method."),
+        ({"QUEUE": ""}, "E004 EVENTS['QUEUE'] must not be empty."),
+        ({"QUEUES": [""]}, "E004 EVENTS['QUEUES'][0] must not be empty."),
+        ({"CONSUMERS": {"": ["a"]}}, "E004 EVENTS['CONSUMERS']: the key '' must not be empty."),
+        ({"CONSUMERS": {"made": [""]}}, "E004 EVENTS['CONSUMERS']['made'][0] must not be empty."),
         ({"CONSUMER": {}}, "E002 EVENTS['CONSUMER'] is no setting of scaleout.events."),
     ],
 )

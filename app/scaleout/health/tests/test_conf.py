@@ -11,8 +11,12 @@ from checking import complaints
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"DATABASES": "nothing.here"}, "E004 HEALTH['DATABASES'] cannot be imported: No module named 'nothing'."),
+        (
+            {"DATABASES": "nothing.here"},
+            "E004 HEALTH['DATABASES'] cannot be imported: ModuleNotFoundError: No module named 'nothing'.",
+        ),
         ({"DRAIN_MARKER": None}, "E004 HEALTH['DRAIN_MARKER'] must be str, not NoneType."),
+        ({"DRAIN_MARKER": ""}, "E004 HEALTH['DRAIN_MARKER'] must not be empty."),
         ({"MARKER": ""}, "E002 HEALTH['MARKER'] is no setting of scaleout.health."),
     ],
 )

@@ -13,6 +13,7 @@ from checking import complaints
     [
         ({"KEYRING": "pem"}, "E004 IDENTITY['KEYRING'] must be keyring, not str."),
         ({"CACHE": "none"}, "E004 IDENTITY['CACHE'] is 'none', which CACHES does not name."),
+        ({"CACHE": "local"}, "E005 IDENTITY['CACHE'] is 'local', which is no cache of django-redis."),
         ({"CASH": ""}, "E002 IDENTITY['CASH'] is no setting of scaleout.identity."),
     ],
 )

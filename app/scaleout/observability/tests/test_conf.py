@@ -15,9 +15,11 @@ from checking import complaints
         ({"REPLICA_NAME": None}, "E004 OBSERVABILITY['REPLICA_NAME'] must be str, not NoneType."),
         (
             {"MEASURES": ["nothing.here"]},
-            "E004 OBSERVABILITY['MEASURES'][0] cannot be imported: No module named 'nothing'.",
+            "E004 OBSERVABILITY['MEASURES'][0] cannot be imported: ModuleNotFoundError: No module named 'nothing'.",
         ),
         ({"ROUTINE_TASKS": "events.relay"}, "E004 OBSERVABILITY['ROUTINE_TASKS'] must be collection, not str."),
+        ({"REPLICA_NAME": "a\nb"}, "E004 OBSERVABILITY['REPLICA_NAME'] must be one line without control characters."),
+        ({"MEASURES": ["os.sep"]}, "E004 OBSERVABILITY['MEASURES'][0] must name a function, not str."),
         ({"MEASURE": []}, "E002 OBSERVABILITY['MEASURE'] is no setting of scaleout.observability."),
     ],
 )

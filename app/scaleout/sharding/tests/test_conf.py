@@ -15,6 +15,13 @@ from checking import complaints
         ({"SHARDS": {"0": "shard0"}}, "E004 SHARDING['SHARDS']: the key '0' must be int, not str."),
         ({"SHARDS": {0: "none"}}, "E004 SHARDING['SHARDS'][0] is 'none', which DATABASES does not name."),
         ({"GROUPS": {"none": {}}}, "E004 SHARDING['GROUPS']: the key 'none' is 'none', which DATABASES does not name."),
+        ({"SHARDS": {-1: "shard0"}}, "E004 SHARDING['SHARDS']: the key -1 must be from 0 to 32767, not -1."),
+        ({"SHARDS": {32768: "shard0"}}, "E004 SHARDING['SHARDS']: the key 32768 must be from 0 to 32767, not 32768."),
+        ({"SHARDS": {0: "shard0", 1: "shard0"}}, "E004 SHARDING['SHARDS'] has 'shard0' twice."),
+        (
+            {"GROUPS": {"default": {0: "shard0", 1: "shard0"}}},
+            "E004 SHARDING['GROUPS']['default'] has 'shard0' twice.",
+        ),
         ({"OUTBOX": 7}, "E004 SHARDING['OUTBOX'] must be str, not int."),
         ({"SHARD": {}}, "E002 SHARDING['SHARD'] is no setting of scaleout.sharding."),
     ],

@@ -11,7 +11,7 @@ from checking import complaints
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"TRY_SECONDS": 0}, "E004 SHEDDING['TRY_SECONDS'] must be 0.001 or more, not 0."),
+        ({"TRY_SECONDS": 0}, "E004 SHEDDING['TRY_SECONDS'] must be from 0.001 to 1000000000, not 0."),
         ({"KINDS": {"pages": ["/"]}}, "E004 SHEDDING['KINDS']['pages'] must be mapping, not list."),
         (
             {"KINDS": {"pages": {"paths": ["/"]}}},
@@ -19,11 +19,19 @@ from checking import complaints
         ),
         (
             {"KINDS": {"pages": {"paths": "/", "seconds": 1.0}}},
-            "E004 SHEDDING['KINDS']['pages'] must have a list of prefixes as its paths.",
+            "E004 SHEDDING['KINDS']['pages'] must have a list of prefixes, each with / first, as its paths.",
         ),
         (
             {"KINDS": {"pages": {"paths": ["/"], "seconds": 0}}},
-            "E004 SHEDDING['KINDS']['pages'] must have a number above 0 as its seconds, not 0.",
+            "E004 SHEDDING['KINDS']['pages'] must have a number above 0, at most 1000000000, as its seconds, not 0.",
+        ),
+        (
+            {"KINDS": {"pages": {"paths": ["pages"], "seconds": 1.0}}},
+            "E004 SHEDDING['KINDS']['pages'] must have a list of prefixes, each with / first, as its paths.",
+        ),
+        (
+            {"KINDS": {"pages": {"paths": ["/"], "seconds": float("inf")}}},
+            "E004 SHEDDING['KINDS']['pages'] must have a number above 0, at most 1000000000, as its seconds, not inf.",
         ),
         ({"KIND": {}}, "E002 SHEDDING['KIND'] is no setting of scaleout.shedding."),
     ],
