@@ -22,12 +22,13 @@ TOOLKIT = {
 REGISTRY = (APP / "shop" / "services" / "registry.py").read_text(encoding="utf-8")
 SERVICES = set(re.findall(r'Service\(\s*"([a-z]+)"', REGISTRY)) - {"web"}
 SHOP = SERVICES | {"services", "serving", "shared_state", "storefront"}
+BY_NAME = {"import_module", "import_string", "__import__"}  # functions that import what a string names
 LEAVES = "a relative import that leaves everything"
 
 
 def sources(folder: Path) -> list[Path]:
-    """Return the Python files below `folder`, tests too."""
-    return sorted(folder.rglob("*.py"))
+    """Return the Python files below `folder`, tests too, or the file itself."""
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder] * (folder.suffix == ".py")
 
 
 def packages(folder: Path) -> set[str]:
@@ -35,11 +36,28 @@ def packages(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.is_dir()} | {path.stem for path in folder.glob("*.py")}
 
 
+def called(node: ast.Call, renamed: dict[str, str]) -> str:
+    """Return the last name of what is called, by its name where it was made."""
+    match node.func:
+        case ast.Name(id=name):
+            return renamed.get(name, name)
+        case ast.Attribute(attr=name):
+            return name
+    return ""
+
+
 def imported(path: Path, root: Path) -> Iterator[tuple[int, str]]:
     """Yield the line and the dotted name of each import in a file below `root`, by statement or by
     name.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    renamed = {
+        alias.asname: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
     for node in ast.walk(tree):
         match node:
             case ast.Import():
@@ -52,11 +70,11 @@ def imported(path: Path, root: Path) -> Iterator[tuple[int, str]]:
                 around = package[: len(package) - level + 1] if level else ()
                 start = ".".join([*around, *([module] if module else [])])
                 yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
-            case ast.Call(
-                func=ast.Name(id="import_module") | ast.Attribute(attr="import_module"),
-                args=[ast.Constant(str(name)), *_],
-            ):
-                yield node.lineno, name
+            case ast.Call(args=[ast.Constant(str(name)), *_]) if called(node, renamed) in BY_NAME:
+                package = path.relative_to(root).parts[:-1]
+                dots = len(name) - len(name.lstrip("."))
+                around = package[: len(package) - dots + 1] if dots else ()
+                yield node.lineno, ".".join([*around, name.lstrip(".")])
 
 
 def within(name: str, packages: set[str]) -> bool:
@@ -83,9 +101,8 @@ def toolkit_offences(app: Path) -> list[str]:
     own = packages(app)
     return [
         offence
-        for folder in sorted((app / "scaleout").iterdir())
-        if folder.is_dir()
-        for offence in offences(folder, own, {f"scaleout.{folder.name}", "scaleout.base"}, app)
+        for part in sorted((app / "scaleout").iterdir())
+        for offence in offences(part, own, {f"scaleout.{part.stem}", "scaleout.base"}, app)
     ]
 
 
@@ -116,9 +133,10 @@ def test_the_client_of_the_gateway_does_not_import_its_edge() -> None:
 
 # What the toolkit's strings may not say: a service by itself, a task, a path or a table of the
 # shop, or of `config`.
+_NAMES = "|".join(sorted(SERVICES))
 SHOPS = re.compile(
-    r"^(users|products|orders|storefront|shop)$|\b(users|products|orders|storefront|stateless|config|shop)\.[a-z]\w+"
-    r"|/api/(users|products|orders)\b|\b(users|products|orders|stateless)_[a-z]+"
+    rf"^({_NAMES}|storefront|shop)$|\b({_NAMES}|storefront|stateless|config|shop)\.[a-zA-Z]\w+"
+    rf"|/api/({_NAMES})\b|\b({_NAMES}|stateless)_[a-z]+"
 )
 # Tokens name who signs them and who is meant: on the wire since the first release.
 TOKENS = {("scaleout/identity/tokens.py", "users"), ("scaleout/identity/tokens.py", "shop")}
@@ -149,6 +167,7 @@ def test_the_toolkit_names_nothing_of_the_shop_not_even_in_a_string() -> None:
     ("said", "found"),
     [
         ("users", True), ("orders.tasks.handle", True), ("see /api/products/7", True), ("FROM users_user", True),
+        ("orders.Order", True),
         ("config.pulse", True), ("users write on", False), ("the positions of users", False), ("a.config", False),
     ],
 )  # fmt: skip
@@ -173,6 +192,16 @@ def test_every_package_is_known_to_these_rules() -> None:
         ("import shop.users.models", ["scaleout/caching/broken.py:1: shop.users.models"]),
         ("from config import settings", ["scaleout/caching/broken.py:1: config.settings"]),
         ("import importlib\nimportlib.import_module('shop')", ["scaleout/caching/broken.py:2: shop"]),
+        ("__import__('scaleout.health')", ["scaleout/caching/broken.py:1: scaleout.health"]),
+        (
+            "import_string('scaleout.health.ready')",
+            ["scaleout/caching/broken.py:1: scaleout.health.ready"],
+        ),
+        (
+            "from importlib import import_module as i\ni('shop')",
+            ["scaleout/caching/broken.py:2: shop"],
+        ),
+        ("import_module('..health', __package__)", ["scaleout/caching/broken.py:1: scaleout.health"]),
         ("from ...shop import users", [f"scaleout/caching/broken.py:1: {LEAVES}"]),
         ("from ..health import probes", ["scaleout/caching/broken.py:1: scaleout.health.probes"]),
         ("from django.db import models\nfrom scaleout.caching import keys\nfrom . import keys", []),
@@ -184,6 +213,13 @@ def test_the_rule_of_the_toolkit_fails_where_it_is_broken(tmp_path: Path, code: 
         (tmp_path / package).mkdir(parents=True)
     (tmp_path / "scaleout/caching/broken.py").write_text(code)
     assert toolkit_offences(tmp_path) == found
+
+
+@pytest.mark.parametrize("file", ["__init__.py", "loose.py"])
+def test_a_module_beside_the_packages_of_the_toolkit_follows_the_rule_too(tmp_path: Path, file: str) -> None:
+    (tmp_path / "scaleout/health").mkdir(parents=True)
+    (tmp_path / "scaleout" / file).write_text("from scaleout.health import probes\nfrom scaleout.base import Conf")
+    assert toolkit_offences(tmp_path) == [f"scaleout/{file}:1: scaleout.health.probes"]
 
 
 def test_the_rule_of_the_base_fails_where_it_is_broken(tmp_path: Path) -> None:
