@@ -526,6 +526,7 @@ def test_a_purged_answer_is_served_only_while_the_origin_fails(origin: Origin) -
     }
     tag, url, everything = purged.values()
     other = origin.path(uuid.uuid4().hex, control, Surrogate_Key="right")
+    never = origin.path(uuid.uuid4().hex, "public, max-age=60")
     paths = (tag, url, everything, other)
 
     def numbers() -> list[int]:
@@ -540,6 +541,7 @@ def test_a_purged_answer_is_served_only_while_the_origin_fails(origin: Origin) -
     assert numbers() == [3, 3, 2, 2]
     origin.edge.purge("wrong")
     origin.edge.purge(path=url)
+    assert origin.edge.get(never).json()["n"] == 1
     origin.go("down")
     try:
         for _ in range(3):
@@ -549,6 +551,7 @@ def test_a_purged_answer_is_served_only_while_the_origin_fails(origin: Origin) -
             assert how(origin.edge.get(other)) == "hit"
         origin.edge.purge("*")
         assert how(origin.edge.get(other)) == "hit; detail=stale-if-error"
+        assert origin.edge.get(never).status_code == 503, "the origin permits no stale answer"
     finally:
         origin.go("up")
     eventually("the next ones", numbers, lambda seen: min(seen) >= 3, within=5)
@@ -642,7 +645,8 @@ def recovered(origin: Origin) -> None:
     """Wait until the edge detects its recovered origin: before, it serves purged answers."""
 
     def asked_again() -> bool:
-        path = origin.path(uuid.uuid4().hex, "public, max-age=60")  # new: nothing refreshes it unseen
+        # A new one, which nothing refreshes unseen. What may not be stale is fetched in any case.
+        path = origin.path(uuid.uuid4().hex, "public, max-age=60, stale-if-error=60")
         before = origin.edge.get(path)
         origin.edge.purge(path=path)
         return bool(before.ok and origin.edge.get(path).json()["n"] == before.json()["n"] + 1)

@@ -120,6 +120,9 @@ sub vcl_hit {
     # Older, or purged: served only if the origin fails. While the origin is down, requests do not
     # wait for it: one background fetch at a time checks it.
     if (req.http.X-Edge == "failed" || !std.healthy(watched)) {
+        if (obj.grace <= 0s) {
+            return (pass); # a purge of everything left it, and the origin permits no stale answer
+        }
         set req.http.X-Edge-Status = "hit; detail=stale-if-error";
         return (deliver);
     }
