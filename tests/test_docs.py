@@ -60,10 +60,12 @@ def exists(path: Path, name: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them: a comment behind a heading adds
+    a dash.
+    """
     found = set[str]()
     for title in re.findall(r"^#{1,6} (.*)$", prose(page), re.MULTILINE):
-        text = re.sub(r"<!--.*?-->|\[([^\]]*)\]\([^)]*\)", r"\1", title).strip().lower()
+        text = re.sub(r"<!--.*?-->|\[([^\]]*)\]\([^)]*\)", r"\1", title.strip()).lower()
         found.add(re.sub(r"[^\w\- ]", "", text).replace(" ", "-"))
     return found
 
@@ -196,8 +198,8 @@ def test_a_renamed_function_a_moved_file_and_a_lost_anchor_are_found(tmp_path: P
     page.write_text(f"# One, two\n{good}\n", encoding="utf-8")
     assert (broken_places(page, tmp_path), broken_links(page)) == ([], [])
 
-    bad = "`app/code.py:Cluster.leader` `app/run:worker` `app/lb.cfg:http` `app/old.py` [a](app/old) [b](#two)"
-    page.write_text(f"# One, two\n{bad}\n", encoding="utf-8")
+    bad = "`app/code.py:Cluster.leader` `app/run:worker` `app/lb.cfg:http` `app/old.py` [a](app/old) [b](#one-two)"
+    page.write_text(f"# One, two <!-- note -->\n{bad}\n", encoding="utf-8")
 
     assert broken_places(page, tmp_path) == [
         "app/code.py:Cluster.leader",
@@ -205,4 +207,4 @@ def test_a_renamed_function_a_moved_file_and_a_lost_anchor_are_found(tmp_path: P
         "app/lb.cfg:http",
         "app/old.py",
     ]
-    assert broken_links(page) == ["app/old", "#two"]
+    assert broken_links(page) == ["app/old", "#one-two"]
