@@ -26,3 +26,13 @@ MIGRATION_LINTER_OPTIONS: dict[str, Any] = {
         "0003_sold",  # integer to bigint: the table was rewritten
     ],
 }
+# The linter reads too little of SQL and of Python: a test refuses RunSQL, RunPython and the
+# AddConstraint of a table that exists already, but for these, which were read.
+BY_HAND = {
+    "0002_buckets": "triggers of the tables that it creates",
+    "0003_moves": "a trigger's function and a unique constraint on the buckets: 1,024 rows at most",
+    "0004_ids": "a new sequence, and a new column of the buckets filled: 1,024 rows at most",
+    "0005_migrations": "a trigger's function, replaced",
+    "0004_bucket_index": "an index, with CONCURRENTLY",
+    "0007_claim_index": "indexes, with CONCURRENTLY",
+}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from waiting import TIME_FACTOR
 
-from config.lint_settings import MIGRATION_LINTER_OPTIONS
+from config.lint_settings import BY_HAND, MIGRATION_LINTER_OPTIONS
 
 APP = Path(__file__).resolve().parents[2]
 SETTINGS = """
@@ -98,3 +100,38 @@ def test_the_linter_refuses_each_kind_of_bad_migration_and_no_good_one(tmp_path:
 def test_the_baseline_names_one_migration_each() -> None:
     for name in MIGRATION_LINTER_OPTIONS["ignore_name"]:
         assert len(list(APP.rglob(f"migrations/{name}.py"))) == 1, name
+
+
+def is_by_hand(code: str) -> bool:
+    """Return whether a migration has operations to be read: SQL, Python, or a
+    constraint of a table that it does not create.
+    """
+    found: dict[str, set[str]] = {"CreateModel": set(), "AddConstraint": set()}
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="RunSQL" | "RunPython") | ast.Name(id="RunSQL" | "RunPython")):
+                return True
+            case ast.Call(func=ast.Attribute(attr="CreateModel" | "AddConstraint" as kind)):
+                given = [one.value for one in node.keywords if one.arg in ("name", "model_name")] or node.args[:1]
+                found[kind] |= {str(one.value).lower() for one in given if isinstance(one, ast.Constant)}
+    return not found["AddConstraint"] <= found["CreateModel"]
+
+
+def test_each_migration_that_the_linter_cannot_judge_is_named_with_its_reason() -> None:
+    files = APP.rglob("migrations/[0-9]*.py")
+    assert {one.stem for one in files if is_by_hand(one.read_text(encoding="utf-8"))} == BY_HAND.keys()
+
+
+@pytest.mark.parametrize(
+    ("operation", "found"),
+    [
+        ("migrations.RunSQL('drop table \"old\"')", True),
+        ("migrations.RunPython(delete)", True),
+        ("migrations.SeparateDatabaseAndState([migrations.RunSQL('TRUNCATE a')])", True),
+        ("migrations.AddConstraint('box', check)", True),
+        ("migrations.CreateModel('Box', []), migrations.AddConstraint(model_name='box', constraint=check)", False),
+        ("migrations.AddField('box', 'old', field)", False),
+    ],
+)
+def test_the_rule_of_what_the_linter_cannot_judge_fails_where_it_is_broken(operation: str, found: bool) -> None:
+    assert is_by_hand(operation) == found
