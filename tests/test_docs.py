@@ -60,8 +60,8 @@ def exists(path: Path, name: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them: a comment behind a heading adds
-    a dash.
+    """Return the anchors of a page's headings, as GitHub makes them: a comment behind a heading
+    adds a dash.
     """
     found = set[str]()
     for title in re.findall(r"^#{1,6} (.*)$", prose(page), re.MULTILINE):
