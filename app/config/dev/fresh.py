@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from scaleout.caching import process
+from scaleout.caching import conf, process
 
 from config.dev import tree
 
@@ -29,5 +29,5 @@ class FreshMiddleware:
             old = process.current
             process.renew()
             old.end()
-            caches[process.LOCAL].clear()
+            caches[conf.LOCAL].clear()
         return self.get_response(request)
