@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
+
+from scaleout.base.forks import in_child
 
 
 class Breaker:
@@ -16,6 +19,7 @@ class Breaker:
         self.seconds = seconds
         self._lock = threading.Lock()
         self._since: float | None = None  # the last failure, or the last try since then; None: closed
+        _breakers.add(self)
 
     @property
     def open(self) -> bool:
@@ -50,3 +54,12 @@ class Breaker:
             closed = self._since is not None
             self._since = None
             return closed
+
+
+_breakers: weakref.WeakSet[Breaker] = weakref.WeakSet()
+
+
+@in_child
+def _unlock_all() -> None:
+    for breaker in _breakers:
+        breaker._lock = threading.Lock()

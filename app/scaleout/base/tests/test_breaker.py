@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -66,3 +68,13 @@ def test_only_the_outcome_that_changes_it_says_so() -> None:
     assert not breaker.worked()
     assert sum(at_once(breaker.failed)) == 1
     assert sum(at_once(breaker.worked)) == 1
+
+
+def test_a_child_of_a_process_whose_thread_holds_the_lock_goes_on() -> None:
+    breaker = Breaker(60)
+    with breaker._lock:  # as another thread may at the moment of the fork
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            os._exit(0 if breaker.failed() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -86,8 +86,8 @@ class ServiceAdapter(BaseAdapter):
             known = response.headers.get(name)
             response.headers[name] = value if known is None else f"{known}, {value}"
         response.encoding = get_encoding_from_headers(response.headers)
-        coding = response.headers.get("Content-Encoding", "identity")
-        response.raw = _Raw(answer, _pieces(answer, coding.lower(), self.most, request))
+        coding = response.headers.get("Content-Encoding", "").strip().lower() or "identity"
+        response.raw = _Raw(answer, _pieces(answer, coding, self.most, request))
         response.connection = self  # type: ignore[assignment]  # the stubs know of one adapter only
         return response
 
@@ -107,9 +107,9 @@ class _Raw:
     def __init__(self, answer: Answer, pieces: Iterator[bytes]) -> None:
         self._answer, self._pieces, self._rest = answer, pieces, b""
 
-    def read(self, amt: int | None = None) -> bytes:
-        """Return up to `amt` bytes, all without it, none at the end."""
-        if amt is None:
+    def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        """Return up to `amt` bytes, all without it, none at the end; decoded in any case."""
+        if amt is None or amt < 0:
             return self._rest + b"".join(self._pieces)
         if not self._rest:
             self._rest = next(self._pieces, b"")
@@ -123,11 +123,14 @@ class _Raw:
 
 def _seconds(timeout: Timeout, default: float) -> float:
     parts = timeout if isinstance(timeout, tuple) else (timeout,)
-    if len(parts) > 2 or not all(part is None or isinstance(part, int | float) for part in parts):
+    if len(parts) not in (1, 2) or not all(part is None or isinstance(part, int | float) for part in parts):
         raise ValueError(f"timeout {timeout!r} is neither a number of seconds nor a pair of them")
     if timeout is None:
         return default
-    seconds = math.fsum(default if part is None else part for part in parts)
+    try:
+        seconds = math.fsum(default if part is None else part for part in parts)
+    except OverflowError:
+        seconds = math.inf
     if not math.isfinite(seconds):
         raise ValueError(f"timeout {timeout!r} has no end")
     return min(seconds, _LONGEST)
@@ -144,6 +147,10 @@ def _request(request: PreparedRequest) -> Request:
     for name, value in request.headers.items():
         if name.lower() not in _FRAMING:
             passed.append((name, value.decode("latin-1") if isinstance(value, bytes) else value))
+    try:
+        "".join(name + value for name, value in passed).encode("latin-1")
+    except UnicodeEncodeError as error:  # the caller's mistake: the service must not pay for it
+        raise exceptions.InvalidHeader(f"a header is not latin-1: {error}", request=request) from error
     return Request(str(request.method), request.path_url, passed, Held(body))
 
 
@@ -190,15 +197,27 @@ def _decoded(answer: Answer, coding: str) -> Iterator[bytes]:
         yield from answer
         return
     if coding not in ("gzip", "x-gzip", "deflate"):
-        raise zlib.error(f"the content encoding {coding!r} is not known")
-    decoder, begun = zlib.decompressobj(_GZIP_OR_ZLIB), False
+        if any(answer):  # an answer to HEAD has none
+            raise zlib.error(f"the content encoding {coding!r} is not known")
+        return
+    decoder, begun, members = zlib.decompressobj(_GZIP_OR_ZLIB), False, 1
     for piece in answer:
-        begun, rest = True, piece
+        rest = piece
         while rest:
-            yield decoder.decompress(rest, _PIECE)
+            try:
+                decoded = decoder.decompress(rest, _PIECE)
+            except zlib.error:
+                if members > 1:
+                    return  # padding after the last member, which urllib3 ignores too
+                if begun or coding != "deflate":
+                    raise
+                decoder = zlib.decompressobj(-zlib.MAX_WBITS)  # "deflate" without its header, as some send it
+                decoded = decoder.decompress(rest, _PIECE)
+            begun = True
+            yield decoded
             rest = decoder.unconsumed_tail
             if decoder.eof and (rest := decoder.unused_data):  # another member of the same file
-                decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
+                decoder, members = zlib.decompressobj(_GZIP_OR_ZLIB), members + 1
     yield decoder.flush(_PIECE)
     if begun and not decoder.eof:
         raise zlib.error("the compressed answer ended before its end")

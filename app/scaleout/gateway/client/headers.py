@@ -50,7 +50,10 @@ def from_service(message: HTTPMessage) -> Headers:
 
 def length(message: HTTPMessage) -> int | None:
     """Return the declared length, None without one. Raises Broken for an ambiguous one."""
-    lengths, codings = message.get_all("Content-Length", []), message.get_all("Transfer-Encoding", [])
+    # White space around a value is not part of it (RFC 9110, 5.5); http.client would not find
+    # "chunked " to be chunked.
+    lengths = [value.strip(" \t") for value in message.get_all("Content-Length", [])]
+    codings = message.get_all("Transfer-Encoding", [])
     if codings:
         if [coding.lower() for coding in codings] != ["chunked"] or lengths:
             raise Broken("the length of the answer is ambiguous")

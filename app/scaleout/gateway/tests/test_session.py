@@ -385,3 +385,42 @@ def test_a_plain_session_takes_the_adapter_too(upstreams: Start) -> None:
         plain.trust_env = False
         plain.mount("http://cars/", cars)
         assert plain.get(URL, timeout=0.5).content == b"{}"
+
+
+# ── what callers do wrong, and odd answers ────────────────────────────────────────────────────────
+def test_a_header_that_cannot_be_sent_is_the_callers_error_and_opens_no_breaker(upstreams: Start) -> None:
+    replica = upstreams()
+    cars = session(replica, failures=1)
+    for _ in range(3):
+        with pytest.raises(exceptions.InvalidHeader):
+            cars.get(URL, headers={"X-Name": "Łódź"})
+    assert cars.get(URL).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        (answer(gzip.compress(b"abc") + b"\0" * 9, b"Content-Encoding: gzip"), b"abc"),
+        (answer(gzip.compress(b"abc"), b"Content-Encoding: gzip "), b"abc"),
+        (answer(zlib.compress(b"abc", wbits=-15), b"Content-Encoding: deflate"), b"abc"),
+        (answer(b"abc", b"Content-Encoding:"), b"abc"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2 \r\n\r\nab", b"ab"),
+        (answer(b"", b"Content-Encoding: br"), b""),
+    ],
+)
+def test_a_valid_answer_is_read_as_requests_reads_it(upstreams: Start, sent: bytes, seen: bytes) -> None:
+    assert session(upstreams(say(sent))).get(URL).content == seen
+
+
+def test_a_plain_session_reads_a_redirect_that_it_cannot_decode(upstreams: Start) -> None:
+    replica = upstreams(say(answer(b"abc", b"Location: /x", b"Content-Encoding: br", status=b"302 Found")))
+    with requests.Session() as plain:
+        plain.mount("http://cars/", session(replica).get_adapter(URL))
+        with pytest.raises(exceptions.RequestException):
+            plain.get(URL)
+
+
+@pytest.mark.parametrize("timeout", [10**400, ()])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(upstreams: Start, timeout: Any) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        session(upstreams()).get(URL, timeout=timeout)
