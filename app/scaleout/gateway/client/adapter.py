@@ -110,7 +110,8 @@ class _Raw:
     def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
         """Return up to `amt` bytes, all without it, none at the end; decoded in any case."""
         if amt is None or amt < 0:
-            return self._rest + b"".join(self._pieces)
+            rest, self._rest = self._rest, b""
+            return rest + b"".join(self._pieces)
         if not self._rest:
             self._rest = next(self._pieces, b"")
         piece, self._rest = self._rest[:amt], self._rest[amt:]
@@ -147,10 +148,11 @@ def _request(request: PreparedRequest) -> Request:
     for name, value in request.headers.items():
         if name.lower() not in _FRAMING:
             passed.append((name, value.decode("latin-1") if isinstance(value, bytes) else value))
-    try:
-        "".join(name + value for name, value in passed).encode("latin-1")
-    except UnicodeEncodeError as error:  # the caller's mistake: the service must not pay for it
-        raise exceptions.InvalidHeader(f"a header is not latin-1: {error}", request=request) from error
+    try:  # as http.client writes them: the caller's mistake must not count against the service
+        "".join([str(request.method), *(name for name, _ in passed)]).encode("ascii")
+        "".join(value for _, value in passed).encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise exceptions.InvalidHeader(f"the method or a header cannot be sent: {error}", request=request) from error
     return Request(str(request.method), request.path_url, passed, Held(body))
 
 
@@ -200,24 +202,25 @@ def _decoded(answer: Answer, coding: str) -> Iterator[bytes]:
         if any(answer):  # an answer to HEAD has none
             raise zlib.error(f"the content encoding {coding!r} is not known")
         return
-    decoder, begun, members = zlib.decompressobj(_GZIP_OR_ZLIB), False, 1
+    decoder, begun, rest = zlib.decompressobj(_GZIP_OR_ZLIB), False, b""
     for piece in answer:
-        rest = piece
+        rest += piece
+        if not begun and len(rest) < 2:
+            continue  # the header has two bytes
+        if not begun and coding == "deflate" and (rest[0] & 15 != zlib.DEFLATED or int.from_bytes(rest[:2]) % 31):
+            decoder = zlib.decompressobj(-zlib.MAX_WBITS)  # without its header (RFC 1950), as some send it
+        begun = True
         while rest:
-            try:
-                decoded = decoder.decompress(rest, _PIECE)
-            except zlib.error:
-                if members > 1:
-                    return  # padding after the last member, which urllib3 ignores too
-                if begun or coding != "deflate":
-                    raise
-                decoder = zlib.decompressobj(-zlib.MAX_WBITS)  # "deflate" without its header, as some send it
-                decoded = decoder.decompress(rest, _PIECE)
-            begun = True
-            yield decoded
+            yield decoder.decompress(rest, _PIECE)
             rest = decoder.unconsumed_tail
-            if decoder.eof and (rest := decoder.unused_data):  # another member of the same file
-                decoder, members = zlib.decompressobj(_GZIP_OR_ZLIB), members + 1
+            if decoder.eof:
+                rest = decoder.unused_data
+                if not rest.startswith(b"\x1f"):  # no other member of the file: padding, which is ignored
+                    rest = b""
+                    break
+                decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
+    if rest:
+        raise zlib.error("the compressed answer ended before its end")
     yield decoder.flush(_PIECE)
     if begun and not decoder.eof:
         raise zlib.error("the compressed answer ended before its end")
