@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -79,9 +80,12 @@ class Site:
         return True
 
     def raw(self, request: bytes, timeout: float = 20.0) -> bytes:
-        """Send `request` unchanged, and return all data until the connection ends."""
+        """Send `request` unchanged, and return all data until the connection ends: nothing if the
+        server closes it while more of the request is on its way.
+        """
         with self.connect(timeout) as connection:
-            connection.sendall(request)
+            with contextlib.suppress(ConnectionError):  # the answer may have arrived
+                connection.sendall(request)
             return read_all(connection)
 
 
