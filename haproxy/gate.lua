@@ -92,6 +92,7 @@ local function find_cdn()
   end
   cdn = found
 end
+core.register_init(find_cdn) -- before the first request
 
 core.register_task(function()
   while true do

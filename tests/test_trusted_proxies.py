@@ -59,6 +59,12 @@ def test_callers_behind_the_cdn_keep_their_own_address(front: Mirror, lines: tup
     assert (sent["x-real-ip"], sent["x-forwarded-for"], sent["x-forwarded-proto"]) == (address, address, "https")
 
 
+def test_the_first_request_after_a_reload_keeps_its_address(front: Mirror) -> None:
+    for _ in range(8):
+        front.set()
+        assert front.sent("cdn", *forwarded("203.0.113.7"))["x-real-ip"] == "203.0.113.7"
+
+
 @pytest.mark.parametrize("lines", [("garbage",), ("203.0.113.66, garbage",), ()])
 def test_a_proxy_without_the_header_is_the_client_itself(front: Mirror, lines: tuple[str, ...]) -> None:
     assert front.sent("cdn", *forwarded(*lines))["x-real-ip"] == front.addresses["cdn"]
