@@ -149,8 +149,8 @@ def once(value: Collection[Any]) -> str | None:
     return None if twice is None else f"has {twice!r} twice"
 
 
-def filled(value: str) -> str | None:
-    """Test that text is not empty."""
+def filled(value: Collection[Any]) -> str | None:
+    """Test that text or a collection is not empty."""
     return None if value else "must not be empty"
 
 

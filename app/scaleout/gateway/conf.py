@@ -27,7 +27,7 @@ def _path(value: str) -> str | None:
 class Settings:
     """The keys of `GATEWAY`, in small letters."""
 
-    services: Mapping[Annotated[str, _service], Annotated[str, filled, origin, _plain]]
+    services: Annotated[Mapping[Annotated[str, _service], Annotated[str, filled, origin, _plain]], filled]
     """By the name of a service its URL: scheme, host and port. /api/<name>/ goes there."""
 
     concurrency: Annotated[int, between(1)] = 2

@@ -15,6 +15,7 @@ from checking import complaints
             {"SERVICES": {"stock": "stock:8000"}},
             "E004 GATEWAY['SERVICES']['stock'] must be a URL such as http://edge:8081, not 'stock:8000'.",
         ),
+        ({"SERVICES": {}}, "E004 GATEWAY['SERVICES'] must not be empty."),
         ({"SERVICES": {"stock": ""}}, "E004 GATEWAY['SERVICES']['stock'] must not be empty."),
         ({"CONCURRENCY": 0}, "E004 GATEWAY['CONCURRENCY'] must be from 1 to 1000000000, not 0."),
         ({"WAITING": -1}, "E004 GATEWAY['WAITING'] must be from 0 to 1000000000, not -1."),
