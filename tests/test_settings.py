@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from support.changes import EDGE, INTERRUPTING, OTHERWISE, RELOADED, RENAMED, ROLLED
 from support.clone import Clone
 from support.settings import ROOT
 
@@ -99,6 +100,9 @@ WRONG = [
     ("HTTPS_ONLY=yes", "must be 0 or 1"),
     ("REGISTRATION_LIMIT=-1", "must be a whole number from 0 to 1000000"),
     ("REGISTRATION_TELLS=no", "must be 0 or 1"),
+    ("PROMETHEUS_PORT=0", "must be a port number from 1 to 65535"),
+    ("TLS_CERTIFICATE=none.pem", NO_FILE.format("none.pem")),
+    ("TLS_KEY=none.key", NO_FILE.format("none.key")),
     ("MAX_BODY_BYTES=1023", "must be a whole number of bytes from 1024 to 1073741824"),
     ("CDN_URL=https://cdn.example.com/path", ADDRESS),
     ("CDN_PURGE_URL=cdn", ADDRESS),
@@ -108,12 +112,16 @@ WRONG = [
     ("WEB_REPLICAS=21", "must be a whole number from 1 to 20"),
     ("WEB_WORKERS=auto", "must be a whole number from 1 to 64"),
     ("WEB_THREADS=65", "must be a whole number from 1 to 64"),
+    ("SERVICE_WORKERS=0", "must be a whole number from 1 to 64"),
     ("SERVICE_THREADS=-4", "must be a whole number from 1 to 64"),
     ("POOL_SIZE=four", "must be a whole number from 1 to 100"),
     ("REPLICATION_GUARD=on", "must be 0 or 1"),
     ("RATE_LIMIT=6000/m", "must be a whole number from 0 to 1000000"),
     ("DRAIN_SECONDS=41", "must be a whole number of seconds from 0 to 40"),
     ("EXPOSE_TOPOLOGY=true", "must be 0 or 1"),
+    ("REQUIRE_IF_MATCH=yes", "must be 0 or 1"),
+    ("SECURE_COOKIES=2", "must be 0 or 1"),
+    ("OLD_SESSIONS=old", "must be 0 or 1"),
     ("DEBUG=yes", "must be 0 or 1"),
     ("LOG_LEVEL=chatty", LEVELS),
     ("SWIFT_REPLICAS=2", "must be 0 or 1"),
@@ -134,6 +142,11 @@ WRONG = [
     ("WORKER_PROCESSES=0", "must be a whole number from 1 to 99"),
     ("ETCD_UNSAFE_NO_FSYNC=1", "must be one of true, false"),
 ]
+
+
+def test_each_setting_of_the_example_has_a_wrong_value_here_and_a_place_in_the_walk() -> None:
+    walked = {*ROLLED, *RENAMED, *RELOADED, *OTHERWISE, *INTERRUPTING, *EDGE}
+    assert {line.partition("=")[0] for line, _ in WRONG} == walked == set(NAMES)
 
 
 # Without these nothing else can be read, so each is named alone.
