@@ -90,10 +90,14 @@ rotate() {
   [[ -s $dir/ca_key ]] || fail "there is no secrets/ca_key: run make up first"
   RENEW_BEFORE=$((DAYS * 2 * 86400))
   write
+  local running
+  running=$(docker ps --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --format '{{.ID}} {{.Label "com.docker.compose.service"}}')
   while read -r id service; do
-    if [[ $service == postgres-* || $service == shard-* ]]; then docker kill --signal HUP "$id" >/dev/null; fi
+    if [[ $service == postgres-* || $service == shard-* ]]; then docker kill --signal HUP "$id" >/dev/null </dev/null; fi
+  done <<<"$running"
+  while read -r id service; do
     if [[ $service == postgres-* || $service == shard-* || $service == etcd ]]; then used "$id" "$service"; fi
-  done < <(docker ps --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --format '{{.ID}} {{.Label "com.docker.compose.service"}}')
+  done <<<"$running"
   show
 }
 

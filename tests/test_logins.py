@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import pytest
 from support.load import at_once
-from support.services import PASSWORD, Person, Services
+from support.services import PASSWORD, Person, Services, leftovers, register
 from support.wait import eventually
-
-type Make = Callable[[], Person]
 
 
 def log_in(services: Services, who: Person, password: str = PASSWORD) -> dict[str, Any]:
@@ -31,54 +31,67 @@ def asked(services: Services, who: Person, token: str) -> set[int]:
     }
 
 
-def test_a_logout_reaches_every_service_within_a_minute_and_ends_no_other_login(
-    services: Services, person: Make
-) -> None:
-    who = person()
-    mine, other = log_in(services, who), log_in(services, who)
+@dataclass(frozen=True)
+class Ended:
+    """Logins that ended in three ways: tokens that every service must reject soon."""
+
+    services: Services
+    person: Person
+    renewed: Person  # a user with a new password
+    mine: dict[str, Any]  # logged out
+    other: dict[str, Any]  # of the same user, and still valid
+    third: dict[str, Any]  # of a login whose used refresh token came again
+    before: list[str]  # the tokens from before a new password
+    after: str  # the token from after it
+
+    def assert_rejected(self, who: Person, token: str) -> None:
+        """Wait until no service accepts the token."""
+        look = partial(asked, self.services, who, token)
+        eventually("401 at every service", look, lambda found: found == {401}, within=60)
+
+
+@pytest.fixture(scope="module")
+def ended(services: Services) -> Iterator[Ended]:
+    """All three at once, since each takes seconds to arrive everywhere."""
+    who, renewed = register(services), register(services)
+    mine, other, first, old = (log_in(services, one) for one in (who, who, who, renewed))
     assert asked(services, who, mine["token"]) == {200, 403}
-    ended = services.users.post("/api/users/logout", json={"refresh_token": mine["refresh_token"]})
-    assert ended.status_code == 204
-    eventually(
-        "401 at every service", lambda: asked(services, who, mine["token"]), lambda found: found == {401}, within=60
-    )
-    again = services.users.post("/api/users/token/refresh", json={"refresh_token": mine["refresh_token"]})
-    assert again.status_code == 401
-    assert asked(services, who, other["token"]) == {200, 403}
+    assert services.users.post("/api/users/logout", json={"refresh_token": mine["refresh_token"]}).status_code == 204
 
-
-def test_refreshes_at_once_get_one_successor_and_an_old_token_ends_the_login_everywhere(
-    services: Services, person: Make
-) -> None:
-    who = person()
-    first = log_in(services, who)["refresh_token"]
-
-    def refresh(token: str) -> Any:
-        return services.users.post("/api/users/token/refresh", json={"refresh_token": token})
-
-    answers = at_once(10, 5, lambda _: refresh(first))
+    used = first["refresh_token"]
+    answers = at_once(10, 5, lambda _: refresh(services, used))
     assert {answer.status_code for answer in answers} == {200}
-    second = answers[0].json()
-    third = refresh(second["refresh_token"]).json()
-    assert refresh(first).status_code == 401
-    assert refresh(third["refresh_token"]).status_code == 401
-    eventually(
-        "401 at every service", lambda: asked(services, who, third["token"]), lambda found: found == {401}, within=60
-    )
+    third = refresh(services, answers[0].json()["refresh_token"]).json()
+    assert refresh(services, used).status_code == 401
 
-
-def test_a_new_password_ends_the_other_logins_everywhere(services: Services, person: Make) -> None:
-    who = person()
-    mine = log_in(services, who)
     changed = services.users.post(
-        f"/api/users/{who.id}/password",
+        f"/api/users/{renewed.id}/password",
         json={"current_password": PASSWORD, "new_password": "another battery"},
-        headers={"Authorization": f"Bearer {mine['token']}"},
+        headers={"Authorization": f"Bearer {old['token']}"},
     )
     assert changed.status_code == 200, changed.text
-    for old in (mine["token"], who.token):
-        eventually("401 at every service", partial(asked, services, who, old), lambda found: found == {401}, within=60)
-    assert asked(services, who, changed.json()["token"]) == {200, 403}
-    services.users.request(
-        "DELETE", f"/api/users/{who.id}", headers={"Authorization": f"Bearer {changed.json()['token']}"}
-    )
+    new = changed.json()["token"]
+    yield Ended(services, who, renewed, mine, other, third, [old["token"], renewed.token], new)
+    leftovers(services, [replace(who, token=other["token"]), replace(renewed, token=new)])
+
+
+def refresh(services: Services, token: str) -> Any:
+    """Return the answer to a refresh token."""
+    return services.users.post("/api/users/token/refresh", json={"refresh_token": token})
+
+
+def test_a_logout_reaches_every_service_within_a_minute_and_ends_no_other_login(ended: Ended) -> None:
+    ended.assert_rejected(ended.person, ended.mine["token"])
+    assert refresh(ended.services, ended.mine["refresh_token"]).status_code == 401
+    assert asked(ended.services, ended.person, ended.other["token"]) == {200, 403}
+
+
+def test_refreshes_at_once_get_one_successor_and_an_old_token_ends_the_login_everywhere(ended: Ended) -> None:
+    assert refresh(ended.services, ended.third["refresh_token"]).status_code == 401
+    ended.assert_rejected(ended.person, ended.third["token"])
+
+
+def test_a_new_password_ends_the_other_logins_everywhere(ended: Ended) -> None:
+    for old in ended.before:
+        ended.assert_rejected(ended.renewed, old)
+    assert asked(ended.services, ended.renewed, ended.after) == {200, 403}

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from typing import Any
 
 import pytest
-from support.settings import ROOT
+from support.settings import ROOT, TIME_FACTOR
 from support.stack import Stack
+
+
+def long(value: str) -> Any:
+    """Return a value for make test-failure: each make takes seconds."""
+    return pytest.param(value, marks=pytest.mark.long)
 
 
 def refused(*command: str) -> str:
     """Run make, which must fail, and return its lines that say why."""
     result = subprocess.run(
-        ["make", "--no-print-directory", *command], cwd=ROOT, text=True, capture_output=True, timeout=120, check=False
+        ["make", "--no-print-directory", *command],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=120 * TIME_FACTOR,
     )
     assert result.returncode != 0, result.stdout
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -27,7 +38,7 @@ def unchanged(stack: Stack) -> object:
     return (ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]
 
 
-@pytest.mark.parametrize("name", ["HTTP_PORT", "HTTPS_PORT", "PROMETHEUS_PORT"])
+@pytest.mark.parametrize("name", ["HTTP_PORT", long("HTTPS_PORT"), long("PROMETHEUS_PORT")])
 def test_a_port_that_is_taken_is_refused_before_anything_is_changed(stack: Stack, unchanged: object, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -36,7 +47,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_changed(stack: Stack
     assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
 
 
-@pytest.mark.parametrize("setting", ["POOL_SIZE=5", "WORKER_PROCESSES=9"])
+@pytest.mark.parametrize("setting", [long("POOL_SIZE=5"), "WORKER_PROCESSES=9"])
 def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
     stack: Stack, unchanged: object, setting: str
 ) -> None:
@@ -46,7 +57,7 @@ def test_a_scale_up_that_could_need_more_connections_than_there_are_is_refused(
     assert ((ROOT / ".env").read_text(encoding="utf-8"), [one.id for one in stack.containers()]) == unchanged
 
 
-@pytest.mark.parametrize("setting", ["SERVICE_WORKERS=9", "WORKER_PROCESSES=39", "POOL_SIZE=18"])
+@pytest.mark.parametrize("setting", ["SERVICE_WORKERS=9", long("WORKER_PROCESSES=39"), long("POOL_SIZE=18")])
 def test_the_connections_of_workers_and_services_count_too(stack: Stack, unchanged: object, setting: str) -> None:
     error = refused("up", setting, f"LB={stack.load_balancer}")
     assert "connections to one PostgreSQL server" in error

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.security import names, table
+from support.settings import TIME_FACTOR
 from support.stack import Container, Stack, run
 
 DATABASES = {"postgres-1", "postgres-2", "postgres-3", "postgres-4", "shard-1", "shard-2", "shard-3"}
@@ -19,15 +20,23 @@ PORTS = {
     "redis-queue": (6379,), "swift": (8080,), "nginx": (8080, 8443, 8081), "haproxy": (8080, 8443, 8081, 8405),
     "prometheus": (9090,), "redis-exporter": (9121,), "nginx-exporter": (9113,), "cdn": (8080, 8081),
 } | dict.fromkeys(DATABASES, (5432, 8008))  # fmt: skip
-# Lines of `address port` become those that a connection was made to. All at once, since what is
-# dropped on its way gets no answer; one process for each, since processes are limited.
+# Lines of `address port open|closed` become the `address port` that a connection was made to. What
+# is dropped on its way gets no answer: so the closed ones come first, and have failed when all the
+# open ones, tried after them, are connected and a second has passed. All at once, in one process
+# each.
 CONNECT = """
-while read -r address port; do
+open=()
+while read -r address port state; do
   { exec 3<>"/dev/tcp/$address/$port" && echo "$address $port"; } 2>/dev/null &
+  [[ $state == closed ]] || open+=($!)
 done
-sleep 5
+for pid in "${open[@]}"; do
+  while kill -0 "$pid" 2>/dev/null && ((SECONDS < $1)); do sleep 0.1; done
+done
+sleep 1
 kill $(jobs -p) 2>/dev/null || :
 """
+PATIENCE = 20.0  # seconds until a container is connected to all others that it may connect to
 
 
 @pytest.fixture
@@ -67,14 +76,16 @@ def test_each_container_connects_only_to_containers_of_its_networks(everything: 
     def wrong(source: Container) -> list[str]:
         mine = set(addresses(source, stack))
         others = [place for place in where if place[0] != source.name]
-        questions = "".join(f"{address} {port}\n" for _, _, address, port in others)
-        answer = stack.run_in(source, "bash", "-c", CONNECT, text=questions, timeout=120)
-        made = set(answer.splitlines())
         allowed = {
             f"{address} {port}"
             for name, network, address, port in others
             if network in mine and (name not in deaf or network == "monitoring")
         }
+        asked = sorted({f"{address} {port}" for _, _, address, port in others}, key=lambda one: one in allowed)
+        text = "".join(f"{one} {'open' if one in allowed else 'closed'}\n" for one in asked)
+        limit = str(round(PATIENCE * TIME_FACTOR))
+        answer = stack.run_in(source, "bash", "-c", CONNECT, "-", limit, text=text, timeout=PATIENCE + 30)
+        made = set(answer.splitlines())
         return [
             f"{source.name} -> {name}:{port} on {network}: "
             + ("connects" if f"{address} {port}" in made else "does not connect")
@@ -82,7 +93,7 @@ def test_each_container_connects_only_to_containers_of_its_networks(everything: 
             if (f"{address} {port}" in made) != (f"{address} {port}" in allowed)
         ]
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(12) as pool:
         found = [line for lines in pool.map(wrong, everything) for line in lines]
     assert not found
 

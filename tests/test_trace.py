@@ -191,9 +191,14 @@ def test_the_logs_of_a_container_that_is_stopped_are_still_read(
 @pytest.mark.parametrize(
     "hostile",
     [
-        "", " ", "a b", "$(touch {file})", "$(shell touch {file})", "`touch {file}`", "a; touch {file}", "a'b",
-        'a"; touch {file} #', "a\ntouch {file}", "a|b",
-        "*", "[a]", "a/b", "\\", "é", "x" * 129, "$$(touch {file})", "${{HOME}}", "$(ID)",
+        "", "a b", "$(touch {file})", "$(shell touch {file})", "a; touch {file}", "a'b", "a\ntouch {file}", "x" * 129,
+        *(
+            pytest.param(one, marks=pytest.mark.long)
+            for one in (
+                " ", "`touch {file}`", 'a"; touch {file} #', "a|b", "*", "[a]", "a/b", "\\", "é", "$$(touch {file})",
+                "${{HOME}}", "$(ID)",
+            )
+        ),
     ],
 )  # fmt: skip
 def test_an_invalid_id_is_rejected_and_does_no_harm(stack: Stack, tmp_path: Path, hostile: str) -> None:
@@ -207,7 +212,9 @@ def test_an_invalid_id_is_rejected_and_does_no_harm(stack: Stack, tmp_path: Path
     assert not file.exists()
 
 
-@pytest.mark.parametrize(("unknown", "tail"), [("--help", 50), ("..", 50), ("0" * 32, 20000)])
+@pytest.mark.parametrize(
+    ("unknown", "tail"), [("--help", 50), pytest.param("..", 50, marks=pytest.mark.long), ("0" * 32, 20000)]
+)
 def test_an_unknown_id_is_not_found(stack: Stack, unknown: str, tail: int) -> None:
     done = trace(unknown, *([f"TAIL={tail}"] if tail < 20000 else []))
     assert (done.returncode, done.stdout) == (2, "")

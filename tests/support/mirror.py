@@ -8,7 +8,8 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.settings import ROOT
@@ -42,9 +43,12 @@ class Mirror:
     callers: dict[str, str]  # by name: the container
     addresses: dict[str, str]
     folder: Path
+    applied: dict[str, str] = field(default_factory=dict)  # the settings that are not the demo's
 
     def set(self, **settings: str) -> None:
         """Apply these settings to the load balancer; all others are the demo's."""
+        self.applied.clear()
+        self.applied.update(settings)
         _put(self.folder, settings)
         run("docker", "exec", self.balancer, "reload")
 
@@ -105,7 +109,7 @@ def mirror(stack: Stack) -> Iterator[Mirror]:
         )
         yield found
     finally:
-        if started:
-            run("docker", "rm", "--force", *started)
+        with ThreadPoolExecutor(len(started) or 1) as pool:  # the command alone removes one after the other
+            list(pool.map(lambda one: run("docker", "rm", "--force", one), started))
         run("docker", "network", "rm", name, check=False)
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from support.resp import replies
 from support.settings import secret
 from support.stack import Stack, run
 
@@ -58,10 +59,10 @@ class Probe:
         command = (*PSQL, _target(host, database, role), "--command", query)
         return self.run(*command, check=check, environment=environment).strip()
 
-    def sql_each(self, questions: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    def sql_each(self, questions: Sequence[tuple[str, str, str, str]], *, password: str = "") -> list[str]:
         """Return the answer or error for each `(host, database, role, query)`, in one run."""
         lines = [
-            "\t".join((secret(f"db_{role}"), _target(host, database, role), query))
+            "\t".join((password or secret(f"db_{role}"), _target(host, database, role), query))
             for host, database, role, query in questions
         ]
         script = "while IFS=$'\\t' read -r word target query; do " + _one_line(
@@ -74,9 +75,9 @@ class Probe:
         return run("docker", "exec", self._server(host), *_OPERATOR, *command, check=False).strip()
 
     def redis_each(self, host: str, commands: Sequence[str]) -> list[str]:
-        """Return the operator's reply to each of `commands` (words and blanks), in one run."""
-        script = _EACH + _one_line(f"{' '.join(_OPERATOR)} $command </dev/null")
-        return _answers(run("docker", "exec", "-i", self._server(host), "bash", "-c", script, text=_text(commands)))
+        """Return the operator's reply to each of `commands` (words and blanks)."""
+        word = run("docker", "exec", self._server(host), "cat", "/tmp/operator")  # noqa: S108 - in the container
+        return replies(self._address(host), "operator", word.strip(), commands)
 
     def redis_as(self, user: str, host: str, commands: Sequence[str], *, password: str | None = None) -> list[str]:
         """Return the reply to each of `commands`, each over a new connection.
@@ -85,14 +86,16 @@ class Probe:
         is that of its secret, unless `password` is given.
         """
         word = secret(f"{host.replace('-', '_')}_{user}") if password is None else password
-        call = f"timeout 5 redis-cli --no-auth-warning --user {user} -h {host} $command </dev/null"
-        script = _EACH + _one_line(call)
-        return self._lines(script, commands, {"REDISCLI_AUTH": word})
+        return replies(self._address(host), user, word, commands)
 
     def _lines(self, script: str, lines: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
         answers = _answers(self.run("bash", "-c", script, environment=environment, text=_text(lines)))
         assert len(answers) == len(lines), answers
         return answers
+
+    def _address(self, host: str) -> str:
+        template = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+        return run("docker", "inspect", "--format", template, self._server(host)).split()[0]
 
     def _server(self, host: str) -> str:
         label = "label=com.docker.compose"
@@ -101,7 +104,6 @@ class Probe:
 
 
 _OPERATOR = ("timeout", "2", "operator")
-_EACH = "set -f; while IFS= read -r command; do "
 
 
 def _text(lines: Sequence[str]) -> str:

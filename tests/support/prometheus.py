@@ -8,6 +8,10 @@ from typing import Any
 
 import requests
 
+from support.settings import TIME_FACTOR
+
+PATIENCE = 10.0 * TIME_FACTOR  # seconds to wait for an answer
+
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -25,7 +29,7 @@ class Prometheus:
 
     def api(self, path: str, **parameters: str) -> Any:
         """Return the `data` of an answer."""
-        answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=10)
+        answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=PATIENCE)
         answer.raise_for_status()
         return answer.json()["data"]
 

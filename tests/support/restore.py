@@ -43,8 +43,12 @@ def is_whole(seen: list[str]) -> bool:
 
 
 def primary(stack: Stack) -> str:
-    """Return the name of the node that is the primary."""
-    return next(str(one["name"]) for one in cluster(stack) if one["role"] == "leader")
+    """Return the name of the node that is the primary, once there is one."""
+
+    def leaders() -> list[str]:
+        return [str(one["name"]) for one in cluster(stack) if one["role"] == "leader"]
+
+    return eventually("a primary", leaders, within=5)[0]
 
 
 def health(site: Site) -> dict[str, str]:
