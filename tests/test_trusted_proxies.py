@@ -60,8 +60,9 @@ def test_callers_behind_the_cdn_keep_their_own_address(front: Mirror, lines: tup
     assert (sent["x-real-ip"], sent["x-forwarded-for"], sent["x-forwarded-proto"]) == (address, address, "https")
 
 
-def test_the_first_request_after_a_reload_keeps_its_address(front: Mirror) -> None:
-    for _ in range(8):
+def test_the_first_request_after_a_reload_keeps_its_address(front: Mirror, stack: Stack) -> None:
+    # HAProxy's new process takes the addresses over; nginx's watcher stays, and its reload is slow.
+    for _ in range(8 if stack.load_balancer == "haproxy" else 2):
         front.set()
         assert front.sent("cdn", *forwarded("203.0.113.7"))["x-real-ip"] == "203.0.113.7"
 
