@@ -1,17 +1,23 @@
-"""Page cursors: opaque, URL-safe, with a checksum that detects damage.
+"""Page cursors: opaque, URL-safe and signed.
 
-A cursor is not secret and grants no right. So it needs no signature, and services share no key.
+A cursor is not secret and grants no right. The signature is there for the cache: each cursor is a
+cached page, so a caller that could make them could fill the cache with pages that no reader wants.
+
+The key is that of the cached values: all processes that keep these pages share it, and no other
+does. `SECRET_KEY` differs in each process of a service.
 """
 
 import base64
 import binascii
 import struct
-import zlib
 
-VERSION = 1
+from django.conf import settings
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+VERSION = 2
 _FORMAT = struct.Struct(">BQ")
-_CHECKSUM = struct.Struct(">I")
-_LENGTH = 18  # 13 bytes as base64 without padding
+_SIGNATURE = 12  # bytes
+_LENGTH = 28  # 21 bytes as base64, which then needs no padding
 _ID_MAX = 2**63 - 1
 
 
@@ -22,7 +28,7 @@ class BadCursorError(ValueError):
 def encode(last_id: int) -> str:
     """Return the cursor for the page that begins after this id."""
     body = _FORMAT.pack(VERSION, last_id)
-    return base64.urlsafe_b64encode(body + _CHECKSUM.pack(zlib.crc32(body))).decode().rstrip("=")
+    return base64.urlsafe_b64encode(body + _signature(body)).decode()
 
 
 def decode(text: str) -> int:
@@ -30,13 +36,20 @@ def decode(text: str) -> int:
     if len(text) != _LENGTH or not text.isascii():
         raise BadCursorError("not a cursor of this API")
     try:
-        raw = base64.b64decode(text + "==", altchars=b"-_", validate=True)
+        raw = base64.b64decode(text, altchars=b"-_", validate=True)
     except binascii.Error as error:
         raise BadCursorError("not a cursor of this API") from error
-    body, checksum = raw[: _FORMAT.size], raw[_FORMAT.size :]
-    if _CHECKSUM.pack(zlib.crc32(body)) != checksum:
+    if len(raw) != _FORMAT.size + _SIGNATURE:
+        raise BadCursorError("not a cursor of this API")
+    body, signature = raw[: _FORMAT.size], raw[_FORMAT.size :]
+    if not constant_time_compare(signature, _signature(body)):
         raise BadCursorError("not a cursor of this API")
     version, last_id = _FORMAT.unpack(body)
-    if version != VERSION or last_id > _ID_MAX or encode(last_id) != text:
+    if version != VERSION or last_id > _ID_MAX:
         raise BadCursorError("not a cursor of this API")
     return int(last_id)
+
+
+def _signature(body: bytes) -> bytes:
+    key = settings.CACHING["KEY"]
+    return salted_hmac("shop.products.cursors", body, key, algorithm="sha256").digest()[:_SIGNATURE]
