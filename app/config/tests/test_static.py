@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
@@ -25,6 +26,24 @@ def test_a_file_is_everybodys_though_its_caller_shows_a_token(settings: Settings
     assert plain.getvalue() == shown.getvalue() == b"p {}"
     assert "public" in plain.headers["Cache-Control"]
     assert shown.headers["Cache-Control"] == plain.headers["Cache-Control"]
+
+
+def test_a_file_and_its_compressed_variant_share_no_strong_etag(settings: Settings, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path
+    text = b"p {}" * 999
+    (tmp_path / "shop.css").write_bytes(text)
+    (tmp_path / "shop.css.gz").write_bytes(gzip.compress(text))
+    for coding in ("identity", "gzip"):
+        accept = {"Accept-Encoding": coding}
+        answer = Client().get("/static/shop.css", headers=accept)
+        assert answer.headers.get("Content-Encoding", "identity") == coding
+        body = answer.getvalue()
+        assert (gzip.decompress(body) if coding == "gzip" else body) == text
+        tag = answer.headers["ETag"]
+        assert tag.startswith('W/"')
+        again = Client().get("/static/shop.css", headers=accept | {"If-None-Match": tag})
+        assert (again.status_code, again.headers["ETag"], again.getvalue()) == (304, tag, b"")
+    assert Client().get("/static/missing.css").status_code == 404
 
 
 @pytest.mark.django_db(databases=["default", "replica1", "replica2"])
