@@ -4,12 +4,23 @@
 set -uo pipefail # not -e: every check runs, and the end says whether one failed
 cd "$(dirname "$0")/.." || exit
 
-failed=0
-check() { # check NAME COMMAND...: run it, and remember that it failed
-  local name=$1
+# All checks run at once, and each prints its output at its end, in one piece.
+failed=$(mktemp) # the names of those that failed; locked by the one that prints
+trap 'rm -f "$failed"' EXIT
+# check NAME COMMAND...: run it, print its name and output, and remember that it failed.
+check() {
+  local name=$1 output status=0
   shift
-  printf '==> %s\n' "$name"
-  "$@" || { failed=1; printf 'error: %s\n' "$name" >&2; }
+  output=$("$@" 2>&1) || status=$?
+  (
+    flock 7
+    printf '==> %s\n' "$name"
+    [[ -z $output ]] || printf '%s\n' "$output"
+    if ((status)); then
+      printf 'error: %s\n' "$name" >&2
+      printf '  %s\n' "$name" >&7
+    fi
+  ) 7>>"$failed"
 }
 
 # The files that git has or would take: an editor's leftovers are not checked.
@@ -38,28 +49,33 @@ types() {
       mypy --config-file pyproject.toml --explicit-package-bases "${sources[@]}"
   done
 }
-# Beside all the rest, which takes as long: two cores are enough for both.
-types_of_app=$(mktemp)
-{ types app bench; exit "$failed"; } >"$types_of_app" 2>&1 &
+# Each is quick: one after the other.
+compose_files() {
+  local profile overlay
+  for profile in nginx haproxy canary cdn; do
+    check "docker compose config ($profile)" docker compose --profile "$profile" config --quiet
+  done
+  check "docker compose config (dev)" docker compose -f compose.yaml -f compose.dev.yaml config --quiet
+  for overlay in cluster sentinel; do
+    check "docker compose config (redis-$overlay)" docker compose -f compose.yaml -f "compose.redis-$overlay.yaml" config --quiet
+  done
+}
 
-check "ruff check" ruff check "${python[@]}"
-check "ruff format" ruff format --check "${python[@]}"
-check "words" scripts/words.py
-types tests nginx haproxy postgres redis swift prometheus
+types app bench &
+types tests nginx haproxy postgres redis swift prometheus &
 # One by one: all in one process take twice as long.
-check "shellcheck" xargs -0 -a <(printf '%s\0' "${shell[@]}") -n 1 shellcheck --external-sources
-check "hadolint" hadolint --config .hadolint.yaml "${dockerfiles[@]}"
-check "migrations" scripts/with-servers.sh env LOG_LEVEL=ERROR DJANGO_SETTINGS_MODULE=config.lint_settings python app/manage.py lintmigrations
-check "check --deploy" scripts/check-deploy.sh
-for profile in nginx haproxy canary cdn; do
-  check "docker compose config ($profile)" docker compose --profile "$profile" config --quiet
-done
-check "docker compose config (dev)" docker compose -f compose.yaml -f compose.dev.yaml config --quiet
-for overlay in cluster sentinel; do
-  check "docker compose config (redis-$overlay)" docker compose -f compose.yaml -f "compose.redis-$overlay.yaml" config --quiet
-done
+check "shellcheck" xargs -0 -a <(printf '%s\0' "${shell[@]}") -n 1 shellcheck --external-sources &
+check "check --deploy" scripts/check-deploy.sh &
+check "migrations" scripts/with-servers.sh env LOG_LEVEL=ERROR DJANGO_SETTINGS_MODULE=config.lint_settings python app/manage.py lintmigrations &
+check "ruff check" ruff check "${python[@]}" &
+check "ruff format" ruff format --check "${python[@]}" &
+check "words" scripts/words.py &
+check "hadolint" hadolint --config .hadolint.yaml "${dockerfiles[@]}" &
+compose_files &
 
-wait %1 || failed=1
-cat "$types_of_app"
-rm "$types_of_app"
-exit "$failed"
+wait
+if [[ -s $failed ]]; then
+  printf 'error: make lint failed:\n' >&2
+  cat "$failed" >&2
+  exit 1
+fi

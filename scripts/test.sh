@@ -31,11 +31,11 @@ lint() { step "Lint" && tools scripts/lint.sh; }
 # The live tests that need no running stack: they run beside the in-process tests.
 readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_layout.py tests/test_certificates.py
   tests/test_security.py tests/test_hostile_values.py tests/test_wheel.py tests/test_automation.py
-  tests/test_docs.py tests/test_words.py)
+  tests/test_docs.py tests/test_words.py tests/test_add_a_service.py)
 # Several parts at once, each with its own servers, because most tests wait most of the time. The
 # output of a part is printed at its end.
 unit() {
-  local at_once=5 files moves parts named
+  local at_once=5 files moves parts named status=0
   if [[ -n ${TESTS:-} ]]; then
     step "In-process tests"
     be_patient
@@ -45,18 +45,26 @@ unit() {
   fi
   step "In-process tests, and those that need no running stack"
   be_patient "$at_once"
-  # The longest first.
+  # The longest first, so that all end at about the same time: the table below has their seconds.
   moves=(app/scaleout/sharding/tests/test_{reshard,migrations}.py)
   named=(app/config app/scaleout/{replication,events,caching,identity,gateway} app/shop/orders)
-  parts=("${named[@]:0:2}" tests/test_dev.py "app/scaleout/sharding ${moves[*]/#/--ignore=}" "${named[2]}" "${named[*]:4}"
-    "app nginx bench --ignore=app/scaleout/sharding ${named[*]/#/--ignore=}" "${moves[*]}" "${named[3]}" "${alone[*]:1}")
-  printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P "$at_once" scripts/test.sh part
+  parts=("${named[0]}" "app/scaleout/sharding ${moves[*]/#/--ignore=}" "${named[1]}"
+    "app nginx bench --ignore=app/scaleout/sharding ${named[*]/#/--ignore=}" "${named[2]}" "${named[*]:4}"
+    "${alone[*]:1}" "${alone[0]}" "${moves[*]}" "${named[3]}")
+  mkdir -p "$state_dir"
+  : >"$state_dir/parts"
+  printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P "$at_once" scripts/test.sh part || status=$?
+  step "Seconds of each part"
+  sort -rn "$state_dir/parts" >&2
+  return "$status"
 }
 part() { # part PATHS: the in-process tests of these, which are one argument, but for the long ones
-  local paths output status=0
+  local paths output status=0 servers=(scripts/with-servers.sh)
   read -ra paths <<<"$1"
-  output=$(tools scripts/with-servers.sh pytest "${paths[@]}" -m 'not long' 2>&1 </dev/null) || status=$?
+  if [[ $1 == tests/* ]]; then servers=(); fi
+  output=$(tools "${servers[@]}" pytest "${paths[@]}" -m 'not long' 2>&1 </dev/null) || status=$?
   printf '%s\n' "$output"
+  printf '%5d  %.90s\n' "$SECONDS" "$1" >>"$state_dir/parts"
   return "$status"
 }
 compare() {
@@ -68,18 +76,18 @@ compare() {
   tools scripts/with-servers.sh env COMPARE_SECONDS=$((minutes * 60)) COMPARE_SEED="$seed" \
     pytest -q -s app/scaleout/sharding/tests/test_comparison.py
 }
-integration() { live "Live tests" 'not failure and not long'; }
+integration() { live "Live tests" 'not failure and not long' "${alone[@]/#/--ignore=}"; }
 failure() {
-  live "Failure tests" 'failure or long'
+  live "Failure tests" 'failure or long' # those of $alone too: some are long
   [[ -z ${TESTS:-} ]] || return 0 # it names live tests
   step "The in-process tests in greater numbers"
   be_patient
   tools scripts/with-servers.sh pytest app nginx bench -m long
 }
 
-live() { # live WHAT MARK: the tests with MARK, of all files or of those in TESTS
+live() { # live WHAT MARK [OPTION...]: the tests with MARK, of all files (with OPTION...) or of those in TESTS
   local files
-  read -ra files <<<"${TESTS:-tests ${alone[*]/#/--ignore=}}"
+  read -ra files <<<"${TESTS:-tests ${*:3}}"
   "$root/scripts/up.sh" >&2
   step "$1 behind $LB"
   be_patient
