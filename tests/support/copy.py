@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import socket
@@ -62,7 +63,15 @@ def copy_work_tree(to: Path) -> None:
 
 
 def free_ports(count: int) -> list[str]:
-    """Return ports that nothing listens on."""
+    """Return ports that nothing listens on. They are bound only minutes later, so none is of those
+    that the kernel gives to connections and to the servers of other tests.
+    """
     with contextlib.ExitStack() as held:
-        taken = [held.enter_context(socket.create_server(("", 0))) for _ in range(count)]
-        return [str(one.getsockname()[1]) for one in taken]
+        taken: list[str] = []
+        for port in random.sample(range(20000, 30000), 500):
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("", port)))
+                taken.append(str(port))
+            if len(taken) == count:
+                return taken
+    raise AssertionError(f"{count} free ports from 20000 to 29999: {len(taken)} found")
