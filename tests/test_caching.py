@@ -16,7 +16,6 @@ from support.prices import Prices, change, shown
 from support.probe import Probe
 from support.settings import REPLICAS, TIME_FACTOR
 from support.stack import Stack
-from support.tokens import bearer
 from support.wait import eventually
 
 MOMENT = 1.0  # seconds after the answer to a change
@@ -81,8 +80,7 @@ def test_a_change_is_seen_on_every_page_that_shows_it(site: Site, products: list
 def test_a_client_sees_its_own_change_at_once(site: Site, products: list[int]) -> None:
     with site.session() as author:
         for number in range(30):
-            body = {"price": {"amount": 66_666_600 + number, "currency": "EUR"}}
-            author.patch(f"/api/products/{products[0]}", json=body, headers=bearer(1, staff=True))
+            change(author, products[0], 66_666_600 + number)
             for page in ("/products/{}/", "/api/products/{}"):
                 assert shown(author.get(page.format(products[0]))) == 66_666_600 + number
 

@@ -22,7 +22,7 @@ API_READS = 8  # one read of eight uses the rate-limited gateway; the others rea
 _SHOWN = re.compile(r'<p class="price">[^<]*')
 
 
-def change(site: Site, product: int, price: int) -> None:
+def change(site: Site | Browser, product: int, price: int) -> None:
     """Change one price as staff. `price` in cents."""
     body = {"price": {"amount": price, "currency": "EUR"}}
     answer = site.request("PATCH", API.format(product), json=body, headers=bearer(1, staff=True))
