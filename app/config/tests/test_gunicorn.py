@@ -16,6 +16,7 @@ import pytest
 from gunicorn import util
 from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders
 from gunicorn.workers.base import Worker
+from waiting import TIME_FACTOR
 
 import config
 
@@ -43,7 +44,7 @@ def test_an_error_of_gunicorn_is_a_problem(
         sent = pool.submit(send)
         worker = SimpleNamespace(log=logging.getLogger("gunicorn.error"))
         Worker.handle_error(worker, None, ours, ("203.0.113.7", 1), error)
-        sent.result(5)  # all of it was read, so that nothing is reset
+        sent.result(5 * TIME_FACTOR)  # all of it was read, so that nothing is reset
         line, _, rest = theirs.makefile("rb").read().partition(b"\r\n")
     answer = message_from_bytes(rest)
     body = str(answer.get_payload()).encode()

@@ -12,6 +12,7 @@ from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.common import ignore_errors
 from scaleout.broker import transport as queue
 from scaleout.events.tests.broker import Broker
+from waiting import TIME_FACTOR
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def _nothing_taken() -> Iterator[None]:
 
 
 def test_two_channels_at_once_put_back_each_message_once() -> None:
-    both, put, failed = threading.Barrier(2, timeout=5), list[str](), list[BaseException]()
+    both, put, failed = threading.Barrier(2, timeout=5 * TIME_FACTOR), list[str](), list[BaseException]()
     queue._taken.extend((name, "", "celery") for name in ("one", "two"))
 
     def slowly(message: Any, _exchange: str, _routing_key: str) -> None:
@@ -46,7 +47,7 @@ def test_two_channels_at_once_put_back_each_message_once() -> None:
     for one in threads:
         one.start()
     for one in threads:
-        one.join(10)
+        one.join(10 * TIME_FACTOR)
     assert not failed
     assert sorted(put) == ["one", "two"]
     assert not queue._taken
@@ -77,7 +78,7 @@ def test_a_worker_whose_broker_is_killed_while_it_has_a_message_can_close_its_co
     Producer(channel).publish({}, routing_key="tasks", declare=[tasks])
     Consumer(connection.channel(), [orders], on_message=taken.append).consume()
     while not taken:
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=5 * TIME_FACTOR)
     with pytest.raises(TimeoutError):
         take_what_comes(connection)
     assert channel._in_poll, "it waits for the next one"
@@ -98,7 +99,7 @@ def test_a_message_whose_acknowledgement_fails_does_not_keep_a_worker_from_readi
     Consumer(channel, [tasks], on_message=taken.append).consume()
     Producer(channel).publish({}, routing_key="tasks", declare=[tasks])
     while not taken:
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=5 * TIME_FACTOR)
     assert not channel.qos.can_consume(), "its hands are full"
     broker.kill()
     with pytest.raises(connection.connection_errors):

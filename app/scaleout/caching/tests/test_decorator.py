@@ -52,7 +52,7 @@ def _fresh(transactional_db: None, settings: Settings) -> None:
     settings.CACHING = settings.CACHING | {"WARMERS": None}  # of the project: all that a test registers
     computed.clear()
     process.current.watch.start()
-    assert process.current.watch.heard.wait(5), "until it listens nothing is held for long"
+    assert process.current.watch.heard.wait(5 * TIME_FACTOR), "until it listens nothing is held for long"
 
 
 def forget_here() -> None:
@@ -241,7 +241,7 @@ def whose() -> str:
     computed.append("whose")
     if transaction.get_connection().in_atomic_block:
         began.set()
-        assert may_end.wait(5)
+        assert may_end.wait(5 * TIME_FACTOR)
     return threading.current_thread().name
 
 
@@ -259,7 +259,7 @@ def test_what_is_computed_in_a_transaction_is_handed_to_no_other_thread(monkeypa
 
     thread = threading.Thread(target=change, name="the author")
     thread.start()
-    assert began.wait(5)
+    assert began.wait(5 * TIME_FACTOR)
     assert whose() == threading.current_thread().name
     may_end.set()
     thread.join()
@@ -336,7 +336,7 @@ def test_a_value_is_wrong_after_the_commit_of_whatever_database() -> None:
     with ThreadPoolExecutor(1) as elsewhere, transaction.atomic(using="shard0"):
         double.invalidate(1)
         assert double.peek(1) is not None, "what others may see is what was committed"
-        assert elsewhere.submit(double, 1).result(5) == 2
+        assert elsewhere.submit(double, 1).result(5 * TIME_FACTOR) == 2
     assert double.peek(1) is None
 
 
@@ -580,7 +580,7 @@ def test_warming_computes_nothing_that_another_process_has_just_put_there(monkey
     assert not list(get_redis_connection("default").scan_iter("*computing:*")), "a lock"
 
 
-both = threading.Barrier(2, timeout=5)
+both = threading.Barrier(2, timeout=5 * TIME_FACTOR)
 
 
 @multi_level_cache(timeout=60)
@@ -687,14 +687,14 @@ def slow_reader() -> str:
     found = truth[0]
     if found == "old":
         has_read.set()
-        assert may_go_on.wait(5)
+        assert may_go_on.wait(5 * TIME_FACTOR)
     return found
 
 
 def test_a_slow_reader_replaces_no_newer_value_by_its_old_one() -> None:
     thread = threading.Thread(target=slow_reader)
     thread.start()
-    assert has_read.wait(5)
+    assert has_read.wait(5 * TIME_FACTOR)
     truth[0] = "new"
     assert slow_reader.refresh() == "new"
     may_go_on.set()
@@ -730,7 +730,7 @@ def leave_redis() -> None:
     """Do without Redis until the end of the test."""
     process.current.watch.stop()  # it would send what is unsent, and close the breaker
     assert process.current.watch._thread
-    process.current.watch._thread.join(5)
+    process.current.watch._thread.join(5 * TIME_FACTOR)
     process.current.wire.leave("the test")
 
 
@@ -810,17 +810,22 @@ def slow() -> int:
 @multi_level_cache(timeout=60, key="slower")
 def slower() -> int:
     computed.append("slower")
-    threading.Event().wait(1.0)  # longer than any caller has patience
+    eventually(lambda: len(computed) >= at_once[0], 60, "another one to compute")
+    threading.Event().wait(0.3)  # longer than any caller has patience
     return 1
+
+
+at_once = [1]
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
 def test_of_those_who_have_waited_long_enough_one_computes(elsewhere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "PATIENCE", 0.2)
+    at_once[0] = 1 if elsewhere else 2
     if elsewhere:
         assert process.current.shared.begin("slower", (), 0, "another", 60).locked
     assert several(30, slower) == [1] * 30
-    assert len(computed) == (1 if elsewhere else 2)
+    assert len(computed) == at_once[0]
 
 
 def test_a_child_process_waits_for_no_computation_of_its_parent() -> None:
@@ -831,17 +836,24 @@ def test_a_child_process_waits_for_no_computation_of_its_parent() -> None:
     assert process.current.flights.join("key")[1]
 
 
-@multi_level_cache(timeout=0.1, stale=30, key="stale")
+BRIEF = 0.3 * TIME_FACTOR
+answers: list[int] = []
+
+
+@multi_level_cache(timeout=BRIEF, stale=30, key="stale")
 def counted() -> int:
     computed.append("counted")
-    threading.Event().wait(0.3 if len(computed) > 1 else 0)
+    if len(computed) > 1:
+        eventually(lambda: len(answers) == 19, 60, "the others to have what there was")
     return len(computed)
 
 
 def test_while_one_computes_what_has_expired_the_others_get_what_there_was() -> None:
+    answers.clear()
     assert counted() == 1
-    threading.Event().wait(0.15)  # its time-out is what is tested
-    assert sorted(several(20, counted)) == [1] * 19 + [2]
+    threading.Event().wait(BRIEF + 0.05)  # its time-out is what is tested
+    several(20, lambda: answers.append(counted()))
+    assert sorted(answers) == [1] * 19 + [2]
     assert counted() == 2
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.core.cache import BaseCache, caches
 from django.utils.functional import cached_property
+from waiting import TIME_FACTOR
 
 from scaleout.caching import UncacheableError
 from scaleout.caching.local import Held, LocalCache, weight
@@ -35,11 +36,12 @@ def test_none_is_a_value(cache: BaseCache) -> None:
 
 
 def test_a_value_ends_with_its_time(cache: BaseCache) -> None:
-    cache.set("brief", 1, 0.02)
+    brief = 0.1 * TIME_FACTOR
+    cache.set("brief", 1, brief)
     cache.set("over", 1, 0)
     cache.set("for ever", 1, None)
     assert cache.get("brief") == 1
-    threading.Event().wait(0.03)  # its time is what is tested
+    threading.Event().wait(brief + 0.01)  # its time is what is tested
     assert [cache.get(key) for key in ("brief", "over", "for ever")] == [None, None, 1]
     assert cache.touch("for ever", 0)
     assert not cache.touch("for ever")
@@ -242,7 +244,7 @@ def test_a_destructor_that_uses_the_cache_does_not_hang_it() -> None:
         done.set()
 
     threading.Thread(target=fill, daemon=True).start()
-    assert done.wait(5), "it waits for itself"
+    assert done.wait(5 * TIME_FACTOR), "it waits for itself"
 
 
 def test_threads_lose_no_count_and_no_byte() -> None:

@@ -73,13 +73,14 @@ def test_a_reader_that_began_before_the_change_leaves_nothing_old_behind(cluster
 
 def test_without_messages_a_value_is_old_for_no_longer_than_the_cap(cluster: Cluster) -> None:
     reader, writer = cluster.spawn(2)
+    read = time.monotonic()
     assert reader.value() == "old"
     with cluster.client as client:
         # As `invalidate` does it, but without a message.
         epoch = str(client.get(":1:{caching}:clock"), "ascii").partition(":")[0]
         cluster.put("new")
         client.mset({":1:{caching}:clock": f"{epoch}:1000:1000", ":1:{caching}:tag:thing": f"{epoch}:1000"})
-    assert reader.value() == "old"
+    assert reader.value() == "old" or time.monotonic() - read > CAP, "it has heard of nothing"
     until_new(reader, "new", CAP + 0.5)
     assert writer.value() == "new"
 
@@ -101,10 +102,11 @@ def test_a_listener_that_was_cut_off_reads_again_as_soon_as_it_listens(cluster: 
 def test_500_callers_of_three_processes_cost_one_computation_and_all_get_its_value(
     cluster: Cluster, state: str
 ) -> None:
-    workers = cluster.spawn(3, patience=TIME_FACTOR, SECONDS_TO_COMPUTE="0.5", TIMEOUT="2")
+    seconds = 1 + TIME_FACTOR if state == "expired" else 60  # all of them come within it
+    workers = cluster.spawn(3, patience=TIME_FACTOR, SECONDS_TO_COMPUTE="0.5", TIMEOUT=str(seconds))
     if state == "expired":
         assert workers[0].value() == "old"
-        time.sleep(2.2)  # the time-out is what is tested
+        time.sleep(seconds + 0.2)  # the time-out is what is tested
     before = cluster.computed
     for worker in workers:
         worker.send("many", 167)
@@ -119,9 +121,10 @@ def test_an_exception_is_not_cached_and_releases_the_lock(cluster: Cluster) -> N
     one, two = cluster.spawn(2, SECONDS_TO_COMPUTE="0.2")
     assert one.do("call")["error"] == "broken"
     cluster.put("whole")
+    with cluster.client as client:
+        assert not list(client.scan_iter("*computing:*")), "no process holds the lock"
     answer = two.do("call")
     assert (answer["value"], answer["error"]) == ("whole", "")
-    assert answer["seconds"] < 1.0 * TIME_FACTOR, "no process holds the lock"
 
 
 def test_a_process_that_is_killed_while_it_computes_holds_up_the_others_for_a_moment_only(cluster: Cluster) -> None:
@@ -177,7 +180,7 @@ def test_without_redis_calls_are_answered_without_waiting_for_it_and_it_is_used_
     for _ in range(100):
         call()
     # Without the breaker each call waits for Redis until the time-out.
-    waited = sum(each >= TIMEOUT for each in seconds)
+    waited = sum(each >= TIMEOUT * TIME_FACTOR for each in seconds)
     assert waited < len(seconds) / 2, f"{waited} of {len(seconds)} calls waited for Redis"
 
     one.do("change", "new")  # while Redis is away

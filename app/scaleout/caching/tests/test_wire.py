@@ -17,13 +17,15 @@ def idle() -> int:
 
 
 def several_idle(number: int) -> None:
-    """Exchange something over so many connections at once."""
+    """Exchange something over so many connections at once: each waits until all do."""
+    redis = get_redis_connection("default")
     threads = [
-        threading.Thread(target=process.current.wire.exchange, args=[("BLPOP", "nothing", "0.5")])
-        for _ in range(number)
+        threading.Thread(target=process.current.wire.exchange, args=[("BLPOP", "all", "0")]) for _ in range(number)
     ]
     for thread in threads:
         thread.start()
+    eventually(lambda: redis.info("clients")["blocked_clients"] == number, what="each to wait")
+    redis.lpush("all", *range(number))
     for thread in threads:
         thread.join()
     assert idle() == number

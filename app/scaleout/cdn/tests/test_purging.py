@@ -60,15 +60,18 @@ def test_a_tag_is_purged_at_once_and_again_when_nothing_old_is_on_its_way(
     purgers[1].end(3, hurried=True)
 
 
-def test_many_changes_at_once_are_few_requests(edge: FakeEdge, purgers: list[Purger]) -> None:
+def test_many_changes_at_once_are_few_requests(
+    edge: FakeEdge, purgers: list[Purger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "TIMEOUT", 600.0)
     purgers.append(Purger(Edge(edge.url, SECRET), again=60.0))  # the second time is not what is counted here
-    edge.seconds = 0.3
+    edge.seconds = 600.0
     for number in range(1000):  # all while the edge is busy with the first
         purgers[0].purge([f"product:{number}"])
+    edge.stopped.set()  # it answers now
     eventually(lambda: len(edge.all()) == 1000, what="1,000 tags")
     assert len(edge.heard) <= 3 + 1000 // BATCH
     assert max(map(len, edge.heard)) <= BATCH
-    edge.seconds = 0.0
     purgers[0].end(3, hurried=True)
 
 
@@ -106,11 +109,16 @@ def test_an_edge_that_is_down_is_tried_seldom_and_logged_once(
 ) -> None:
     caplog.set_level(logging.INFO, "scaleout.cdn")
     edge.close()
-    failed = metrics.purges.labels("failed")._value.get()
+    before, began = metrics.purges.labels("failed")._value.get(), time.monotonic()
+
+    def failed() -> float:
+        return float(metrics.purges.labels("failed")._value.get() - before)
+
     for _ in range(50):
         purger.purge(["one"])
         time.sleep(0.01)  # half a second of changes, in which the purger's tries are counted
-    assert 1 <= metrics.purges.labels("failed")._value.get() - failed <= 4
+    eventually(lambda: failed() >= 1, what="a try")
+    assert failed() <= 2 + (time.monotonic() - began) / 0.2  # the pause of this purger
     assert len(caplog.records) == 1, caplog.text
 
 

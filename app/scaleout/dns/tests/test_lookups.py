@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from waiting import in_time
+from waiting import TIME_FACTOR, eventually, in_time
 
 from scaleout.dns import lookups
 from scaleout.dns.lookups import Names
@@ -47,7 +47,7 @@ def test_an_unanswered_name_costs_the_first_caller_the_deadline_and_later_ones_n
             ask()
 
     answer.set()  # the container is back
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * TIME_FACTOR
     while True:
         try:
             assert subject.getaddrinfo("stopped", 80) == ["address"]
@@ -73,17 +73,22 @@ def test_many_callers_at_once_make_one_look_up(monkeypatch: pytest.MonkeyPatch) 
     def slow(name: str, *_key: Any) -> list[Any]:
         if name == "many":  # and not what a look-up of another test goes on asking for
             asked.append(name)
-            answer.wait(5)
+            answer.wait(60)
         return ["address"]
 
     monkeypatch.setattr(lookups, "_system_getaddrinfo", slow)
-    monkeypatch.setattr(lookups, "DEADLINE", 5.0)
+    monkeypatch.setattr(lookups, "DEADLINE", 60.0)
     subject = Names()
     threads = [threading.Thread(target=subject.getaddrinfo, args=("many", 80)) for _ in range(20)]
     for thread in threads:
         thread.start()
-    threading.Event().wait(0.3)  # for all of them to ask
+
+    def callers() -> int:
+        settled: Any = next(iter(subject._under_way.values())).settled
+        return len(settled._cond._waiters)
+
+    eventually(lambda: callers() == 20, what="all of them to wait", not_yet=(StopIteration,))
     answer.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert len(asked) == 1

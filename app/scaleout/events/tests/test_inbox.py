@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from celery import current_app
 from django.db import connections, transaction
-from waiting import eventually
+from waiting import TIME_FACTOR, eventually
 
 from scaleout.events.event import Event
 from scaleout.events.inbox import KEPT
@@ -77,7 +77,7 @@ def test_two_deliveries_at_the_same_time_have_one_effect(broker: Broker, effects
 
     def deliver() -> None:
         try:
-            start.wait(10)
+            start.wait(10 * TIME_FACTOR)
             handle.apply(kwargs=message)
         finally:
             connections.close_all()
@@ -86,7 +86,7 @@ def test_two_deliveries_at_the_same_time_have_one_effect(broker: Broker, effects
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(20 * TIME_FACTOR)
     assert effects.seen() == ["a"]
     assert len(broker.messages("celery")) == 8  # each is answered
 

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from contextlib import closing
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from pytest_django import Settings
-from waiting import TIME_FACTOR, in_time
+from waiting import TIME_FACTOR, eventually, in_time
 
 from scaleout.events import outbox, sending
 from scaleout.events.event import Event
@@ -43,6 +44,12 @@ def pass_time(known: int = 1) -> None:
     for alias in ("default", "shard1"):
         with connections[alias].cursor() as cursor:
             cursor.execute("UPDATE events_outbox SET due_at = due_at - interval '1 hour', known = %s", [known])
+
+
+def database_clock() -> datetime:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cast(datetime, cursor.fetchone()[0])
 
 
 def waiting() -> int:
@@ -164,6 +171,15 @@ def test_events_of_one_transaction_have_their_order_too(broker: Broker) -> None:
     assert labels(broker) == ["b"]
 
 
+def waits_for_a_lock() -> bool:
+    with connections["default"].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return bool(cursor.fetchone() == (1,))
+
+
 def test_the_order_of_two_transactions_is_that_of_their_commits(broker: Broker) -> None:
     begun, go = threading.Event(), threading.Event()
 
@@ -172,7 +188,7 @@ def test_the_order_of_two_transactions_is_that_of_their_commits(broker: Broker) 
             with transaction.atomic():
                 publish("happened", aggregate="one", label="first")
                 begun.set()
-                assert go.wait(10)
+                assert go.wait(10 * TIME_FACTOR)
         finally:
             connections.close_all()
 
@@ -184,14 +200,13 @@ def test_the_order_of_two_transactions_is_that_of_their_commits(broker: Broker) 
 
     threads = [threading.Thread(target=one) for one in (first, second)]
     threads[0].start()
-    assert begun.wait(10)
+    assert begun.wait(10 * TIME_FACTOR)
     threads[1].start()
-    threads[1].join(0.3)
-    assert threads[1].is_alive()  # it waits for the first
+    eventually(waits_for_a_lock, what="the second to wait for the first")
     tell("other", aggregate="two")  # and this one does not
     go.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(10 * TIME_FACTOR)
     assert labels(broker) == ["other", "first"]
     rows = Outbox.objects.using("default").filter(aggregate="one").order_by("id")
     assert [row.data["label"] for row in rows] == ["first", "second"]
@@ -241,18 +256,19 @@ def test_a_process_that_is_killed_between_commit_and_send_loses_no_event(broker:
 def test_what_is_not_answered_is_sent_again_with_growing_pauses(broker: Broker) -> None:
     tell("a")
     assert relay() == 0
-    pauses = []
-    for _ in range(7):
+    for wanted in (10, 10, 10, 16, 32, 64, 120):
         assert labels(broker) == ["a"]
         pass_time(known=0)
+        before = database_clock()
         assert relay() == 0, "it is noted that the queue is empty"
-        with connections["default"].cursor() as cursor:
-            cursor.execute("SELECT extract(epoch FROM due_at - clock_timestamp())::float + 5 FROM events_outbox")
-            pauses.append(cursor.fetchone()[0])
+        after = database_clock()
+        due = Outbox.objects.using("default").get().due_at
+        # It was noted at some time between the two; 5 s were before that.
+        shortest, longest = ((due - noted).total_seconds() + 5 for noted in (after, before))
+        assert longest > 0.79 * wanted
+        assert shortest < 1.21 * wanted
         pass_time()
         assert relay() == 1
-    for pause, wanted in zip(pauses, (10, 10, 10, 16, 32, 64, 120), strict=True):
-        assert 0.79 * wanted - 1 < pause < 1.21 * wanted
 
 
 def test_two_relays_at_once_send_each_event_once(broker: Broker, settings: Settings) -> None:
@@ -267,7 +283,7 @@ def test_two_relays_at_once_send_each_event_once(broker: Broker, settings: Setti
 
     def one() -> None:
         try:
-            start.wait(10)
+            start.wait(10 * TIME_FACTOR)
             sent.append(relay(20))
         finally:
             connections.close_all()
@@ -276,7 +292,7 @@ def test_two_relays_at_once_send_each_event_once(broker: Broker, settings: Setti
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(30 * TIME_FACTOR)
     assert sum(sent) == 450
     assert sorted(labels(broker), key=int) == [str(number) for number in range(450)]
 

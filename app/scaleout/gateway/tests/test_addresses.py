@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from waiting import TIME_FACTOR
 
 from scaleout.gateway.client import addresses
 from scaleout.gateway.client.addresses import Address, Addresses
@@ -69,7 +70,7 @@ def test_one_thread_asks_and_the_others_go_on_with_what_is_known(monkeypatch: py
         calls.append(time.monotonic())
         if len(calls) > 1:
             asked.set()
-            assert answer.wait(5)
+            assert answer.wait(5 * TIME_FACTOR)
         return [ONE]
 
     pool = Addresses("x", 80, look_up)
@@ -77,11 +78,11 @@ def test_one_thread_asks_and_the_others_go_on_with_what_is_known(monkeypatch: py
     monkeypatch.setattr(addresses, "FRESH", -1.0)
     slow = threading.Thread(target=pool.pick, args=((),))
     slow.start()
-    assert asked.wait(5)
+    assert asked.wait(5 * TIME_FACTOR)
     assert [pool.pick(()) for _ in range(10)] == [(ONE, False)] * 10
     assert len(calls) == 2
     answer.set()
-    slow.join(5)
+    slow.join(5 * TIME_FACTOR)
 
 
 def test_after_a_pause_those_who_come_together_wait_for_the_one_who_asks() -> None:
@@ -90,7 +91,7 @@ def test_after_a_pause_those_who_come_together_wait_for_the_one_who_asks() -> No
     def look_up(_host: str, _port: int) -> list[Address]:
         if now[0]:
             asked.set()
-            assert answer.wait(5)
+            assert answer.wait(5 * TIME_FACTOR)
         return [ONE]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -99,16 +100,16 @@ def test_after_a_pause_those_who_come_together_wait_for_the_one_who_asks() -> No
         assert pool.pick(()) == (ONE, False)
         now[0] = addresses.STALE + 1  # without a call in between
         picked: list[object] = []
-        callers = [threading.Thread(target=lambda: picked.append(pool.pick((), 5.0))) for _ in range(5)]
+        callers = [threading.Thread(target=lambda: picked.append(pool.pick((), 5.0 * TIME_FACTOR))) for _ in range(5)]
         for caller in callers:
             caller.start()
-        assert asked.wait(5)
+        assert asked.wait(5 * TIME_FACTOR)
         for caller in callers:
             caller.join(0.05)
         assert not picked, "no caller gives up while one resolves"
         answer.set()
         for caller in callers:
-            caller.join(5)
+            caller.join(5 * TIME_FACTOR)
     assert picked == [(ONE, False)] * 5
 
 
@@ -117,13 +118,13 @@ def test_no_call_waits_beyond_its_time_for_a_first_look_up() -> None:
 
     def look_up(_host: str, _port: int) -> list[Address]:
         asked.set()
-        assert answer.wait(30)
+        assert answer.wait(30 * TIME_FACTOR)
         return [ONE]
 
     pool = Addresses("x", 80, look_up)
     hung = threading.Thread(target=pool.pick, args=((),))
     hung.start()
-    assert asked.wait(5)
+    assert asked.wait(5 * TIME_FACTOR)
     picked: list[object] = []
 
     def pick(patience: float) -> None:
@@ -133,8 +134,8 @@ def test_no_call_waits_beyond_its_time_for_a_first_look_up() -> None:
     for other in others:
         other.start()
     for other in others:
-        other.join(5)
+        other.join(5 * TIME_FACTOR)
     assert picked == [None] * 3
     answer.set()
-    hung.join(5)
+    hung.join(5 * TIME_FACTOR)
     assert pool.pick(()) == (ONE, False)

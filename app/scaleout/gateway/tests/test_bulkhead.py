@@ -8,19 +8,28 @@ from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from itertools import islice
 
 import pytest
-from waiting import in_time
+from waiting import eventually, in_time
 
+from scaleout.gateway.client import bulkhead as bulkheads
 from scaleout.gateway.client.budget import Budget
 from scaleout.gateway.client.bulkhead import Bulkhead, Full
 
 
 def soon() -> float:
-    """Return a moment in 5 s."""
-    return time.monotonic() + 5
+    """Return a moment that none of these calls waits for."""
+    return time.monotonic() + 60
 
 
-def test_never_more_than_so_many_are_inside_and_under_load_everyone_gets_in() -> None:
-    bulkhead, lock = Bulkhead(3, 1, 5.0), threading.Lock()
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls wait on while all threads stand still, as they do on a busy machine."""
+    monkeypatch.setattr(bulkheads, "STILL", 60.0)
+
+
+@pytest.mark.usefixtures("busy")
+def test_never_more_than_so_many_are_inside_and_under_load_everyone_gets_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulkheads, "SHORT", 60.0)
+    bulkhead, lock = Bulkhead(3, 1, 60.0), threading.Lock()
     inside, most = 0, 0
 
     def work(_number: int) -> None:
@@ -39,12 +48,14 @@ def test_never_more_than_so_many_are_inside_and_under_load_everyone_gets_in() ->
     assert most == 3
 
 
+@pytest.mark.usefixtures("busy")
 def test_where_calls_take_long_one_waits_and_the_others_are_sent_away_at_once() -> None:
     bulkhead = Bulkhead(2, 1, 60)
-    for _ in range(20):  # it learns how long a call takes
-        bulkhead.enter(soon())
-        threading.Event().wait(0.02)
-        bulkhead.leave(well=True)
+    bulkhead.enter(soon())
+    threading.Event().wait(0.02)
+    bulkhead.leave(well=True)
+    assert bulkhead._seconds >= 0.2 * 0.02, "it learns how long a call takes"
+    bulkhead._seconds = 0.02
     bulkhead.enter(soon())
     bulkhead.enter(soon())
 
@@ -56,7 +67,7 @@ def test_where_calls_take_long_one_waits_and_the_others_are_sent_away_at_once() 
         waiting = [pool.submit(work) for _ in range(5)]
         assert not [one for one in waiting if one.done()]
         bulkhead.leave(well=True)
-        assert [one.result(5) for one in waiting] == [None] * 5
+        assert [one.result() for one in waiting] == [None] * 5
         bulkhead.leave(well=True)
 
     def slow(calls: int) -> None:
@@ -66,26 +77,28 @@ def test_where_calls_take_long_one_waits_and_the_others_are_sent_away_at_once() 
         for _ in range(calls):
             bulkhead.leave(well=True)
 
-    def waits(after: float) -> list[bool]:
-        """Return of three who come while all places are taken whether they still wait `after` some
-        seconds.
+    def waits(those: int) -> list[bool]:
+        """Return of three who come while all places are taken whether they still wait, when all but
+        `those` have gone.
         """
         bulkhead.enter(soon())
         bulkhead.enter(soon())
         with ThreadPoolExecutor(3) as pool:
             three = [pool.submit(work) for _ in range(3)]
-            threading.Event().wait(after)
+            eventually(lambda: bulkhead._waiting + sum(one.done() for one in three) == 3)
+            eventually(lambda: sum(not one.done() for one in three) == those)
             waiting = [not one.done() for one in three]
             bulkhead.leave(well=True)
             bulkhead.leave(well=True)
             wait(three)
         return sorted(waiting)
 
+    bulkhead._seconds = 0.02
     slow(1)
-    assert waits(0.05) == [True] * 3, "one call that hung says little of the next"
+    assert waits(3) == [True] * 3, "one call that hung says little of the next"
     for _ in range(3):
         slow(2)
-    assert waits(0.05) == [False, False, True]
+    assert waits(1) == [False, False, True]
 
 
 def test_the_first_call_to_a_stuck_service_is_refused_after_the_patience_and_later_ones_at_once() -> None:
@@ -111,7 +124,7 @@ def test_of_those_who_wait_for_a_service_that_has_just_frozen_one_waits_on_and_t
         (patient,) = set(waiting) - gone
         assert not patient.done()
         bulkhead.leave(well=True)
-        patient.result(5)
+        patient.result()
 
 
 def test_after_two_failures_no_call_waits_until_one_goes_well() -> None:
@@ -123,7 +136,7 @@ def test_after_two_failures_no_call_waits_until_one_goes_well() -> None:
             with pytest.raises(TimeoutError):
                 waiting.result(0.05)
             bulkhead.leave(well=False)
-            assert waiting.exception(5) is None, "after one he waits"
+            assert waiting.exception() is None, "after one he waits"
         bulkhead.leave(well=True)
     for _ in range(2):
         bulkhead.enter(soon())
@@ -136,7 +149,7 @@ def test_after_two_failures_no_call_waits_until_one_goes_well() -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(bulkhead.enter, soon())
         bulkhead.leave(well=True)
-        waiting.result(5)
+        waiting.result()
 
 
 def test_two_failures_send_those_away_who_wait() -> None:
@@ -147,7 +160,7 @@ def test_two_failures_send_those_away_who_wait() -> None:
         waiting = [pool.submit(bulkhead.enter, soon()) for _ in range(4)]
         bulkhead.leave(well=False)
         bulkhead.leave(well=False)
-        got_in = [future.exception(5) is None for future in waiting]
+        got_in = [future.exception() is None for future in waiting]
     assert sum(got_in) <= 2
 
 

@@ -35,7 +35,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def test_the_seconds_that_are_left_bound_every_call_of_this_request_and_of_no_other() -> None:
-    assert 1.0 < float(ask("1.5").content) <= 1.5
+    assert 1.0 < float(ask("30.5").content) <= 30.5
     assert float(ask(None).content) == 60
     assert deadline.left(60) == 60
 
@@ -46,12 +46,12 @@ def test_a_deadline_that_has_passed_is_answered_before_any_work() -> None:
 
 def test_so_is_a_caller_who_has_closed_the_connection(pair: tuple[socket.socket, socket.socket]) -> None:
     here, caller = pair
-    assert ask("1.000", here).status_code == 200
+    assert ask("30.000", here).status_code == 200
     caller.sendall(b"the rest of a body")
-    assert ask("1.000", here).status_code == 200
+    assert ask("30.000", here).status_code == 200
     assert here.recv(100) == b"the rest of a body"
     caller.close()
-    assert ask("1.000", here).status_code == 504
+    assert ask("30.000", here).status_code == 504
 
 
 @pytest.mark.parametrize("bad", ["", "x", "-1", "1e3", "nan", "inf", "1,5", " 1", "99999", "1.0\n"])

@@ -23,7 +23,7 @@ from pytest_django import Settings
 from scaleout.base import Breaker
 from scaleout.events import sending
 from scaleout.identity import tokens
-from waiting import in_time
+from waiting import TIME_FACTOR, in_time
 
 from shop.products import answers, image_api
 from shop.products.images import lifecycle, object_names, object_store, pictures
@@ -323,7 +323,7 @@ def announcing(announced: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(image_api, "_announce", announce)
     monkeypatch.setattr(sending, "_breaker", Breaker(sending.PAUSE))
     yield
-    image_api._announcer.submit(lambda: None).result(5)
+    image_api._announcer.submit(lambda: None).result(5 * TIME_FACTOR)
 
 
 @committed
@@ -333,7 +333,7 @@ def test_the_variants_are_made_by_a_task(
 ) -> None:
     product = make_product()
     send(client, product.pk, encoded("PNG", picture(700, 500)))
-    image_api._announcer.submit(lambda: None).result(5)
+    image_api._announcer.submit(lambda: None).result(5 * TIME_FACTOR)
     assert deliver() == ["products.tasks.make_variants"]
     product.refresh_from_db()
     assert product.image_width == 700
@@ -358,7 +358,7 @@ def test_uploads_do_not_wait_for_a_hung_queue_nor_report_it_as_the_store(
     for width in range(50, 56):
         answer = send(client, product.pk, encoded("PNG", picture(width, 50)))
         assert answer.status_code == 200, answer.content
-    image_api._announcer.submit(lambda: None).result(5)
+    image_api._announcer.submit(lambda: None).result(5 * TIME_FACTOR)
     assert not sending._breaker.allows()  # it was asked
 
 
@@ -456,7 +456,7 @@ def test_a_store_of_an_image_that_is_being_removed_waits_and_stores_it_again(mak
         assert not stored
         default_storage.delete(name)
         image.delete()
-    thread.join(5)
+    thread.join(5 * TIME_FACTOR)
     assert stored == [name]
     assert default_storage.exists(name)
     assert StoredImage.objects.filter(pk=name).exists()
@@ -479,8 +479,11 @@ def test_a_store_of_an_image_that_is_being_removed_fails_in_time() -> None:
         StoredImage.objects.select_for_update().get(pk=name)
         thread = Thread(target=again)
         thread.start()
-        thread.join(5)
+        thread.join(5 * TIME_FACTOR)
         assert result, "it waits on"
+
+
+IDLE = 300 * TIME_FACTOR  # milliseconds, in which a busy machine comes to its next statement
 
 
 @committed
@@ -489,7 +492,9 @@ def test_a_slow_store_does_not_cost_a_sweep_its_lock(monkeypatch: pytest.MonkeyP
     age(by=timedelta(hours=25))
     monkeypatch.setattr(object_store, "delete", slowly(object_store.delete))
     with connection.cursor() as cursor:
-        cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")  # as in production, but shorter
+        cursor.execute(
+            "SET idle_in_transaction_session_timeout = %s", [f"{IDLE:.0f}ms"]
+        )  # as in production, but shorter
         try:
             lifecycle.sweep()
         finally:
@@ -502,7 +507,7 @@ def slowly(call: Callable[[str, float], None]) -> Callable[[str, float], None]:
     """Return the call with a delay."""
 
     def answer(name: str, seconds: float) -> None:
-        time.sleep(0.4)  # this store is slow: nothing is waited for
+        time.sleep(1.3 * IDLE / 1000)  # this store is slow: nothing is waited for
         call(name, seconds)
 
     return answer

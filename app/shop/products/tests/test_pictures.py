@@ -143,6 +143,6 @@ def test_a_second_image_waits_for_the_first_and_then_raises_busy() -> None:
 
         asking = threading.Thread(target=ask)
         asking.start()
-        asking.join(3)
+        asking.join(5 * TIME_FACTOR)
         assert failed.is_set()
     assert pictures.normalise(encoded("PNG")).width == 64
