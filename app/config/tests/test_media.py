@@ -33,8 +33,8 @@ print(json.dumps({{
     ("name", "value"),
     [
         ("AWS_S3_CUSTOM_DOMAIN", "https://media.shop.example"),
-        ("AWS_S3_CUSTOM_DOMAIN", "media.shop.example/images"),
-        ("MEDIA_UPLOAD_URL", "bucket.store.example"),
+        pytest.param("AWS_S3_CUSTOM_DOMAIN", "media.shop.example/images", marks=pytest.mark.long),
+        pytest.param("MEDIA_UPLOAD_URL", "bucket.store.example", marks=pytest.mark.long),
         ("MEDIA_UPLOAD_URL", "https://bucket.store.example/media?x=1"),
         ("AWS_S3_ENDPOINT_URL", "swift:8080"),
     ],
@@ -59,7 +59,7 @@ def test_an_address_that_is_none_stops_the_service_with_one_clear_line(name: str
     ("given", "shown", "upload"),
     [
         ({}, "/media/", ""),
-        ({"AWS_S3_CUSTOM_DOMAIN": "", "MEDIA_UPLOAD_URL": ""}, "/media/", ""),
+        pytest.param({"AWS_S3_CUSTOM_DOMAIN": "", "MEDIA_UPLOAD_URL": ""}, "/media/", "", marks=pytest.mark.long),
         (
             {"AWS_S3_CUSTOM_DOMAIN": "media.shop.example", "MEDIA_UPLOAD_URL": "https://bucket.store.example/"},
             "https://media.shop.example/",

@@ -118,15 +118,18 @@ def test_the_worker_of_users_has_the_databases_of_users_and_no_key(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("service", "variable"),
+    ("service", "variable", "value"),
     [
-        ("users", "IDENTITY_KEY_FILE"),
-        ("users", "IDENTITY_USERS_KEYS_FILE"),
-        ("products", "IDENTITY_ORDERS_KEYS_FILE"),
-        ("orders", "DB_ORDERS_PASSWORD_FILE"),
+        ("users", "IDENTITY_KEY_FILE", ""),
+        ("products", "IDENTITY_ORDERS_KEYS_FILE", "/nothing/here"),
+        ("orders", "DB_ORDERS_PASSWORD_FILE", ""),
+        pytest.param("users", "IDENTITY_KEY_FILE", "/nothing/here", marks=pytest.mark.long),
+        pytest.param("users", "IDENTITY_USERS_KEYS_FILE", "", marks=pytest.mark.long),
+        pytest.param("users", "IDENTITY_USERS_KEYS_FILE", "/nothing/here", marks=pytest.mark.long),
+        pytest.param("products", "IDENTITY_ORDERS_KEYS_FILE", "", marks=pytest.mark.long),
+        pytest.param("orders", "DB_ORDERS_PASSWORD_FILE", "/nothing/here", marks=pytest.mark.long),
     ],
 )
-@pytest.mark.parametrize("value", ["", "/nothing/here"])
 def test_a_service_without_a_secret_says_which_in_one_line(
     service: str, variable: str, value: str, tmp_path: Path
 ) -> None:

@@ -116,14 +116,14 @@ def test_a_worker_that_is_killed_between_the_effect_and_the_answer_does_nothing_
     assert (broker.folder / f"seen-{Inbox.objects.using('default').get().event_id}").exists()
 
 
-def test_a_worker_that_is_killed_in_the_middle_of_three_events_leaves_three_effects(
+def test_a_worker_that_is_killed_in_the_middle_of_two_events_leaves_two_effects(
     broker: Broker, effects: type[Effects], worker: Worker
 ) -> None:
-    for number in range(3):
+    for number in range(2):
         tell(str(number), str(number), **{"and": "die the first time", "folder": str(broker.folder)})
     await_all_received(broker, 180)
-    assert sorted(effects.seen(), key=int) == ["0", "1", "2"]
-    assert len(list(broker.folder.glob("seen-*"))) == 3
+    assert sorted(effects.seen(), key=int) == ["0", "1"]
+    assert len(list(broker.folder.glob("seen-*"))) == 2
 
 
 def test_a_whole_worker_that_is_killed_in_the_middle_of_an_event_leaves_one_effect(
@@ -152,7 +152,7 @@ def test_an_event_that_always_fails_is_parked_and_only_its_own_aggregate_waits_f
         tell(str(number), aggregate="two")
     outbox = Outbox.objects.using("default")
     if how == "die":  # Celery takes five seconds and more to notice each death
-        outbox.filter(data__label="poison").update(failures=FAILURES - 2)
+        outbox.filter(data__label="poison").update(failures=FAILURES - 1)
 
     def parked() -> bool:
         send_again(broker)
@@ -173,7 +173,7 @@ def test_an_event_that_always_fails_is_parked_and_only_its_own_aggregate_waits_f
     assert effects.seen()[5:] == ["mended", "behind"]
 
 
-@pytest.mark.parametrize("what", ["lose the database", "lose the primary"])
+@pytest.mark.parametrize("what", ["lose the database", pytest.param("lose the primary", marks=pytest.mark.long)])
 def test_a_database_that_is_away_parks_nothing(
     broker: Broker, effects: type[Effects], worker: Worker, what: str
 ) -> None:
