@@ -32,16 +32,17 @@ main() {
     done
 }
 
-ask() { # command
-    socat -t 20 - "UNIX-CONNECT:$MASTER" <<<"$1"
+ask() { # command [seconds]
+    socat -t "${2:-20}" - "UNIX-CONNECT:$MASTER" <<<"$1"
 }
 
 worker() {
     ask "show proc" | awk '$2 == "worker" { print $1; exit }'
 }
 
+# A worker that ends while it is asked never answers, and the master keeps the connection open.
 stopping() { # pid
-    [[ ! -d /proc/$1 ]] || ask "@!$1 show info" | grep -q '^Stopping: 1$'
+    [[ ! -d /proc/$1 || $(ask "@!$1 show info" 1) == *$'\n'"Stopping: 1"* || ! -d /proc/$1 ]]
 }
 
 main
