@@ -31,7 +31,7 @@ lint() { step "Lint" && tools scripts/lint.sh; }
 # The live tests that need no running stack: they run beside the in-process tests.
 readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_layout.py tests/test_certificates.py
   tests/test_security.py tests/test_hostile_values.py tests/test_wheel.py tests/test_automation.py
-  tests/test_docs.py tests/test_words.py tests/test_add_a_service.py)
+  tests/test_docs.py tests/test_words.py tests/test_add_a_service.py tests/test_files.py tests/test_caching_page.py)
 # Several parts at once, each with its own servers, because most tests wait most of the time. The
 # output of a part is printed at its end.
 unit() {
