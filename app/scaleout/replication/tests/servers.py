@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import psycopg
-from waiting import TIME_FACTOR
+from waiting import TIME_FACTOR, eventually
 
 BIN = Path("/usr/lib/postgresql/17/bin")
 PORT = "5432"  # each server has a socket directory of its own, so they share the number
@@ -52,7 +52,9 @@ class Postgres:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        settings = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c port={PORT} -c fsync=off"
+        settings = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c port={PORT}"
+        # A standby that has lost its primary looks for it again after 5 s by default.
+        settings += " -c fsync=off -c wal_retrieve_retry_interval=100ms"
         log = str(self.folder / "log")
         self.command("pg_ctl", "start", "-w", "-D", str(self.data), "-l", log, "-o", settings)
 
@@ -88,8 +90,10 @@ class Postgres:
                 os.kill(pid, signal.SIGCONT)
 
     def receiver(self) -> int:
-        """Return the process that receives the log; 0 where there is none."""
-        return int(self.execute("SELECT pid FROM pg_stat_wal_receiver") or 0)
+        """Return the process that receives the log, once it exists."""
+        receivers = "SELECT max(pid) FROM pg_stat_wal_receiver WHERE status = 'streaming'"
+        eventually(lambda: self.execute(receivers) != "None", 10, "the standby to stream")
+        return int(self.execute(receivers))
 
     def _pids(self) -> list[int]:
         first = int((self.data / "postmaster.pid").read_text().split()[0])
@@ -138,6 +142,8 @@ class Trio:
             with (server.data / "postgresql.auto.conf").open("a") as settings:  # the last one counts
                 settings.write(f"primary_conninfo = '{self.source}'\n")
             server.start()
+        for server in (self.two, self.three):
+            server.receiver()  # else the primary may be stopped before a standby has asked it for the log
 
     def copy(self, server: Postgres) -> None:
         """Make `server` a standby of the primary, and start it."""

@@ -25,7 +25,6 @@ from django.test import Client
 from pytest_django import DjangoDbBlocker, Settings
 from waiting import TIME_FACTOR, eventually
 
-from scaleout.replication import cluster as clusters
 from scaleout.replication import lsn, state
 from scaleout.replication.backend import base
 from scaleout.replication.backend.base import DatabaseWrapper, stop_watching
@@ -33,6 +32,7 @@ from scaleout.replication.cluster import Cluster
 from scaleout.replication.server import Server
 from scaleout.replication.tests.servers import PORT, Postgres, Trio
 
+LIMIT = 1.5  # seconds that a standby may lag
 OUT = 4.0  # seconds until a server that is lost is out of use: twice what it takes on a quiet machine
 WOKEN = 10.0  # seconds until a query on a server that hangs gets an error: five times that
 
@@ -51,15 +51,11 @@ def trio(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
 
 
 @pytest.fixture
-def cluster(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(
-        clusters, "FIRST", clusters.FIRST * TIME_FACTOR
-    )  # the first question waits for busy servers too
-
+def cluster(trio: Trio) -> Iterator[Cluster]:
     def connect(host: str) -> Any:
         return psycopg.connect(host=host, port=PORT, user="tester", dbname="postgres", autocommit=True)
 
-    watched = Cluster([server.host for server in trio.servers], connect, max_lag_seconds=1.5, max_lag_bytes=2**26)
+    watched = Cluster([server.host for server in trio.servers], connect, max_lag_seconds=LIMIT, max_lag_bytes=2**26)
     yield watched
     watched.stop()
 
@@ -117,6 +113,16 @@ def pause(standby: Postgres) -> None:
     eventually(lambda: standby.execute("SELECT pg_get_wal_replay_pause_state()") == "paused", 5, "replay to pause")
 
 
+def ready(cluster: Cluster) -> None:
+    """Wait until all three servers are in use: one of them may be slow to answer for a moment."""
+    eventually(lambda: cluster.primary() and len(cluster.standbys()) == 2, 10, "all three to be in use")
+
+
+def removed(cluster: Cluster, server: Postgres) -> bool:
+    """Return whether `server` is not read because it lags, and not because its answer is late."""
+    return server.host not in cluster.standbys() and cluster.lag(server.host)[0] > LIMIT
+
+
 def test_the_primary_and_the_standbys_are_known_at_the_first_question(trio: Trio, cluster: Cluster) -> None:
     assert cluster.primary() == trio.one.host
     assert sorted(cluster.standbys()) == sorted([trio.two.host, trio.three.host])
@@ -124,13 +130,14 @@ def test_the_primary_and_the_standbys_are_known_at_the_first_question(trio: Trio
 
 
 def test_a_standby_whose_replay_is_paused_is_left_out_once_it_lags_and_comes_back(trio: Trio, cluster: Cluster) -> None:
-    cluster.primary()
+    ready(cluster)
     pause(trio.two)
     trio.one.execute("CREATE TABLE written (number int)")
     written = lsn.parse(trio.one.execute("SELECT pg_current_wal_lsn()"))
     eventually(lambda: cluster.position(trio.three.host) >= written, 2, "three to have replayed the write")
     assert cluster.position(trio.two.host) < written
-    eventually(lambda: cluster.standbys() == [trio.three.host], 4, "two to be left out")
+    eventually(lambda: removed(cluster, trio.two), 4, "two to be left out")
+    eventually(lambda: cluster.standbys() == [trio.three.host], 4, "three to be left")
     assert cluster.standby(0) == cluster.standby(1) == trio.three.host
     seconds, size = cluster.lag(trio.two.host)
     assert seconds > 1.5
@@ -140,10 +147,10 @@ def test_a_standby_whose_replay_is_paused_is_left_out_once_it_lags_and_comes_bac
 
 
 def test_an_idle_primary_makes_no_standby_lag(trio: Trio, cluster: Cluster) -> None:
-    cluster.primary()
-    trio.two.execute("SELECT pg_wal_replay_pause()")
+    ready(cluster)
+    pause(trio.two)
     threading.Event().wait(2.5)  # longer than the limit of 1.5 s: the passing of time is what is tested
-    assert len(cluster.standbys()) == 2
+    ready(cluster)
 
 
 def never_read(cluster: Cluster, host: str, seconds: float) -> bool:
@@ -177,12 +184,12 @@ def test_a_removed_standby_returns_only_when_it_has_caught_up_however_seldom_the
     resume = stop(trio)
     try:
         trio.one.execute("INSERT INTO written VALUES (1)")
-        eventually(lambda: cluster.standbys() == [trio.three.host], 5, "two to be removed")
+        eventually(lambda: removed(cluster, trio.two), 5, "two to be removed")
         for _ in range(2):
-            assert never_read(cluster, trio.two.host, 3.5)  # more than twice the limit of 1.5 s
+            assert never_read(cluster, trio.two.host, 2)  # more than the limit of 1.5 s
             trio.one.execute("INSERT INTO written VALUES (1)")
         assert never_read(cluster, trio.two.host, 1)
-        assert cluster.lag(trio.two.host)[0] > 7
+        assert cluster.lag(trio.two.host)[0] > 5
     finally:
         resume()
     eventually(lambda: len(cluster.standbys()) == 2, 5, "two to return")
@@ -214,7 +221,7 @@ def test_a_process_that_starts_does_not_read_a_standby_that_lacks_something_for_
 def test_a_standby_that_was_away_is_not_read_before_it_has_caught_up(
     trio: Trio, cluster: Cluster, *, alone: bool
 ) -> None:
-    assert len(cluster.standbys()) == 2
+    ready(cluster)
     trio.two.stop()
     eventually(lambda: cluster.standbys() == [trio.three.host], OUT, "two to be missed")
     written = write(trio)
@@ -231,10 +238,11 @@ def test_a_standby_that_was_away_is_not_read_before_it_has_caught_up(
 def test_a_removed_standby_stays_so_when_the_primary_is_lost_and_when_no_other_is_left(
     trio: Trio, cluster: Cluster
 ) -> None:
-    cluster.primary()
+    ready(cluster)
     stop_replay(trio)
-    trio.one.execute("CREATE TABLE written (number int)")
-    eventually(lambda: cluster.standbys() == [trio.three.host], 5, "two to be removed")
+    write(trio)
+    eventually(lambda: removed(cluster, trio.two), 5, "two to be removed")
+    eventually(lambda: cluster.standbys() == [trio.three.host], 5, "three to be left")
     trio.one.stop()
     eventually(lambda: cluster.primary() is None, OUT, "the primary to be missed")
     assert never_read(cluster, trio.two.host, 2)
@@ -243,8 +251,12 @@ def test_a_removed_standby_stays_so_when_the_primary_is_lost_and_when_no_other_i
     assert never_read(cluster, trio.two.host, 2)
 
 
-def test_what_the_lost_primary_had_sent_to_no_standby_removes_none(trio: Trio, cluster: Cluster) -> None:
-    assert len(cluster.standbys()) == 2
+def test_what_the_lost_primary_had_sent_to_no_standby_removes_none(
+    trio: Trio, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(cluster)
+    # From the write to the loss of the primary both lag: as long as this machine takes for it.
+    monkeypatch.setattr(cluster, "_max_lag_seconds", 60.0)
     receivers = [trio.two.receiver(), trio.three.receiver()]
     for receiver in receivers:
         os.kill(receiver, signal.SIGSTOP)
@@ -254,7 +266,8 @@ def test_what_the_lost_primary_had_sent_to_no_standby_removes_none(trio: Trio, c
         eventually(lambda: cluster.position(trio.one.host) >= written, 2, "the position of the primary")
         trio.one.stop()
         eventually(lambda: cluster.primary() is None, OUT, "the primary to be missed")
-        threading.Event().wait(3)  # longer than the limit of 1.5 s: the passing of time is what is tested
+        monkeypatch.setattr(cluster, "_max_lag_seconds", 0.5)
+        threading.Event().wait(1)  # longer than the limit: the passing of time is what is tested
         assert cluster.lag(trio.two.host) == cluster.lag(trio.three.host) == (0.0, 0)
         eventually(lambda: len(cluster.standbys()) == 2, 3, "both to be usable")
     finally:
@@ -280,7 +293,7 @@ def test_what_was_lost_with_the_old_primary_is_lacked_by_no_standby_of_the_new_o
     trio.three.execute("SELECT pg_reload_conf()")
     eventually(lambda: cluster.standbys() == [trio.three.host], 10, "three to follow the new primary")
     assert cluster.position(trio.two.host) < written
-    threading.Event().wait(3)  # as above
+    threading.Event().wait(2)  # longer than the limit of 1.5 s
     eventually(lambda: cluster.standbys() == [trio.three.host], 3, "three to be usable still")
 
 
@@ -296,7 +309,7 @@ def test_a_standby_that_hangs_is_removed_and_its_waiting_readers_wake_up(trio: T
         cursor.execute("SELECT 1")
     assert time.monotonic() - began < WOKEN * TIME_FACTOR
     reader.close()
-    assert cluster.standby(0) not in (None, first.host)
+    eventually(lambda: cluster.standby(0) not in (None, first.host), 10, "the other one to be read")
     assert one_value(reader, "SELECT pg_is_in_recovery()") is True
     first.thaw()
     eventually(lambda: len(cluster.standbys()) == 2, 6, "it to recover")
@@ -316,10 +329,10 @@ def test_an_error_in_the_watch_does_not_end_it(trio: Trio, monkeypatch: pytest.M
 
     reader = wrapper(trio, "replica1", STANDBY=0)
     cluster = reader.cluster
-    assert len(cluster.standbys()) == 2
+    ready(cluster)
     monkeypatch.setattr(Server, "cut_all", failing(Server.cut_all))
     monkeypatch.setattr(cluster, "_observe", failing(cluster._observe))
-    eventually(lambda: len(failures) == 6, 5, "the watch to fail")
+    eventually(lambda: len(failures) >= 6, 5, "the watch to fail")
     eventually(lambda: len(cluster.standbys()) == 2, 3, "the standbys to be usable again")
     failures.clear()
     trio.two.freeze()
@@ -374,7 +387,7 @@ def test_writes_follow_a_promotion_and_an_old_primary_that_comes_back_is_not_bel
 def test_a_connection_that_the_server_has_closed_is_not_lent(trio: Trio) -> None:
     writer = wrapper(trio, "default")
     pid = one_value(writer, "SELECT pg_backend_pid()")
-    trio.one.execute(f"SELECT pg_terminate_backend({pid}, 2000)")
+    trio.one.execute(f"SELECT pg_terminate_backend({pid}, 30000)")
     assert one_value(writer, "SELECT pg_backend_pid()") != pid
 
 
@@ -413,7 +426,8 @@ def test_a_browser_and_a_caller_read_the_primary_until_the_replica_has_replayed_
         for standby in (trio.two, trio.three):
             standby.execute("SELECT pg_wal_replay_resume()")
         eventually(lambda: asked(browser) == "replica1", 5, "the replica to have replayed the write")
-        assert asked(other, **{"X-Read-After": "FFFFFFFF/FFFFFFFF"}) == "replica1", "as far as there is a log"
+        far = {"X-Read-After": "FFFFFFFF/FFFFFFFF"}
+        eventually(lambda: asked(other, **far) == "replica1", 5, "the replica to answer, as far as there is a log")
 
 
 def test_the_aliases_share_one_pool_to_each_server_whatever_its_role_becomes(trio: Trio) -> None:
@@ -498,7 +512,7 @@ def restore(trio: Trio, backup: Postgres) -> None:
 def test_a_cluster_that_was_restored_from_a_backup_under_a_running_process_is_read_by_its_standbys(
     trio: Trio, cluster: Cluster
 ) -> None:
-    assert len(cluster.standbys()) == 2
+    ready(cluster)
     backup = Postgres(trio.one.folder / "backup")
     trio.one.command("mkdir", str(backup.folder))
     trio.one.command("pg_basebackup", "-D", str(backup.data), "-c", "fast", "--no-sync", "-d", trio.source)

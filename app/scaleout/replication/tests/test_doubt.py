@@ -22,7 +22,7 @@ from waiting import TIME_FACTOR, eventually
 
 from scaleout.replication import quorum, state
 from scaleout.replication.backend.base import DatabaseWrapper
-from scaleout.replication.tests.servers import Trio
+from scaleout.replication.tests.servers import PORT, Trio
 from scaleout.replication.tests.test_cluster import settings_of
 from scaleout.replication.tests.test_own_reads import ALIASES, get, three_servers
 
@@ -128,14 +128,13 @@ REFUSE = """
 
 def end_of(connection: Any) -> None:
     """End the server's side of `connection`, and wait for that."""
-    here[0].one.execute(f"SELECT pg_terminate_backend({connection.connection.info.backend_pid}, 5000)")
+    here[0].one.execute(f"SELECT pg_terminate_backend({connection.connection.info.backend_pid}, 30000)")
 
 
 @pytest.fixture(scope="module")
 def servers(django_db_blocker: DjangoDbBlocker) -> Iterator[Trio]:
     """Three servers, of which the primary waits for one of the others at each commit."""
-    wait = "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'"
-    with three_servers(django_db_blocker, REFUSE, wait, "SELECT pg_reload_conf()") as trio:
+    with three_servers(django_db_blocker, REFUSE, confirmed=True) as trio:
         here.append(trio)
         yield trio
         here.clear()
@@ -174,9 +173,20 @@ def terminate(trio: Trio, pid: int) -> None:
     trio.one.execute(f"SELECT pg_terminate_backend({pid})")
 
 
-def kill(_trio: Trio, pid: int) -> None:
-    """Kill the server's process: PostgreSQL starts again."""
-    os.kill(pid, signal.SIGKILL)
+def kill(trio: Trio, pid: int) -> None:
+    """Kill the server's process: PostgreSQL ends all others, and starts again."""
+    with psycopg.connect(host=trio.one.host, port=PORT, user="tester", dbname="postgres", autocommit=True) as other:
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: ended(other), 20, "the server to notice it: before that it still answers")
+
+
+def ended(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether the server has ended a connection."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def power_off(trio: Trio, _pid: int) -> None:
@@ -236,8 +246,15 @@ def assert_failed(answer: Any) -> None:
     assert "may have been stored" not in answer.content.decode()
 
 
-@pytest.mark.parametrize("how", [terminate, kill, power_off])
-@pytest.mark.parametrize("name", ["single", "whole", "shard"])
+# Each way and each kind of write in each run; the other pairs are long tests.
+PAIRS = [
+    pytest.param(name, how, marks=[] if number == place else [pytest.mark.long])
+    for number, name in enumerate(["single", "whole", "shard"])
+    for place, how in enumerate([terminate, kill, power_off])
+]
+
+
+@pytest.mark.parametrize(("name", "how"), PAIRS)
 def test_a_write_whose_server_is_lost_during_its_commit_may_be_stored(trio: Trio, name: str, how: Any) -> None:
     assert_in_doubt(lost_at_the_commit(trio, name, how=how))
     assert trio.one.execute("SELECT price FROM shown") == "+", "here it is stored"

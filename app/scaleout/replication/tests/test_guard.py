@@ -53,7 +53,7 @@ def test_a_read_that_is_sent_to_the_primary_on_its_second_try_is_let_through(set
     for alias in settings.REPLICATION["REPLICAS"]:
         connections[alias].ensure_connection()
         with use_primary(), connections["default"].cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [connections[alias].connection.info.backend_pid])
+            cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [connections[alias].connection.info.backend_pid])
     answer = Client().get("/read")
     assert answer.status_code == 200
     assert answer["X-Database"].endswith("default")

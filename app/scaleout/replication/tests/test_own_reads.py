@@ -29,6 +29,7 @@ from scaleout.replication import at_least, causal, lsn, state
 from scaleout.replication import cluster as clusters
 from scaleout.replication.backend.base import stop_watching
 from scaleout.replication.cluster import Cluster
+from scaleout.replication.server import Server
 from scaleout.replication.tests.servers import PORT, Postgres, Trio
 from scaleout.replication.tests.test_cluster import wrapper
 from scaleout.replication.tests.test_router import Product
@@ -66,8 +67,11 @@ def lead_to(trio: Trio) -> None:
 
 
 @contextmanager
-def three_servers(blocker: DjangoDbBlocker, *statements: str) -> Iterator[Trio]:
-    """Three servers, with the table `shown`, and Django's three aliases on them."""
+def three_servers(blocker: DjangoDbBlocker, *statements: str, confirmed: bool = False) -> Iterator[Trio]:
+    """Three servers, with the table `shown`, and Django's three aliases on them.
+
+    `confirmed`: the primary waits for one of the others at each commit.
+    """
     folder = Path(tempfile.mkdtemp(prefix="trio-"))
     trio = Trio(folder)
     with blocker.unblock():
@@ -75,6 +79,11 @@ def three_servers(blocker: DjangoDbBlocker, *statements: str) -> Iterator[Trio]:
         lead_to(trio)
         for statement in ("CREATE TABLE shown (price text)", "INSERT INTO shown VALUES ('old')", *statements):
             trio.one.execute(statement)
+        if confirmed:
+            trio.one.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
+            # A reload reaches the processes one after the other: a commit might not wait yet.
+            trio.one.stop("fast")
+            trio.one.start()
         yield trio
         for alias in ALIASES:
             connections[alias].close()
@@ -252,8 +261,12 @@ def test_a_position_that_the_primary_has_not_written_yet_is_believed_until_it_mu
     leader = cluster._servers[trio.one.host]
     position = leader.position + 100
     assert cluster.bounded(position) == position
-    leader.answered_at = cluster._doubted[position] + clusters.WRITTEN - 0.01
-    assert cluster._never_written(position, leader) is False
+    # An answer that the watch does not replace.
+    answer = Server(leader.host)
+    answer.answered_at = cluster._doubted[position] + clusters.WRITTEN - 0.01
+    assert cluster._never_written(position, answer) is False
+    answer.answered_at += 0.02
+    assert cluster._never_written(position, answer) is True
     for number in range(2 * clusters.DOUBTED):
         cluster.bounded(position + number)
     assert len(cluster._doubted) <= clusters.DOUBTED

@@ -95,9 +95,11 @@ def test_two_processes_never_use_one_socket(*, held: bool) -> None:
 
 
 def test_a_pool_without_a_free_connection_says_nothing_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"pool": {"min_size": 0, "max_size": 1, "timeout": 1.0 * TIME_FACTOR}}
+    options = {"pool": {"min_size": 0, "max_size": 1, "timeout": 10 * TIME_FACTOR}}
     first, second = pooled(OPTIONS=options), pooled(OPTIONS=options)
     first.ensure_connection()
+    assert first.pool is not None
+    first.pool.timeout = 0.1  # seconds: none is free
     suspected: list[str] = []
     monkeypatch.setattr(first.cluster, "suspect", suspected.append)
     with pytest.raises(OperationalError, match="couldn't get a connection"):

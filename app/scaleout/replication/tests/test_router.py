@@ -46,7 +46,7 @@ def write_and_be_cut_off(request: HttpRequest) -> HttpResponse:
     write(request)
     pid = connections["default"].connection.info.backend_pid
     with connections["replica1"].cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [pid])
+        cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
     return HttpResponse()
 
 
@@ -175,7 +175,7 @@ def test_a_read_whose_connection_was_cut_is_answered_all_the_same(settings: Lazy
     for alias in settings.REPLICATION["REPLICAS"]:
         connections[alias].ensure_connection()
         with connections["default"].cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [connections[alias].connection.info.backend_pid])
+            cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [connections[alias].connection.info.backend_pid])
     assert Client().get("/read").status_code == 200
 
 
@@ -237,6 +237,6 @@ def test_a_write_whose_connection_was_cut_is_not_repeated(settings: LazySettings
     settings.ROOT_URLCONF = __name__
     connections["default"].ensure_connection()
     with connections["replica1"].cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [connections["default"].connection.info.backend_pid])
+        cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [connections["default"].connection.info.backend_pid])
     assert Client().get("/write").status_code == 503
     connections["default"].close()

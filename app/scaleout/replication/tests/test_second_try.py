@@ -36,7 +36,7 @@ def cut(alias: str) -> None:
         dbname=settings["NAME"],
         autocommit=True,
     ) as other:
-        other.execute("SELECT pg_terminate_backend(%s, 5000)", [connections[alias].connection.info.backend_pid])
+        other.execute("SELECT pg_terminate_backend(%s, 30000)", [connections[alias].connection.info.backend_pid])
 
 
 def read() -> str:

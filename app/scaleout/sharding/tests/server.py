@@ -12,8 +12,9 @@ from waiting import TIME_FACTOR
 
 BIN = Path("/usr/lib/postgresql/17/bin")
 PORT = "5432"  # each server has a folder of its own for its socket, so they share the number
+# A standby that has lost its primary looks for it again after 5 s by default.
 # The WAL leaves the memory when a commit waits for it, and not by itself in between.
-SETTINGS = "-c wal_writer_delay=10s -c wal_writer_flush_after=0 -c fsync=off -c max_wal_senders=4"
+SETTINGS = "-c wal_writer_delay=10s -c wal_writer_flush_after=0 -c fsync=off -c wal_retrieve_retry_interval=100ms"
 
 
 class Server:

@@ -108,6 +108,16 @@ def move(bucket: int, target: int) -> None:
         )
 
 
+def waits_for_a_lock(alias: str) -> bool:
+    """Return whether a statement waits for a lock; asked over the connection of `alias`.
+
+    Not from pg_stat_activity: a transaction sees that as it was at its first look.
+    """
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted LIMIT 1")
+        return cursor.fetchone() is not None
+
+
 def set_state(alias: str, bucket: int, state: str) -> None:
     """Set the state of a bucket on a shard."""
     with connections[alias].cursor() as cursor:

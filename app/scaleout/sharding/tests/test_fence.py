@@ -6,11 +6,12 @@ import threading
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connections, transaction
+from waiting import TIME_FACTOR, eventually
 
 from scaleout.sharding.errors import BucketMoved
 from scaleout.sharding.fence import unfenced
 from scaleout.sharding.ids import bucket_of, take
-from scaleout.sharding.tests.shelves import Author, Book, Leaf, author_on, set_state
+from scaleout.sharding.tests.shelves import Author, Book, Leaf, author_on, set_state, waits_for_a_lock
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"]),
@@ -102,9 +103,10 @@ def test_a_bucket_cannot_be_blocked_under_a_writer_and_still_gives_ids() -> None
         run("shard0", WRITES["update"], author.id)
         thread = threading.Thread(target=block)
         thread.start()
-        assert not blocked.wait(0.3)
+        eventually(lambda: waits_for_a_lock("shard0"), 10, "the change of the state to wait for the writer")
+        assert not blocked.is_set()
         run("shard0", WRITES["insert"], author.id)
-    assert blocked.wait(5)
+    assert blocked.wait(10 * TIME_FACTOR)
     thread.join()
     with pytest.raises(BucketMoved):
         run("shard0", WRITES["update"], author.id)
@@ -119,7 +121,7 @@ def test_two_writers_of_one_bucket_can_both_take_ids_without_waiting_in_a_ring()
         try:
             with transaction.atomic(using="shard0"):
                 Book.objects.filter(author_id=author.id, title=name).update(title=name + "!")
-                both_wrote.wait(5)
+                both_wrote.wait(10 * TIME_FACTOR)
                 take("shard0", bucket_of(author.id))
         except Exception as error:
             failures.append(error)
@@ -132,7 +134,7 @@ def test_two_writers_of_one_bucket_can_both_take_ids_without_waiting_in_a_ring()
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(20 * TIME_FACTOR)
     assert failures == []
 
 

@@ -100,7 +100,10 @@ def test_a_copy_whose_commit_takes_long_is_not_ended_as_idle() -> None:
 
 
 @pytest.mark.usefixtures("_no_idle_transaction")
-@pytest.mark.parametrize("when", ["TRIGGER slow BEFORE DELETE", "CONSTRAINT TRIGGER slow AFTER INSERT"])
+@pytest.mark.parametrize(
+    "when",
+    ["TRIGGER slow BEFORE DELETE", pytest.param("CONSTRAINT TRIGGER slow AFTER INSERT", marks=pytest.mark.long)],
+)
 def test_a_long_log_is_copied_again_without_being_ended_as_idle(when: str) -> None:
     made = authors()
     bucket = made[0].bucket
@@ -139,7 +142,7 @@ def test_a_target_that_compares_for_longer_than_the_source_ends_nothing(monkeypa
         assert one.run(job).step == Step.ACTIVE
 
 
-@pytest.mark.parametrize("how", ["clean", "abort"])
+@pytest.mark.parametrize("how", ["clean", pytest.param("abort", marks=pytest.mark.long)])
 def test_what_a_move_leaves_is_deleted_by_statements_that_do_not_take_long(
     monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:

@@ -19,9 +19,9 @@ from django.conf import settings
 from django.db import connections, transaction
 from waiting import TIME_FACTOR
 
-from scaleout.sharding import shard_map
+from scaleout.sharding import shard_map, transactions
 from scaleout.sharding.ids import BUCKETS, bucket_of, take
-from scaleout.sharding.moving import steps, verify
+from scaleout.sharding.moving import session, steps, verify
 from scaleout.sharding.moving.session import MoveError
 from scaleout.sharding.moving.state import Job, Step
 from scaleout.sharding.moving.steps import Mover
@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "shard0", "shard1", "shard2"]),
     pytest.mark.usefixtures("shelves"),
 ]
+WAIT = steps.WAIT  # as it is outside of tests
 NAMES = [model._meta.db_table for model in TABLES]
 
 
@@ -153,7 +154,7 @@ def users(authors: list[Author], threads: int = 4) -> Iterator[list[str]]:
     finally:
         stop.set()
         for worker in workers:
-            worker.join(30)
+            worker.join(30 * TIME_FACTOR)
 
 
 @pytest.mark.parametrize(("count", "rows"), [(20, 300), pytest.param(100, 1500, marks=pytest.mark.long)])
@@ -184,7 +185,9 @@ def test_ids_grow_on_after_a_move_though_the_clock_of_the_source_was_ahead() -> 
     assert take("shard2", bucket)[0] > before[-1]
 
 
-def test_the_new_shard_takes_no_write_before_every_old_map_has_expired() -> None:
+def test_the_new_shard_takes_no_write_before_every_old_map_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert WAIT == 0.6, "a map is believed for half a second"
+    monkeypatch.setattr(steps, "WAIT", WAIT)
     bucket = shard_map.current().buckets_of(0)[0]
     seen: list[tuple[float, str]] = []
 
@@ -378,9 +381,11 @@ def test_a_table_whose_foreign_key_deletes_by_itself_is_not_moved() -> None:
         ask("shard2", change.format(name, "DEFERRABLE INITIALLY DEFERRED"))
 
 
-def test_there_is_one_mover_at_a_time() -> None:
+def test_there_is_one_mover_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PATIENCE", "100ms")
     with mover(), pytest.raises(MoveError, match="another mover, or a migration, is at work in default"), mover():
         pass
+    monkeypatch.undo()  # the server releases the lock a little later
     with mover():
         pass
 
@@ -411,7 +416,7 @@ def test_a_writer_that_holds_a_bucket_for_long_is_not_broken_off() -> None:
             with transaction.atomic(using="shard0"):
                 Author.objects.filter(pk=authors[0].id).update(name="at last")
                 held.set()
-                tried.wait(10)
+                tried.wait(10 * TIME_FACTOR)
         finally:
             connections.close_all()
 
@@ -421,12 +426,12 @@ def test_a_writer_that_holds_a_bucket_for_long_is_not_broken_off() -> None:
     def report(what: str, _done: int, _of: int) -> None:
         if what == "copying" and not held.is_set():
             thread.start()
-            held.wait(10)
+            held.wait(10 * TIME_FACTOR)
             threading.Timer(1.0, tried.set).start()  # longer than the mover waits for a lock
 
     with mover(report) as one:
         one.run(one.start(0, 2, buckets))
-    thread.join(10)
+    thread.join(20 * TIME_FACTOR)
     assert Author.objects.get(pk=authors[0].id).name == "at last"
 
 
@@ -439,7 +444,7 @@ def test_a_target_that_is_away_is_said_in_one_line_and_the_move_resumed(monkeypa
         if what == "copying" and done == 2:
             ask(
                 "default",
-                "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
+                "SELECT pg_terminate_backend(pid, 30000) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
                 " WHERE locktype = 'advisory' AND objid = 7241002 AND datname = %s",
                 connections["shard2"].settings_dict["NAME"],
             )
@@ -466,7 +471,7 @@ def test_a_shard_that_is_lost_while_buckets_are_blocked_costs_another_run_and_no
         if what == "blocked" and done == part:
             ask(
                 "default",
-                "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
+                "SELECT pg_terminate_backend(pid, 30000) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
                 " WHERE locktype = 'advisory' AND objid = 7241002 AND datname = %s",
                 connections[end].settings_dict["NAME"],
             )
@@ -485,7 +490,8 @@ def test_a_shard_that_is_lost_while_buckets_are_blocked_costs_another_run_and_no
     assert clean_and_whole()
 
 
-def test_a_write_waits_for_a_bucket_that_is_about_to_move() -> None:
+def test_a_write_waits_for_a_bucket_that_is_about_to_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transactions, "PATIENCE", 60.0)  # however late the bucket is released
     author = author_on(0)
     bucket = bucket_of(author.id)
     set_state("shard0", bucket, "blocked")

@@ -12,13 +12,14 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections, transaction
+from waiting import eventually
 
 from scaleout.sharding import shard_map
 from scaleout.sharding.errors import BucketMoved, CrossShardTransaction
 from scaleout.sharding.ids import bucket_of, take
 from scaleout.sharding.models import Bucket
 from scaleout.sharding.registry import models_on
-from scaleout.sharding.tests.shelves import Author, Book, author_on, move, set_state
+from scaleout.sharding.tests.shelves import Author, Book, author_on, move, set_state, waits_for_a_lock
 from scaleout.sharding.transactions import fenced, shard_atomic
 
 pytestmark = [
@@ -148,7 +149,8 @@ def test_a_bucket_cannot_be_blocked_under_a_transaction_that_has_written_nothing
     thread = threading.Thread(target=block)
     with shard_atomic(author.pk):
         thread.start()
-        assert not blocked.wait(0.3)
+        eventually(lambda: waits_for_a_lock("shard0"), 10, "the change of the state to wait")
+        assert not blocked.is_set()
         Author.objects.filter(pk=author.pk).update(name="y")
     assert blocked.wait(30)
     thread.join(30)
