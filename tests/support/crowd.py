@@ -18,6 +18,7 @@ PATIENCE = 30.0  # seconds for one answer, or to connect
 AT_ONCE = 200  # connections that are being opened
 PORT = 8080
 SHED = 503
+OWN = "/metrics"  # the load balancer answers it itself
 
 
 @dataclass
@@ -25,7 +26,8 @@ class Crowd:
     """Clients with kept connections during a block.
 
     `busy` ones request `path` at `rate` a second in total (0: as fast as possible). `silent` ones
-    send one request that the load balancer answers itself, then nothing.
+    send one request that the load balancer answers itself, then nothing. With `greeting` a busy one
+    opens its connection with such a request at once, not when its first turn comes.
     """
 
     address: str
@@ -33,6 +35,7 @@ class Crowd:
     busy: int = 0
     rate: float = 0.0
     silent: int = 0
+    greeting: bool = False
     answers: Counter[int] = field(default_factory=Counter, init=False)
     broken: list[str] = field(default_factory=list, init=False)  # requests without a complete answer
     bare: list[str] = field(default_factory=list, init=False)  # heads of a 503 without problem+json or Retry-After
@@ -89,16 +92,20 @@ class Crowd:
         while True:
             with contextlib.suppress(OSError, TimeoutError):
                 async with self._connection() as (reader, writer):
-                    writer.write(_request("/metrics"))
+                    writer.write(_request(OWN))
                     await reader.read()
 
     async def _ask(self, number: int) -> None:
         due = time.monotonic() + self._pace * number / self.busy
         while True:
             sent = False
-            await self._pause(due - time.monotonic())  # a new connection sends a request at once
+            if not self.greeting:
+                await self._pause(due - time.monotonic())  # a new connection sends a request at once
             try:
                 async with self._connection() as (reader, writer):
+                    if self.greeting:
+                        await self._greet(reader, writer)
+                    await self._pause(due - time.monotonic())
                     while not reader.at_eof():  # the load balancer may close it while idle
                         due = max(due + self._pace, time.monotonic())
                         writer.write(_request(self.path))
@@ -112,6 +119,12 @@ class Crowd:
             except (OSError, TimeoutError, EOFError) as error:
                 self.broken.append(f"{'asked' if sent else 'connecting'}: {type(error).__name__} {error}")
                 await asyncio.sleep(0.1)
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(_request(OWN))
+        async with asyncio.timeout(PATIENCE * TIME_FACTOR):
+            if not await self._answer(reader):
+                raise ConnectionError("the load balancer did not keep the connection after its own answer")
 
     async def _answer(self, reader: asyncio.StreamReader) -> bool:
         """Read one answer, and return whether the connection is kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from support.probe import Probe
@@ -49,29 +50,52 @@ class Front:
         return done.returncode, done.stderr
 
 
-def settings_file(setting: str) -> Path:
+def settings_file(setting: str, name: str = "lb-settings-test") -> Path:
     """Return a file with this setting, at a path that the engine can mount."""
-    path = ROOT / ".scale-out" / "lb-settings-test"
+    path = ROOT / ".scale-out" / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{setting}\n", encoding="utf-8")
     return path
 
 
+@dataclass(frozen=True)
+class Spare:
+    """A second load balancer: its address, and its container."""
+
+    address: str
+    id: str
+    probe: Probe
+
+    def set(self, setting: str) -> None:
+        """Let it have only this setting, and wait until it serves."""
+        settings_file(setting, _SPARE)  # in place: the container has this file
+        run("docker", "exec", self.id, "reload", timeout=RELOAD_SECONDS)
+        eventually(
+            f"the load balancer with {setting} to answer",
+            lambda: self.probe.curl(f"http://{self.address}:8080/health/live", "--fail", "--header", _KNOWN_HOST),
+            within=15,
+        )
+
+
+_KNOWN_HOST = "Host: shop.example"
+_SPARE = "lb-settings-spare"
+
+
 @contextmanager
-def spare_front(stack: Stack, probe: Probe, setting: str) -> Iterator[str]:
-    """Yield the address of a second, unpublished load balancer with only this setting."""
-    path = settings_file(setting)
-    options = ("--detach", "--no-deps", "--volume", f"{path}:/etc/lb/settings:ro")
+def spare_front(stack: Stack, probe: Probe) -> Iterator[Spare]:
+    """Yield a second, unpublished load balancer."""
+    settings = settings_file("LB_UPSTREAMS=web=1", _SPARE)
+    options = ("--detach", "--no-deps", "--volume", f"{settings}:/etc/lb/settings:ro")
     identifier = stack.compose("run", *options, stack.load_balancer).split()[-1]
     try:
         template = "{{range $name, $net := .NetworkSettings.Networks}}{{$name}}={{$net.IPAddress}} {{end}}"
         networks = run("docker", "inspect", "--format", template, identifier).split()
         address = next(word.partition("=")[2] for word in networks if word.startswith(f"{stack.project}_front="))
         eventually(
-            f"the load balancer with {setting} to answer",
-            lambda: probe.curl(f"http://{address}:8080/health/live", "--fail", "--header", "Host: shop.example"),
+            "the second load balancer to answer",
+            lambda: probe.curl(f"http://{address}:8080/health/live", "--fail", "--header", _KNOWN_HOST),
             within=15,
         )
-        yield address
+        yield Spare(address, identifier, probe)
     finally:
         run("docker", "rm", "--force", identifier)
