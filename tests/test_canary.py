@@ -25,13 +25,16 @@ def canary(stack: Stack) -> Iterator[Stack]:
     assert_at_rest(stack)
     front = Front(stack)
     profiles = ("--profile", stack.load_balancer, "--profile", "canary")
-    run("docker", "compose", *profiles, "up", "--detach", "--wait", timeout=180)
-    front.set(**SETTINGS)
-    assert front.reload() == (0, "")
-    yield stack
-    front.restore()
-    assert front.reload() == (0, "")
-    run("docker", "compose", *profiles, "rm", "--stop", "--force", "web-canary", timeout=120)
+    try:
+        run("docker", "compose", *profiles, "up", "--detach", "--wait", timeout=180)
+        front.set(**SETTINGS)
+        assert front.reload() == (0, "")
+        yield stack
+    finally:
+        front.restore()
+        restored = front.reload()
+        run("docker", "compose", *profiles, "rm", "--stop", "--force", "web-canary", timeout=120)
+    assert restored == (0, "")
     assert_at_rest(stack)
 
 
