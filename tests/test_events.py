@@ -260,14 +260,22 @@ def test_the_metrics_of_the_workers_count_the_events(
     who, product = shop.person(), shop.stocked(10)
     before = received()
     assert place(shop.services, who, "one", [{"product_id": product, "quantity": 1}]).status_code == 201
-    eventually("one more order in the metrics", received, lambda seen: seen == before + 1, within=10)
+    eventually("one more order in the metrics", received, lambda seen: seen >= before + 1, within=10)
     query = 'sum(events_received_total{event="order_placed",outcome="received"})'
-    eventually("Prometheus to have it", lambda: prometheus.value(query), lambda seen: seen == before + 1, within=40)
+    eventually("Prometheus to have it", lambda: prometheus.value(query) - received(), lambda n: n == 0, within=40)
     databases = len(OUTBOXES) + 2  # and the context's own
-    for name in ("events_outbox_depth", "events_outbox_age_seconds", "events_parked"):
-        assert prometheus.value(f"count(count by (outbox) ({name}))") == databases, name
-    assert prometheus.value("count(count by (queue) (events_queue_length))") == 15
-    assert prometheus.value('sum(celery_task_seconds_count{task="products.tasks.handle_order_event"})') >= 1
+    shown = {
+        f"count(count by (outbox) ({name}))": databases
+        for name in ("events_outbox_depth", "events_outbox_age_seconds", "events_parked")
+    } | {"count(count by (queue) (events_queue_length))": 15}
+    eventually(
+        "each outbox and queue in Prometheus",
+        lambda: {one: prometheus.value(one) for one in shown},
+        lambda seen: seen == shown,
+        within=20,
+    )
+    ran = 'sum(celery_task_seconds_count{task="products.tasks.handle_order_event"})'
+    eventually("the task's time", lambda: prometheus.value(ran), lambda seen: seen >= 1, within=20)
 
 
 # ── failures ──────────────────────────────────────────────────────────────────────────────────────
@@ -396,21 +404,20 @@ def test_a_service_that_is_killed_between_commit_and_send_loses_no_event(broken:
         for one in buyers:
             one.join()
     assert set(answers) <= {201, 502, 503, 504}
-    placed = len(eventually("the service to be back", lambda: orders_of(services, who), within=30))
-    assert placed >= answers.count(201)
-    eventually(
-        "every order that there is to be confirmed",
-        lambda: statuses(services, who),
-        lambda seen: seen == {"confirmed": placed},
-        within=60,
-        interval=1,
-    )
+    least = answers.count(201)  # an order whose answer was lost may exist too
+
+    def confirmed() -> int:
+        """Return the number of orders if all are confirmed."""
+        seen = statuses(services, who)
+        return seen["confirmed"] if set(seen) == {"confirmed"} else 0
+
+    eventually("every order that there is to be confirmed", confirmed, lambda n: n >= least, within=60, interval=1)
     eventually("nothing to be left", lambda: left(outboxes), lambda seen: seen == 0, within=60, interval=1)
     eventually(
-        "each order to have taken one piece",
-        lambda: product_of(services, product),
-        lambda seen: seen == (1000 - placed, placed),
-        within=5,
+        "each order to have taken one piece",  # counted with each look, as one may miss the last ones
+        lambda: (confirmed(), product_of(services, product)),
+        lambda seen: seen[0] >= least and seen[1] == (1000 - seen[0], seen[0]),
+        within=10,
     )
 
 
