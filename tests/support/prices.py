@@ -62,11 +62,13 @@ class Prices:
     seen: list[Seen] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def old(self, after: float) -> list[str]:
-        """Return the reads of a price that had changed more than `after` seconds before."""
+    def old(self, after: float, factor: float = TIME_FACTOR) -> list[str]:
+        """Return the reads of a price that had changed more than `after` seconds (times `factor`)
+        before.
+        """
         found = []
         for one in self.seen:
-            known = [price for at, price in self.changes.get(one.product, []) if at + after * TIME_FACTOR <= one.at]
+            known = [price for at, price in self.changes.get(one.product, []) if at + after * factor <= one.at]
             if known and one.price < max(known):
                 found.append(f"{one} where {max(known)} was {one.at - self._when(one.product, max(known)):.3f} s old")
         return found
