@@ -411,6 +411,16 @@ def test_right_settings_pass(clone: Clone, certificates: Path, text: str) -> Non
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_the_values_of_each_group_of_the_walk_pass_together(clone: Clone, group: int) -> None:
+    """tests/test_up.py uses them; make test runs this one."""
+    values = {name: entry[1] for table in (ROLLED, RENAMED) for name, entry in table.items() if entry[0] == group}
+    values |= {name: value for name, (number, value) in RELOADED.items() if number == group}
+    clone.write("".join(f"{name}={value}\n" for name, value in values.items()))
+    result = clone.bash("load_settings; check_settings")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
 def test_names_that_are_no_settings_are_noted_and_no_error(clone: Clone) -> None:
     clone.write("LOGLEVEL=x\nhttp_port=1\nHTTPS_PRT=1\nMINE=1\nSTRIPE_KEY=2\nUSED=3\nCOMPOSE_PARALLEL_LIMIT=2\n")
     clone.write("services: {web: {labels: {used: '${USED}'}}}\n", "compose.mine.yaml")

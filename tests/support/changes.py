@@ -23,7 +23,7 @@ ROLLED: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "REPLICATION_GUARD": (2, "1", ("web", "products")),
     "RATE_LIMIT": (1, "60000", ("web",)),
     "DRAIN_SECONDS": (2, "4", PAGES),
-    "EXPOSE_TOPOLOGY": (2, "0", APP),
+    "EXPOSE_TOPOLOGY": (1, "0", APP),
     "REQUIRE_IF_MATCH": (2, "1", APP),
     "REGISTRATION_LIMIT": (1, "5000", ("users",)),
     "REGISTRATION_TELLS": (2, "0", ("users",)),
