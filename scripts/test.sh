@@ -29,8 +29,8 @@ tools() { "$root/scripts/tools.sh" "$@"; }
 
 lint() { step "Lint" && tools scripts/lint.sh; }
 # The live tests that need no running stack: they run beside the in-process tests.
-readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_layout.py tests/test_certificates.py
-  tests/test_security.py tests/test_hostile_values.py tests/test_wheel.py tests/test_automation.py
+readonly alone=(tests/test_dev.py tests/test_settings.py tests/test_hostile_values.py
+  tests/test_layout.py tests/test_certificates.py tests/test_security.py tests/test_wheel.py tests/test_automation.py
   tests/test_docs.py tests/test_words.py tests/test_add_a_service.py tests/test_files.py tests/test_caching_page.py)
 # Several parts at once, each with its own servers, because most tests wait most of the time. The
 # output of a part is printed at its end.
@@ -48,9 +48,9 @@ unit() {
   # The longest first, so that all end at about the same time: the table below has their seconds.
   moves=(app/scaleout/sharding/tests/test_{reshard,migrations}.py)
   named=(app/config app/scaleout/{replication,events,caching,identity,gateway} app/shop/orders)
-  parts=("${named[0]}" "app/scaleout/sharding ${moves[*]/#/--ignore=}" "${named[1]}"
-    "app nginx bench --ignore=app/scaleout/sharding ${named[*]/#/--ignore=}" "${named[2]}" "${named[*]:4}"
-    "${alone[*]:1}" "${alone[0]}" "${moves[*]}" "${named[3]}")
+  parts=("app nginx bench --ignore=app/scaleout/sharding ${named[*]/#/--ignore=}" "${named[*]:4}" "${named[0]}"
+    "app/scaleout/sharding ${moves[*]/#/--ignore=}" "${named[1]}" "${alone[*]:1:2}" "${alone[0]}" "${named[3]}"
+    "${alone[*]:3}" "${moves[*]}" "${named[2]}")
   mkdir -p "$state_dir"
   : >"$state_dir/parts"
   printf '%s\0' "${parts[@]}" | xargs -0 -n 1 -P "$at_once" scripts/test.sh part || status=$?
