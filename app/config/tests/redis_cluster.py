@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import socket
 import subprocess
@@ -85,8 +86,14 @@ class RedisCluster:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="redis-cluster-")
         with ExitStack() as held:  # all at once, so that none is given twice
-            servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(12)]
-            ports = [int(one.getsockname()[1]) for one in servers]
+            ports: list[int] = []
+            # Not of those that the kernel gives to connections: a node that restarts needs its own.
+            for port in random.sample(range(20000, 30000), 500):
+                with suppress(OSError):
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+                    ports.append(port)
+                if len(ports) == 12:
+                    break
         self.nodes = [Node(Path(self._folder.name), *ports[number : number + 2]) for number in range(0, 12, 2)]
         for node in self.nodes:
             eventually(node.client.ping, 10, "a node to answer")

@@ -638,7 +638,7 @@ def test_no_post_is_lost_to_a_replica_that_hangs_or_stops_while_there_is_another
     stopping, good = upstreams(bad), upstreams(probed())
     for _ in range(10):
         # One that knows nothing of the replicas yet.
-        site = Site(stopping, good, probe="/health/", probe_seconds=0.2)
+        site = Site(stopping, good, probe="/health/", probe_seconds=0.2 * TIME_FACTOR)
         assert site.ask("POST", body=b"{}").status == 200
     assert (asked(stopping), asked(good)) == (0, 10)
     assert asked(stopping, b"/health/") > 0, "it was never chosen"
@@ -647,7 +647,7 @@ def test_no_post_is_lost_to_a_replica_that_hangs_or_stops_while_there_is_another
 def test_two_replicas_that_stop_at_once_leave_time_for_a_third(upstreams: Start) -> None:
     stopping, good = [upstreams(hang), upstreams(hang)], upstreams(probed())
     for _ in range(5):
-        site = Site(*stopping, good, probe="/health/", probe_seconds=0.2, saved_tries=10.0)
+        site = Site(*stopping, good, probe="/health/", probe_seconds=0.2 * TIME_FACTOR, saved_tries=10.0)
         assert site.ask("POST", body=b"{}").status == 200
     assert asked(good) == 5
 
