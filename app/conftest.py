@@ -34,7 +34,7 @@ def _by_delete(
     It runs without triggers, so that neither foreign keys nor fences stop it.
     """
     if reset_sequences:
-        raise NotImplementedError("reset_sequences is not supported")
+        raise NotImplementedError("reset_sequences is not supported")  # DELETE keeps the sequences
     deletions = (f"DELETE FROM {self.quote_name(table)}" for table in tables)  # noqa: S608 - Django's table names
     return ["; ".join(["SET LOCAL session_replication_role = replica", *deletions])]
 

@@ -73,7 +73,9 @@ check "words" scripts/words.py &
 check "hadolint" hadolint --config .hadolint.yaml "${dockerfiles[@]}" &
 compose_files &
 
-wait
+for job in $(jobs -p); do
+  wait "$job" || printf '  a check ended without a result\n' >>"$failed"
+done
 if [[ -s $failed ]]; then
   printf 'error: make lint failed:\n' >&2
   cat "$failed" >&2

@@ -28,7 +28,7 @@ main() {
 collect() { # id, lines of each
   local container name
   : >"$logs/none"
-  # grep fails where a container has no such line, and most have none.
+  # || true: grep fails where a container has no such line, and most have none.
   while read -r container name; do
     { timeout 60 docker logs --tail "$2" "$container" 2>&1 | grep -F -e "$1" | sed "s/^/$name\t/" >"$logs/$name"; } || true &
   done < <(docker ps --all --no-trunc --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \

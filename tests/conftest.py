@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
@@ -16,7 +15,6 @@ from support.settings import WRITER
 from support.stack import Stack
 
 _stack = Stack()
-_NUMBER = pytest.StashKey[int]()
 
 # Rows that the periodic tasks of two workers delete.
 _PLANTED = {
@@ -61,25 +59,12 @@ def stack() -> Stack:
     return _stack
 
 
-_order = itertools.count()
-_restored = [-1, ""]  # the number of the test after which the stack was restored, and its file
-
-
 @pytest.fixture
-def broken(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
+def broken(stack: Stack) -> Iterator[Stack]:
     """The stack for a test that breaks a part of it: restored and healthy afterwards."""
-    number, file = request.node.stash[_NUMBER], str(request.path)
-    if _restored != [number - 1, file]:  # else it has just been seen at rest
-        assert_at_rest(stack)
+    assert_at_rest(stack)
     yield stack
     restore(stack)
-    _restored[:] = number, file
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Number the tests in the order in which they run."""
-    item.stash[_NUMBER] = next(_order)
 
 
 @pytest.fixture(scope="session")

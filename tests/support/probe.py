@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from support.resp import replies
-from support.settings import secret
+from redis.exceptions import TimeoutError as NoAnswer
+
+from redis import Connection, RedisError
+from support.settings import TIME_FACTOR, secret
 from support.stack import Stack, run
 
 PSQL = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1")
@@ -77,16 +79,19 @@ class Probe:
     def redis_each(self, host: str, commands: Sequence[str]) -> list[str]:
         """Return the operator's reply to each of `commands` (words and blanks)."""
         word = run("docker", "exec", self._server(host), "cat", "/tmp/operator")  # noqa: S108 - in the container
-        return replies(self._address(host), "operator", word.strip(), commands)
+        address = self._address(host)
+        return [_reply(address, "operator", word.strip(), one) for one in commands]
 
     def redis_as(self, user: str, host: str, commands: Sequence[str], *, password: str | None = None) -> list[str]:
         """Return the reply to each of `commands`, each over a new connection.
 
         Blanks separate the words of a command. `user` is one of the Redis at `host`; the password
-        is that of its secret, unless `password` is given.
+        is that of its secret, unless `password` is given. An error is named by its class in
+        redis.exceptions; without a reply in time it is "".
         """
         word = secret(f"{host.replace('-', '_')}_{user}") if password is None else password
-        return replies(self._address(host), user, word, commands)
+        address = self._address(host)
+        return [_reply(address, user, word, one) for one in commands]
 
     def _lines(self, script: str, lines: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
         answers = _answers(self.run("bash", "-c", script, environment=environment, text=_text(lines)))
@@ -104,6 +109,28 @@ class Probe:
 
 
 _OPERATOR = ("timeout", "2", "operator")
+PATIENCE = 5.0 * TIME_FACTOR  # seconds for one reply of Redis
+
+
+def _reply(host: str, user: str, password: str, command: str) -> str:
+    connection = Connection(
+        host=host,
+        username=user,
+        password=password,
+        decode_responses=True,
+        socket_connect_timeout=PATIENCE,
+        socket_timeout=PATIENCE,
+    )
+    try:
+        connection.connect()
+        connection.send_command(*command.split())
+        return str(connection.read_response())
+    except NoAnswer:
+        return ""
+    except RedisError as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        connection.disconnect()
 
 
 def _text(lines: Sequence[str]) -> str:

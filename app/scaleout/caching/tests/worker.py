@@ -28,16 +28,13 @@ def truth() -> str:
 
 
 def compute(seconds: float) -> str:
-    """Read, then take so long: what was read may be old by then. The sleep is the work; nothing is
-    waited for.
-    """
+    """Read, then take so long: what was read may be old by then."""
     found = truth()
     with (FOLDER / "computed").open("a") as file:  # who sees the line knows that it has read
         file.write(f"{os.getpid()}\n")
+    time.sleep(seconds)  # the work: nothing is waited for
     if found == "broken":
-        time.sleep(seconds)
         raise LookupError(found)
-    time.sleep(seconds)
     return found
 
 

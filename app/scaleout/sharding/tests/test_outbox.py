@@ -90,10 +90,10 @@ class Later:
         self._timer.join(30 * TIME_FACTOR)
 
 
-# ── before the buckets are blocked ────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize("known", [True, False], ids=["of a bucket", "of no known bucket"])
-def test_a_move_blocks_nothing_before_what_was_there_is_gone(known: bool) -> None:
-    put(buckets()[1] if known else None)
+def steps_before(step: str) -> list[str]:
+    """Take the events out when the move waits for them, let it end, and return what it reported
+    before `step`.
+    """
     order: list[str] = []
 
     def report(what: str, _done: int, _of: int) -> None:
@@ -102,7 +102,14 @@ def test_a_move_blocks_nothing_before_what_was_there_is_gone(known: bool) -> Non
             take_out()
 
     assert run(report=report).step == Step.ACTIVE
-    assert "events" in order[: order.index("blocked")]
+    return order[: order.index(step)]
+
+
+# ── before the buckets are blocked ────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("known", [True, False], ids=["of a bucket", "of no known bucket"])
+def test_a_move_blocks_nothing_before_what_was_there_is_gone(known: bool) -> None:
+    put(buckets()[1] if known else None)
+    assert "events" in steps_before("blocked")
 
 
 def test_what_is_left_of_other_buckets_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,15 +181,7 @@ def test_a_move_that_was_killed_asks_again_before_the_map_is_changed(
     killed("run", step, count)
     if step == "blocked":  # written by a transaction that the mover has not seen
         put(buckets()[0])
-    order: list[str] = []
-
-    def report(what: str, _done: int, _of: int) -> None:
-        order.append(what)
-        if what == "events":
-            take_out()
-
-    assert run(report=report).step == Step.ACTIVE
-    assert "events" in order[: order.index("flipped")]
+    assert "events" in steps_before("flipped")
 
 
 # ── while they are blocked ────────────────────────────────────────────────────────────────────────
