@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from redis.exceptions import TimeoutError as NoAnswer
 
@@ -113,7 +114,8 @@ PATIENCE = 5.0 * TIME_FACTOR  # seconds for one reply of Redis
 
 
 def _reply(host: str, user: str, password: str, command: str) -> str:
-    connection = Connection(
+    # Not Redis(), which asks again after a time-out and changes some replies.
+    connection: Any = Connection(  # type: ignore[no-untyped-call]  # redis-py gives it no types
         host=host,
         username=user,
         password=password,
